@@ -1,0 +1,34 @@
+# The two commands of the README. They need python3, pip and make alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := constraints.txt
+
+.PHONY: demo test check generate clean
+
+demo: $(VENV)/.installed
+	$(BIN)/fastio demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+# What CI runs after the tests: style, types.
+check: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV) || $(PYTHON) -m venv --without-pip $(VENV)
+
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet -c $(CONSTRAINTS) -e .
+	$(BIN)/python -m compileall -q fastio_cli
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet -c $(CONSTRAINTS) -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

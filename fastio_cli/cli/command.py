@@ -1,0 +1,169 @@
+"""What a command is, as plain data: its words, its parameters, the operations it uses.
+
+From this one statement come the quick parser (``parse.py``), the Typer application with its help
+and errors (``typer_app.py``), ``fastio help --json``, the man pages and the completions
+(``spec.py``).
+It costs nothing to import, which is what lets a command start in the time of two bare Pythons.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Convert = Callable[[str, str], Any]
+
+
+def _identifier(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
+
+
+class Arg:
+    """A positional argument. ``many`` takes all that are left; ``convert(text, name)`` reads it."""
+
+    def __init__(
+        self,
+        name: str,
+        help: str,
+        *,
+        required: bool = True,
+        many: bool = False,
+        convert: Convert | None = None,
+        complete: str | None = None,
+    ) -> None:
+        self.name = name
+        self.help = help
+        self.required = required
+        self.many = many
+        self.convert = convert
+        self.complete = complete  # what the shell offers: path, file, folder, workspace, command
+
+    @property
+    def metavar(self) -> str:
+        return self.name.upper()
+
+
+class Opt:
+    """An option with a value; ``flags`` are its spellings, the first of them its name."""
+
+    def __init__(
+        self,
+        *flags: str,
+        help: str,
+        metavar: str = "TEXT",
+        many: bool = False,
+        convert: Convert | None = None,
+        choices: tuple[str, ...] = (),
+        complete: str | None = None,
+    ) -> None:
+        self.flags = flags
+        self.name = _identifier(flags[0])
+        self.help = help
+        self.metavar = "|".join(choices) if choices else metavar
+        self.many = many
+        self.convert = convert
+        self.choices = choices
+        self.complete = complete
+
+
+class Flag:
+    """An option without a value: present or not."""
+
+    def __init__(self, *flags: str, help: str) -> None:
+        self.flags = flags
+        self.name = _identifier(flags[0])
+        self.help = help
+
+
+class Command:
+    """One command: ``words`` as typed after ``fastio``, and ``run(cli, **values)``."""
+
+    def __init__(
+        self,
+        words: str,
+        run: Callable[..., None],
+        operations: tuple[str, ...],
+        params: tuple[Arg | Opt | Flag, ...],
+        help: str | None,
+        hidden: bool,
+    ) -> None:
+        self.words = words
+        self.run = run
+        self.operations = operations
+        self.params = params
+        self.hidden = hidden
+        self._help = help
+
+    @property
+    def help(self) -> str:
+        """The first line of the operation's docstring, unless the command has words of its own."""
+        if self._help is not None:
+            return self._help
+        from fastio_cli.operations import find
+
+        return find(self.operations[0]).help
+
+    @property
+    def notes(self) -> str:
+        """What the command's docstring adds below the help: examples, mostly."""
+        import inspect
+
+        return inspect.getdoc(self.run) or ""
+
+    @property
+    def args(self) -> list[Arg]:
+        return [p for p in self.params if isinstance(p, Arg)]
+
+    @property
+    def options(self) -> list[Opt | Flag]:
+        return [p for p in self.params if not isinstance(p, Arg)]
+
+    def convert(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values as ``run`` takes them: read from text where the parameter says so."""
+        for p in self.params:
+            if isinstance(p, Flag) or p.convert is None:
+                continue
+            value = values[p.name]
+            label = p.metavar if isinstance(p, Arg) else p.flags[0]
+            if isinstance(value, str):
+                values[p.name] = p.convert(value, label)
+        return values
+
+
+def command(
+    words: str,
+    *params: Arg | Opt | Flag,
+    op: str | tuple[str, ...] = (),
+    help: str | None = None,
+    hidden: bool = False,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Enter a function into the table of commands.
+
+    ``op`` names the operations it uses; without ``help`` the first one's help is the command's.
+    """
+
+    def enter(run: Callable[..., None]) -> Callable[..., None]:
+        operations = (op,) if isinstance(op, str) else op
+        COMMANDS[words] = Command(words, run, operations, params, help, hidden)
+        return run
+
+    return enter
+
+
+COMMANDS: dict[str, Command] = {}
+
+GLOBALS: tuple[Opt | Flag, ...] = (
+    Opt("--workspace", "-w", help="The workspace to work in", metavar="NAME", complete="workspace"),
+    Opt("--store", help="The folder of the store", metavar="FOLDER", complete="folder"),
+    Opt(
+        "--format",
+        help="How results are printed (default: table at a terminal, else json)",
+        choices=("table", "json", "jsonl", "markdown", "raw"),
+    ),
+    Flag("--json", help="Short for --format json"),
+    Opt("--fields", help="Only these fields of the result, as a,b.c", metavar="FIELDS"),
+    Flag("--quiet", "-q", help="Print only the essential value, such as a token"),
+    Opt("--actor", help="Who acts, in the event log", metavar="NAME"),
+)

@@ -1,0 +1,107 @@
+"""Where a command begins and ends: read the command line, run, print, leave.
+
+A command ends by flushing its output and leaving the process at once: taking the interpreter apart
+costs as much as the work of a small command, and nothing is lost, because writes are durable before
+they are acknowledged.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from fastio_cli.cli.exit import Exit
+from fastio_cli.errors import KINDS, FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+BROKEN_PIPE = 141  # what a shell reports for a process ended by SIGPIPE
+
+
+def main() -> NoReturn:
+    """The ``fastio`` command."""
+    import gc
+
+    gc.disable()  # a command ends before a collection would pay
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = BROKEN_PIPE
+    except OSError as e:
+        code = _complain(FastioError("unavailable", f"The output was lost: {e.strerror}."), False)
+    if os.environ.get("FASTIO_NO_FAST_EXIT"):
+        _silence()
+        sys.exit(code)
+    os._exit(code)
+
+
+def run(argv: list[str]) -> int:
+    """Run one command line; its exit code. Every failure ends as an error with a code and hint."""
+    flags: dict[str, Any] = {"json": "--json" in argv}
+    try:
+        from fastio_cli.cli.parse import parse
+
+        parsed = parse(argv)
+        if parsed is None:
+            from fastio_cli.cli import typer_app
+
+            parsed = typer_app.parse(argv)
+        if parsed is None:
+            return 0
+        flags = parsed.flags
+        from fastio_cli.cli.session import Session
+
+        session = Session(flags)
+        parsed.command.run(session, **parsed.command.convert(parsed.values))
+        return 0
+    except Exit as e:
+        return e.code
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _complain(FastioError("interrupted", "Interrupted."), _as_json(flags))
+    except Exception as e:
+        return _complain(as_fastio_error(e), _as_json(flags))
+
+
+def as_fastio_error(e: Exception) -> FastioError:
+    """Any failure as one of ours; unknown ones as ``internal`` with an id, traceback on demand."""
+    if isinstance(e, FastioError):
+        return e
+    if isinstance(e, OSError) and e.filename is not None:
+        return FastioError("invalid", f"{e.filename}: {e.strerror}.", "Check the file's name.")
+    if os.environ.get("FASTIO_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    return FastioError(
+        "internal", f"Something went wrong in fastio itself: {type(e).__name__}: {e}."
+    )
+
+
+def _complain(error: FastioError, as_json: bool) -> int:
+    from fastio_cli.cli.output import fail
+
+    try:
+        fail(error, as_json, sys.stderr)
+    except OSError:
+        pass  # nobody is there to read it; the exit code says the rest
+    return KINDS[error.code].exit
+
+
+def _as_json(flags: dict[str, Any]) -> bool:
+    from fastio_cli.cli.output import wants_json
+
+    return wants_json(flags)
+
+
+def _silence() -> None:
+    """Keep a normal exit from complaining again about a closed stdout."""
+    try:
+        sys.stdout.close()
+    except OSError:
+        pass

@@ -1,0 +1,48 @@
+"""What ``fastio state`` and ``fastio file`` do alike, as objects are of one kind underneath."""
+
+from __future__ import annotations
+
+from fastio_cli.cli.command import Opt
+from fastio_cli.cli.options import CURSOR, LIMIT, PATH, given
+from fastio_cli.cli.values import integer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.cli.session import Session
+
+HISTORY = (PATH, LIMIT, CURSOR)
+DIFF = (
+    PATH,
+    Opt("--from", help="The older version (default: the one before)", metavar="N", convert=integer),
+    Opt("--to", help="The newer version (default: the newest)", metavar="N", convert=integer),
+)
+
+
+def list_objects(cli: Session, kind: str | None, **params: Any) -> None:
+    page = cli.call("object.list", **given(kind=kind, **params))
+    columns = "path,kind,version,size_bytes,author,updated_at"
+    cli.out.page(page, columns=columns, essential="path")
+
+
+def history_object(cli: Session, **params: Any) -> None:
+    page = cli.call("object.history", **given(**params))
+    cli.out.page(page, columns="version,change,size_bytes,author,at,etag", essential="version")
+
+
+def diff_object(cli: Session, path: str, **versions: Any) -> None:
+    params = given(from_version=versions["from"], to_version=versions["to"])
+    diff = cli.call("object.diff", path=path, **params)
+    if cli.out.format in ("json", "jsonl"):
+        cli.out.record(diff)
+    elif diff["text"]:
+        cli.out.text(diff["text"])
+
+
+def restore_object(cli: Session, **params: Any) -> None:
+    cli.out.record(cli.call("object.restore", **params), essential="version")
+
+
+def delete_object(cli: Session, **params: Any) -> None:
+    cli.out.record(cli.call("object.delete", **params), essential="version")

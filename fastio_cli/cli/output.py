@@ -1,0 +1,170 @@
+"""What a command prints: records and documents on stdout, everything else on stderr.
+
+At a terminal records are tables; piped they are JSON, one document. Text that could steer a
+terminal is made visible before it is shown on one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO, TextIO
+
+
+class Output:
+    """Prints in one format. ``format`` None chooses: table at a terminal, JSON otherwise."""
+
+    def __init__(
+        self, format: str | None, *, fields: str | None = None, quiet: bool = False
+    ) -> None:
+        self.terminal = sys.stdout.isatty()
+        self.format = format or ("table" if self.terminal else "json")
+        self.quiet = quiet
+        self._fields = fields
+
+    def record(self, record: Any, *, essential: str | None = None) -> None:
+        """Print one record; ``-q`` prints the value of its ``essential`` key alone."""
+        if self.quiet or self.format == "raw":
+            if essential is not None and record.get(essential) is not None:
+                self.line(_plain(record[essential]))
+            elif self.format == "raw" and not self.quiet:
+                self.document(record)
+            return
+        record = self._select(record)
+        if self.format in ("json", "jsonl"):
+            self.document(record)
+        else:
+            self._tables().record(record)
+
+    def page(self, page: Any, *, columns: str, essential: str) -> None:
+        """Print a list; ``columns`` are the fields a table shows, ``a,b.c``."""
+        items = page["items"]
+        if self.quiet or self.format == "raw":
+            for item in items:
+                self.line(_plain(item[essential]))
+        elif self.format == "json":
+            self.document({**page, "items": [self._select(item) for item in items]})
+        elif self.format == "jsonl":
+            for item in items:
+                self.row(item)
+        else:
+            self._tables().page(items, self._fields or columns)
+            if page["next_cursor"] is not None and items:
+                self.note(f"More: repeat with --cursor {page['next_cursor']}")
+
+    def row(self, item: Any) -> None:
+        """Print one record of a stream on a line of its own, at once."""
+        self.line(_dumps(self._select(item)))
+        sys.stdout.flush()
+
+    def document(self, value: Any) -> None:
+        """Print a JSON value: indented at a terminal, compact otherwise."""
+        if self.format == "raw" and isinstance(value, str):
+            self.line(value)
+        else:
+            pretty = self.terminal and self.format != "jsonl"
+            self.line(_dumps(value, indent=2 if pretty else None))
+
+    def text(self, text: str) -> None:
+        """Print text as it is, but safely."""
+        self.line(text)
+
+    def line(self, text: str) -> None:
+        if self.terminal:
+            text = visible(text)
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
+
+    def note(self, text: str) -> None:
+        """Say something to the person, not to the program that reads the output."""
+        if not self.quiet:
+            print(visible(text), file=sys.stderr)
+
+    def copy(self, chunks: Any, target: BinaryIO | None = None) -> None:
+        """Write bytes: to a file, or to stdout, where binary data for a terminal is refused."""
+        stream = target or sys.stdout.buffer
+        for chunk in chunks:
+            if target is None and self.terminal:
+                stream.write(visible(_text_of(chunk)).encode())
+            else:
+                stream.write(chunk)
+
+    def _select(self, record: Any) -> Any:
+        if not self._fields or not isinstance(record, dict):
+            return record
+        from fastio_cli.cli.values import fields
+
+        return {".".join(path): dig(record, path) for path in fields(self._fields)}
+
+    def _tables(self) -> Any:
+        from fastio_cli.cli import tables
+
+        return tables.Markdown(self) if self.format == "markdown" else tables.Terminal(self)
+
+
+def dig(record: Any, path: list[str]) -> Any:
+    """The value at a path of keys, None where there is none."""
+    for key in path:
+        record = record.get(key) if isinstance(record, dict) else None
+    return record
+
+
+def visible(text: str) -> str:
+    """Text with every character that could steer a terminal shown as an escape.
+
+    These are the C0 and C1 controls but newline and tab, and the bidirectional overrides (see
+    "Trojan Source", Boucher and Anderson, 2021).
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if not _steers(c) else f"\\u{ord(c):04x}" for c in text)
+
+
+def fail(error: FastioError, as_json: bool, stream: TextIO) -> None:
+    """Print an error: for people a sentence and what to try, for programs the whole object."""
+    if as_json:
+        print(_dumps({"error": error.as_dict()}), file=stream)
+        return
+    print(f"error: {visible(error.message)}", file=stream)
+    if error.hint:
+        print(f"  try: {visible(error.hint)}", file=stream)
+
+
+def wants_json(flags: dict[str, Any]) -> bool:
+    """Whether errors are for a program, as far as can be told before anything was read."""
+    format = "json" if flags.get("json") else flags.get("format")
+    format = format or os.environ.get("FASTIO_FORMAT")
+    if format:
+        return format in ("json", "jsonl")
+    return not sys.stdout.isatty()
+
+
+def _steers(c: str) -> bool:
+    code = ord(c)
+    if code < 0x20:
+        return c not in "\n\t"
+    return 0x7F <= code < 0xA0 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else _dumps(value)
+
+
+def _dumps(value: Any, indent: int | None = None) -> str:
+    separators = (",", ":") if indent is None else None
+    return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+
+
+def _text_of(chunk: bytes) -> str:
+    if b"\0" in chunk:
+        raise FastioError(
+            "invalid",
+            "The file is binary; it is not shown on a terminal.",
+            "Write it to a file: fastio file get PATH -o FILE",
+        )
+    return chunk.decode("utf-8", "replace")

@@ -1,0 +1,59 @@
+"""The first words of all commands, with their help and the module that holds them.
+
+The root shows its help and finds a command's module from these tables alone, so that no other
+module is imported. ``tests/test_tidy.py`` holds them against the commands themselves.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from fastio_cli.cli.command import COMMANDS, Command
+
+GROUPS = {
+    "workspace": ("workspace", "Create, list and remove workspaces"),
+    "state": ("state", "Read and change JSON state objects"),
+    "file": ("file", "Store, read and manage files"),
+    "lock": ("lock", "Take turns: exclusive locks that expire"),
+    "event": ("event", "Read and watch the log of all changes"),
+    "audit": ("event", "Prove that the log was not tampered with"),
+    "config": ("config", "Show and change settings"),
+}
+
+LEAVES = {
+    "init": ("workspace", "Make a store for this folder and those below it."),
+    "use": ("workspace", "Choose the workspace that commands work in from now on."),
+    "batch": ("batch", "Run operations from NDJSON on standard input, in one process."),
+    "backup": ("care", "Copy the whole store into one file, while it is in use."),
+    "restore": ("care", "Replace the whole store by what a backup file holds."),
+    "doctor": ("care", "Check the installation and the store, and say how to mend what is wrong."),
+    "demo": ("demo", "Watch three agents share one state object, and one of them die."),
+    "help": ("help", "Show help for a command, or all commands as JSON."),
+}
+
+
+def lookup(words: list[str]) -> Command | None:
+    """The command that these words begin with, its module imported; None if there is none."""
+    if not words:
+        return None
+    first = words[0]
+    if first in LEAVES:
+        import_module(f"fastio_cli.cli.{LEAVES[first][0]}")
+        return COMMANDS.get(first)
+    if first in GROUPS and len(words) > 1:
+        import_module(f"fastio_cli.cli.{GROUPS[first][0]}")
+        return COMMANDS.get(f"{first} {words[1]}")
+    return None
+
+
+def group(name: str) -> list[Command]:
+    """The commands of a group, in the order they are written."""
+    import_module(f"fastio_cli.cli.{GROUPS[name][0]}")
+    return [c for words, c in COMMANDS.items() if words.partition(" ")[0] == name]
+
+
+def every() -> list[Command]:
+    """All commands: groups first, then those that stand alone."""
+    commands = [c for name in GROUPS for c in group(name)]
+    leaves = [lookup([name]) for name in LEAVES]
+    return commands + [c for c in leaves if c is not None]

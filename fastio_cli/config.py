@@ -1,0 +1,237 @@
+"""Settings, and where each comes from: flag > environment > project file > user file > default.
+
+The project file is ``config.toml`` in the nearest ``.fastio/`` folder upward; the user file is
+``config.toml`` in the user's config folder. Reading them costs nothing when they are not there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+PROJECT_FOLDER = ".fastio"
+FILE = "config.toml"
+
+
+class Setting:
+    """One setting: its type, default, what it means, and the values it may take."""
+
+    __slots__ = ("choices", "default", "help", "type")
+
+    def __init__(self, default: str | int | None, help: str, choices: tuple[str, ...] = ()) -> None:
+        self.default = default
+        self.type = int if isinstance(default, int) else str
+        self.help = help
+        self.choices = choices
+
+
+FORMATS = ("table", "json", "jsonl", "markdown", "raw")
+
+SETTINGS = {
+    "store": Setting(None, "The folder that holds the store"),
+    "workspace": Setting("default", "The workspace to work in"),
+    "actor": Setting(None, "Who acts, in the event log (default: user@host)"),
+    "format": Setting(None, "How results are printed", FORMATS),
+    "durability": Setting(
+        "full", "What a write survives: full (power loss) or normal (a crash)", ("full", "normal")
+    ),
+    "file_bytes_max": Setting(1024**3, "The largest file"),
+    "storage_bytes_max": Setting(50 * 1024**3, "The most a workspace may hold, history included"),
+    "versions_max": Setting(100, "How many versions of an object are kept at least"),
+}
+
+
+class Limits:
+    """The limits that operations enforce."""
+
+    __slots__ = ("file_bytes_max", "storage_bytes_max", "versions_max")
+
+    def __init__(
+        self,
+        file_bytes_max: int = 1024**3,
+        storage_bytes_max: int = 50 * 1024**3,
+        versions_max: int = 100,
+    ) -> None:
+        self.file_bytes_max = file_bytes_max
+        self.storage_bytes_max = storage_bytes_max
+        self.versions_max = versions_max
+
+
+class Config:
+    """The settings in force. ``flags`` are those given on the command line, by setting name.
+
+    Raises ``invalid`` for a setting with a wrong value, naming where it came from.
+    """
+
+    def __init__(
+        self, flags: dict[str, str] | None = None, environ: Any = os.environ, cwd: str | None = None
+    ) -> None:
+        self.project_folder = find_project(cwd)
+        self._environ = environ
+        self._flags = flags or {}
+        self._project = read_file(self.project_file) if self.project_file else {}
+        self._user = read_file(self.user_file)
+
+    @property
+    def project_file(self) -> str | None:
+        return os.path.join(self.project_folder, FILE) if self.project_folder else None
+
+    @property
+    def user_file(self) -> str:
+        return os.path.join(user_folder("config", self._environ), FILE)
+
+    def get(self, name: str) -> Any:
+        """The value in force."""
+        return self.lookup(name)[0]
+
+    def lookup(self, name: str) -> tuple[Any, str]:
+        """The value in force, and where it comes from."""
+        for source, values, key in (
+            ("flag", self._flags, name),
+            (f"FASTIO_{name.upper()}", self._environ, f"FASTIO_{name.upper()}"),
+            (self.project_file or "", self._project, name),
+            (self.user_file, self._user, name),
+        ):
+            value = values.get(key)
+            if value is not None and value != "":
+                return checked(name, value, source), source
+        return SETTINGS[name].default, "default"
+
+    def store_folder(self) -> str:
+        """The store to use: the setting, else the project's folder, else the user's data folder."""
+        value, source = self.lookup("store")
+        if source in ("flag", "FASTIO_STORE"):
+            return os.path.expanduser(str(value))
+        if value is None:
+            return self.project_folder or user_folder("data", self._environ)
+        return os.path.join(os.path.dirname(source), os.path.expanduser(value))
+
+    def limits(self) -> Limits:
+        return Limits(**{name: self.get(name) for name in Limits.__slots__})
+
+    def actor(self) -> str:
+        """Who acts: the setting, else user@host."""
+        value: str | None = self.get("actor")
+        if value is not None:
+            return value
+        user = self._environ.get("USER") or self._environ.get("USERNAME") or f"uid{_uid()}"
+        return f"{user}@{_host()}"
+
+
+def checked(name: str, value: object, source: str) -> str | int:
+    """A setting's value in its type. Raises ``invalid``."""
+    setting = SETTINGS.get(name)
+    if setting is None:
+        raise FastioError(
+            "invalid", f"There is no setting {name!r}.", f"Settings: {', '.join(SETTINGS)}"
+        )
+    if setting.type is int:
+        text = str(value).replace("_", "")
+        if isinstance(value, bool) or not text.isdecimal() or int(text) < 1 or len(text) > 18:
+            raise FastioError("invalid", f"{name} must be a positive number (from {source}).")
+        return int(text)
+    if not isinstance(value, str):
+        raise FastioError("invalid", f"{name} must be text (from {source}).")
+    if setting.choices and value not in setting.choices:
+        raise FastioError(
+            "invalid", f"{name} must be one of {', '.join(setting.choices)} (from {source})."
+        )
+    return value
+
+
+def find_project(cwd: str | None = None) -> str | None:
+    """The nearest ``.fastio/`` folder upward."""
+    try:
+        folder = cwd or os.getcwd()
+    except FileNotFoundError:
+        return None
+    while True:
+        candidate = os.path.join(folder, PROJECT_FOLDER)
+        if os.path.isdir(candidate):
+            return candidate
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+
+
+def user_folder(what: str, environ: Any = os.environ) -> str:
+    """The user's folder for ``config`` or ``data``, by the XDG Base Directory Specification.
+
+    Elsewhere than on Linux platformdirs answers. On Linux the same answer is computed here, because
+    its import would be a tenth of a command's time; ``tests/test_config.py`` compares the two.
+    """
+    if sys.platform != "linux":
+        import platformdirs
+
+        dirs = platformdirs.PlatformDirs("fastio", appauthor=False)
+        return dirs.user_config_dir if what == "config" else dirs.user_data_dir
+    variable, default = {
+        "config": ("XDG_CONFIG_HOME", "~/.config"),
+        "data": ("XDG_DATA_HOME", "~/.local/share"),
+    }[what]
+    base = environ.get(variable, "").strip() or os.path.expanduser(default)
+    return os.path.join(base, "fastio")
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """A config file's values, empty when there is no such file. Raises ``invalid``."""
+    if not os.path.exists(path):
+        return {}
+    import tomllib
+
+    try:
+        with open(path, "rb") as f:
+            return tomllib.load(f)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise FastioError(
+            "invalid", f"{path} is not valid TOML: {e}.", "Mend the file by hand, or remove it."
+        ) from None
+    except OSError as e:
+        raise FastioError(
+            "unavailable", f"{path} cannot be read: {e.strerror}.", "Check its permissions."
+        ) from None
+
+
+def change_file(path: str, name: str, value: str | int | None) -> None:
+    """Set (or with None remove) one value of a config file: whole or not at all, one at a time."""
+    import tomli_w
+    from filelock import FileLock
+
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with FileLock(path + ".lock", timeout=10):
+            values = read_file(path)
+            values.pop(name, None)
+            if value is not None:
+                values[name] = value
+            temporary = f"{path}.{os.getpid()}"
+            with open(temporary, "wb") as f:
+                tomli_w.dump(values, f)
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(temporary, path)
+    except OSError as e:
+        raise FastioError(
+            "unavailable",
+            f"{path} cannot be written: {e.strerror or e}.",
+            "Check the folder's permissions.",
+        ) from None
+
+
+def _uid() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def _host() -> str:
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    import platform
+
+    return platform.node()

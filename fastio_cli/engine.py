@@ -1,0 +1,246 @@
+"""The engine: every operation goes through :meth:`Engine.call`, whatever the surface.
+
+A call is checked, prepared (bytes stored, JSON encoded), and then run in one transaction together
+with its event and its idempotency record. An operation that has to wait waits between transactions,
+never inside one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from fastio_cli.errors import FastioError
+from fastio_cli.operations import find
+from fastio_cli.operations.context import Context
+from fastio_cli.operations.operation import Pending, Restart
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, BinaryIO
+
+    from fastio_cli.blobs import Blobs, Content
+    from fastio_cli.config import Limits
+    from fastio_cli.operations.files import Download
+    from fastio_cli.operations.operation import Operation
+    from fastio_cli.store.contract import Store
+    from fastio_cli.store.tx import Tx
+
+KEY_LENGTH_MAX = 255
+
+
+class Call:
+    """One call, checked and ready to run any number of times until it is done."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        params: dict[str, Any],
+        workspace: str,
+        actor: str,
+        idempotency_key: str | None,
+        request_hash: str,
+    ) -> None:
+        self.operation = operation
+        self.params = params
+        self.workspace = workspace
+        self.actor = actor
+        self.idempotency_key = idempotency_key
+        self.request_hash = request_hash
+        self.id = os.urandom(8).hex()
+
+
+class Engine:
+    """The operations on one store."""
+
+    def __init__(self, store: Store, blobs: Blobs, limits: Limits) -> None:
+        self.store = store
+        self.blobs = blobs
+        self.limits = limits
+
+    def call(
+        self,
+        name: str,
+        params: dict[str, Any] | None = None,
+        *,
+        workspace: str = "default",
+        actor: str = "",
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """Do one operation and return its record; a write is durable then.
+
+        Parameters: ``name`` as in the catalogue; ``params`` by name; ``actor`` for the event log;
+        ``idempotency_key`` makes a repeated write give the first one's result for a day. Raises
+        :class:`FastioError`, and then nothing was changed.
+        """
+        call = self.prepare(name, params or {}, workspace, actor, idempotency_key)
+        started = time.monotonic()
+        while True:
+            # Taken before running, so that no change between the run and the wait is missed.
+            token = self.store.change_token() if _may_wait(call) else None
+            try:
+                outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
+            except Restart as restart:
+                restart.work()
+                continue
+            if not isinstance(outcome, Pending):
+                return outcome
+            if not self._wait(call, outcome, token, started):
+                return _give_up(outcome)
+
+    def call_many(self, calls: list[Call]) -> list[Any]:
+        """Do several calls in one commit; each fails alone: results or exceptions, in order.
+
+        A call that would have to wait fails as if its time were up.
+        """
+
+        def work(call: Call) -> Callable[[Tx], Any]:
+            def run(tx: Tx) -> Any:
+                outcome = self._run(tx, call)
+                return _give_up(outcome) if isinstance(outcome, Pending) else outcome
+
+            return run
+
+        outcomes = self.store.write_many([work(call) for call in calls])
+        restarts = [o for o in outcomes if isinstance(o, Restart)]
+        for restart in restarts:
+            restart.work()
+        if not restarts:
+            return outcomes
+        # Rare (a module was loaded): the same calls again, one by one, in their places.
+        again = [i for i, o in enumerate(outcomes) if isinstance(o, Restart)]
+        for i, outcome in zip(again, self.call_many([calls[i] for i in again]), strict=True):
+            outcomes[i] = outcome
+        return outcomes
+
+    def prepare(
+        self,
+        name: str,
+        params: dict[str, Any],
+        workspace: str,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Call:
+        """Check a call's parameters and do the work that needs no transaction."""
+        operation = find(name)
+        decoded = operation.decode(params)
+        request_hash = ""
+        if idempotency_key is not None:
+            if operation.effect != "write":
+                raise FastioError("invalid", f"{name} changes nothing and takes no key.")
+            if not 1 <= len(idempotency_key) <= KEY_LENGTH_MAX or not idempotency_key.isprintable():
+                raise FastioError(
+                    "invalid", f"An idempotency key has 1 to {KEY_LENGTH_MAX} printable characters."
+                )
+            request_hash = _request_hash(name, params)
+        return Call(operation, decoded, workspace, actor, idempotency_key, request_hash)
+
+    def upload(self, stream: BinaryIO) -> Content:
+        """Store the bytes of a stream, as the ``content`` parameter of a file operation."""
+        return self.blobs.put(stream, self.limits.file_bytes_max)
+
+    def chunks(self, download: Download) -> Iterator[bytes]:
+        """The bytes that ``file.get`` answered with."""
+        return download.chunks(self.store, self.blobs)
+
+    def _transaction(self, operation: Operation) -> Callable[[Callable[[Tx], Any]], Any]:
+        return self.store.write if operation.effect == "write" else self.store.read
+
+    def _run(self, tx: Tx, call: Call) -> Any:
+        operation = call.operation
+        row = None
+        if operation.in_workspace:
+            row = tx.workspaces.by_name(call.workspace)
+            if row is None:
+                raise FastioError(
+                    "not_found",
+                    f"There is no workspace {call.workspace!r}.",
+                    f"Create it: fastio workspace create {call.workspace}",
+                    workspace=call.workspace,
+                )
+        scope = row["id"] if row is not None else 0
+        if call.idempotency_key is not None:
+            done = tx.requests.get(scope, call.idempotency_key, tx.now_ms)
+            if done is not None:
+                return _repeated(done, call)
+        ctx = Context(
+            tx,
+            workspace=row,
+            actor=call.actor,
+            call_id=call.id,
+            blobs=self.blobs,
+            limits=self.limits,
+        )
+        result = operation.run(ctx, **call.params)
+        if operation.effect == "write":
+            ctx.finish()
+            if call.idempotency_key is not None and not isinstance(result, Pending):
+                from fastio_cli.jsontext import encode
+
+                text = encode(result).decode()
+                tx.requests.put(scope, call.idempotency_key, call.request_hash, text, tx.now_ms)
+        return result
+
+    def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
+        """Wait until the call is worth another run. False when its time is up."""
+        deadline = started + pending.wait_s
+        renew_at = time.monotonic() + (pending.renew_s or pending.wait_s)
+        try:
+            while True:
+                now = time.monotonic()
+                if now >= deadline:
+                    self._abandon(pending)
+                    return False
+                pause = min(deadline, renew_at) - now
+                if pending.wake_at_ms is not None:
+                    pause = min(pause, pending.wake_at_ms / 1000 - time.time())
+                self.store.wait_for_change(token, max(pause, 0))
+                if pending.ready is None or time.monotonic() >= renew_at:
+                    return True
+                token = self.store.change_token()
+                if self.store.read(pending.ready):
+                    return True
+                pending.wake_at_ms = None
+        except BaseException:
+            self._abandon(pending)
+            raise
+
+    def _abandon(self, pending: Pending) -> None:
+        if pending.abandon is not None:
+            self.store.write(pending.abandon)
+
+
+def _may_wait(call: Call) -> bool:
+    return "wait_s" in call.params or "timeout_s" in call.params
+
+
+def _give_up(pending: Pending) -> Any:
+    if isinstance(pending.otherwise, Exception):
+        raise pending.otherwise
+    return pending.otherwise
+
+
+def _request_hash(name: str, params: dict[str, Any]) -> str:
+    import hashlib
+
+    from fastio_cli.blobs import Content
+    from fastio_cli.jsontext import canonical
+
+    plain = {
+        key: {"etag": value.etag} if isinstance(value, Content) else value
+        for key, value in params.items()
+    }
+    return hashlib.sha256(canonical([name, plain])).hexdigest()
+
+
+def _repeated(done: Any, call: Call) -> Any:
+    import json
+
+    if done["request_hash"] != call.request_hash:
+        raise FastioError(
+            "invalid",
+            f"The idempotency key {call.idempotency_key!r} was used for another request.",
+            "Use a new key for a new request.",
+        )
+    return json.loads(done["result"])

@@ -1,0 +1,117 @@
+"""JSON text in and out, strictly: what fastio accepts, how it is stored, how deep and how large.
+
+Stricter than RFC 8259 allows a parser to be, in the spirit of I-JSON (RFC 7493): UTF-8 only, no
+duplicate keys, no NaN or Infinity, no lone surrogates. Integers keep every digit.
+"""
+
+import json
+
+from fastio_cli.errors import FastioError
+
+DEPTH_MAX = 200
+SIZE_BYTES_MAX = 16 * 1024 * 1024
+
+
+def decode(text: str | bytes, what: str = "value") -> object:
+    """Parse one JSON text.
+
+    ``what`` names the text in errors. Raises ``invalid`` for anything that is not strict JSON or is
+    nested deeper than :data:`DEPTH_MAX`, ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes.
+    """
+    if len(text) > SIZE_BYTES_MAX:
+        raise _too_large(what)
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    except UnicodeDecodeError as e:
+        raise FastioError("invalid", f"The {what} is not valid UTF-8 (byte {e.start}).") from None
+    except RecursionError:
+        raise _too_deep(what) from None
+    except json.JSONDecodeError as e:
+        raise FastioError(
+            "invalid",
+            f"The {what} is not valid JSON: {e.msg} at line {e.lineno} column {e.colno}.",
+            "Strings need double quotes: fastio state set name.json '\"Ada\"'",
+        ) from None
+    except ValueError as e:
+        raise FastioError("invalid", f"The {what} is not valid JSON: {e}.") from None
+    _check_depth(value, text, what)
+    return value
+
+
+def encode(value: object, what: str = "value") -> bytes:
+    """Write a JSON value as compact UTF-8, keys in the order given.
+
+    Raises ``invalid`` for what strict JSON cannot say (NaN, lone surrogates, foreign types, nesting
+    deeper than :data:`DEPTH_MAX`) and ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        body = text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise FastioError(
+            "invalid", f"The {what} holds a lone surrogate, which is not text."
+        ) from None
+    except RecursionError:
+        raise _too_deep(what) from None
+    except (ValueError, TypeError) as e:
+        raise FastioError("invalid", f"The {what} cannot be written as JSON: {e}.") from None
+    if len(body) > SIZE_BYTES_MAX:
+        raise _too_large(what)
+    _check_depth(value, text, what)
+    return body
+
+
+def canonical(value: object) -> bytes:
+    """The canonical form of event and request data, equal to RFC 8785 (JCS) for what these hold.
+
+    Events hold objects with ASCII keys, strings, booleans, null and integers below 2**53, and for
+    those the form below is byte for byte JCS; ``tests/test_jsontext.py`` proves it against the
+    ``rfc8785`` package, whose import would cost every command more than its work.
+    """
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise FastioError("invalid", f"The JSON has the key {key!r} twice in one object.")
+            seen.add(key)
+    return record
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _check_depth(value: object, text: str, what: str) -> None:
+    # Few brackets in the text mean little depth: most values never need the walk.
+    if text.count("[") + text.count("{") <= DEPTH_MAX:
+        return
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEPTH_MAX):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise _too_deep(what)
+
+
+def _too_deep(what: str) -> FastioError:
+    return FastioError("invalid", f"The {what} is nested deeper than {DEPTH_MAX} levels.")
+
+
+def _too_large(what: str) -> FastioError:
+    return FastioError(
+        "too_large",
+        f"The {what} is larger than {SIZE_BYTES_MAX // 1024 // 1024} MiB of JSON.",
+        "Store it as a file instead: fastio file put - PATH",
+    )

@@ -1,0 +1,164 @@
+"""The nouns of fastio as they look on every surface: plain JSON records, no behaviour.
+
+A record is a ``dict`` with these keys, the same from Python, the shell, HTTP and MCP, so nothing is
+converted on the way. Times are RFC 3339 in UTC with milliseconds, sizes bytes, durations seconds.
+Keys never vanish: what is not known is ``None``. Imported for types and schemas only.
+"""
+
+from typing import Any, Literal, TypedDict
+
+Kind = Literal["state", "file"]
+
+
+class Workspace(TypedDict):
+    """A workspace: a named set of objects with one event log."""
+
+    name: str
+    object_count: int
+    size_bytes: int
+    seq: int
+    created_at: str
+    updated_at: str
+    deleted_at: str | None
+
+
+class Object(TypedDict):
+    """What stands at a path: a state object (JSON) or a file (bytes), without its content."""
+
+    path: str
+    kind: Kind
+    version: int
+    etag: str
+    media_type: str
+    size_bytes: int
+    author: str
+    created_at: str
+    updated_at: str
+    deleted: bool
+    schema: bool
+
+
+class StateDoc(TypedDict):
+    """A state object, or a part of one, with the version it was read at."""
+
+    path: str
+    version: int
+    etag: str
+    value: Any
+
+
+class StateInit(StateDoc):
+    """What stands at a path after ``state.init``; ``created`` says whether it was put there now."""
+
+    created: bool
+
+
+class Version(TypedDict):
+    """One version of an object; ``change`` is the verb that made it. A deletion is a version."""
+
+    path: str
+    version: int
+    kind: Kind
+    etag: str
+    media_type: str
+    size_bytes: int
+    author: str
+    at: str
+    change: str
+    deleted: bool
+
+
+class Diff(TypedDict):
+    """The difference between two versions: an RFC 6902 patch for JSON, a unified diff for text."""
+
+    path: str
+    from_version: int
+    to_version: int
+    json_patch: list[dict[str, Any]] | None
+    text: str | None
+
+
+class Lock(TypedDict):
+    """A live lock as anybody may see it: never with its token."""
+
+    path: str
+    fence: int
+    holder: str
+    purpose: str
+    ttl_s: float
+    acquired_at: str
+    expires_at: str
+    waiters: int
+
+
+class HeldLock(Lock):
+    """A lock as its holder sees it: with the token that proves the holding."""
+
+    token: str
+
+
+class Event(TypedDict):
+    """One entry of a workspace's log."""
+
+    seq: int
+    type: str
+    actor: str
+    path: str | None
+    version: int | None
+    at: str
+    data: dict[str, Any]
+    prev_hash: str
+    hash: str
+
+
+class AuditReport(TypedDict):
+    """The result of recomputing a workspace's hash chain."""
+
+    workspace: str
+    verified: bool
+    events: int
+    head_seq: int
+    head_hash: str
+    problem: str | None
+
+
+class ObjectList(TypedDict):
+    """A page of objects."""
+
+    items: list[Object]
+    next_cursor: str | None
+
+
+class VersionList(TypedDict):
+    """A page of versions, newest first."""
+
+    items: list[Version]
+    next_cursor: str | None
+
+
+class WorkspaceList(TypedDict):
+    """A page of workspaces."""
+
+    items: list[Workspace]
+    next_cursor: str | None
+
+
+class LockList(TypedDict):
+    """A page of live locks."""
+
+    items: list[Lock]
+    next_cursor: str | None
+
+
+class EventList(TypedDict):
+    """A page of events; pass ``next_cursor`` as ``after`` to go on."""
+
+    items: list[Event]
+    next_cursor: str
+
+
+class Transaction(TypedDict):
+    """What one transaction changed, in the order given."""
+
+    items: list[Object]
+    seq: int

@@ -1,0 +1,350 @@
+"""What an operation may use while it runs: one transaction, who asks, and the rules of writing.
+
+Every change of an object goes the same way: :meth:`Context.guard` (lock and precondition), then
+:meth:`Context.put` (version, event, totals). There is no other way to change one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+
+from fastio_cli.blobs import Content
+from fastio_cli.errors import FastioError
+from fastio_cli.jsontext import canonical
+from fastio_cli.operations.operation import Restart
+from fastio_cli.operations.records import object_record, timestamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli import model
+    from fastio_cli.blobs import Blobs
+    from fastio_cli.config import Limits
+    from fastio_cli.store.contract import Row
+    from fastio_cli.store.tx import Tx
+
+# Old versions are dropped a batch at a time, so that most writes pay nothing for it.
+PRUNE_EVERY = 16
+NOTHING = Content(hashlib.sha256(b"").hexdigest(), 0, body=b"")
+
+
+class Slot:
+    """A path that may be changed now: its lock and precondition held when it was made."""
+
+    __slots__ = ("head", "path")
+
+    def __init__(self, path: str, head: Row | None) -> None:
+        self.path = path
+        self.head = head
+
+    @property
+    def live(self) -> Row | None:
+        """The head, unless the object is deleted or was never there."""
+        return None if self.head is None or self.head["deleted"] else self.head
+
+
+class Context:
+    """One run of one operation. ``call_id`` stays the same when the engine runs it again."""
+
+    def __init__(
+        self,
+        tx: Tx,
+        *,
+        workspace: Row | None,
+        actor: str,
+        call_id: str,
+        blobs: Blobs,
+        limits: Limits,
+    ) -> None:
+        self.tx = tx
+        self.actor = actor
+        self.call_id = call_id
+        self.blobs = blobs
+        self.limits = limits
+        if workspace is not None:
+            self.enter(workspace)
+
+    def enter(self, workspace: Row) -> None:
+        """Work in this workspace from here on (``workspace.create`` makes the one it enters)."""
+        self.workspace_id: int = workspace["id"]
+        self.workspace_name: str = workspace["name"]
+        self.seq: int = workspace["seq"]
+        self.head_hash: str = workspace["head_hash"]
+        self._object_count: int = workspace["object_count"]
+        self._size_bytes: int = workspace["size_bytes"]
+        self._seq_before = self.seq
+
+    @property
+    def now_ms(self) -> int:
+        """The store's time of this transaction."""
+        return self.tx.now_ms
+
+    def load(self, module: str) -> Any:
+        """A module that is slow to import, never imported while others wait for the writer lock."""
+        if module not in sys.modules and self.tx.writable:
+            raise Restart(lambda: __import__(module))
+        __import__(module)
+        return sys.modules[module]
+
+    def emit(
+        self,
+        type: str,
+        path: str | None = None,
+        version: int | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> int:
+        """Append an event to the workspace's log and chain its hash; its ``seq``."""
+        self.seq += 1
+        event: dict[str, Any] = {
+            "seq": self.seq,
+            "type": type,
+            "actor": self.actor,
+            "path": path,
+            "version": version,
+            "at": timestamp(self.now_ms),
+            "data": data or {},
+            "prev_hash": self.head_hash,
+        }
+        self.head_hash = event_hash(event)
+        self.tx.events.add(
+            self.workspace_id,
+            **{
+                **event,
+                "at": self.now_ms,
+                "data": json.dumps(event["data"], ensure_ascii=False, separators=(",", ":")),
+                "hash": self.head_hash,
+            },
+        )
+        return self.seq
+
+    def finish(self) -> None:
+        """Write the workspace's counter and totals, if anything happened."""
+        if hasattr(self, "seq") and self.seq != self._seq_before:
+            self.tx.workspaces.save(
+                self.workspace_id,
+                seq=self.seq,
+                head_hash=self.head_hash,
+                object_count=self._object_count,
+                size_bytes=self._size_bytes,
+                now_ms=self.now_ms,
+            )
+
+    def guard(self, path: str, lock_token: str | None, if_version: int | None = None) -> Slot:
+        """Permission to change a path.
+
+        Raises ``locked`` when somebody else holds it, ``lock_lost`` when ``lock_token`` is no
+        longer the live one, ``version_conflict`` when the object is not at ``if_version`` (0: must
+        not exist).
+        """
+        self.check_lock(path, lock_token)
+        slot = Slot(path, self.tx.objects.head(self.workspace_id, path))
+        if if_version is not None:
+            current = slot.live["version"] if slot.live is not None else 0
+            if current != if_version:
+                raise FastioError(
+                    "version_conflict",
+                    f"{path} is at version {current}, not {if_version}.",
+                    f"Read it again and repeat the change: fastio file info {path}",
+                    path=path,
+                    current_version=current,
+                    expected_version=if_version,
+                )
+        return slot
+
+    def check_lock(self, path: str, lock_token: str | None) -> Row | None:
+        """The live lock on a path if ``lock_token`` holds it, None if nobody does; else raises."""
+        lock = self.live_lock(path)
+        if lock_token is None:
+            if lock is not None:
+                raise self.locked(path, lock)
+            return None
+        if lock is None or lock["token_hash"] != token_hash(lock_token):
+            now_held = f" {lock['holder']} holds it now." if lock is not None else ""
+            raise FastioError(
+                "lock_lost",
+                f"The lock on {path} is no longer yours: it expired, or was released or broken."
+                + now_held,
+                f"Acquire it again, then read before you write: fastio lock acquire {path}",
+                path=path,
+                holder=lock["holder"] if lock is not None else None,
+                fence=lock["fence"] if lock is not None else None,
+            )
+        return lock
+
+    def live_lock(self, path: str) -> Row | None:
+        """The lock that holds on a path now.
+
+        A lock lives for its ttl from when it was granted or renewed. If the clock has since jumped
+        back past that moment, the rest of the ttl counts from now, so that no lock is stuck for
+        longer than its ttl.
+        """
+        lock = self.tx.locks.get(self.workspace_id, path)
+        if lock is None or lock["expires_at"] <= self.now_ms:
+            return None
+        if lock["renewed_at"] > self.now_ms and self.tx.writable:
+            self.tx.locks.renew(self.workspace_id, path, lock["ttl_ms"], self.now_ms)
+            lock = self.tx.locks.get(self.workspace_id, path)
+        return lock
+
+    def locked(self, path: str, lock: Row | None, ahead: int | None = None) -> FastioError:
+        """The error ``locked``: who, why, until when, and how many are waiting already."""
+        queue = self.tx.locks.queue(self.workspace_id, path, self.now_ms)
+        waiting = len(queue) if ahead is None else ahead
+        until = lock["expires_at"] if lock is not None else queue[0]["expires_at"]
+        holder = lock["holder"] if lock is not None else queue[0]["holder"]
+        purpose = lock["purpose"] if lock is not None else ""
+        why = f" ({purpose})" if purpose else ""
+        return FastioError(
+            "locked",
+            f"{path} is locked by {holder}{why} until {timestamp(until)}.",
+            f"Wait for it in line: fastio lock acquire {path} --wait 60",
+            path=path,
+            holder=holder,
+            purpose=purpose,
+            fence=lock["fence"] if lock is not None else None,
+            expires_at=timestamp(until),
+            retry_after_s=max(0, until - self.now_ms) / 1000,
+            queue_position=waiting + 1,
+        )
+
+    def put(
+        self,
+        slot: Slot,
+        *,
+        change: str,
+        kind: str,
+        content: Content,
+        media_type: str,
+        schema: str | None = None,
+        deleted: bool = False,
+        added_bytes: int | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> model.Object:
+        """Write the next version of a path and its event ``<kind>.<change>``; the new head.
+
+        ``added_bytes`` is what the version adds to the workspace's size when that is not its own
+        size. Raises ``quota_exceeded`` when the workspace would outgrow its limit.
+        """
+        head, was_live = slot.head, slot.live is not None
+        version = head["version"] + 1 if head is not None else 1
+        created_at = slot.live["created_at"] if slot.live is not None else self.now_ms
+        self._account(content.size_bytes if added_bytes is None else added_bytes)
+        self._object_count += (not deleted) - was_live
+        self.tx.objects.write(
+            self.workspace_id,
+            slot.path,
+            version=version,
+            kind=kind,
+            content=content,
+            media_type=media_type,
+            schema=schema,
+            author=self.actor,
+            created_at=created_at,
+            now_ms=self.now_ms,
+            change=change,
+            deleted=int(deleted),
+        )
+        self.emit(
+            f"{kind}.{change}",
+            slot.path,
+            version,
+            {"etag": content.etag, "size_bytes": content.size_bytes, **(data or {})},
+        )
+        kept = self.limits.versions_max
+        if version > kept and version % PRUNE_EVERY == 0:
+            self._size_bytes -= self.tx.objects.forget_versions(
+                self.workspace_id, slot.path, version - kept + 1
+            )
+        return object_record(
+            {
+                "path": slot.path,
+                "kind": kind,
+                "version": version,
+                "etag": content.etag,
+                "media_type": media_type,
+                "size_bytes": content.size_bytes,
+                "author": self.actor,
+                "created_at": created_at,
+                "updated_at": self.now_ms,
+                "deleted": deleted,
+                "schema": schema,
+            }
+        )
+
+    def remove(self, slot: Slot, change: str, data: dict[str, Any] | None = None) -> model.Object:
+        """Write the deletion of a live object: a version without content."""
+        assert slot.live is not None
+        return self.put(
+            slot,
+            change=change,
+            kind=slot.live["kind"],
+            content=NOTHING,
+            media_type=slot.live["media_type"],
+            deleted=True,
+            data=data,
+        )
+
+    def content(self, path: str, version: int | None) -> Row:
+        """A kept version (None: the live one) with its content. Raises ``not_found``."""
+        if version is None:
+            version = self.live(path)["version"]
+        row = self.tx.objects.content(self.workspace_id, path, version)
+        if row is None:
+            raise FastioError(
+                "not_found",
+                f"{path} has no version {version}, or it is older than the history kept.",
+                f"See which versions there are: fastio file history {path}",
+                path=path,
+                version=version,
+            )
+        return row
+
+    def live(self, path: str) -> Row:
+        """The head of a live object. Raises ``not_found``."""
+        head = self.tx.objects.head(self.workspace_id, path)
+        if head is None or head["deleted"]:
+            raise self.not_found(path, head)
+        return head
+
+    def not_found(self, path: str, head: Row | None) -> FastioError:
+        """The error for a path where nothing stands."""
+        if head is not None:
+            return FastioError(
+                "not_found",
+                f"{path} was deleted (version {head['version']}).",
+                f"Bring it back: fastio file restore {path}",
+                path=path,
+                deleted=True,
+            )
+        return FastioError(
+            "not_found",
+            f"Nothing stands at {path} in workspace {self.workspace_name}.",
+            f"List what is there: fastio file list -w {self.workspace_name}",
+            path=path,
+            deleted=False,
+        )
+
+    def _account(self, added_bytes: int) -> None:
+        self._size_bytes += added_bytes
+        if added_bytes and self._size_bytes > self.limits.storage_bytes_max:
+            raise FastioError(
+                "quota_exceeded",
+                f"Workspace {self.workspace_name} would hold {self._size_bytes:,} bytes; its limit "
+                f"is {self.limits.storage_bytes_max:,}.",
+                "Delete what is not needed, or raise the limit: "
+                "fastio config set storage_bytes_max BYTES",
+                limit_bytes=self.limits.storage_bytes_max,
+            )
+
+
+def event_hash(event: dict[str, Any]) -> str:
+    """SHA-256 over the canonical form (RFC 8785) of an event without its ``hash``."""
+    return hashlib.sha256(canonical(event)).hexdigest()
+
+
+def token_hash(token: str) -> str:
+    """How a lock token is kept: only its SHA-256."""
+    return hashlib.sha256(token.encode()).hexdigest()

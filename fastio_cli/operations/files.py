@@ -1,0 +1,241 @@
+"""Files: bytes at a path, written whole or appended to, read whole or in part."""
+
+import hashlib
+
+from fastio_cli.blobs import Content
+from fastio_cli.errors import FastioError
+from fastio_cli.operations.operation import operation
+from fastio_cli.operations.params import Line, ObjectPath, Size, Token, Upload, Version
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastio_cli import model
+    from fastio_cli.blobs import Blobs
+    from fastio_cli.operations.context import Context, Slot
+    from fastio_cli.store.contract import Row, Store
+
+BASE = "/v1/workspaces/{workspace}/files"
+SEGMENTS_PER_READ = 256
+
+
+class Download:
+    """The answer of ``file.get``: the object, the range asked for, and where the bytes are."""
+
+    def __init__(
+        self, record: "model.Version", content: Content, workspace_id: int, start: int, end: int
+    ) -> None:
+        self.record = record
+        self.content = content
+        self.workspace_id = workspace_id
+        self.start = start
+        self.end = end
+
+    def chunks(self, store: "Store", blobs: "Blobs") -> "Iterator[bytes]":
+        """The bytes, in constant memory. Contents never change, so no transaction is held."""
+        if self.content.chain is None:
+            yield from _slice(self.content, blobs, self.start, self.end)
+            return
+        position = self.start
+        while position < self.end:
+            segments = store.read(self._segments_from(position))
+            if not segments:
+                raise FastioError("internal", f"Segments of {self.record['path']} are missing.")
+            for row in segments:
+                offset = row["start"]
+                piece = Content("", row["size_bytes"], row["body"], row["blob"])
+                stop = min(self.end - offset, row["size_bytes"])
+                yield from _slice(piece, blobs, position - offset, stop)
+                position = offset + stop
+
+    def _segments_from(self, position: int):  # type: ignore[no-untyped-def]
+        chain = self.content.chain or 0
+        return lambda tx: tx.objects.segments(
+            self.workspace_id, chain, position, self.end, SEGMENTS_PER_READ
+        )
+
+
+@operation("file.get", f"GET {BASE}/{{path:path}}", effect="read", role="viewer")
+def get(
+    ctx: "Context",
+    *,
+    path: ObjectPath,
+    version: Version | None = None,
+    offset: Size = 0,
+    length: Size | None = None,
+) -> Download:
+    """Read the bytes of an object, whole or a range of them."""
+    row = ctx.content(path, version)
+    if row["deleted"]:
+        raise FastioError(
+            "not_found",
+            f"Version {version} of {path} is a deletion.",
+            f"See its history: fastio file history {path}",
+        )
+    return download(ctx, row, offset, length)
+
+
+@operation("file.put", f"PUT {BASE}/{{path:path}}", effect="write", role="editor")
+def put(
+    ctx: "Context",
+    *,
+    path: ObjectPath,
+    content: Upload,
+    media_type: Line | None = None,
+    if_version: Version | None = None,
+    lock_token: Token | None = None,
+) -> "model.Object":
+    """Write a file.
+
+    ``media_type`` defaults to what the name says.
+    """
+    slot = ctx.guard(path, lock_token, if_version)
+    _refuse_state(slot)
+    return ctx.put(
+        slot,
+        change="put",
+        kind="file",
+        content=content,
+        media_type=media_type or guess_media_type(path),
+    )
+
+
+@operation("file.append", f"POST {BASE}-append/{{path:path}}", effect="write", role="editor")
+def append(
+    ctx: "Context",
+    *,
+    path: ObjectPath,
+    content: Upload,
+    if_version: Version | None = None,
+    lock_token: Token | None = None,
+) -> "model.Object":
+    """Append bytes to a file, at the price of what is appended; creates it if need be.
+
+    The etag of an appended file is SHA-256 over its former etag and the hash of what was added.
+    """
+    slot = ctx.guard(path, lock_token, if_version)
+    _refuse_state(slot)
+    if slot.live is None:
+        return ctx.put(
+            slot,
+            change="append",
+            kind="file",
+            content=content,
+            media_type=guess_media_type(path),
+        )
+    old = ctx.content(path, slot.live["version"])
+    size = old["size_bytes"] + content.size_bytes
+    if size > ctx.limits.file_bytes_max:
+        raise FastioError(
+            "too_large",
+            f"{path} would have {size:,} bytes; the limit is {ctx.limits.file_bytes_max:,}.",
+            "Begin a new file, or raise the limit: fastio config set file_bytes_max BYTES",
+        )
+    etag = hashlib.sha256(f"{old['etag']}{content.etag}".encode()).hexdigest()
+    chain = _own_chain(ctx, old)
+    if content.size_bytes:
+        ctx.tx.objects.add_segment(ctx.workspace_id, chain, old["size_bytes"], content)
+    return ctx.put(
+        slot,
+        change="append",
+        kind="file",
+        content=Content(etag, size, chain=chain),
+        media_type=old["media_type"],
+        added_bytes=content.size_bytes,
+    )
+
+
+def download(ctx: "Context", row: "Row", offset: int = 0, length: int | None = None) -> Download:
+    """A version's bytes from ``offset``, at most ``length``; short at the end like a file read."""
+    from fastio_cli.operations.records import version_record
+
+    size = row["size_bytes"]
+    start = min(offset, size)
+    end = size if length is None else min(size, start + length)
+    content = Content(row["etag"], size, row["body"], row["blob"], row["chain"])
+    return Download(version_record(row), content, ctx.workspace_id, start, end)
+
+
+def read_all(ctx: "Context", row: "Row") -> bytes:
+    """A whole version in memory; for callers that have bounded its size."""
+
+    class Snapshot:
+        def read(self, work):  # type: ignore[no-untyped-def]
+            return work(ctx.tx)
+
+    return b"".join(download(ctx, row).chunks(Snapshot(), ctx.blobs))  # type: ignore[arg-type]
+
+
+def guess_media_type(path: str) -> str:
+    """The media type that a name suggests, without reading the machine's tables."""
+    name = path.rpartition("/")[2].lower()
+    return _MEDIA_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
+
+
+_MEDIA_TYPES = {
+    "csv": "text/csv",
+    "css": "text/css",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "epub": "application/epub+zip",
+    "gif": "image/gif",
+    "gz": "application/gzip",
+    "htm": "text/html",
+    "html": "text/html",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "js": "text/javascript",
+    "json": "application/json",
+    "jsonl": "application/jsonl",
+    "log": "text/plain",
+    "md": "text/markdown",
+    "ndjson": "application/jsonl",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "py": "text/x-python",
+    "svg": "image/svg+xml",
+    "tar": "application/x-tar",
+    "toml": "application/toml",
+    "tsv": "text/tab-separated-values",
+    "txt": "text/plain",
+    "webp": "image/webp",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "xml": "application/xml",
+    "yaml": "application/yaml",
+    "yml": "application/yaml",
+    "zip": "application/zip",
+}
+
+
+def _own_chain(ctx: "Context", old: "Row") -> int:
+    """A chain that ends where the file ends: its own, or a new one that begins with its bytes."""
+    objects, workspace = ctx.tx.objects, ctx.workspace_id
+    new_chain = ctx.seq + 1  # the event of this very change: never used before
+    if old["chain"] is None:
+        if old["size_bytes"]:
+            first = Content(old["etag"], old["size_bytes"], old["body"], old["blob"])
+            objects.add_segment(workspace, new_chain, 0, first)
+        return new_chain
+    chain: int = old["chain"]
+    if objects.chain_end(workspace, chain) == old["size_bytes"]:
+        return chain
+    # A copy or an older version was appended to before: leave that chain to it.
+    objects.fork_chain(workspace, chain, new_chain, old["size_bytes"])
+    return new_chain
+
+
+def _refuse_state(slot: "Slot") -> None:
+    if slot.live is not None and slot.live["kind"] != "file":
+        raise FastioError(
+            "invalid",
+            f"{slot.path} is a state object; it cannot become a file.",
+            f"Change it with fastio state, or delete it first: fastio state delete {slot.path}",
+        )
+
+
+def _slice(content: Content, blobs: "Blobs", start: int, end: int) -> "Iterator[bytes]":
+    if content.body is not None:
+        yield content.body[start:end]
+    elif content.blob is not None:
+        yield from blobs.read(content.blob, start, end)

@@ -1,0 +1,169 @@
+"""Locks: exclusive leases on paths, with fencing tokens and a fair queue.
+
+A lock ends when its holder releases it, when its ttl passes, or when an admin breaks it. The fence
+is the ``seq`` of the event that granted it: it only rises, whatever happens to locks, processes and
+clocks, so whoever guards something outside fastio can refuse a lower one (Kleppmann, "How to do
+distributed locking", 2016).
+"""
+
+import os
+
+from fastio_cli.errors import FastioError
+from fastio_cli.operations.context import token_hash
+from fastio_cli.operations.operation import Pending, operation
+from fastio_cli.operations.params import Cursor, Limit, Line, ObjectPath, Prefix, Token, Ttl, Wait
+from fastio_cli.operations.records import lock_record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli import model
+    from fastio_cli.operations.context import Context
+    from fastio_cli.store.contract import Row
+    from fastio_cli.store.tx import Tx
+
+BASE = "/v1/workspaces/{workspace}/locks"
+# A waiter shows every RENEW_S that it lives; one that did not for WAITER_TTL_MS is passed over.
+RENEW_S = 1.0
+WAITER_TTL_MS = 3000
+LAST = chr(0x10FFFF)
+
+
+@operation("lock.acquire", f"POST {BASE}/{{path:path}}", effect="write", role="editor")
+def acquire(
+    ctx: "Context",
+    *,
+    path: ObjectPath,
+    ttl_s: Ttl = 60,
+    wait_s: Wait = 0,
+    purpose: Line = "",
+) -> "model.HeldLock | Pending":
+    """Take the lock on a path, waiting in line for it if asked to.
+
+    Waiters are served first come, first served. The answer's ``token`` proves the holding: every
+    change of the path needs it until the lock ends. Raises ``locked`` when it is not to be had
+    within ``wait_s``.
+    """
+    held = ctx.live_lock(path)
+    queue = ctx.tx.locks.queue(ctx.workspace_id, path, ctx.now_ms)
+    first = queue[0]["waiter_id"] if queue else ctx.call_id
+    if held is None and first == ctx.call_id:
+        return _grant(ctx, path, ttl_s, purpose)
+    ahead = [waiter["waiter_id"] for waiter in queue]
+    position = ahead.index(ctx.call_id) if ctx.call_id in ahead else len(ahead)
+    refusal = ctx.locked(path, held, position)
+    if wait_s <= 0:
+        raise refusal
+    workspace, me = ctx.workspace_id, ctx.call_id
+    ctx.tx.locks.enqueue(workspace, path, me, ctx.actor, ctx.now_ms + WAITER_TTL_MS)
+
+    def my_turn(tx: "Tx") -> bool:
+        lock = tx.locks.get(workspace, path)
+        if lock is not None and lock["expires_at"] > tx.now_ms:
+            return False
+        line = tx.locks.queue(workspace, path, tx.now_ms)
+        return not line or line[0]["waiter_id"] == me
+
+    return Pending(
+        wait_s,
+        refusal,
+        ready=my_turn,
+        wake_at_ms=held["expires_at"] if held is not None else queue[0]["expires_at"],
+        renew_s=RENEW_S,
+        abandon=lambda tx: tx.locks.leave(workspace, path, me, tx.now_ms),
+    )
+
+
+@operation("lock.renew", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor")
+def renew(
+    ctx: "Context", *, path: ObjectPath, lock_token: Token, ttl_s: Ttl | None = None
+) -> "model.Lock":
+    """Extend a lock you hold, from now, by its ttl or another.
+
+    Raises ``lock_lost`` if it is no longer yours, even if nobody else holds it.
+    """
+    lock = _held(ctx, path, lock_token)
+    ttl_ms = lock["ttl_ms"] if ttl_s is None else int(ttl_s * 1000)
+    ctx.tx.locks.renew(ctx.workspace_id, path, ttl_ms, ctx.now_ms)
+    ctx.emit("lock.renew", path, data={"fence": lock["fence"], "ttl_ms": ttl_ms})
+    return show(ctx, path=path)
+
+
+@operation("lock.release", f"DELETE {BASE}/{{path:path}}", effect="write", role="editor")
+def release(ctx: "Context", *, path: ObjectPath, lock_token: Token) -> "model.Lock":
+    """Give back a lock you hold; the next in line gets it."""
+    _held(ctx, path, lock_token)
+    record = show(ctx, path=path)
+    ctx.tx.locks.remove(ctx.workspace_id, path)
+    ctx.emit("lock.release", path, data={"fence": record["fence"]})
+    return record
+
+
+@operation("lock.break", f"POST {BASE}-break/{{path:path}}", effect="write", role="admin")
+def break_(ctx: "Context", *, path: ObjectPath, reason: Line = "") -> "model.Lock":
+    """Take a lock away from its holder; the audit log says who did, and why."""
+    record = show(ctx, path=path)
+    ctx.tx.locks.remove(ctx.workspace_id, path)
+    ctx.emit(
+        "lock.break",
+        path,
+        data={"fence": record["fence"], "holder": record["holder"], "reason": reason},
+    )
+    return record
+
+
+@operation("lock.show", f"GET {BASE}/{{path:path}}", effect="read", role="viewer")
+def show(ctx: "Context", *, path: ObjectPath) -> "model.Lock":
+    """Show who holds the lock on a path, why and until when."""
+    lock = ctx.live_lock(path)
+    if lock is None:
+        raise FastioError(
+            "not_found",
+            f"{path} is not locked.",
+            f"Take the lock: fastio lock acquire {path}",
+            path=path,
+        )
+    return _record(ctx, lock)
+
+
+@operation("lock.list", f"GET {BASE}", effect="read", role="viewer")
+def list_(
+    ctx: "Context", *, prefix: Prefix = "", limit: Limit = 50, cursor: Cursor = ""
+) -> "model.LockList":
+    """List the live locks of a workspace by path."""
+    rows = ctx.tx.locks.page(ctx.workspace_id, prefix, cursor, prefix + LAST, ctx.now_ms, limit + 1)
+    return {
+        "items": [_record(ctx, row) for row in rows[:limit]],
+        "next_cursor": rows[limit - 1]["path"] if len(rows) > limit else None,
+    }
+
+
+def _grant(ctx: "Context", path: str, ttl_s: float, purpose: str) -> "model.HeldLock":
+    expired = ctx.tx.locks.get(ctx.workspace_id, path)
+    if expired is not None:
+        data = {"fence": expired["fence"], "holder": expired["holder"]}
+        ctx.emit("lock.expire", path, data=data)
+    ttl_ms = int(ttl_s * 1000)
+    token = "lk_" + os.urandom(24).hex()
+    fence = ctx.emit("lock.acquire", path, data={"purpose": purpose, "ttl_ms": ttl_ms})
+    ctx.tx.locks.leave(ctx.workspace_id, path, ctx.call_id, ctx.now_ms)
+    ctx.tx.locks.put(
+        ctx.workspace_id,
+        path,
+        fence=fence,
+        token_hash=token_hash(token),
+        holder=ctx.actor,
+        purpose=purpose,
+        ttl_ms=ttl_ms,
+        now_ms=ctx.now_ms,
+    )
+    return {**show(ctx, path=path), "token": token}
+
+
+def _held(ctx: "Context", path: str, lock_token: str) -> "Row":
+    lock = ctx.check_lock(path, lock_token)
+    assert lock is not None, "a token was given, so check_lock found its lock or raised"
+    return lock
+
+
+def _record(ctx: "Context", lock: "Row") -> "model.Lock":
+    return lock_record(lock, len(ctx.tx.locks.queue(ctx.workspace_id, lock["path"], ctx.now_ms)))

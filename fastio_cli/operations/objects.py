@@ -1,0 +1,227 @@
+"""Objects of either kind: look, list, history, diff, restore, delete, move, copy."""
+
+from fastio_cli.blobs import Content
+from fastio_cli.errors import FastioError
+from fastio_cli.operations.operation import operation
+from fastio_cli.operations.params import (
+    Boolean,
+    Cursor,
+    KindName,
+    Limit,
+    ObjectPath,
+    Prefix,
+    Token,
+    Version,
+)
+from fastio_cli.operations.records import object_record, version_record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli import model
+    from fastio_cli.operations.context import Context, Slot
+    from fastio_cli.store.contract import Row
+
+BASE = "/v1/workspaces/{workspace}/objects"
+
+
+@operation("object.info", f"GET {BASE}/{{path:path}}", effect="read", role="viewer")
+def info(ctx: "Context", *, path: ObjectPath) -> "model.Object":
+    """Show what stands at a path: kind, version, etag, size, author and times."""
+    return object_record(ctx.live(path))
+
+
+@operation("object.list", f"GET {BASE}", effect="read", role="viewer")
+def list_(
+    ctx: "Context",
+    *,
+    prefix: Prefix = "",
+    kind: KindName | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> "model.ObjectList":
+    """List objects by path, a page at a time."""
+    rows = ctx.tx.objects.page(ctx.workspace_id, prefix, cursor, kind, limit + 1)
+    return {
+        "items": [object_record(row) for row in rows[:limit]],
+        "next_cursor": rows[limit - 1]["path"] if len(rows) > limit else None,
+    }
+
+
+@operation("object.history", f"GET {BASE}-history/{{path:path}}", effect="read", role="viewer")
+def history(
+    ctx: "Context", *, path: ObjectPath, limit: Limit = 50, cursor: Cursor = ""
+) -> "model.VersionList":
+    """List the versions of an object, newest first."""
+    if cursor and not cursor.isdecimal():
+        raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
+    before = int(cursor) if cursor else 2**62
+    rows = ctx.tx.objects.versions(ctx.workspace_id, path, before, limit + 1)
+    if not rows and not cursor:
+        raise ctx.not_found(path, None)
+    return {
+        "items": [version_record(row) for row in rows[:limit]],
+        "next_cursor": str(rows[limit - 1]["version"]) if len(rows) > limit else None,
+    }
+
+
+@operation("object.diff", f"GET {BASE}-diff/{{path:path}}", effect="read", role="viewer")
+def diff(
+    ctx: "Context",
+    *,
+    path: ObjectPath,
+    from_version: Version | None = None,
+    to_version: Version | None = None,
+) -> "model.Diff":
+    """Show what changed between two versions of an object (default: the last two).
+
+    State objects give an RFC 6902 patch and a unified diff of their indented JSON; text files a
+    unified diff. Raises ``invalid`` for files that are not UTF-8 text or are over 1 MiB.
+    """
+    if to_version is None:
+        head = ctx.tx.objects.head(ctx.workspace_id, path)
+        if head is None:
+            raise ctx.not_found(path, None)
+        to_version = head["version"]
+    if from_version is None:
+        from_version = to_version - 1
+    from fastio_cli.operations.diff import compare
+
+    rows = [ctx.content(path, n) if n else None for n in (from_version, to_version)]
+    json_patch, text = compare(ctx, *rows)
+    return {
+        "path": path,
+        "from_version": from_version,
+        "to_version": to_version,
+        "json_patch": json_patch,
+        "text": text,
+    }
+
+
+@operation("object.delete", f"DELETE {BASE}/{{path:path}}", effect="write", role="editor")
+def delete(
+    ctx: "Context",
+    *,
+    path: ObjectPath,
+    if_version: Version | None = None,
+    lock_token: Token | None = None,
+) -> "model.Object":
+    """Delete an object; its history stays and it can be restored."""
+    slot = ctx.guard(path, lock_token, if_version)
+    if slot.live is None:
+        raise ctx.not_found(path, slot.head)
+    return ctx.remove(slot, "delete")
+
+
+@operation("object.restore", f"POST {BASE}-restore/{{path:path}}", effect="write", role="editor")
+def restore(
+    ctx: "Context",
+    *,
+    path: ObjectPath,
+    version: Version | None = None,
+    if_version: Version | None = None,
+    lock_token: Token | None = None,
+) -> "model.Object":
+    """Bring back an earlier version of an object as its newest.
+
+    Without ``version`` a deleted object gets back what it was before the deletion, and a live one
+    its previous version.
+    """
+    slot = ctx.guard(path, lock_token, if_version)
+    if slot.head is None:
+        raise ctx.not_found(path, None)
+    if version is None:
+        version = slot.head["version"] - 1
+    row = ctx.content(path, version)
+    if row["deleted"]:
+        raise FastioError(
+            "invalid",
+            f"Version {version} of {path} is a deletion: there is nothing to bring back.",
+            f"Choose another: fastio file history {path}",
+        )
+    return _put_copy(ctx, slot, row, "restore", {"from_version": version})
+
+
+@operation("object.move", f"POST {BASE}-move/{{path:path}}", effect="write", role="editor")
+def move(
+    ctx: "Context",
+    *,
+    path: ObjectPath,
+    to: ObjectPath,
+    overwrite: Boolean = False,
+    if_version: Version | None = None,
+    lock_token: Token | None = None,
+    to_lock_token: Token | None = None,
+) -> "model.Object":
+    """Move an object to another path of its workspace.
+
+    The old path keeps its history and ends in a deletion; the new one begins with the content.
+    """
+    source = ctx.guard(path, lock_token, if_version)
+    if source.live is None:
+        raise ctx.not_found(path, source.head)
+    target = _free_target(ctx, path, to, overwrite, to_lock_token)
+    row = ctx.content(path, source.live["version"])
+    schema = source.live["schema"]
+    ctx.remove(source, "delete", {"moved_to": to})
+    return _put_copy(ctx, target, row, "move", {"moved_from": path}, schema)
+
+
+@operation("object.copy", f"POST {BASE}-copy/{{path:path}}", effect="write", role="editor")
+def copy(
+    ctx: "Context",
+    *,
+    path: ObjectPath,
+    to: ObjectPath,
+    overwrite: Boolean = False,
+    to_lock_token: Token | None = None,
+) -> "model.Object":
+    """Copy an object to another path of its workspace; large contents are shared, not copied."""
+    head = ctx.live(path)
+    target = _free_target(ctx, path, to, overwrite, to_lock_token)
+    row = ctx.content(path, head["version"])
+    return _put_copy(ctx, target, row, "copy", {"copied_from": path}, head["schema"])
+
+
+def _free_target(
+    ctx: "Context", path: str, to: str, overwrite: bool, lock_token: str | None
+) -> "Slot":
+    if path == to:
+        raise FastioError("invalid", f"{path} cannot be moved or copied onto itself.")
+    slot = ctx.guard(to, lock_token)
+    if slot.live is not None and not overwrite:
+        raise FastioError(
+            "already_exists",
+            f"{to} exists already (version {slot.live['version']}).",
+            "Choose another path, or replace it with --overwrite.",
+            path=to,
+            current_version=slot.live["version"],
+        )
+    return slot
+
+
+def _put_copy(
+    ctx: "Context",
+    slot: "Slot",
+    row: "Row",
+    change: str,
+    data: "dict[str, Any]",
+    schema: str | None = None,
+) -> "model.Object":
+    if schema is None and slot.live is not None and row["kind"] == "state":
+        schema = slot.live["schema"]
+    if schema is not None and row["kind"] == "state":
+        from fastio_cli.operations.schema import check_stored
+
+        check_stored(ctx, row, schema, slot.path)
+    content = Content(row["etag"], row["size_bytes"], row["body"], row["blob"], row["chain"])
+    return ctx.put(
+        slot,
+        change=change,
+        kind=row["kind"],
+        content=content,
+        media_type=row["media_type"],
+        schema=schema,
+        data=data,
+    )

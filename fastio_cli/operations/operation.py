@@ -1,0 +1,116 @@
+"""What an operation is: a function, its name, its HTTP route, its effect, the role it needs.
+
+An operation is stated once, by decorating a function::
+
+    @operation("state.patch", "PATCH /v1/workspaces/{workspace}/state/{path:path}",
+               effect="write", role="editor")
+    def patch(ctx: Context, *, path: ObjectPath, patch: Json) -> "Object":
+        \"\"\"Merge a JSON patch into one state object.\"\"\"
+
+Its parameters are the function's keyword-only parameters, whose annotations are rules
+(``params.py``). The first line of its docstring is its help everywhere. The name of its result's
+record (``model.py``) is its return annotation. Nothing else needs to be written for an operation to
+exist in the engine, over HTTP and in MCP.
+"""
+
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from fastio_cli.store.tx import Tx
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+CATALOGUE: "dict[str, Operation]" = {}
+
+
+class Operation:
+    """One thing fastio can do.
+
+    ``effect`` is ``read`` or ``write``; ``role`` the least role that may do it (viewer, editor,
+    admin, owner); ``rules`` and ``defaults`` describe its parameters by name.
+    """
+
+    def __init__(
+        self, name: str, route: str, effect: str, role: str, run: "Callable[..., Any]"
+    ) -> None:
+        self.name = name
+        self.method, _, self.route = route.partition(" ")
+        self.effect = effect
+        self.role = role
+        self.run = run
+        self.in_workspace = "{workspace}" in route
+        self.rules = {
+            key: rule for key, rule in run.__annotations__.items() if key not in ("ctx", "return")
+        }
+        self.defaults = run.__kwdefaults__ or {}
+
+    @property
+    def help(self) -> str:
+        """The first line of the docstring."""
+        return (self.run.__doc__ or "").strip().partition("\n")[0]
+
+    def decode(self, params: "dict[str, Any]") -> "dict[str, Any]":
+        """Check every parameter against its rule. Raises ``invalid`` naming the parameter."""
+        decoded = dict(self.defaults)
+        for key, value in params.items():
+            rule = self.rules.get(key)
+            if rule is None:
+                raise FastioError(
+                    "invalid",
+                    f"{self.name} has no parameter {key!r}.",
+                    f"Its parameters are: {', '.join(self.rules)}",
+                )
+            decoded[key] = rule.check(value, key)
+        if len(decoded) != len(self.rules):
+            missing = ", ".join(key for key in self.rules if key not in decoded)
+            raise FastioError("invalid", f"{self.name} needs {missing}.")
+        return decoded
+
+
+def operation(name: str, route: str, *, effect: str, role: str) -> "Callable[[F], F]":
+    """Enter a function into the catalogue; the function itself stays as it is."""
+
+    def enter(run: "F") -> "F":
+        CATALOGUE[name] = Operation(name, route, effect, role, run)
+        return run
+
+    return enter
+
+
+class Pending:
+    """An operation's answer "not yet": commit what was done, wait, then run me again.
+
+    ``wait_s`` bounds the waiting since the first run. A write runs again when ``ready`` says so on
+    a snapshot after some change, at ``wake_at_ms`` of the store's clock, or every ``renew_s``; a
+    read after every change. When time is up, ``abandon`` undoes what the waiting left behind, and
+    ``otherwise`` is raised if it is an exception, else returned.
+    """
+
+    def __init__(
+        self,
+        wait_s: float,
+        otherwise: object,
+        *,
+        ready: "Callable[[Tx], bool] | None" = None,
+        wake_at_ms: int | None = None,
+        renew_s: float | None = None,
+        abandon: "Callable[[Tx], None] | None" = None,
+    ) -> None:
+        self.wait_s = wait_s
+        self.otherwise = otherwise
+        self.ready = ready
+        self.wake_at_ms = wake_at_ms
+        self.renew_s = renew_s
+        self.abandon = abandon
+
+
+class Restart(Exception):
+    """Slow work must not happen inside a transaction: leave it, do ``work``, run me again."""
+
+    def __init__(self, work: "Callable[[], object]") -> None:
+        super().__init__()
+        self.work = work

@@ -1,0 +1,262 @@
+"""The kinds of parameter an operation can have: what is accepted, how it is checked, its schema.
+
+A parameter's annotation *is* its rule: ``path: ObjectPath`` or ``if_version: Version | None``. For
+a type checker the names below are the plain Python types; when the program runs they are
+:class:`Rule` objects, so that no typing machinery is loaded to start a command.
+"""
+
+import unicodedata
+
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+
+PATH_BYTES_MAX = 1024
+
+
+class Rule:
+    """What a parameter accepts: ``check`` returns the value in its normal form or raises
+    ``invalid``; ``schema`` is the same in JSON Schema 2020-12, for HTTP and MCP."""
+
+    schema: dict[str, object] = {}
+    optional = False
+
+    def __or__(self, other: object) -> "Rule":
+        """``RULE | None`` accepts null as well, and makes no copy of the rule's meaning."""
+        assert other is None, "a parameter is a rule or null"
+        return Optional(self)
+
+    def check(self, value: object, name: str) -> object:
+        return value
+
+
+class Optional(Rule):
+    """The inner rule, or null."""
+
+    optional = True
+
+    def __init__(self, inner: Rule) -> None:
+        self.inner = inner
+        self.schema = {"anyOf": [inner.schema, {"type": "null"}]} if inner.schema else {}
+
+    def check(self, value: object, name: str) -> object:
+        return None if value is None else self.inner.check(value, name)
+
+
+class TextRule(Rule):
+    """A string of at most ``length_max`` characters, without control characters."""
+
+    def __init__(self, length_max: int, length_min: int = 0, choices: tuple[str, ...] = ()) -> None:
+        self.length_max = length_max
+        self.length_min = length_min
+        self.choices = choices
+        self.schema = {"type": "string", "maxLength": length_max}
+        if length_min:
+            self.schema["minLength"] = length_min
+        if choices:
+            self.schema = {"type": "string", "enum": list(choices)}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, str):
+            raise FastioError("invalid", f"{name} must be a string.")
+        if not self.length_min <= len(value) <= self.length_max:
+            raise FastioError(
+                "invalid", f"{name} must have {self.length_min} to {self.length_max} characters."
+            )
+        if self.choices and value not in self.choices:
+            raise FastioError("invalid", f"{name} must be one of: {', '.join(self.choices)}.")
+        refuse_control_characters(value, name)
+        return value
+
+
+class PathRule(Rule):
+    """An object path in NFC: segments joined by ``/``, none of them empty, ``.`` or ``..``."""
+
+    schema = {"type": "string", "minLength": 1, "maxLength": PATH_BYTES_MAX}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, str):
+            raise FastioError("invalid", f"{name} must be a string.")
+        path = unicodedata.normalize("NFC", value)
+        refuse_control_characters(path, name)
+        if not path or len(path.encode()) > PATH_BYTES_MAX:
+            raise FastioError("invalid", f"{name} must have 1 to {PATH_BYTES_MAX} bytes.")
+        for segment in path.split("/"):
+            if segment in ("", ".", ".."):
+                raise FastioError(
+                    "invalid",
+                    f"{name} {value!r} has an empty, '.' or '..' segment.",
+                    "Write it as folder/name.json, without a leading or trailing slash.",
+                )
+        return path
+
+
+class NameRule(Rule):
+    """A workspace name: 1 to 64 letters, digits, ``-_.``, beginning with a letter or digit."""
+
+    schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}
+
+    def check(self, value: object, name: str) -> object:
+        text = value if isinstance(value, str) and value.isascii() else ""
+        allowed = all(c.isalnum() or c in "-_." for c in text)
+        if not allowed or not 1 <= len(text) <= 64 or not text[0].isalnum():
+            raise FastioError(
+                "invalid",
+                f"{name} must be 1 to 64 letters, digits, '-', '_' or '.', beginning with a letter "
+                "or digit.",
+            )
+        return value
+
+
+class IntegerRule(Rule):
+    """An integer within bounds; a bool is not an integer."""
+
+    def __init__(self, minimum: int, maximum: int) -> None:
+        self.minimum = minimum
+        self.maximum = maximum
+        self.schema = {"type": "integer", "minimum": minimum, "maximum": maximum}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise FastioError("invalid", f"{name} must be an integer.")
+        if not self.minimum <= value <= self.maximum:
+            raise FastioError("invalid", f"{name} must be {self.minimum} to {self.maximum}.")
+        return value
+
+
+class SecondsRule(Rule):
+    """A duration in seconds within bounds."""
+
+    def __init__(self, minimum: float, maximum: float) -> None:
+        self.minimum = minimum
+        self.maximum = maximum
+        self.schema = {"type": "number", "minimum": minimum, "maximum": maximum}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise FastioError("invalid", f"{name} must be a number of seconds.")
+        if not self.minimum <= value <= self.maximum:
+            raise FastioError(
+                "invalid", f"{name} must be {self.minimum:g} to {self.maximum:g} seconds."
+            )
+        return value
+
+
+class NumberRule(Rule):
+    """Any JSON number; integers keep every digit."""
+
+    schema = {"type": "number"}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise FastioError("invalid", f"{name} must be a number.")
+        return value
+
+
+class BooleanRule(Rule):
+    schema = {"type": "boolean"}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, bool):
+            raise FastioError("invalid", f"{name} must be true or false.")
+        return value
+
+
+class RecordsRule(Rule):
+    """A list of JSON objects, each checked by the operation that reads it."""
+
+    def __init__(self, count_max: int) -> None:
+        self.count_max = count_max
+        self.schema = {"type": "array", "maxItems": count_max, "items": {"type": "object"}}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise FastioError("invalid", f"{name} must be a list of JSON objects.")
+        if not 1 <= len(value) <= self.count_max:
+            raise FastioError("invalid", f"{name} must have 1 to {self.count_max} entries.")
+        return value
+
+
+class JsonValue:
+    """A JSON value and its stored form, made before the transaction that writes it."""
+
+    __slots__ = ("content", "value")
+
+    def __init__(self, value: object, content: "Content") -> None:
+        self.value = value
+        self.content = content
+
+
+class JsonRule(Rule):
+    """Any strict JSON value (see ``jsontext``)."""
+
+    def check(self, value: object, name: str) -> object:
+        from fastio_cli.blobs import inline
+        from fastio_cli.jsontext import encode
+
+        return JsonValue(value, inline(encode(value, name)))
+
+
+class UploadRule(Rule):
+    """Bytes that the engine has stored before the transaction (see ``blobs.Content``)."""
+
+    schema = {"type": "string", "contentEncoding": "binary"}
+
+
+def refuse_control_characters(text: str, name: str) -> None:
+    """Raise ``invalid`` for C0/C1 controls and lone surrogates, which no name of ours may hold."""
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs"):
+            raise FastioError(
+                "invalid", f"{name} holds the control character U+{ord(character):04X}."
+            )
+
+
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    from fastio_cli.blobs import Content
+
+    ObjectPath: TypeAlias = str
+    Prefix: TypeAlias = str
+    Name: TypeAlias = str
+    Line: TypeAlias = str
+    Pointer: TypeAlias = str
+    Expression: TypeAlias = str
+    Token: TypeAlias = str
+    Json: TypeAlias = JsonValue
+    Version: TypeAlias = int
+    Seq: TypeAlias = int
+    Size: TypeAlias = int
+    Limit: TypeAlias = int
+    Cursor: TypeAlias = str
+    Ttl: TypeAlias = float
+    Wait: TypeAlias = float
+    Number: TypeAlias = int | float
+    Boolean: TypeAlias = bool
+    KindName: TypeAlias = str
+    PatchFormat: TypeAlias = str
+    Changes: TypeAlias = list[dict[str, Any]]
+    Upload: TypeAlias = Content
+else:
+    ObjectPath = PathRule()
+    Prefix = TextRule(PATH_BYTES_MAX)
+    Name = NameRule()
+    Line = TextRule(1024)
+    Pointer = TextRule(4096)
+    Expression = TextRule(4096, 1)
+    Token = TextRule(256, 1)
+    Json = JsonRule()
+    Version = IntegerRule(0, 2**53 - 1)
+    Seq = IntegerRule(0, 2**53 - 1)
+    Size = IntegerRule(0, 2**53 - 1)
+    Limit = IntegerRule(1, 1000)
+    Cursor = TextRule(PATH_BYTES_MAX)
+    Ttl = SecondsRule(1, 24 * 3600)
+    Wait = SecondsRule(0, 30 * 24 * 3600)
+    Number = NumberRule()
+    Boolean = BooleanRule()
+    KindName = TextRule(5, choices=("state", "file"))
+    PatchFormat = TextRule(12, choices=("merge", "json-patch"))
+    Changes = RecordsRule(1000)
+    Upload = UploadRule()

@@ -1,0 +1,89 @@
+"""JSON Pointer (RFC 6901) and JSON Patch (RFC 6902), by the libraries of those names."""
+
+from __future__ import annotations
+
+from jsonpointer import JsonPointer, JsonPointerException
+
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.operations.context import Context, Slot
+
+
+def resolve(document: Any, pointer: str, path: str) -> Any:
+    """The value at a pointer. Raises ``invalid`` (not a pointer) or ``not_found``."""
+    try:
+        return _parse(pointer).resolve(document)
+    except JsonPointerException:
+        raise _missing(pointer, path) from None
+
+
+def assign(document: Any, pointer: str, value: Any, path: str) -> Any:
+    """Set the value at a pointer whose parent exists, in place; ``-`` appends to an array."""
+    parsed = _parse(pointer)
+    try:
+        parent, part = parsed.to_last(document)
+        if isinstance(parent, list):
+            if part == "-" or part == len(parent):
+                parent.append(value)
+            elif isinstance(part, int) and part < len(parent):
+                parent[part] = value
+            else:
+                raise _missing(pointer, path)
+        elif isinstance(parent, dict):
+            parent[part] = value
+        else:
+            raise _missing(pointer, path)
+    except (JsonPointerException, IndexError, TypeError):
+        raise _missing(pointer, path) from None
+    return document
+
+
+def apply_patch(ctx: Context, document: Any, patch: Any, slot: Slot) -> Any:
+    """Apply an RFC 6902 patch, all or none.
+
+    Raises ``invalid`` for what is not a patch, ``not_found`` for a pointer that leads nowhere,
+    ``version_conflict`` when a ``test`` fails.
+    """
+    jsonpatch = ctx.load("jsonpatch")
+    if not isinstance(patch, list):
+        raise FastioError("invalid", "A JSON Patch is a list of operations (RFC 6902).")
+    try:
+        return jsonpatch.JsonPatch(patch).apply(document, in_place=True)
+    except jsonpatch.JsonPatchTestFailed as e:
+        assert slot.live is not None
+        raise FastioError(
+            "version_conflict",
+            f"A test of the patch failed on {slot.path}: {e}.",
+            f"Read it again and repeat the change: fastio state get {slot.path}",
+            path=slot.path,
+            current_version=slot.live["version"],
+        ) from None
+    except jsonpatch.JsonPatchConflict as e:
+        raise FastioError("not_found", f"The patch does not fit {slot.path}: {e}.") from None
+    except (jsonpatch.JsonPatchException, JsonPointerException, TypeError, AttributeError) as e:
+        raise FastioError("invalid", f"This is not a JSON Patch (RFC 6902): {e}.") from None
+
+
+def _parse(pointer: str) -> JsonPointer:
+    try:
+        return JsonPointer(pointer)
+    except JsonPointerException:
+        raise FastioError(
+            "invalid",
+            f"{pointer!r} is not a JSON Pointer (RFC 6901).",
+            "Write it as /key/0/key, with ~1 for '/' and ~0 for '~'.",
+        ) from None
+
+
+def _missing(pointer: str, path: str) -> FastioError:
+    return FastioError(
+        "not_found",
+        f"{path} has nothing at {pointer}.",
+        f"See what it holds: fastio state get {path}",
+        path=path,
+        pointer=pointer,
+    )

@@ -1,0 +1,88 @@
+"""Rows as records: how what the store keeps looks on every surface (``model.py``)."""
+
+from __future__ import annotations
+
+import json
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli import model
+    from fastio_cli.store.contract import Row
+
+
+def timestamp(at_ms: int) -> str:
+    """Milliseconds since 1970 as RFC 3339 in UTC."""
+    seconds, ms = divmod(at_ms, 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ms:03d}Z"
+
+
+def object_record(row: Row) -> model.Object:
+    return {
+        "path": row["path"],
+        "kind": row["kind"],
+        "version": row["version"],
+        "etag": row["etag"],
+        "media_type": row["media_type"],
+        "size_bytes": row["size_bytes"],
+        "author": row["author"],
+        "created_at": timestamp(row["created_at"]),
+        "updated_at": timestamp(row["updated_at"]),
+        "deleted": bool(row["deleted"]),
+        "schema": row["schema"] is not None,
+    }
+
+
+def version_record(row: Row) -> model.Version:
+    return {
+        "path": row["path"],
+        "version": row["version"],
+        "kind": row["kind"],
+        "etag": row["etag"],
+        "media_type": row["media_type"],
+        "size_bytes": row["size_bytes"],
+        "author": row["author"],
+        "at": timestamp(row["at"]),
+        "change": row["change"],
+        "deleted": bool(row["deleted"]),
+    }
+
+
+def workspace_record(row: Row) -> model.Workspace:
+    deleted_at = row["deleted_at"]
+    return {
+        "name": row["name"],
+        "object_count": row["object_count"],
+        "size_bytes": row["size_bytes"],
+        "seq": row["seq"],
+        "created_at": timestamp(row["created_at"]),
+        "updated_at": timestamp(row["updated_at"]),
+        "deleted_at": None if deleted_at is None else timestamp(deleted_at),
+    }
+
+
+def lock_record(row: Row, waiters: int) -> model.Lock:
+    return {
+        "path": row["path"],
+        "fence": row["fence"],
+        "holder": row["holder"],
+        "purpose": row["purpose"],
+        "ttl_s": row["ttl_ms"] / 1000,
+        "acquired_at": timestamp(row["acquired_at"]),
+        "expires_at": timestamp(row["expires_at"]),
+        "waiters": waiters,
+    }
+
+
+def event_record(row: Row) -> model.Event:
+    return {
+        "seq": row["seq"],
+        "type": row["type"],
+        "actor": row["actor"],
+        "path": row["path"],
+        "version": row["version"],
+        "at": timestamp(row["at"]),
+        "data": json.loads(row["data"]),
+        "prev_hash": row["prev_hash"],
+        "hash": row["hash"],
+    }

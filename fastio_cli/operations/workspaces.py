@@ -1,0 +1,98 @@
+"""Workspaces: named sets of objects, each with one order of writes and one log."""
+
+from fastio_cli.errors import FastioError
+from fastio_cli.operations.operation import operation
+from fastio_cli.operations.params import Boolean, Cursor, Limit, Name
+from fastio_cli.operations.records import workspace_record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli import model
+    from fastio_cli.operations.context import Context
+
+BASE = "/v1/workspaces"
+
+
+@operation("workspace.create", f"POST {BASE}", effect="write", role="admin")
+def create(ctx: "Context", *, name: Name) -> "model.Workspace":
+    """Create a workspace."""
+    _refuse_taken(ctx, name)
+    ctx.enter(ctx.tx.workspaces.add(name, ctx.now_ms))
+    ctx.emit("workspace.create", data={"name": name})
+    return _record(ctx, name)
+
+
+@operation("workspace.list", f"GET {BASE}", effect="read", role="viewer")
+def list_(
+    ctx: "Context", *, deleted: Boolean = False, limit: Limit = 50, cursor: Cursor = ""
+) -> "model.WorkspaceList":
+    """List the workspaces by name (or, with ``deleted``, those that can be restored)."""
+    rows = ctx.tx.workspaces.page(cursor, limit + 1, deleted)
+    return {
+        "items": [workspace_record(row) for row in rows[:limit]],
+        "next_cursor": rows[limit - 1]["name"] if len(rows) > limit else None,
+    }
+
+
+@operation("workspace.show", f"GET {BASE}/{{workspace}}", effect="read", role="viewer")
+def show(ctx: "Context") -> "model.Workspace":
+    """Show a workspace: how many objects and bytes it holds, and its last event."""
+    return _record(ctx, ctx.workspace_name)
+
+
+@operation("workspace.rename", f"PATCH {BASE}/{{workspace}}", effect="write", role="admin")
+def rename(ctx: "Context", *, name: Name) -> "model.Workspace":
+    """Give a workspace another name."""
+    _refuse_taken(ctx, name)
+    ctx.tx.workspaces.rename(ctx.workspace_id, name)
+    ctx.emit("workspace.rename", data={"from": ctx.workspace_name, "to": name})
+    return _record(ctx, name)
+
+
+@operation("workspace.delete", f"DELETE {BASE}/{{workspace}}", effect="write", role="owner")
+def delete(ctx: "Context") -> "model.Workspace":
+    """Delete a workspace; nothing in it is lost until it is purged, and it can be restored."""
+    if ctx.workspace_name == "default":
+        raise FastioError(
+            "invalid",
+            "The workspace 'default' always exists and cannot be deleted.",
+            "Delete its objects instead: fastio file delete PATH",
+        )
+    ctx.emit("workspace.delete")
+    ctx.tx.workspaces.mark_deleted(ctx.workspace_id, ctx.now_ms)
+    row = ctx.tx.workspaces.latest_deleted(ctx.workspace_name)
+    return {**workspace_record(row), "seq": ctx.seq}
+
+
+@operation("workspace.restore", f"POST {BASE}-restore/{{name}}", effect="write", role="owner")
+def restore(ctx: "Context", *, name: Name) -> "model.Workspace":
+    """Bring back the workspace of this name that was deleted last."""
+    _refuse_taken(ctx, name)
+    row = ctx.tx.workspaces.latest_deleted(name)
+    if row is None:
+        raise FastioError(
+            "not_found",
+            f"No deleted workspace is called {name!r}.",
+            "See which there are: fastio workspace list --deleted",
+        )
+    ctx.tx.workspaces.mark_deleted(row["id"], None)
+    ctx.enter(row)
+    ctx.emit("workspace.restore")
+    return _record(ctx, name)
+
+
+def _refuse_taken(ctx: "Context", name: str) -> None:
+    if ctx.tx.workspaces.by_name(name) is not None:
+        raise FastioError(
+            "already_exists",
+            f"There is a workspace {name!r} already.",
+            f"Use it: fastio use {name}",
+            name=name,
+        )
+
+
+def _record(ctx: "Context", name: str) -> "model.Workspace":
+    row = ctx.tx.workspaces.by_name(name)
+    assert row is not None
+    # The counter is written when the operation ends; the record already tells it.
+    return {**workspace_record(row), "seq": ctx.seq}

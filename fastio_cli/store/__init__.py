@@ -1,0 +1,1 @@
+"""Rows behind one contract (``contract.py``): SQLite here, PostgreSQL beside it."""

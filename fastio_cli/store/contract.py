@@ -1,0 +1,57 @@
+"""What every store promises, in types and in words. Imported by type checkers only.
+
+**Order.** Writes of one workspace happen one after another. An event's ``seq`` rises in commit
+order without gaps, so a reader that asks for "after N" never misses or repeats an event.
+
+**Isolation.** ``read`` sees one snapshot. ``write`` sees the newest state and nobody else's half.
+
+**Durability.** When ``write`` returns, the change survives the death of the process and, with the
+default durability, the loss of power. Whatever the change could have seen is durable then too. A
+reader may see a change a moment before that; if power is lost in between, the change and everything
+built on it are gone together.
+
+**Failure.** When ``write`` raises, nothing of that work happened, except for ``unavailable`` raised
+by a failing disk after the commit, which says that the outcome is unknown.
+
+**Time** is the store's clock, in whole milliseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from fastio_cli.store.tx import Tx
+
+T = TypeVar("T")
+Row = Any  # reads as a mapping: row["name"]
+
+
+class Db(Protocol):
+    """One open transaction, as the SQL modules use it; parameters are written ``:name``."""
+
+    def one(self, sql: str, **params: object) -> Row | None: ...
+
+    def all(self, sql: str, **params: object) -> list[Row]: ...
+
+    def run(self, sql: str, **params: object) -> int:
+        """Execute a statement; the number of rows it changed."""
+
+
+class Store(Protocol):
+    """Where rows live. Safe to use from many threads; every call is its own transaction."""
+
+    def read(self, work: Callable[[Tx], T]) -> T: ...
+
+    def write(self, work: Callable[[Tx], T]) -> T: ...
+
+    def write_many(self, works: list[Callable[[Tx], Any]]) -> list[Any]:
+        """Several works in one commit, each undone alone if it fails: results or exceptions."""
+
+    def change_token(self) -> object:
+        """A value that differs after any commit; compare it with ``wait_for_change``."""
+
+    def wait_for_change(self, token: object, timeout_s: float) -> None:
+        """Return when something was committed since ``token`` was taken, or after ``timeout_s``."""
+
+    def close(self) -> None: ...

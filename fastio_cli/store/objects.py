@@ -1,0 +1,197 @@
+"""SQL of objects: the head of each path, every kept version, and the segments of appended files.
+
+``objects`` has one row a path, small and often changed. ``versions`` holds the contents. A chain is
+the content of an appended file: its segments are only ever added at the end, so a version of it is
+the chain's number and a length.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.blobs import Content
+    from fastio_cli.store.contract import Db, Row
+
+_HEAD = """path, kind, version, etag, media_type, size_bytes, schema, author,
+    created_at, updated_at, deleted"""
+_VERSION = """path, version, kind, etag, media_type, size_bytes, author, at, change, deleted"""
+LAST = chr(0x10FFFF)
+
+
+class Objects:
+    def __init__(self, db: Db) -> None:
+        self._db = db
+
+    def head(self, workspace_id: int, path: str) -> Row | None:
+        """The newest state of a path, live or deleted, without its content."""
+        return self._db.one(
+            f"select {_HEAD} from objects where workspace_id = :workspace_id and path = :path",
+            workspace_id=workspace_id,
+            path=path,
+        )
+
+    def content(self, workspace_id: int, path: str, version: int) -> Row | None:
+        """One kept version with its content: body, blob or chain."""
+        return self._db.one(
+            f"""select {_VERSION}, body, blob, chain from versions
+            where workspace_id = :workspace_id and path = :path and version = :version""",
+            workspace_id=workspace_id,
+            path=path,
+            version=version,
+        )
+
+    def write(
+        self,
+        workspace_id: int,
+        path: str,
+        *,
+        version: int,
+        kind: str,
+        content: Content,
+        media_type: str,
+        schema: str | None,
+        author: str,
+        created_at: int,
+        now_ms: int,
+        change: str,
+        deleted: int,
+    ) -> None:
+        """Add a version and make it the head of its path."""
+        self._db.run(
+            f"""insert into versions (workspace_id, {_VERSION}, body, blob, chain)
+            values (:workspace_id, :path, :version, :kind, :etag, :media_type, :size_bytes,
+            :author, :now_ms, :change, :deleted, :body, :blob, :chain)""",
+            workspace_id=workspace_id,
+            path=path,
+            version=version,
+            kind=kind,
+            etag=content.etag,
+            media_type=media_type,
+            size_bytes=content.size_bytes,
+            author=author,
+            now_ms=now_ms,
+            change=change,
+            deleted=deleted,
+            body=content.body,
+            blob=content.blob,
+            chain=content.chain,
+        )
+        self._db.run(
+            f"""insert into objects (workspace_id, {_HEAD})
+            values (:workspace_id, :path, :kind, :version, :etag, :media_type, :size_bytes,
+            :schema, :author, :created_at, :now_ms, :deleted)
+            on conflict (workspace_id, path) do update set kind = excluded.kind,
+            version = excluded.version, etag = excluded.etag, media_type = excluded.media_type,
+            size_bytes = excluded.size_bytes, schema = excluded.schema, author = excluded.author,
+            created_at = excluded.created_at, updated_at = excluded.updated_at,
+            deleted = excluded.deleted""",
+            workspace_id=workspace_id,
+            path=path,
+            kind=kind,
+            version=version,
+            etag=content.etag,
+            media_type=media_type,
+            size_bytes=content.size_bytes,
+            schema=schema,
+            author=author,
+            created_at=created_at,
+            now_ms=now_ms,
+            deleted=deleted,
+        )
+
+    def page(
+        self, workspace_id: int, prefix: str, after: str, kind: str | None, limit: int
+    ) -> list[Row]:
+        """Live objects by path, after a cursor, below a prefix."""
+        condition = "and kind = :kind" if kind else ""
+        return self._db.all(
+            f"""select {_HEAD} from objects where workspace_id = :workspace_id
+            and path > :after and path >= :prefix and path < :end and deleted = 0 {condition}
+            order by path limit :limit""",
+            workspace_id=workspace_id,
+            prefix=prefix,
+            after=after,
+            end=prefix + LAST,
+            limit=limit,
+            **({"kind": kind} if kind else {}),
+        )
+
+    def versions(self, workspace_id: int, path: str, before: int, limit: int) -> list[Row]:
+        """Kept versions of a path, newest first."""
+        return self._db.all(
+            f"""select {_VERSION} from versions where workspace_id = :workspace_id
+            and path = :path and version < :before order by version desc limit :limit""",
+            workspace_id=workspace_id,
+            path=path,
+            before=before,
+            limit=limit,
+        )
+
+    def forget_versions(self, workspace_id: int, path: str, below: int) -> int:
+        """Drop the versions below a number; the bytes they had."""
+        rows = self._db.all(
+            """delete from versions where workspace_id = :workspace_id and path = :path
+            and version < :below returning size_bytes, chain""",
+            workspace_id=workspace_id,
+            path=path,
+            below=below,
+        )
+        return sum(row["size_bytes"] for row in rows if row["chain"] is None)
+
+    def add_segment(self, workspace_id: int, chain: int, start: int, content: Content) -> None:
+        self._db.run(
+            """insert into segments (workspace_id, chain, start, size_bytes, body, blob)
+            values (:workspace_id, :chain, :start, :size_bytes, :body, :blob)""",
+            workspace_id=workspace_id,
+            chain=chain,
+            start=start,
+            size_bytes=content.size_bytes,
+            body=content.body,
+            blob=content.blob,
+        )
+
+    def chain_end(self, workspace_id: int, chain: int) -> int:
+        """The length of a chain in bytes."""
+        row = self._db.one(
+            """select start + size_bytes as size_bytes from segments
+            where workspace_id = :workspace_id and chain = :chain order by start desc limit 1""",
+            workspace_id=workspace_id,
+            chain=chain,
+        )
+        return row["size_bytes"] if row else 0
+
+    def fork_chain(self, workspace_id: int, chain: int, new_chain: int, end: int) -> None:
+        """Copy a chain's segments up to a length into a new chain."""
+        self._db.run(
+            """insert into segments (workspace_id, chain, start, size_bytes, body, blob)
+            select workspace_id, :new_chain, start, size_bytes, body, blob from segments
+            where workspace_id = :workspace_id and chain = :chain and start < :end""",
+            workspace_id=workspace_id,
+            chain=chain,
+            new_chain=new_chain,
+            end=end,
+        )
+
+    def segments(
+        self, workspace_id: int, chain: int, start: int, end: int, limit: int
+    ) -> list[Row]:
+        """Segments that overlap ``start`` to ``end``, in order, at most ``limit``."""
+        return self._db.all(
+            """select start, size_bytes, body, blob from segments
+            where workspace_id = :workspace_id and chain = :chain and start < :end
+            and start >= (select coalesce(max(start), 0) from segments
+                where workspace_id = :workspace_id and chain = :chain and start <= :start)
+            order by start limit :limit""",
+            workspace_id=workspace_id,
+            chain=chain,
+            start=start,
+            end=end,
+            limit=limit,
+        )
+
+    def blobs_in_use(self) -> list[Row]:
+        """The SHA-256 of every blob that a version or segment refers to, in all workspaces."""
+        return self._db.all(
+            """select blob from versions where blob is not null
+            union select blob from segments where blob is not null"""
+        )

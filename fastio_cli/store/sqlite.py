@@ -1,0 +1,307 @@
+"""The embedded store: one SQLite file in WAL mode, shared fairly by any number of processes.
+
+Three choices carry it, each measured against its alternatives:
+
+* **Fairness.** SQLite's busy handler lets one process win thousands of times while another starves.
+  A kernel file lock (``flock``) around each write serves writers in the order they came.
+* **Durability at the price of one sync.** With ``synchronous=NORMAL`` a commit only appends to the
+  write-ahead log. We sync that log ourselves after the commit, outside the file lock and before the
+  write is acknowledged, so one process's sync overlaps with the next one's commit. As the log is
+  sequential, a sync makes every earlier commit durable too: nothing that an acknowledged write
+  could have seen can be lost without it. Where ``flock`` is not to be had (Windows), SQLite's own
+  ``synchronous=FULL`` takes over.
+* **No close.** A process may leave without closing: the log stays and is not truncated, so the next
+  commit overwrites allocated blocks instead of growing the file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import time
+from _thread import _local as ThreadLocal  # threading costs a millisecond to import
+
+from fastio_cli.errors import FastioError
+from fastio_cli.store.tx import Tx
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from fastio_cli.store.contract import Row
+
+    T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+FILE = "store.sqlite"
+LOCK_FILE = "write.lock"
+BUSY_TIMEOUT_S = 10.0
+POLL_S = 0.002
+POLL_MAX_S = 0.02
+
+
+class SqliteStore:
+    """A store in a folder. One connection a thread; see ``contract.Store`` for the guarantees.
+
+    Parameters: ``folder`` is created when missing; ``durability`` is ``full`` (an acknowledged
+    write survives power loss) or ``normal`` (it survives the death of the process); ``clock`` gives
+    seconds since 1970. Raises ``unavailable`` when the store cannot be opened, is damaged, or was
+    made by a newer version.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        durability: str = "full",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.folder = folder
+        self.file = os.path.join(folder, FILE)
+        self._synced = durability == "full"
+        self._clock = clock
+        self._threads = ThreadLocal()
+        self._connection()
+
+    def read(self, work: Callable[[Tx], T]) -> T:
+        """Run ``work`` on one snapshot."""
+        c = self._connection()
+        try:
+            c.begin("begin", self._now_ms())
+            try:
+                return work(c.tx)
+            finally:
+                c.sql.execute("rollback")
+        except sqlite3.Error as e:
+            raise translate(e, self.file) from e
+
+    def write(self, work: Callable[[Tx], T]) -> T:
+        """Run ``work`` alone, commit, and return its result once it is durable."""
+        return self._commit(lambda c: work(c.tx))
+
+    def write_many(self, works: list[Callable[[Tx], Any]]) -> list[Any]:
+        """Run several works in one commit; each fails alone. Results or exceptions, in order."""
+        return self._commit(lambda c: [c.attempt(work) for work in works])
+
+    def change_token(self) -> object:
+        return self._connection().change_token()
+
+    def wait_for_change(self, token: object, timeout_s: float) -> None:
+        """Poll SQLite's commit counter (a few microseconds a look) until it moves."""
+        c = self._connection()
+        deadline = time.monotonic() + timeout_s
+        pause = POLL_S
+        while c.change_token() == token:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.1, POLL_MAX_S)
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        c = getattr(self._threads, "connection", None)
+        if c is not None:
+            c.close()
+            del self._threads.connection
+
+    def _commit(self, work: Callable[[Connection], T]) -> T:
+        c = self._connection()
+        try:
+            changes = c.sql.total_changes
+            c.lock()
+            try:
+                result = self._transaction(c, work)
+            finally:
+                c.unlock()
+            if self._synced and c.sql.total_changes != changes:
+                c.sync_log()
+            return result
+        except sqlite3.Error as e:
+            raise translate(e, self.file) from e
+
+    def _transaction(self, c: Connection, work: Callable[[Connection], T]) -> T:
+        c.begin("begin immediate", self._now_ms())
+        c.tx.writable = True
+        try:
+            result = work(c)
+            c.sql.execute("commit")
+            return result
+        except BaseException:
+            if c.sql.in_transaction:
+                c.sql.execute("rollback")
+            raise
+        finally:
+            c.tx.writable = False
+
+    def _connection(self) -> Connection:
+        c: Connection | None = getattr(self._threads, "connection", None)
+        if c is None:
+            c = self._threads.connection = self._connect()
+        return c
+
+    def _connect(self) -> Connection:
+        try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            c = Connection(self.folder, self._synced)
+            if c.schema_version != SCHEMA_VERSION:
+                from fastio_cli.store.migrate import migrate
+
+                migrate(c, self._now_ms())
+            return c
+        except sqlite3.Error as e:
+            raise translate(e, self.file) from e
+        except OSError as e:
+            raise FastioError(
+                "unavailable",
+                f"The store in {self.folder} cannot be opened: {e.strerror or e}.",
+                "Choose another folder with --store, or check its permissions: fastio doctor",
+            ) from e
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+
+class Connection:
+    """One thread's SQLite connection, its file lock and its handle on the write-ahead log."""
+
+    def __init__(self, folder: str, synced: bool) -> None:
+        self.file = os.path.join(folder, FILE)
+        self.sql = sqlite3.connect(
+            self.file, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        self.sql.row_factory = sqlite3.Row
+        own_sync = synced and fcntl is not None
+        self.sql.execute(f"pragma synchronous = {'normal' if own_sync or not synced else 'full'}")
+        self.sql.execute("pragma foreign_keys = on")
+        self.schema_version = self.sql.execute("pragma user_version").fetchone()[0]
+        self.tx = Tx(self)
+        self._lock_file = os.path.join(folder, LOCK_FILE)
+        self._lock_fd: int | None = None
+        self._log_fd: int | None = None
+        self._own_sync = own_sync
+
+    def one(self, sql: str, **params: object) -> Row | None:
+        return self.sql.execute(sql, params).fetchone()
+
+    def all(self, sql: str, **params: object) -> list[Row]:
+        return self.sql.execute(sql, params).fetchall()
+
+    def run(self, sql: str, **params: object) -> int:
+        return self.sql.execute(sql, params).rowcount
+
+    def begin(self, statement: str, now_ms: int) -> None:
+        self.tx.now_ms = now_ms
+        self.sql.execute(statement)
+
+    def attempt(self, work: Callable[[Tx], Any]) -> Any:
+        """Run one of many works; undo it alone and return the exception when it fails."""
+        self.sql.execute("savepoint work")
+        try:
+            result = work(self.tx)
+        except Exception as e:
+            self.sql.execute("rollback to work")
+            self.sql.execute("release work")
+            return e
+        self.sql.execute("release work")
+        return result
+
+    def change_token(self) -> object:
+        # data_version sees the others' commits, total_changes our own.
+        row = self.sql.execute("pragma data_version").fetchone()
+        return (row[0], self.sql.total_changes)
+
+    def lock(self) -> None:
+        """Stand in the kernel's queue of writers."""
+        if fcntl is None:
+            return
+        if self._lock_fd is None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            try:
+                self._lock_fd = os.open(self._lock_file, flags, 0o600)
+            except OSError as e:
+                raise FastioError(
+                    "forbidden",
+                    f"The store cannot be written: {self._lock_file}: {e.strerror}.",
+                    "Check the folder's permissions, or choose another with --store.",
+                ) from e
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+
+    def unlock(self) -> None:
+        if self._lock_fd is not None:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+    def sync_log(self) -> None:
+        """Make every commit so far durable. Raises ``unavailable`` when the disk will not."""
+        if not self._own_sync:
+            return
+        try:
+            if self._log_fd is None:
+                self._log_fd = os.open(self.file + "-wal", os.O_RDONLY | os.O_CLOEXEC)
+            sync_data(self._log_fd)
+        except OSError as e:
+            raise FastioError(
+                "unavailable",
+                f"The disk did not confirm the write: {e.strerror}. Whether it holds is unknown.",
+                "Read the object back before going on: fastio doctor",
+            ) from e
+
+    def close(self) -> None:
+        self.sql.close()
+        for fd in (self._lock_fd, self._log_fd):
+            if fd is not None:
+                os.close(fd)
+        self._lock_fd = self._log_fd = None
+
+
+def sync_data(fd: int) -> None:
+    """Force a file's data to the medium itself."""
+    if sys.platform == "darwin":  # fsync there stops at the drive's cache
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    elif hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+    else:
+        os.fsync(fd)
+
+
+def translate(error: sqlite3.Error, file: str) -> FastioError:
+    """SQLite's failure in fastio's terms."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith("SQLITE_FULL"):
+        return FastioError(
+            "unavailable",
+            "The disk is full; nothing was changed.",
+            "Free some disk space and try again: fastio doctor",
+        )
+    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM")):
+        return FastioError(
+            "forbidden",
+            f"The store {file} is read-only; nothing was changed.",
+            "Check its permissions, or choose another store with --store.",
+        )
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return FastioError(
+            "unavailable",
+            f"The store file {file} is damaged.",
+            "See what is damaged and how to restore it: fastio doctor",
+        )
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return FastioError(
+            "unavailable",
+            f"The store stayed busy for {BUSY_TIMEOUT_S:g} seconds; nothing was changed.",
+            "Try again; another program may hold it open: fastio doctor",
+        )
+    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
+        return FastioError(
+            "unavailable",
+            f"The store {file} cannot be read or written ({name.removeprefix('SQLITE_')}).",
+            "Check the disk, its free space and the folder's permissions: fastio doctor",
+        )
+    return FastioError("internal", f"The store failed: {error}.")

@@ -1,0 +1,26 @@
+"""A transaction as operations see it: one small object per noun, and the store's time."""
+
+from __future__ import annotations
+
+from fastio_cli.store.events import Events
+from fastio_cli.store.locks import Locks
+from fastio_cli.store.objects import Objects
+from fastio_cli.store.requests import Requests
+from fastio_cli.store.workspaces import Workspaces
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.store.contract import Db
+
+
+class Tx:
+    """The nouns of one open transaction. ``now_ms`` stands still while it is open."""
+
+    def __init__(self, db: Db) -> None:
+        self.now_ms = 0
+        self.writable = False
+        self.workspaces = Workspaces(db)
+        self.objects = Objects(db)
+        self.locks = Locks(db)
+        self.events = Events(db)
+        self.requests = Requests(db)

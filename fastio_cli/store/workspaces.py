@@ -1,0 +1,87 @@
+"""SQL of workspaces. The row of a workspace is also its writer lock and its event counter."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.store.contract import Db, Row
+
+_COLUMNS = """id, name, object_count, size_bytes, seq, head_hash,
+    created_at, updated_at, deleted_at"""
+
+
+class Workspaces:
+    genesis_hash = "0" * 64  # what the first event of a log follows
+
+    def __init__(self, db: Db) -> None:
+        self._db = db
+
+    def by_name(self, name: str) -> Row | None:
+        """The live workspace of this name."""
+        return self._db.one(
+            f"select {_COLUMNS} from workspaces where name = :name and deleted_at is null",
+            name=name,
+        )
+
+    def latest_deleted(self, name: str) -> Row | None:
+        """The workspace of this name that was deleted last."""
+        return self._db.one(
+            f"""select {_COLUMNS} from workspaces where name = :name and deleted_at is not null
+            order by deleted_at desc, id desc limit 1""",
+            name=name,
+        )
+
+    def add(self, name: str, now_ms: int) -> Row:
+        row = self._db.one(
+            f"""insert into workspaces
+            (name, object_count, size_bytes, seq, head_hash, created_at, updated_at)
+            values (:name, 0, 0, 0, :genesis_hash, :now_ms, :now_ms) returning {_COLUMNS}""",
+            name=name,
+            now_ms=now_ms,
+            genesis_hash=self.genesis_hash,
+        )
+        assert row is not None
+        return row
+
+    def save(
+        self,
+        id: int,
+        *,
+        seq: int,
+        head_hash: str,
+        object_count: int,
+        size_bytes: int,
+        now_ms: int,
+    ) -> None:
+        """Move the counter and the totals on; the last statement of every write."""
+        self._db.run(
+            """update workspaces set seq = :seq, head_hash = :head_hash,
+            object_count = :object_count, size_bytes = :size_bytes, updated_at = :now_ms
+            where id = :id""",
+            id=id,
+            seq=seq,
+            head_hash=head_hash,
+            object_count=object_count,
+            size_bytes=size_bytes,
+            now_ms=now_ms,
+        )
+
+    def rename(self, id: int, name: str) -> None:
+        self._db.run("update workspaces set name = :name where id = :id", id=id, name=name)
+
+    def mark_deleted(self, id: int, deleted_at: int | None) -> None:
+        self._db.run(
+            "update workspaces set deleted_at = :deleted_at where id = :id",
+            id=id,
+            deleted_at=deleted_at,
+        )
+
+    def page(self, after: str, limit: int, deleted: bool) -> list[Row]:
+        """Live (or deleted) workspaces by name."""
+        condition = "is not null" if deleted else "is null"
+        return self._db.all(
+            f"""select {_COLUMNS} from workspaces where name > :after and deleted_at {condition}
+            order by name, id limit :limit""",
+            after=after,
+            limit=limit,
+        )
