@@ -74,11 +74,14 @@ class Engine:
         ``idempotency_key`` makes a repeated write give the first one's result for a day. Raises
         :class:`FastioError`, and then nothing was changed.
         """
-        call = self.prepare(name, params or {}, workspace, actor, idempotency_key)
+        return self.run(self.prepare(name, params or {}, workspace, actor, idempotency_key))
+
+    def run(self, call: Call) -> Any:
+        """Do a prepared call, waiting for as long as it asks to."""
         started = time.monotonic()
         while True:
             # Taken before running, so that no change between the run and the wait is missed.
-            token = self.store.change_token() if _may_wait(call) else None
+            token = self.store.change_token() if self.may_wait(call) else None
             try:
                 outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
             except Restart as restart:
@@ -113,6 +116,10 @@ class Engine:
         for i, outcome in zip(again, self.call_many([calls[i] for i in again]), strict=True):
             outcomes[i] = outcome
         return outcomes
+
+    def may_wait(self, call: Call) -> bool:
+        """Whether the call asks to wait for something to happen."""
+        return bool(call.params.get("wait_s") or call.params.get("timeout_s"))
 
     def prepare(
         self,
@@ -209,10 +216,6 @@ class Engine:
     def _abandon(self, pending: Pending) -> None:
         if pending.abandon is not None:
             self.store.write(pending.abandon)
-
-
-def _may_wait(call: Call) -> bool:
-    return "wait_s" in call.params or "timeout_s" in call.params
 
 
 def _give_up(pending: Pending) -> Any:

@@ -42,8 +42,13 @@ class Output:
         else:
             self._tables().record(record)
 
-    def page(self, page: Any, *, columns: str, essential: str) -> None:
-        """Print a list; ``columns`` are the fields a table shows, ``a,b.c``."""
+    def page(
+        self, page: Any, *, columns: str, essential: str, more: str | None = "--cursor"
+    ) -> None:
+        """Print a list; ``columns`` are the fields a table shows, ``a,b.c``.
+
+        ``more`` is the option that asks for the next page, None where the list tells no end.
+        """
         items = page["items"]
         if self.quiet or self.format == "raw":
             for item in items:
@@ -55,8 +60,8 @@ class Output:
                 self.row(item)
         else:
             self._tables().page(items, self._fields or columns)
-            if page["next_cursor"] is not None and items:
-                self.note(f"More: repeat with --cursor {page['next_cursor']}")
+            if more is not None and page["next_cursor"] is not None:
+                self.note(f"More: repeat with {more} {page['next_cursor']}")
 
     def row(self, item: Any) -> None:
         """Print one record of a stream on a line of its own, at once."""

@@ -105,6 +105,10 @@ class SqliteStore:
             time.sleep(min(pause, left))
             pause = min(pause * 1.1, POLL_MAX_S)
 
+    def copy_to(self, target: sqlite3.Connection) -> None:
+        """Copy the whole database as it is at one moment, while others go on writing."""
+        self._connection().sql.backup(target)
+
     def close(self) -> None:
         """Close this thread's connection."""
         c = getattr(self._threads, "connection", None)
