@@ -14,6 +14,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context
 from fastio_cli.operations.operation import Pending, Restart
+from fastio_cli.operations.params import LINE_RULE, NAME_RULE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ class Engine:
         """Check a call's parameters and do the work that needs no transaction."""
         operation = find(name)
         decoded = operation.decode(params)
+        NAME_RULE.check(workspace, "workspace")
+        LINE_RULE.check(actor, "actor")
         request_hash = ""
         if idempotency_key is not None:
             if operation.effect != "write":
@@ -201,7 +204,7 @@ class Engine:
                     return False
                 pause = min(deadline, renew_at) - now
                 if pending.wake_at_ms is not None:
-                    pause = min(pause, pending.wake_at_ms / 1000 - time.time())
+                    pause = min(pause, (pending.wake_at_ms - self.store.now_ms()) / 1000)
                 self.store.wait_for_change(token, max(pause, 0))
                 if pending.ready is None or time.monotonic() >= renew_at:
                     return True

@@ -48,6 +48,9 @@ class Store(Protocol):
     def write_many(self, works: list[Callable[[Tx], Any]]) -> list[Any]:
         """Several works in one commit, each undone alone if it fails: results or exceptions."""
 
+    def now_ms(self) -> int:
+        """The store's time."""
+
     def change_token(self) -> object:
         """A value that differs after any commit; compare it with ``wait_for_change``."""
 

@@ -74,7 +74,7 @@ class SqliteStore:
         """Run ``work`` on one snapshot."""
         c = self._connection()
         try:
-            c.begin("begin", self._now_ms())
+            c.begin("begin", self.now_ms())
             try:
                 return work(c.tx)
             finally:
@@ -89,6 +89,9 @@ class SqliteStore:
     def write_many(self, works: list[Callable[[Tx], Any]]) -> list[Any]:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
         return self._commit(lambda c: [c.attempt(work) for work in works])
+
+    def now_ms(self) -> int:
+        return int(self._clock() * 1000)
 
     def change_token(self) -> object:
         return self._connection().change_token()
@@ -132,7 +135,7 @@ class SqliteStore:
             raise translate(e, self.file) from e
 
     def _transaction(self, c: Connection, work: Callable[[Connection], T]) -> T:
-        c.begin("begin immediate", self._now_ms())
+        c.begin("begin immediate", self.now_ms())
         c.tx.writable = True
         try:
             result = work(c)
@@ -158,7 +161,7 @@ class SqliteStore:
             if c.schema_version != SCHEMA_VERSION:
                 from fastio_cli.store.migrate import migrate
 
-                migrate(c, self._now_ms())
+                migrate(c, self.now_ms())
             return c
         except sqlite3.Error as e:
             raise translate(e, self.file) from e
@@ -168,9 +171,6 @@ class SqliteStore:
                 f"The store in {self.folder} cannot be opened: {e.strerror or e}.",
                 "Choose another folder with --store, or check its permissions: fastio doctor",
             ) from e
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * 1000)
 
 
 class Connection:
