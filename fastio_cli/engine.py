@@ -152,7 +152,7 @@ class Engine:
 
     def chunks(self, download: Download) -> Iterator[bytes]:
         """The bytes that ``file.get`` answered with."""
-        return download.chunks(self.store, self.blobs)
+        return download.chunks(self.store.read, self.blobs)
 
     def _transaction(self, operation: Operation) -> Callable[[Callable[[Tx], Any]], Any]:
         return self.store.write if operation.effect == "write" else self.store.read
