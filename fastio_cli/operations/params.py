@@ -163,7 +163,7 @@ class BooleanRule(Rule):
 
 
 class RecordsRule(Rule):
-    """A list of JSON objects, each checked by the operation that reads it."""
+    """A list of strict JSON objects, each checked by the operation that reads it."""
 
     def __init__(self, count_max: int) -> None:
         self.count_max = count_max
@@ -174,6 +174,9 @@ class RecordsRule(Rule):
             raise FastioError("invalid", f"{name} must be a list of JSON objects.")
         if not 1 <= len(value) <= self.count_max:
             raise FastioError("invalid", f"{name} must have 1 to {self.count_max} entries.")
+        from fastio_cli.jsontext import encode
+
+        encode(value, name)
         return value
 
 
@@ -201,6 +204,13 @@ class UploadRule(Rule):
     """Bytes that the engine has stored before the transaction (see ``blobs.Content``)."""
 
     schema = {"type": "string", "contentEncoding": "binary"}
+
+    def check(self, value: object, name: str) -> object:
+        from fastio_cli.blobs import Content
+
+        if not isinstance(value, Content):
+            raise FastioError("invalid", f"{name} must be uploaded bytes.")
+        return value
 
 
 def refuse_control_characters(text: str, name: str) -> None:
