@@ -222,6 +222,11 @@ def refuse_control_characters(text: str, name: str) -> None:
             )
 
 
+def is_number(cursor: str) -> bool:
+    """Whether a cursor is the number of a row."""
+    return cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18
+
+
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
