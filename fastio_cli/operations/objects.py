@@ -141,7 +141,8 @@ def restore(
             f"Version {version} of {path} is a deletion: there is nothing to bring back.",
             f"Choose another: fastio file history {path}",
         )
-    return _put_copy(ctx, slot, row, "restore", {"from_version": version})
+    schema = slot.head["schema"] if row["kind"] == "state" else None
+    return _put_copy(ctx, slot, row, "restore", {"from_version": version}, schema)
 
 
 @operation("object.move", f"POST {BASE}-move/{{path:path}}", effect="write", role="editor")
