@@ -283,6 +283,7 @@ class Context:
             kind=slot.live["kind"],
             content=NOTHING,
             media_type=slot.live["media_type"],
+            schema=slot.live["schema"],  # for the day it is restored
             deleted=True,
             data=data,
         )
