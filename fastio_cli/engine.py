@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from fastio_cli.store.tx import Tx
 
 KEY_LENGTH_MAX = 255
+KEY_KEPT_MS = 24 * 3600 * 1000
+# The engine's own keys serve only until it has heard from the database again.
+OWN_KEY_KEPT_MS = 10 * 60 * 1000
 
 
 class Call:
@@ -42,6 +45,7 @@ class Call:
         actor: str,
         idempotency_key: str | None,
         request_hash: str,
+        key_kept_ms: int = KEY_KEPT_MS,
     ) -> None:
         self.operation = operation
         self.params = params
@@ -49,6 +53,7 @@ class Call:
         self.actor = actor
         self.idempotency_key = idempotency_key
         self.request_hash = request_hash
+        self.key_kept_ms = key_kept_ms
         self.id = os.urandom(8).hex()
 
 
@@ -82,7 +87,7 @@ class Engine:
         started = time.monotonic()
         while True:
             # Taken before running, so that no change between the run and the wait is missed.
-            token = self.store.change_token() if self.may_wait(call) else None
+            token = self.store.change_token(call.workspace) if self.may_wait(call) else None
             try:
                 outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
             except Restart as restart:
@@ -144,6 +149,9 @@ class Engine:
                     "invalid", f"An idempotency key has 1 to {KEY_LENGTH_MAX} printable characters."
                 )
             request_hash = _request_hash(name, params)
+        elif self.store.reruns and operation.effect == "write":
+            key = f"rerun:{os.urandom(16).hex()}"
+            return Call(operation, decoded, workspace, actor, key, "", OWN_KEY_KEPT_MS)
         return Call(operation, decoded, workspace, actor, idempotency_key, request_hash)
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -161,7 +169,7 @@ class Engine:
         operation = call.operation
         row = None
         if operation.in_workspace:
-            row = tx.workspaces.by_name(call.workspace)
+            row = tx.enter(call.workspace, call.params.get("path"), call.idempotency_key)
             if row is None:
                 raise FastioError(
                     "not_found",
@@ -189,7 +197,14 @@ class Engine:
                 from fastio_cli.jsontext import encode
 
                 text = encode(result).decode()
-                tx.requests.put(scope, call.idempotency_key, call.request_hash, text, tx.now_ms)
+                tx.requests.put(
+                    scope,
+                    call.idempotency_key,
+                    request_hash=call.request_hash,
+                    result=text,
+                    now_ms=tx.now_ms,
+                    kept_ms=call.key_kept_ms,
+                )
         return result
 
     def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
@@ -208,7 +223,7 @@ class Engine:
                 self.store.wait_for_change(token, max(pause, 0))
                 if pending.ready is None or time.monotonic() >= renew_at:
                     return True
-                token = self.store.change_token()
+                token = self.store.change_token(call.workspace)
                 if self.store.read(pending.ready):
                     return True
                 pending.wake_at_ms = None
