@@ -25,7 +25,7 @@ DIMENSION = 384
 HEADS = 12
 LAYERS = 6
 TOKENS_MAX = 256
-BATCH_TOKENS_MAX = 4096
+BATCH_TOKENS_MAX = 1024  # larger batches leave the processor caches
 _FLOAT, _INT8 = 1, 3  # TensorProto.DataType
 
 

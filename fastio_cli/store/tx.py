@@ -11,6 +11,7 @@ from fastio_cli.store.workspaces import Workspaces
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.store.contract import Db, Row
+    from fastio_cli.store.search import Search
 
 
 class Tx:
@@ -24,6 +25,14 @@ class Tx:
         self.locks = Locks(db)
         self.events = Events(db)
         self.requests = Requests(db)
+        self._db = db
+
+    @property
+    def search(self) -> Search:
+        """The search index; its module is not for those who only read and write."""
+        from fastio_cli.store.search import Search
+
+        return Search(self._db)
 
     def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
         """The workspace to work in; in a writing transaction it is ours alone from here.
