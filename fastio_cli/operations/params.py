@@ -91,6 +91,14 @@ class PathRule(Rule):
         return path
 
 
+class PrefixRule(TextRule):
+    """How a path begins, in NFC as paths are."""
+
+    def check(self, value: object, name: str) -> object:
+        text = super().check(value, name)
+        return unicodedata.normalize("NFC", str(text))
+
+
 class NameRule(Rule):
     """A workspace name: 1 to 64 letters, digits, ``-_.``, beginning with a letter or digit."""
 
@@ -255,7 +263,7 @@ if TYPE_CHECKING:
     Upload: TypeAlias = Content
 else:
     ObjectPath = PathRule()
-    Prefix = TextRule(PATH_BYTES_MAX)
+    Prefix = PrefixRule(PATH_BYTES_MAX)
     Name = NameRule()
     Line = TextRule(1024)
     Pointer = TextRule(4096)
