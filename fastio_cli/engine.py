@@ -85,7 +85,7 @@ class Engine:
             try:
                 outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
             except Restart as restart:
-                restart.work()
+                restart.work(self.store)
                 continue
             if not isinstance(outcome, Pending):
                 return outcome
@@ -108,7 +108,7 @@ class Engine:
         outcomes = self.store.write_many([work(call) for call in calls])
         restarts = [o for o in outcomes if isinstance(o, Restart)]
         for restart in restarts:
-            restart.work()
+            restart.work(self.store)
         if not restarts:
             return outcomes
         # Rare (a module was loaded): the same calls again, one by one, in their places.
