@@ -14,6 +14,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context
 from fastio_cli.operations.operation import Pending, Restart
+from fastio_cli.operations.params import NameRule, TextRule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from fastio_cli.store.tx import Tx
 
 KEY_LENGTH_MAX = 255
+WORKSPACE = NameRule()
+ACTOR = TextRule(256)
 
 
 class Call:
@@ -131,6 +134,9 @@ class Engine:
     ) -> Call:
         """Check a call's parameters and do the work that needs no transaction."""
         operation = find(name)
+        if operation.in_workspace:
+            WORKSPACE.check(workspace, "The workspace's name")
+        ACTOR.check(actor, "The actor")
         decoded = operation.decode(params)
         request_hash = ""
         if idempotency_key is not None:
