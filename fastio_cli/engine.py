@@ -146,7 +146,9 @@ class Engine:
                 raise FastioError(
                     "invalid", f"An idempotency key has 1 to {KEY_LENGTH_MAX} printable characters."
                 )
-            request_hash = _request_hash(name, params)
+            request_hash = _request_hash(
+                [name, workspace if operation.of_workspace else ""], params
+            )
         return Call(operation, decoded, workspace, actor, idempotency_key, request_hash)
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -162,21 +164,20 @@ class Engine:
 
     def _run(self, tx: Tx, call: Call) -> Any:
         operation = call.operation
-        row = None
-        if operation.in_workspace:
-            row = tx.workspaces.by_name(call.workspace)
-            if row is None:
-                raise FastioError(
-                    "not_found",
-                    f"There is no workspace {call.workspace!r}.",
-                    f"Create it: fastio workspace create {call.workspace}",
-                    workspace=call.workspace,
-                )
-        scope = row["id"] if row is not None else 0
+        row = tx.workspaces.by_name(call.workspace) if operation.in_workspace else None
+        # A request that renamed or deleted its workspace is found without that workspace.
+        scope = row["id"] if row is not None and not operation.of_workspace else 0
         if call.idempotency_key is not None:
             done = tx.requests.get(scope, call.idempotency_key, tx.now_ms)
             if done is not None:
                 return _repeated(done, call)
+        if row is None and operation.in_workspace:
+            raise FastioError(
+                "not_found",
+                f"There is no workspace {call.workspace!r}.",
+                f"Create it: fastio workspace create {call.workspace}",
+                workspace=call.workspace,
+            )
         ctx = Context(
             tx,
             workspace=row,
@@ -230,7 +231,7 @@ def _give_up(pending: Pending) -> Any:
     return pending.otherwise
 
 
-def _request_hash(name: str, params: dict[str, Any]) -> str:
+def _request_hash(what: list[str], params: dict[str, Any]) -> str:
     import hashlib
 
     from fastio_cli.blobs import Content
@@ -240,7 +241,7 @@ def _request_hash(name: str, params: dict[str, Any]) -> str:
         key: {"etag": value.etag} if isinstance(value, Content) else value
         for key, value in params.items()
     }
-    return hashlib.sha256(canonical([name, plain])).hexdigest()
+    return hashlib.sha256(canonical([*what, plain])).hexdigest()
 
 
 def _repeated(done: Any, call: Call) -> Any:

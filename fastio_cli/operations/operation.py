@@ -44,6 +44,7 @@ class Operation:
         self.role = role
         self.run = run
         self.in_workspace = "{workspace}" in route
+        self.of_workspace = route.endswith("{workspace}")  # what it reads or changes is one
         self.rules = {
             key: rule for key, rule in run.__annotations__.items() if key not in ("ctx", "return")
         }
