@@ -80,10 +80,10 @@ def run_parts(
 def show(budget: Budget, first: bool) -> None:
     if first:
         print(f"{machine()['python']} on {machine()['system']}, {machine()['cores']} cores")
-        print(f"{'budget':<46} {'measured':>10} {'limit':>11}")
+        print(f"{'budget':<54} {'measured':>10} {'limit':>11}")
     side = ">=" if budget.at_least else "<="
     limit = f"{side} {budget.limit:.4g} {budget.unit}"
-    line = f"{budget.name:<46} {budget.measured:>10.2f} {limit:>11}  "
+    line = f"{budget.name:<54} {budget.measured:>10.2f} {limit:>11}  "
     print(f"{line}{'ok' if budget.ok else 'OVER':<4}  {budget.note}".rstrip(), flush=True)
 
 
