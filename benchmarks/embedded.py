@@ -34,6 +34,7 @@ from fastio_cli.store.sqlite import FILE, SqliteStore
 
 MIB = 1024 * 1024
 PROCESSES = 16
+WARM_UP = 20
 ACTOR = "writer@machine"
 
 
@@ -128,7 +129,7 @@ def contention(folder: str, quick: bool) -> Iterator[Budget]:
     for _ in range(1 if quick else 3):
         crowds.append(increments(folder, PROCESSES, seconds))
         alone.append(increments(folder, 1, seconds))
-    made = sum(done["count"] for processes in alone + crowds for done in processes)
+    made = sum(done["count"] + WARM_UP for processes in alone + crowds for done in processes)
     found = engine.call("state.get", {"path": "n.json"})["value"]
     assert found == made, f"{made} increments were acknowledged, {found} are there"
 
@@ -187,12 +188,18 @@ def increments(folder: str, processes: int, seconds: float) -> list[dict[str, fl
 
 def increment_worker(folder: str, seconds: float) -> None:
     engine = open_engine(folder)
+
+    def increment() -> None:
+        engine.call("state.increment", {"path": "n.json"}, actor=f"process {os.getpid()}")
+
+    for _ in range(WARM_UP):
+        increment()
     print("ready", flush=True)
     sys.stdin.read()  # the start: its end
     started = now = time.perf_counter()
     count, longest = 0, 0.0
     while now - started < seconds:
-        engine.call("state.increment", {"path": "n.json"}, actor=f"process {os.getpid()}")
+        increment()
         before, now = now, time.perf_counter()
         count, longest = count + 1, max(longest, now - before)
     print(json.dumps({"count": count, "seconds": now - started, "longest": longest}))
