@@ -55,6 +55,19 @@ class Operation:
         """The first line of the docstring."""
         return (self.run.__doc__ or "").strip().partition("\n")[0]
 
+    @property
+    def schema(self) -> "dict[str, Any]":
+        """Its parameters as a JSON Schema (2020-12) of one object."""
+        properties: dict[str, Any] = {key: dict(rule.schema) for key, rule in self.rules.items()}
+        for key, default in self.defaults.items():
+            properties[key]["default"] = default
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": [key for key in self.rules if key not in self.defaults],
+            "additionalProperties": False,
+        }
+
     def decode(self, params: "dict[str, Any]") -> "dict[str, Any]":
         """Check every parameter against its rule. Raises ``invalid`` naming the parameter."""
         decoded = dict(self.defaults)
