@@ -164,7 +164,7 @@ def _wait_for_waiters(engine: Engine, count: int) -> str:
     """Wait until so many stand in line for the lock; its holder."""
     deadline = time.monotonic() + WAIT_S
     while True:
-        token = engine.store.change_token()
+        token = engine.store.change_token("default")
         lock = engine.call("lock.show", {"path": REPORT})
         if lock["waiters"] >= count:
             holder: str = lock["holder"]
