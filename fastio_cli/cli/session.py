@@ -45,7 +45,8 @@ class Session:
 
             folder = self.config.store_folder()
             store = SqliteStore(folder, durability=self.config.get("durability"))
-            self._engine = Engine(store, Blobs(os.path.join(folder, "blobs")), self.config.limits())
+            blobs = Blobs(os.path.join(folder, "blobs"))
+            self._engine = Engine(store, blobs, self.config.limits(), self.config.search)
         return self._engine
 
     @property

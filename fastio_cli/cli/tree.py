@@ -19,12 +19,14 @@ GROUPS = {
     "lock": ("lock", "Take turns: exclusive locks that expire"),
     "event": ("event", "Read and watch the log of all changes"),
     "audit": ("event", "Prove that the log was not tampered with"),
+    "index": ("search", "Look after the search index"),
     "config": ("config", "Show and change settings"),
 }
 
 LEAVES = {
     "init": ("workspace", "Make a store for this folder and those below it."),
     "use": ("workspace", "Choose the workspace that commands work in from now on."),
+    "query": ("search", "Find the passages of a workspace that answer a query best."),
     "batch": ("batch", "Run operations from NDJSON on standard input, in one process."),
     "backup": ("care", "Copy the whole store into one file, while it is in use."),
     "restore": ("care", "Replace the whole store by what a backup file holds."),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LOCAL_TOKENS_MAX = 256
 ENDPOINT_TEXTS_MAX = 64
+FEW_TEXTS = 4
 
 
 class Embedder:
@@ -52,17 +53,28 @@ class Local(Embedder):
         self._path = str(weights.model_path())
         self._tokenizer = WordPiece()
         self._model: Any = None
+        self._is_plain = False
 
     def encode(self, texts: list[str]) -> Any:
-        if self._model is None:
-            from fastio_cli.intelligence.minilm import MiniLM
+        # Text may be of any length; it is cut before it is looked at.
+        cut = 16 * LOCAL_TOKENS_MAX
+        tokens = [self._tokenizer.encode(text[:cut], LOCAL_TOKENS_MAX) for text in texts]
+        if self._model is None or (self._is_plain and len(texts) > FEW_TEXTS):
+            self._model = self._open(len(texts) > FEW_TEXTS)
+        return self._model.encode(tokens)
 
-            self._model = MiniLM(self._path)
-        # Python's text may hold what no tokenizer expects; it is cut before it is looked at.
-        return self._model.encode(
-            [self._tokenizer.encode(text[: 16 * LOCAL_TOKENS_MAX], LOCAL_TOKENS_MAX)
-             for text in texts]
-        )
+    def _open(self, many: bool) -> Any:
+        """The model: onnxruntime takes longer to load and less for each text."""
+        from fastio_cli.intelligence import minilm
+
+        self._is_plain = False
+        if many:
+            try:
+                return minilm.Onnx(self._path)
+            except ImportError:
+                return self._model or minilm.MiniLM(self._path)
+        self._is_plain = True
+        return minilm.MiniLM(self._path)
 
 
 class Endpoint(Embedder):

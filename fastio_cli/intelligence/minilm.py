@@ -29,8 +29,48 @@ BATCH_TOKENS_MAX = 1024  # larger batches leave the processor caches
 _FLOAT, _INT8 = 1, 3  # TensorProto.DataType
 
 
-class MiniLM:
+class Model:
     """The model; ``encode`` gives one unit vector for each list of tokens."""
+
+    def encode(self, texts: list[list[int]]) -> Array:
+        """Unit vectors, one a row, in the order of ``texts``."""
+        vectors = np.empty((len(texts), DIMENSION), np.float32)
+        for rows in _batches([len(tokens) for tokens in texts]):
+            batch = [texts[i] for i in rows]
+            tokens = np.zeros((len(batch), max(map(len, batch))), np.int64)
+            mask = np.zeros(tokens.shape, np.float32)
+            for i, text in enumerate(batch):
+                tokens[i, : len(text)] = text
+                mask[i, : len(text)] = 1
+            mean = (self._forward(tokens, mask) * mask[:, :, None]).sum(1)
+            vectors[rows] = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+        return vectors
+
+    def _forward(self, tokens: NDArray[np.int64], mask: Array) -> Array:
+        """A vector for each token."""
+        raise NotImplementedError
+
+
+class Onnx(Model):
+    """The model run by onnxruntime. Raises ``ImportError`` where that is not installed."""
+
+    def __init__(self, path: str) -> None:
+        import onnxruntime
+
+        self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def _forward(self, tokens: NDArray[np.int64], mask: Array) -> Array:
+        inputs = {
+            "input_ids": tokens,
+            "attention_mask": mask.astype(np.int64),
+            "token_type_ids": np.zeros_like(tokens),
+        }
+        output: Array = self._session.run(None, inputs)[0]
+        return output
+
+
+class MiniLM(Model):
+    """The model in numpy."""
 
     def __init__(self, path: str) -> None:
         tensors = dict(read_tensors(path))
@@ -50,27 +90,13 @@ class MiniLM:
             for i in range(LAYERS)
         ]
 
-    def encode(self, texts: list[list[int]]) -> Array:
-        """Unit vectors, one a row, in the order of ``texts``."""
-        vectors = np.empty((len(texts), DIMENSION), np.float32)
-        for rows in _batches([len(tokens) for tokens in texts]):
-            vectors[rows] = self._forward([texts[i] for i in rows])
-        return vectors
-
-    def _forward(self, texts: list[list[int]]) -> Array:
-        length = max(map(len, texts))
-        tokens = np.zeros((len(texts), length), np.int32)
-        mask = np.zeros((len(texts), length), np.float32)
-        for i, text in enumerate(texts):
-            tokens[i, : len(text)] = text
-            mask[i, : len(text)] = 1
-        x = self._words[tokens] * self._word_scales[tokens] + self._positions[:length]
+    def _forward(self, tokens: NDArray[np.int64], mask: Array) -> Array:
+        x = self._words[tokens] * self._word_scales[tokens] + self._positions[: tokens.shape[1]]
         x = _normalise(x, *self._norm)
         blocked = ((mask - 1) * 1e9)[:, None, None, :]
         for layer in self._layers:
             x = layer(x, blocked)
-        mean: Array = (x * mask[:, :, None]).sum(1)
-        return mean / np.linalg.norm(mean, axis=1, keepdims=True)
+        return x
 
 
 class _Layer:

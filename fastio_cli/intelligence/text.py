@@ -201,7 +201,7 @@ def _record(group: list[tuple[int, str]]) -> Iterator[Passage]:
     """Short records together; a long one in pieces that all say its line."""
     first, last = group[0][0], group[-1][0]
     text = "\n".join(text for _, text in group)
-    for piece in _divided([(0, part) for part in text.split("\n")], None, ""):
+    for piece in _divided(list(enumerate(text.split("\n"))), None, ""):
         yield Passage(piece.text, line=first, end_line=last)
 
 
@@ -213,7 +213,7 @@ def _subtree(value: Any, pointer: str, name: str) -> Iterator[Passage]:
     rows = [m for m in members if isinstance(m[1], dict)]
     is_table = isinstance(value, list) and len(rows) > 1 and len(text) > 2 * STANDS_ALONE
     if not members or (cost(text) <= CHARACTERS_AIM and not is_table):
-        for piece in _divided([(0, line) for line in lines], None, name):
+        for piece in _divided(list(enumerate(lines)), None, name):
             yield Passage(piece.text, pointer=pointer, heading=name)
         return
     group: list[tuple[str, str]] = []

@@ -1,0 +1,216 @@
+"""Search: everything written is found by its words and its meaning, asked, and packed for prompts.
+
+The index is a reader of the event log. A search first brings it up to date outside any transaction
+(``Restart``), then ranks on one snapshot, so that what it returns reflects every earlier write.
+"""
+
+from fastio_cli.errors import FastioError
+from fastio_cli.operations.operation import Restart, operation
+from fastio_cli.operations.params import (
+    Age,
+    Boolean,
+    KindName,
+    Limit,
+    Line,
+    ObjectPath,
+    Question,
+    SearchMode,
+    Tokens,
+    Wait,
+)
+from fastio_cli.operations.records import timestamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli import model
+    from fastio_cli.intelligence.service import Found, Prepared
+    from fastio_cli.operations.context import Context
+
+BASE = "/v1/workspaces/{workspace}"
+PROBLEMS_MAX = 100
+UPDATE_S_MAX = 1.0
+
+
+@operation("search.query", f"POST {BASE}/search", effect="read", role="viewer")
+def query(
+    ctx: "Context",
+    *,
+    query: Question,
+    mode: SearchMode = "hybrid",
+    path: Line | None = None,
+    kind: KindName | None = None,
+    since_s: Age | None = None,
+    limit: Limit = 10,
+    merge: Boolean = True,
+    explain: Boolean = False,
+) -> "model.MatchList":
+    """Find the passages of a workspace that answer a query best, by words and by meaning.
+
+    ``path`` is a pattern (``*`` matches anything, also ``/``), ``since_s`` an age: filters apply
+    before ranking. ``merge`` makes neighbouring passages one. ``explain`` adds how it was ranked.
+    """
+    prepared = _prepared(ctx, query, mode)
+    filters = _filters(ctx, path, kind, since_s)
+    candidates = ctx.search.candidates(
+        ctx.tx, ctx.workspace_id, query, prepared, filters, lexical=mode != "semantic"
+    )
+    found = ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
+    marked = ctx.search.highlights(ctx.tx, found, query)
+    return {
+        "items": [_match(f, marked) for f in found],
+        "next_cursor": None,
+        "mode": "lexical" if prepared.vector is None else mode,
+        "pending": prepared.pending,
+        "note": prepared.note,
+        "explain": _explained(query, prepared, filters, len(candidates)) if explain else None,
+    }
+
+
+@operation("index.status", f"GET {BASE}/index", effect="read", role="viewer")
+def status(ctx: "Context") -> "model.IndexStatus":
+    """Show how far the search index has come, and which objects it could not read."""
+    return _status(ctx)
+
+
+@operation("index.update", f"POST {BASE}/index", effect="read", role="viewer")
+def update(ctx: "Context") -> "model.IndexStatus":
+    """Work on the search index for about a second, and show how far it has come."""
+    if ctx.prepared is None:
+        search, workspace_id = ctx.search, ctx.workspace_id
+        raise Restart(lambda store: search.update(store, workspace_id, UPDATE_S_MAX) or True)
+    return _status(ctx)
+
+
+@operation("index.rebuild", f"POST {BASE}/index-rebuild", effect="write", role="editor")
+def rebuild(ctx: "Context") -> "model.IndexStatus":
+    """Drop the search index and begin it anew; the next searches finish it."""
+    _clear(ctx)
+    return _status(ctx)
+
+
+@operation("index.clear", f"DELETE {BASE}/index", effect="write", role="editor")
+def clear(ctx: "Context") -> "model.IndexStatus":
+    """Drop the search index; the next search makes it again from the log."""
+    _clear(ctx)
+    return _status(ctx)
+
+
+def _clear(ctx: "Context") -> None:
+    """Remove what is indexed in bounded steps before, then how far it had come."""
+    index = ctx.tx.search.index(ctx.workspace_id)
+    enabled = index is None or bool(index["enabled"])
+    if ctx.tx.search.next_object(ctx.workspace_id) is not None:
+        search, workspace_id = ctx.search, ctx.workspace_id
+        raise Restart(lambda store: search.clear(store, workspace_id))
+    ctx.tx.search.begin(ctx.workspace_id, ctx.search.format, enabled)
+
+
+def _prepared(ctx: "Context", query: str, mode: str) -> "Prepared":
+    """What was found outside the transaction; the first run goes and finds it."""
+    index = ctx.tx.search.index(ctx.workspace_id)
+    if index is not None and not index["enabled"]:
+        raise FastioError(
+            "invalid",
+            f"Intelligence is off in workspace {ctx.workspace_name}: nothing of it is searched.",
+            f"Turn it on: fastio workspace intelligence on -w {ctx.workspace_name}",
+            reason="intelligence_off",
+        )
+    if ctx.prepared is None:
+        search, workspace_id = ctx.search, ctx.workspace_id
+        raise Restart(lambda store: search.prepare(store, workspace_id, query, mode))
+    prepared: Prepared = ctx.prepared
+    if mode == "semantic" and prepared.vector is None:
+        raise FastioError(
+            "unavailable",
+            "There is no embedding model to search by meaning with.",
+            "Install it: pip install 'fastio-durable[search]'",
+        )
+    return prepared
+
+
+def _filters(
+    ctx: "Context", path: str | None, kind: str | None, since_s: float | None
+) -> dict[str, object]:
+    since = None if since_s is None else ctx.now_ms - int(since_s * 1000)
+    filters = {"path": path, "kind": kind, "since": since}
+    return {name: value for name, value in filters.items() if value is not None}
+
+
+def _match(found: "Found", marked: dict[int, str]) -> "model.Match":
+    from fastio_cli.intelligence.service import unmarked
+
+    candidate, best = found.candidate, found.best
+    snippet, highlights = unmarked(found, marked)
+    return {
+        "path": best["path"],
+        "version": best["version"],
+        "kind": best["kind"],
+        "updated_at": timestamp(best["updated_at"]),
+        "location": _location(found),
+        "heading": best["heading"],
+        "snippet": snippet,
+        "highlights": highlights,
+        "score": round(candidate.score, 6),
+        "parts": {
+            "bm25": candidate.bm25,
+            "cosine": candidate.cosine,
+            "lexical": candidate.lexical,
+            "semantic": candidate.semantic,
+        },
+    }
+
+
+def _location(found: "Found") -> "model.Location":
+    first, last = found.rows[0], found.rows[-1]
+    pointers = {row["pointer"] for row in found.rows}
+    return {
+        "line": first["line"],
+        "end_line": last["end_line"],
+        "page": first["page"],
+        "pointer": pointers.pop() if len(pointers) == 1 else _common(pointers),
+    }
+
+
+def _common(pointers: "set[str | None]") -> str:
+    """The pointer of the smallest subtree that holds them all."""
+    parts = [(pointer or "").split("/") for pointer in pointers]
+    common = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    return "/".join(common)
+
+
+def _explained(
+    query: str, prepared: "Prepared", filters: dict[str, object], candidates: int
+) -> "dict[str, Any]":
+    from fastio_cli.intelligence import rank
+
+    return {
+        "terms": rank.terms(query),
+        "context_weight": rank.CONTEXT_WEIGHT,
+        "fusion": "sum of standardised BM25 and cosine",
+        "model": prepared.model,
+        "filters": filters,
+        "candidates": candidates,
+    }
+
+
+def _status(ctx: "Context") -> "model.IndexStatus":
+    index = ctx.tx.search.index(ctx.workspace_id)
+    counts = ctx.tx.search.counts(ctx.workspace_id)
+    problems = ctx.tx.search.problems(ctx.workspace_id, PROBLEMS_MAX)
+    return {
+        "workspace": ctx.workspace_name,
+        "enabled": index is None or bool(index["enabled"]),
+        "seq": ctx.seq,
+        "indexed_seq": index["seq"] if index is not None else 0,
+        "objects": counts["objects"],
+        "passages": counts["passages"],
+        "pending": counts["pending"],
+        "model": (index["model"] or None) if index is not None else None,
+        "problems": [dict(row) for row in problems],  # type: ignore[misc]
+    }
