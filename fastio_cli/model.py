@@ -261,3 +261,10 @@ class IndexStatus(TypedDict):
     pending: int
     model: str | None
     problems: list[IndexProblem]
+
+
+class Intelligence(TypedDict):
+    """Whether a workspace is searched."""
+
+    workspace: str
+    enabled: bool

@@ -64,6 +64,76 @@ def query(cli: Session, query: str, wait: bool, all_workspaces: bool, **options:
     show_matches(cli, _joined(pages, options["limit"] or 10))
 
 
+@command(
+    "ask",
+    Arg("question", "What you want to know, in plain words"),
+    *FILTERS,
+    Opt("--session", help="State object that keeps the conversation", metavar="PATH"),
+    Opt("--model", help="The chat model to ask (default: the setting chat_model)", metavar="NAME"),
+    Opt("--endpoint", help="The chat endpoint to ask (default: the setting chat_url)"),
+    WAIT,
+    op=("search.ask", "index.update", "state.init", "state.append"),
+)
+def ask(cli: Session, question: str, wait: bool, session: str | None, **options: Any) -> None:
+    """Without a chat endpoint the answer is the best sentences as they stand.
+
+    Examples:
+    fastio ask "which supplier was cheapest, and why?"
+    fastio ask "and the second?" --session chats/suppliers.json
+    """
+    cli.override(**given(chat_url=options["endpoint"], chat_model=options["model"]))
+    if wait:
+        finish(cli)
+    history = None
+    if session is not None:
+        history = cli.call("state.init", path=session, value=[])["value"] or None
+    filters = given(kind=options["type"], path=options["path"], since_s=options["since"])
+    answer = cli.call("search.ask", question=question, **given(history=history), **filters)
+    if session is not None:
+        turn = {"question": question, "answer": answer["answer"]}
+        cli.call("state.append", path=session, value=turn)
+    if answer["note"]:
+        cli.out.note(answer["note"])
+    if cli.out.format != "table":
+        cli.out.record(answer, essential="answer")
+        return
+    cli.out.line(answer["answer"])
+    for citation in answer["citations"]:
+        cli.out.line(f"  [{citation['number']}] {place_of(citation)}, version {citation['version']}")
+
+
+@command(
+    "context",
+    Arg("task", "What is to be done, in plain words"),
+    Opt("--budget", help="At most this many tokens (default: 2000)", metavar="N", convert=integer),
+    Opt("--summary", help="State object that comes first (default: session_summary.json)"),
+    *FILTERS,
+    WAIT,
+    op=("search.context", "index.update"),
+)
+def context(cli: Session, task: str, wait: bool, **options: Any) -> None:
+    """Example:
+    fastio context "continue the pricing task" --budget 2000
+    """
+    if wait:
+        finish(cli)
+    params = given(
+        query=task,
+        budget=options["budget"],
+        summary=options["summary"],
+        kind=options["type"],
+        path=options["path"],
+        since_s=options["since"],
+    )
+    pack = cli.call("search.context", **params)
+    if pack["note"]:
+        cli.out.note(pack["note"])
+    if cli.out.format in ("table", "raw", "markdown") or cli.out.quiet:
+        cli.out.line(pack["text"].rstrip("\n"))
+    else:
+        cli.out.record(pack)
+
+
 @command("index status", op="index.status")
 def status(cli: Session) -> None:
     cli.out.record(cli.call("index.status"), essential="pending")

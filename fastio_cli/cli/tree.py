@@ -27,6 +27,8 @@ LEAVES = {
     "init": ("workspace", "Make a store for this folder and those below it."),
     "use": ("workspace", "Choose the workspace that commands work in from now on."),
     "query": ("search", "Find the passages of a workspace that answer a query best."),
+    "ask": ("search", "Answer a question from what the workspace holds, with its sources."),
+    "context": ("search", "Pack what a prompt needs to go on, within a number of tokens."),
     "batch": ("batch", "Run operations from NDJSON on standard input, in one process."),
     "backup": ("care", "Copy the whole store into one file, while it is in use."),
     "restore": ("care", "Replace the whole store by what a backup file holds."),

@@ -217,7 +217,8 @@ class Index:
         index = tx.search.index(self.workspace_id)
         assert index is not None
         assert change.head is not None
-        next_id = index["next_id"]
+        # One number is left out between objects, so that neighbours in number are neighbours in text.
+        next_id = index["next_id"] + (count == 0)
         waiting = change.passages[count:]
         added = 0
         for row in waiting:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 CONTEXT_WEIGHT = 0.25
+NEIGHBOUR_WEIGHT = 0.2
 TERMS_MAX = 64
 CANDIDATES = 1000
 
@@ -72,7 +73,9 @@ def by_words(rows: list[Any]) -> list[Candidate]:
     return found
 
 
-def fused(rows: list[Any], ids: Any, cosines: Any, *, lexical: bool = True) -> list[Candidate]:
+def fused(
+    rows: list[Any], ids: Any, cosines: Any, *, lexical: bool = True
+) -> list[Candidate]:
     """Candidates of both searches, best first. ``ids`` are ascending, ``cosines`` one for each."""
     import numpy as np
 
@@ -87,14 +90,35 @@ def fused(rows: list[Any], ids: Any, cosines: Any, *, lexical: bool = True) -> l
     known = ids[places] == names if len(ids) else np.zeros(len(names), bool)
     cosine = np.where(known, cosines[places] if len(ids) else 0.0, np.nan)
     parts = (standardised(bm25) if words else np.zeros(len(names)), standardised(cosine))
-    order = np.argsort(-(parts[0] + parts[1]), kind="stable")
+    neighbours = better_neighbours(names, parts[0] + parts[1])
+    lexical_part, semantic_part = (p + NEIGHBOUR_WEIGHT * p[neighbours] for p in parts)
+    order = np.argsort(-(lexical_part + semantic_part), kind="stable")
     found = []
     for i in order.tolist():
         id = int(names[i])
         candidate = Candidate(id, words.get(id), float(cosine[i]) if known[i] else None)
-        candidate.lexical, candidate.semantic = float(parts[0][i]), float(parts[1][i])
+        candidate.lexical = float(lexical_part[i])
+        candidate.semantic = float(semantic_part[i])
         found.append(candidate)
     return found
+
+
+def better_neighbours(ids: Any, scores: Any) -> Any:
+    """For each passage the place of the better one of those beside it, its own if it has none.
+
+    A passage gains when what stands beside it in its object answers as well. Its surroundings are
+    in the words already, as context; this is the same for the meaning.
+    """
+    import numpy as np
+
+    places = np.arange(len(ids))
+    adjacent = np.flatnonzero(np.diff(ids) == 1)
+    best = places.copy()
+    best[adjacent] = adjacent + 1
+    after = adjacent + 1
+    is_better = (best[after] == after) | (scores[after - 1] > scores[best[after]])
+    best[after[is_better]] = after[is_better] - 1
+    return best
 
 
 def standardised(scores: Any) -> Any:

@@ -15,11 +15,14 @@ from fastio_cli.intelligence.index import FORMAT, Index, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from fastio_cli.blobs import Blobs
     from fastio_cli.config import SearchSettings
     from fastio_cli.intelligence.embed import Embedder
+    from fastio_cli.intelligence.ask import Reply
+    from fastio_cli.intelligence.pack import Counter, Pack
     from fastio_cli.intelligence.rank import Candidate
     from fastio_cli.store.contract import Row, Store
     from fastio_cli.store.tx import Tx
@@ -66,6 +69,8 @@ class Search:
         self._blobs = blobs
         self._embedder: Embedder | None = None
         self._opened = False
+        self._counter: Counter | None = None
+        self.listen: Callable[[str], None] | None = None  # hears answers while they come
         self._matrices: dict[int, tuple[object, Any, Any, Any]] = {}
 
     def prepare(self, store: Store, workspace_id: int, query: str, mode: str) -> Prepared:
@@ -93,6 +98,11 @@ class Search:
         """Drop the index of a workspace."""
         Index(store, self._blobs, workspace_id).clear()
 
+    def switch_off(self, store: Store, workspace_id: int) -> None:
+        """Keep a workspace from being indexed, then drop its index."""
+        store.write(lambda tx: tx.search.begin(workspace_id, FORMAT, False))
+        self.clear(store, workspace_id)
+
     def embedder(self) -> Embedder | None:
         """The embedding model, None when there is none."""
         if not self._opened:
@@ -101,6 +111,29 @@ class Search:
             self._embedder = open_embedder(self.settings)
             self._opened = True
         return self._embedder
+
+    @property
+    def counter(self) -> Counter:
+        """What counts the tokens of context packs."""
+        if self._counter is None:
+            from fastio_cli.intelligence.pack import Counter
+
+            self._counter = Counter()
+        return self._counter
+
+    def answer(self, question: str, found: list[Found], history: list[dict[str, Any]]) -> Reply:
+        """The answer to a question from these passages."""
+        from fastio_cli.intelligence import ask
+
+        if self.settings.chat_url:
+            return ask.converse(question, found, history, self.settings, self.listen)
+        return ask.extract(question, found, self.embedder())
+
+    def pack(self, summary: tuple[str, str] | None, found: list[Found], budget: int) -> Pack:
+        """A context pack of these passages."""
+        from fastio_cli.intelligence.pack import pack
+
+        return pack(summary, found, budget, self.counter)
 
     def candidates(
         self,

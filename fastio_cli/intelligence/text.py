@@ -1,4 +1,4 @@
-"""Text into passages: pieces of about 128 tokens that follow the structure of what they are from.
+"""Text into passages: pieces of 128 to 256 tokens that follow the structure of what they are from.
 
 Headings, paragraphs, turns of a conversation, rows and JSON subtrees are kept whole where they fit.
 Passages do not overlap: what stands around one is a lighter field of the index instead. Every
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-CHARACTERS_AIM = 600  # about 128 tokens of English
+CHARACTERS_AIM = 600  # about 128 tokens of English: as far as short pieces are put together
+CHARACTERS_WHOLE = 1000  # a paragraph up to here is not divided: it fits the model's window
 STANDS_ALONE = 40  # a record of this many characters is a passage of its own
 CHARACTERS_MAX = 16 * 1024 * 1024  # of one object; the rest is not searched, and reported
 IDEOGRAPH_COST = 4  # an ideograph is a token, as are about four letters
@@ -152,7 +153,7 @@ def _is_turn(line: str) -> bool:
 def _divided(group: list[tuple[int, str]], page: int | None, heading: str) -> Iterator[Passage]:
     """Numbered lines as one passage, or several of about equal length when they are long."""
     total = _cost_of(group)
-    parts = -(-total // CHARACTERS_AIM)
+    parts = -(-total // CHARACTERS_WHOLE)
     aim = total / parts if parts else 0
     taken: list[tuple[int, str]] = []
     for line, sentence in _sentences(group) if parts > 1 else group:

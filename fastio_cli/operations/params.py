@@ -283,6 +283,7 @@ if TYPE_CHECKING:
     SearchMode: TypeAlias = str
     Age: TypeAlias = float
     Tokens: TypeAlias = int
+    History: TypeAlias = list[dict[str, Any]]
     Pointer: TypeAlias = str
     Expression: TypeAlias = str
     Token: TypeAlias = str
@@ -308,6 +309,7 @@ else:
     Question = ProseRule(8192)
     SearchMode = TextRule(8, choices=("hybrid", "semantic", "lexical"))
     Age = SecondsRule(0, 100 * 366 * 24 * 3600)
+    History = RecordsRule(100)
     Tokens = IntegerRule(64, 1_000_000)
     Pointer = ExpressionRule(4096)
     Expression = ExpressionRule(4096, 1)

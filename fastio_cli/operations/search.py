@@ -9,6 +9,7 @@ from fastio_cli.operations.operation import Restart, operation
 from fastio_cli.operations.params import (
     Age,
     Boolean,
+    History,
     KindName,
     Limit,
     Line,
@@ -16,7 +17,6 @@ from fastio_cli.operations.params import (
     Question,
     SearchMode,
     Tokens,
-    Wait,
 )
 from fastio_cli.operations.records import timestamp
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 BASE = "/v1/workspaces/{workspace}"
 PROBLEMS_MAX = 100
 UPDATE_S_MAX = 1.0
+ASK_PASSAGES = 6
+CONTEXT_PASSAGES = 50
+SUMMARY = "session_summary.json"
 
 
 @operation("search.query", f"POST {BASE}/search", effect="read", role="viewer")
@@ -66,6 +69,82 @@ def query(
         "note": prepared.note,
         "explain": _explained(query, prepared, filters, len(candidates)) if explain else None,
     }
+
+
+@operation("search.ask", f"POST {BASE}/ask", effect="read", role="viewer")
+def ask(
+    ctx: "Context",
+    *,
+    question: Question,
+    path: Line | None = None,
+    kind: KindName | None = None,
+    since_s: Age | None = None,
+    history: History | None = None,
+) -> "model.Answer":
+    """Answer a question from what the workspace holds, each sentence with its source.
+
+    A chat endpoint answers if one is set (``chat_url``); otherwise the answer is the best sentences
+    as they stand. ``history`` are earlier turns: ``{"question": …, "answer": …}``.
+    """
+    if isinstance(ctx.prepared, dict):
+        answer: model.Answer = ctx.prepared  # type: ignore[assignment]
+        return answer
+    prepared, found = _retrieved(ctx, question, _filters(ctx, path, kind, since_s), ASK_PASSAGES)
+    search = ctx.search
+
+    def compose(store: object) -> "model.Answer":
+        reply = search.answer(question, found, history or [])
+        return {
+            "question": question,
+            "answer": reply.text,
+            "found": reply.found,
+            "citations": _citations(found, reply.cited),
+            "model": reply.model,
+            "pending": prepared.pending,
+            "note": prepared.note,
+        }
+
+    raise Restart(compose)
+
+
+@operation("search.context", f"POST {BASE}/context", effect="read", role="viewer")
+def context(
+    ctx: "Context",
+    *,
+    query: Question,
+    budget: Tokens = 2000,
+    summary: ObjectPath = SUMMARY,
+    path: Line | None = None,
+    kind: KindName | None = None,
+    since_s: Age | None = None,
+) -> "model.ContextPack":
+    """Pack what a prompt needs to go on: the session's summary, then the best passages.
+
+    ``summary`` is a state object (if there is one) that comes first. The text never has more than
+    ``budget`` tokens, counted as ``tokenizer`` counts.
+    """
+    if isinstance(ctx.prepared, dict):
+        packed: model.ContextPack = ctx.prepared  # type: ignore[assignment]
+        return packed
+    filters = _filters(ctx, path, kind, since_s)
+    prepared, found = _retrieved(ctx, query, filters, CONTEXT_PASSAGES)
+    begin = _summary(ctx, summary)
+    found = [f for f in found if f.best["path"] != summary]
+    search = ctx.search
+
+    def compose(store: object) -> "model.ContextPack":
+        packed = search.pack(begin, found, budget)
+        return {
+            "text": packed.text,
+            "tokens": packed.tokens,
+            "budget": budget,
+            "tokenizer": search.counter.name,
+            "citations": _citations(packed.used, list(range(1, len(packed.used) + 1))),
+            "pending": prepared.pending,
+            "note": prepared.note,
+        }
+
+    raise Restart(compose)
 
 
 @operation("index.status", f"GET {BASE}/index", effect="read", role="viewer")
@@ -128,6 +207,36 @@ def _prepared(ctx: "Context", query: str, mode: str) -> "Prepared":
             "Install it: pip install 'fastio-durable[search]'",
         )
     return prepared
+
+
+def _retrieved(
+    ctx: "Context", query: str, filters: dict[str, object], limit: int
+) -> "tuple[Prepared, list[Found]]":
+    """The best passages for a question, neighbours as one."""
+    prepared = _prepared(ctx, query, "hybrid")
+    candidates = ctx.search.candidates(ctx.tx, ctx.workspace_id, query, prepared, filters)
+    return prepared, ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit)
+
+
+def _summary(ctx: "Context", path: str) -> tuple[str, str] | None:
+    """The state object that opens a context pack: its title and its JSON."""
+    head = ctx.tx.objects.head(ctx.workspace_id, path)
+    if head is None or head["deleted"] or head["kind"] != "state":
+        return None
+    row = ctx.content(path, head["version"])
+    return f"{path} (version {row['version']})", bytes(row["body"]).decode()
+
+
+def _citations(found: "list[Found]", numbers: list[int]) -> "list[model.Citation]":
+    return [
+        {
+            "number": number,
+            "path": found[number - 1].best["path"],
+            "version": found[number - 1].best["version"],
+            "location": _location(found[number - 1]),
+        }
+        for number in numbers
+    ]
 
 
 def _filters(
