@@ -14,7 +14,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context
 from fastio_cli.operations.operation import Pending, Restart
-from fastio_cli.operations.params import LINE_RULE, NAME_RULE
+from fastio_cli.operations.params import ACTOR_RULE, NAME_RULE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from fastio_cli.store.tx import Tx
 
 KEY_LENGTH_MAX = 255
+KEY_KEPT_MS = 24 * 3600 * 1000
+# The engine's own keys serve only until it has heard from the database again.
+OWN_KEY_KEPT_MS = 10 * 60 * 1000
 
 
 class Call:
@@ -42,6 +45,7 @@ class Call:
         actor: str,
         idempotency_key: str | None,
         request_hash: str,
+        key_kept_ms: int = KEY_KEPT_MS,
     ) -> None:
         self.operation = operation
         self.params = params
@@ -49,6 +53,7 @@ class Call:
         self.actor = actor
         self.idempotency_key = idempotency_key
         self.request_hash = request_hash
+        self.key_kept_ms = key_kept_ms
         self.id = os.urandom(8).hex()
 
 
@@ -82,11 +87,11 @@ class Engine:
         started = time.monotonic()
         while True:
             # Taken before running, so that no change between the run and the wait is missed.
-            token = self.store.change_token() if self.may_wait(call) else None
+            token = self.store.change_token(call.workspace) if self.may_wait(call) else None
             try:
                 outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
             except Restart as restart:
-                restart.work()
+                restart.work(self.store)
                 continue
             if not isinstance(outcome, Pending):
                 return outcome
@@ -109,7 +114,7 @@ class Engine:
         outcomes = self.store.write_many([work(call) for call in calls])
         restarts = [o for o in outcomes if isinstance(o, Restart)]
         for restart in restarts:
-            restart.work()
+            restart.work(self.store)
         if not restarts:
             return outcomes
         # Rare (a module was loaded): the same calls again, one by one, in their places.
@@ -134,7 +139,7 @@ class Engine:
         operation = find(name)
         decoded = operation.decode(params)
         NAME_RULE.check(workspace, "workspace")
-        LINE_RULE.check(actor, "actor")
+        ACTOR_RULE.check(actor, "actor")
         request_hash = ""
         if idempotency_key is not None:
             if operation.effect != "write":
@@ -143,7 +148,12 @@ class Engine:
                 raise FastioError(
                     "invalid", f"An idempotency key has 1 to {KEY_LENGTH_MAX} printable characters."
                 )
-            request_hash = _request_hash(name, params)
+            request_hash = _request_hash(
+                [name, workspace if operation.of_workspace else ""], params
+            )
+        elif self.store.reruns and operation.effect == "write":
+            key = f"rerun:{os.urandom(16).hex()}"
+            return Call(operation, decoded, workspace, actor, key, "", OWN_KEY_KEPT_MS)
         return Call(operation, decoded, workspace, actor, idempotency_key, request_hash)
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -161,19 +171,20 @@ class Engine:
         operation = call.operation
         row = None
         if operation.in_workspace:
-            row = tx.workspaces.by_name(call.workspace)
-            if row is None:
-                raise FastioError(
-                    "not_found",
-                    f"There is no workspace {call.workspace!r}.",
-                    f"Create it: fastio workspace create {call.workspace}",
-                    workspace=call.workspace,
-                )
-        scope = row["id"] if row is not None else 0
+            row = tx.enter(call.workspace, call.params.get("path"), call.idempotency_key)
+        # A request that renamed or deleted its workspace is found without that workspace.
+        scope = row["id"] if row is not None and not operation.of_workspace else 0
         if call.idempotency_key is not None:
             done = tx.requests.get(scope, call.idempotency_key, tx.now_ms)
             if done is not None:
                 return _repeated(done, call)
+        if row is None and operation.in_workspace:
+            raise FastioError(
+                "not_found",
+                f"There is no workspace {call.workspace!r}.",
+                f"Create it: fastio workspace create {call.workspace}",
+                workspace=call.workspace,
+            )
         ctx = Context(
             tx,
             workspace=row,
@@ -189,7 +200,14 @@ class Engine:
                 from fastio_cli.jsontext import encode
 
                 text = encode(result).decode()
-                tx.requests.put(scope, call.idempotency_key, call.request_hash, text, tx.now_ms)
+                tx.requests.put(
+                    scope,
+                    call.idempotency_key,
+                    request_hash=call.request_hash,
+                    result=text,
+                    now_ms=tx.now_ms,
+                    kept_ms=call.key_kept_ms,
+                )
         return result
 
     def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
@@ -208,7 +226,7 @@ class Engine:
                 self.store.wait_for_change(token, max(pause, 0))
                 if pending.ready is None or time.monotonic() >= renew_at:
                     return True
-                token = self.store.change_token()
+                token = self.store.change_token(call.workspace)
                 if self.store.read(pending.ready):
                     return True
                 pending.wake_at_ms = None
@@ -227,7 +245,7 @@ def _give_up(pending: Pending) -> Any:
     return pending.otherwise
 
 
-def _request_hash(name: str, params: dict[str, Any]) -> str:
+def _request_hash(what: list[str], params: dict[str, Any]) -> str:
     import hashlib
 
     from fastio_cli.blobs import Content
@@ -237,7 +255,7 @@ def _request_hash(name: str, params: dict[str, Any]) -> str:
         key: {"etag": value.etag} if isinstance(value, Content) else value
         for key, value in params.items()
     }
-    return hashlib.sha256(canonical([name, plain])).hexdigest()
+    return hashlib.sha256(canonical([*what, plain])).hexdigest()
 
 
 def _repeated(done: Any, call: Call) -> Any:
