@@ -90,8 +90,7 @@ def check_objects(call):
         numbers = [v["version"] for v in versions]
         assert numbers == list(range(item["version"], item["version"] - len(numbers), -1))
         changes += item["version"]
-    events = call("event.list", limit=1000, type="state.*")["items"]
-    assert shown["seq"] >= changes >= min(len(events), 1000)
+    assert shown["seq"] >= changes
 
 
 def check_blobs(engine):
@@ -115,12 +114,10 @@ def check_locks(folder, killed_at):
     engine.store.close()
 
 
-def batches():
-    for start in range(0, ROUNDS, WRITERS):
-        yield min(WRITERS, ROUNDS - start)
+BATCHES = [min(WRITERS, ROUNDS - start) for start in range(0, ROUNDS, WRITERS)]
 
 
-@pytest.mark.parametrize("count", batches())
+@pytest.mark.parametrize("count", BATCHES)
 def test_killed_at_a_random_moment(folder, count):
     prepare(folder)
     workers = [Worker("writes", folder, f"agent{n}") for n in range(count)]
