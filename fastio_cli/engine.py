@@ -14,7 +14,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context
 from fastio_cli.operations.operation import Pending, Restart
-from fastio_cli.operations.params import NameRule, TextRule
+from fastio_cli.operations.params import LINE_RULE, NAME_RULE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from fastio_cli.store.tx import Tx
 
 KEY_LENGTH_MAX = 255
-WORKSPACE = NameRule()
-ACTOR = TextRule(256)
+KEY_KEPT_MS = 24 * 3600 * 1000
+# The engine's own keys serve only until it has heard from the database again.
+OWN_KEY_KEPT_MS = 10 * 60 * 1000
 
 
 class Call:
@@ -44,6 +45,7 @@ class Call:
         actor: str,
         idempotency_key: str | None,
         request_hash: str,
+        key_kept_ms: int = KEY_KEPT_MS,
     ) -> None:
         self.operation = operation
         self.params = params
@@ -51,6 +53,7 @@ class Call:
         self.actor = actor
         self.idempotency_key = idempotency_key
         self.request_hash = request_hash
+        self.key_kept_ms = key_kept_ms
         self.id = os.urandom(8).hex()
 
 
@@ -84,7 +87,7 @@ class Engine:
         started = time.monotonic()
         while True:
             # Taken before running, so that no change between the run and the wait is missed.
-            token = self.store.change_token() if self.may_wait(call) else None
+            token = self.store.change_token(call.workspace) if self.may_wait(call) else None
             try:
                 outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
             except Restart as restart:
@@ -134,10 +137,9 @@ class Engine:
     ) -> Call:
         """Check a call's parameters and do the work that needs no transaction."""
         operation = find(name)
-        if operation.in_workspace:
-            WORKSPACE.check(workspace, "The workspace's name")
-        ACTOR.check(actor, "The actor")
         decoded = operation.decode(params)
+        NAME_RULE.check(workspace, "workspace")
+        LINE_RULE.check(actor, "actor")
         request_hash = ""
         if idempotency_key is not None:
             if operation.effect != "write":
@@ -149,6 +151,9 @@ class Engine:
             request_hash = _request_hash(
                 [name, workspace if operation.of_workspace else ""], params
             )
+        elif self.store.reruns and operation.effect == "write":
+            key = f"rerun:{os.urandom(16).hex()}"
+            return Call(operation, decoded, workspace, actor, key, "", OWN_KEY_KEPT_MS)
         return Call(operation, decoded, workspace, actor, idempotency_key, request_hash)
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -157,14 +162,16 @@ class Engine:
 
     def chunks(self, download: Download) -> Iterator[bytes]:
         """The bytes that ``file.get`` answered with."""
-        return download.chunks(self.store, self.blobs)
+        return download.chunks(self.store.read, self.blobs)
 
     def _transaction(self, operation: Operation) -> Callable[[Callable[[Tx], Any]], Any]:
         return self.store.write if operation.effect == "write" else self.store.read
 
     def _run(self, tx: Tx, call: Call) -> Any:
         operation = call.operation
-        row = tx.workspaces.by_name(call.workspace) if operation.in_workspace else None
+        row = None
+        if operation.in_workspace:
+            row = tx.enter(call.workspace, call.params.get("path"), call.idempotency_key)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.of_workspace else 0
         if call.idempotency_key is not None:
@@ -193,7 +200,14 @@ class Engine:
                 from fastio_cli.jsontext import encode
 
                 text = encode(result).decode()
-                tx.requests.put(scope, call.idempotency_key, call.request_hash, text, tx.now_ms)
+                tx.requests.put(
+                    scope,
+                    call.idempotency_key,
+                    request_hash=call.request_hash,
+                    result=text,
+                    now_ms=tx.now_ms,
+                    kept_ms=call.key_kept_ms,
+                )
         return result
 
     def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
@@ -208,11 +222,11 @@ class Engine:
                     return False
                 pause = min(deadline, renew_at) - now
                 if pending.wake_at_ms is not None:
-                    pause = min(pause, pending.wake_at_ms / 1000 - time.time())
+                    pause = min(pause, (pending.wake_at_ms - self.store.now_ms()) / 1000)
                 self.store.wait_for_change(token, max(pause, 0))
                 if pending.ready is None or time.monotonic() >= renew_at:
                     return True
-                token = self.store.change_token()
+                token = self.store.change_token(call.workspace)
                 if self.store.read(pending.ready):
                     return True
                 pending.wake_at_ms = None

@@ -17,17 +17,25 @@ class Workspaces:
         self._db = db
 
     def by_name(self, name: str) -> Row | None:
-        """The live workspace of this name."""
+        """The live workspace of this name; in a writing transaction it is ours alone from here."""
         return self._db.one(
-            f"select {_COLUMNS} from workspaces where name = :name and deleted_at is null",
+            f"""select {_COLUMNS} from workspaces where name = :name and deleted_at is null
+            {self._db.lock_clause}""",
             name=name,
         )
+
+    def seq(self, name: str) -> int:
+        """The newest event of the live workspace of this name; 0 when there is none."""
+        row = self._db.one(
+            "select seq from workspaces where name = :name and deleted_at is null", name=name
+        )
+        return row["seq"] if row is not None else 0
 
     def latest_deleted(self, name: str) -> Row | None:
         """The workspace of this name that was deleted last."""
         return self._db.one(
             f"""select {_COLUMNS} from workspaces where name = :name and deleted_at is not null
-            order by deleted_at desc, id desc limit 1""",
+            order by deleted_at desc, id desc limit 1 {self._db.lock_clause}""",
             name=name,
         )
 
