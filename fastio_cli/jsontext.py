@@ -10,6 +10,9 @@ from fastio_cli.errors import FastioError
 
 DEPTH_MAX = 200
 SIZE_BYTES_MAX = 16 * 1024 * 1024
+# Compact text without any check. Made once: json.dumps with options makes an encoder every time.
+compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 def decode(text: str | bytes, what: str = "value") -> object:
@@ -58,7 +61,7 @@ def encode(value: object, what: str = "value") -> bytes:
     deeper than :data:`DEPTH_MAX`) and ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = compact(value)
         body = text.encode("utf-8")
     except UnicodeEncodeError:
         raise _half_a_character(what) from None
@@ -79,7 +82,7 @@ def canonical(value: object) -> bytes:
     those the form below is byte for byte JCS; ``tests/test_jsontext.py`` proves it against the
     ``rfc8785`` package, whose import would cost every command more than its work.
     """
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    return _canonical(value).encode()
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
