@@ -63,6 +63,7 @@ class Shell:
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "HOME": str(folder),
             "FASTIO_STORE": str(folder / "store"),
+            "FASTIO_DURABILITY": "normal",
             "TERM": "dumb",
             "LANG": "C.UTF-8",
             "INPUTRC": "/dev/null",
