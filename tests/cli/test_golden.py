@@ -84,6 +84,7 @@ def play(steps: list[Step], folder: Path) -> list[list[str]]:
         "PATH": f"{BIN}:{os.defpath}",
         "HOME": str(home),
         "FASTIO_ACTOR": "ann",
+        "FASTIO_DURABILITY": "normal",  # words are tested here; syncs to disk would be most of it
         "COLUMNS": "100",
         "LANG": "C.UTF-8",
     }
