@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from keyword import iskeyword
 from typing import Annotated, Any, Optional
 
 os.environ["TYPER_USE_RICH"] = "0"  # plain text: rich costs as much again
@@ -199,7 +200,7 @@ def _signed(
         conceal = hidden or p.name in (hidden_names or ())
         signature.append(
             inspect.Parameter(
-                p.name,
+                p.name + "_" * iskeyword(p.name),  # --from
                 inspect.Parameter.KEYWORD_ONLY,
                 annotation=Annotated[_type(p), _info(p, conceal)],
                 default=_default(p),
@@ -207,7 +208,7 @@ def _signed(
         )
 
     def signed(**values: Any) -> Any:
-        return callback(**values)
+        return callback(**{name.rstrip("_"): value for name, value in values.items()})
 
     signed.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     signed.__annotations__ = {p.name: p.annotation for p in signature}
