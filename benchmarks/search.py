@@ -14,16 +14,24 @@ import gzip
 import json
 import math
 import os
+import random
 import sqlite3
+import statistics
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from harness import FASTIO, prepare, run, seconds_of, work_folder
 
 from fastio_cli.blobs import Blobs
 from fastio_cli.config import Limits
 from fastio_cli.engine import Engine
 from fastio_cli.intelligence import rank
+from fastio_cli.intelligence.index import Index
 from fastio_cli.intelligence.service import Prepared, Search
+from fastio_cli.store.search import BLOCK_VECTORS
 from fastio_cli.store.sqlite import SqliteStore
 from fastio_cli.store.tx import Tx
 
@@ -257,12 +265,102 @@ def measured(searchers: list[Searcher], variant: Variant) -> list[float]:
     return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
 
 
+def synthetic(folder: str, count: int) -> tuple[Engine, float]:
+    """A store of small objects with vectors of noise; and how long indexing locked writers out."""
+    import numpy as np
+
+    blobs = Blobs(os.path.join(folder, "blobs"))
+    store = SqliteStore(folder)
+    engine = Engine(store, blobs, Limits())
+    draw = random.Random(7)
+    nouns = [f"word{i}" for i in range(5000)]
+    for start in range(0, count, 1000):
+        engine.call_many([
+            engine.prepare("state.set", {"path": f"notes/{i}.json", "value": " ".join(
+                draw.choices(nouns, k=30))}, "default", "benchmark")
+            for i in range(start, min(start + 1000, count))
+        ])  # fmt: skip
+    held = indexed(store, blobs)
+    embedder = engine.search.embedder()
+    noise = np.random.default_rng(7).integers(-127, 128, (count, 384), np.int8)
+
+    def embed(tx: Tx) -> None:
+        ids = [r["id"] for r in tx.search._db.all("select id from passages order by id")]
+        for start in range(0, count, BLOCK_VECTORS):
+            part = np.array(ids[start : start + BLOCK_VECTORS], np.int64)
+            scales = np.full(len(part), 1 / 1400, np.float32)
+            codes = noise[start : start + BLOCK_VECTORS]
+            tx.search.put_block(1, int(part[0]), int(part[-1]), part.tobytes(), scales.tobytes(),
+                                codes.tobytes())
+        tx.search.set_embedded(1, ids[-1], embedder.name)
+
+    store.write(embed)
+    return engine, held
+
+
+def indexed(store: SqliteStore, blobs: Blobs) -> float:
+    """Index everything; the longest time that a step held the writer lock."""
+    held = []
+
+    class Watched:
+        read = staticmethod(store.read)
+
+        @staticmethod
+        def write(work: Callable[[Tx], Any]) -> Any:
+            def timed(tx: Tx) -> Any:
+                started = time.perf_counter()
+                try:
+                    return work(tx)
+                finally:
+                    held.append(time.perf_counter() - started)
+
+            return store.write(timed)
+
+    Index(Watched(), blobs, 1).catch_up()
+    return max(held)
+
+
+MODEL_ALONE = """
+import numpy
+from fastio_cli.intelligence.embed import Local
+Local().encode(["what did we decide about pricing?"])
+"""
+
+
+def latency(folder: str, count: int, rounds: int) -> None:
+    """Cold and warm queries on a store of ``count`` passages, against bare processes."""
+    engine, held = synthetic(folder, count)
+    query = "what did word17 decide about word4711?"
+    python = [sys.executable, "-c"]
+    store = [FASTIO, "query", query, "--store", folder]
+    cold: dict[str, list[float]] = {"pass": [], "model": [], "hybrid": [], "lexical": []}
+    for _ in range(rounds):
+        cold["pass"].append(run([*python, "pass"], folder).seconds)
+        cold["model"].append(run([*python, MODEL_ALONE], folder).seconds)
+        cold["hybrid"].append(run(store, folder).seconds)
+        cold["lexical"].append(run([*store, "--mode", "lexical"], folder).seconds)
+    bare, model, hybrid, lexical_s = (statistics.median(times) for times in cold.values())
+    warm = sorted(
+        seconds_of(lambda i=i: engine.call("search.query", {"query": f"{query} word{i}"}))
+        for i in range(50)
+    )
+    print(f"\n{count:,} passages: cold hybrid {hybrid * 1000:.0f} ms = {hybrid / model:.2f} x the "
+          f"model alone; cold lexical {lexical_s * 1000:.0f} ms = {lexical_s / bare:.1f} x python; "
+          f"warm p50 {warm[25] * 1000:.1f} ms; indexing held the lock {held * 1000:.0f} ms at most",
+          flush=True)  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, help="the folder of the retrieval sets")
     parser.add_argument("--keep", help="keep the indexed stores in this folder")
     parser.add_argument("--only", default="", help="only sets whose name holds this")
+    parser.add_argument("--latency", default="10000", help="sizes of the latency part, as 10000,")
     options = parser.parse_args()
+    prepare()
+    for count in filter(None, options.latency.split(",")):
+        with work_folder(None) as folder:
+            latency(folder, int(count), 7)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or temporary
         for group in collections(options.data):

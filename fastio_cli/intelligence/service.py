@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 VECTORS_S_MAX = 1.0  # how long a query waits for vectors of what was just written
 MATRICES_MAX = 4
+MERGED_SHARE_MIN = 0.5  # of the best one's score, for a neighbour to be shown with it
 OPENING, CLOSING = "\ue000", "\ue001"  # private use: they stand in no text of ours
 NO_MODEL = (
     "Searched by words only: the embedding model is not installed. "
@@ -53,6 +54,16 @@ class Found:
         self.rows = [row]
         self.best = row
         self.candidate = candidate
+
+    def takes(self, candidate: Candidate) -> bool:
+        """Whether a neighbour answers well enough to be shown with this one."""
+        return candidate.score >= MERGED_SHARE_MIN * self.candidate.score
+
+    def joined(self, other: Found) -> Found:
+        """Both as one, which is the one of them that scored better."""
+        first, second = (self, other) if self.candidate.score >= other.candidate.score else (other, self)
+        first.rows = sorted([*first.rows, *second.rows], key=lambda row: row["id"])
+        return first
 
     @property
     def text(self) -> str:
@@ -176,15 +187,15 @@ class Search:
             row = rows.get(candidate.id)
             if row is None:
                 continue
-            for neighbour in (candidate.id - 1, candidate.id + 1) if merge else ():
-                other = found.get(neighbour)
-                if other is not None and other.best["path"] == row["path"]:
-                    other.rows = sorted([*other.rows, row], key=lambda r: r["id"])
-                    found[candidate.id] = other
-                    break
-            else:
-                found[candidate.id] = Found(row, candidate)
-                order.append(found[candidate.id])
+            one = Found(row, candidate)
+            beside = [found.get(candidate.id - 1), found.get(candidate.id + 1)] if merge else []
+            for other in beside:
+                if other is not None and other.takes(candidate):
+                    one = other.joined(one)
+            if one.candidate is candidate:
+                order.append(one)
+            order = [f for f in order if f is one or f.rows[0] not in one.rows]
+            found.update((row["id"], one) for row in one.rows)
         return order[:limit]
 
     def highlights(self, tx: Tx, found: list[Found], query: str) -> dict[int, str]:

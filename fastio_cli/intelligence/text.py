@@ -27,7 +27,7 @@ UNSPACED = (
 )
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n+")
-_HEADING = re.compile(r"(#{1,6})\s+(.*?)\s*#*\s*$")
+_HEADING = re.compile(r"(#{1,6})\s+(\S.*)")
 _TURN = re.compile(r"(?:\[[^\]]{1,40}\]\s*)?[^\W\d_][\w .'’()-]{0,40}:\s+\S")
 _DEFINITION = re.compile(
     r"(?:(?:export|default|pub|public|private|protected|static|async|abstract)\s+)*"
@@ -133,10 +133,10 @@ def _paragraphs(text: str, markdown: bool) -> Iterator[tuple[int, int, str, str]
             lines = []
         if heading:
             level = len(heading[1])
-            headings = [h for h in headings if h[0] < level] + [(level, heading[2])]
+            headings = [h for h in headings if h[0] < level] + [(level, heading[2].rstrip().rstrip("#").rstrip())]
             above = " > ".join(title for _, title in headings)
         elif definition:
-            above = definition[1]
+            above = definition[1].rstrip(":")
         if line.strip():
             if not lines:
                 start = number
@@ -154,44 +154,52 @@ def _divided(group: list[tuple[int, str]], page: int | None, heading: str) -> It
     """Numbered lines as one passage, or several of about equal length when they are long."""
     total = _cost_of(group)
     parts = -(-total // CHARACTERS_WHOLE)
-    aim = total / parts if parts else 0
     taken: list[tuple[int, str]] = []
+    number, done = 1, 0
     for line, sentence in _sentences(group) if parts > 1 else group:
-        if taken and _cost_of(taken) + cost(sentence) / 2 > aim:
+        if taken and done + cost(sentence) / 2 > number * total / parts:
             yield _joined(taken, page, heading)
             taken = []
+            number += 1
         taken.append((line, sentence))
+        done += cost(sentence)
     if taken:
         yield _joined(taken, page, heading)
 
 
 def _sentences(group: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """The sentences of numbered lines, each with the space that follows it."""
     for line, text in group:
         if cost(text) <= CHARACTERS_AIM // 4:
             yield line, text
             continue
-        for sentence in _SENTENCE_END.split(text):
-            for piece in _bounded(sentence):
+        start = 0
+        for end in (*(m.end() for m in _SENTENCE_END.finditer(text)), len(text)):
+            for piece in _bounded(text[start:end]):
                 yield line, piece
+            start = end
 
 
 def _bounded(sentence: str) -> Iterator[str]:
-    """A sentence cut where it is far too long, at spaces if there are any."""
+    """A sentence cut where it is far too long, after a space if there is one."""
     width = CHARACTERS_AIM if sentence.isascii() else CHARACTERS_AIM // IDEOGRAPH_COST
-    while len(sentence) > width:
-        cut = sentence.rfind(" ", width // 2, width)
-        cut = cut if cut > 0 else width
-        yield sentence[:cut]
-        sentence = sentence[cut:].lstrip()
-    if sentence:
-        yield sentence
+    start = 0
+    while len(sentence) - start > width:
+        space = sentence.rfind(" ", start + width // 2, start + width)
+        end = space + 1 if space > 0 else start + width
+        yield sentence[start:end]
+        start = end
+    if start < len(sentence):
+        yield sentence[start:]
 
 
 def _joined(taken: list[tuple[int, str]], page: int | None, heading: str) -> Passage:
     text = taken[0][1]
     for (before, _), (line, piece) in zip(taken, taken[1:], strict=False):
-        text += (" " if line == before else "\n") + piece
-    return Passage(text, line=taken[0][0], end_line=taken[-1][0], page=page, heading=heading)
+        text += piece if line == before else "\n" + piece
+    return Passage(
+        text.rstrip(), line=taken[0][0], end_line=taken[-1][0], page=page, heading=heading
+    )
 
 
 def _cost_of(group: list[tuple[int, str]]) -> int:
@@ -211,9 +219,7 @@ def _subtree(value: Any, pointer: str, name: str) -> Iterator[Passage]:
     lines = list(_lines(value, name))
     text = "\n".join(lines)
     members = list(_members(value, pointer))
-    rows = [m for m in members if isinstance(m[1], dict)]
-    is_table = isinstance(value, list) and len(rows) > 1 and len(text) > 2 * STANDS_ALONE
-    if not members or (cost(text) <= CHARACTERS_AIM and not is_table):
+    if not members or cost(text) <= CHARACTERS_AIM:
         for piece in _divided(list(enumerate(lines)), None, name):
             yield Passage(piece.text, pointer=pointer, heading=name)
         return
@@ -223,7 +229,7 @@ def _subtree(value: Any, pointer: str, name: str) -> Iterator[Passage]:
         label = name if isinstance(value, list) else label
         text = "\n".join(_lines(member, label))
         alone = cost(text) > CHARACTERS_AIM or (
-            isinstance(member, dict) and is_table and len(text) >= STANDS_ALONE
+            isinstance(value, list) and isinstance(member, dict) and len(text) >= STANDS_ALONE
         )
         if group and (alone or sum(cost(t) for _, t in group) + cost(text) > CHARACTERS_AIM):
             yield _siblings(group, pointer, name)
