@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from harness import FASTIO, prepare, run, seconds_of, work_folder
@@ -80,8 +81,12 @@ class Searcher:
         self.engine = Engine(self.store, blobs, Limits())
         self.search: Search = self.engine.search
         calls = [
-            self.engine.prepare("file.put", {"path": path, "content": blobs.keep(text.encode())},
-                                "default", "benchmark")
+            self.engine.prepare(
+                "file.put",
+                {"path": path, "content": blobs.keep(text.encode())},
+                "default",
+                "benchmark",
+            )
             for path, text in collection.files.items()
         ]
         if self.engine.call("workspace.show")["object_count"] < len(calls):
@@ -173,6 +178,26 @@ def without_context(s: Searcher, tx: Tx, query: str) -> list[str]:
     return s.ranking([c.id for c in rank.fused(rows, *s.nearest(tx, query))])
 
 
+def without_neighbours(s: Searcher, tx: Tx, query: str) -> list[str]:
+    with changed("NEIGHBOUR_WEIGHT", 0.0):
+        return full(s, tx, query)
+
+
+def without_weight(s: Searcher, tx: Tx, query: str) -> list[str]:
+    with changed("SEMANTIC_WEIGHT", 1.0):
+        return full(s, tx, query)
+
+
+@contextmanager
+def changed(name: str, value: float) -> Iterator[None]:
+    before = getattr(rank, name)
+    setattr(rank, name, value)
+    try:
+        yield
+    finally:
+        setattr(rank, name, before)
+
+
 def plain_fused(s: Searcher, tx: Tx, query: str) -> list[str]:
     """Context in the words, ranks instead of scores."""
     scores: dict[str, float] = {}
@@ -189,6 +214,8 @@ VARIANTS: dict[str, Variant] = {
     "fastio": full,
     "- meaning (lexical mode)": lexical,
     "- context column": without_context,
+    "- neighbours": without_neighbours,
+    "- semantic weight": without_weight,
     "- scores (RRF of both)": plain_fused,
 }
 
@@ -290,8 +317,9 @@ def synthetic(folder: str, count: int) -> tuple[Engine, float]:
             part = np.array(ids[start : start + BLOCK_VECTORS], np.int64)
             scales = np.full(len(part), 1 / 1400, np.float32)
             codes = noise[start : start + BLOCK_VECTORS]
-            tx.search.put_block(1, int(part[0]), int(part[-1]), part.tobytes(), scales.tobytes(),
-                                codes.tobytes())
+            tx.search.put_block(
+                1, int(part[0]), int(part[-1]), part.tobytes(), scales.tobytes(), codes.tobytes()
+            )
         tx.search.set_embedded(1, ids[-1], embedder.name)
 
     store.write(embed)
@@ -368,8 +396,10 @@ def main() -> None:
                 continue
             searchers = [Searcher(c, os.path.join(folder, c.name.replace(" ", "-"))) for c in group]
             count = sum(len(s.collection.questions) for s in searchers)
-            print(f"\n{group[0].name}{f' and {len(group) - 1} more' if len(group) > 1 else ''}: "
-                  f"{count} questions, {sum(len(s.items) for s in searchers)} passages")
+            print(
+                f"\n{group[0].name}{f' and {len(group) - 1} more' if len(group) > 1 else ''}: "
+                f"{count} questions, {sum(len(s.items) for s in searchers)} passages"
+            )
             print(f"{'':28}nDCG@10  R@5   R@10   MRR")
             for name, variant in VARIANTS.items():
                 line = "  ".join(f"{value:.3f}" for value in measured(searchers, variant))

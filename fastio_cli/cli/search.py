@@ -99,7 +99,9 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
         return
     cli.out.line(answer["answer"])
     for citation in answer["citations"]:
-        cli.out.line(f"  [{citation['number']}] {place_of(citation)}, version {citation['version']}")
+        cli.out.line(
+            f"  [{citation['number']}] {place_of(citation)}, version {citation['version']}"
+        )
 
 
 @command(

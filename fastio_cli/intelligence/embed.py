@@ -100,7 +100,9 @@ class Endpoint(Embedder):
         rows: list[list[float]] = []
         for start in range(0, len(texts), ENDPOINT_TEXTS_MAX):
             batch = texts[start : start + ENDPOINT_TEXTS_MAX]
-            answer = post(self._url, "embeddings", {"model": self._model, "input": batch}, self._key)
+            answer = post(
+                self._url, "embeddings", {"model": self._model, "input": batch}, self._key
+            )
             rows += _rows_of(answer, len(batch), self._url)
         vectors = np.array(rows, np.float32)
         if vectors.ndim != 2 or not np.isfinite(vectors).all():

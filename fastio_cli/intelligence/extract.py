@@ -36,7 +36,7 @@ def passages(path: str, kind: str, data: bytes) -> tuple[list[text.Passage], str
     if len(body) > text.CHARACTERS_MAX:
         body = body[: text.CHARACTERS_MAX]
         problem = f"Only the first {text.CHARACTERS_MAX // 2**20} MiB are searched."
-    found = []
+    found: list[text.Passage] = []
     for passage in _by_format(suffix, kind, body):
         if len(found) == PASSAGES_MAX:
             return found, f"Only the first {PASSAGES_MAX:,} passages are searched."
@@ -78,5 +78,4 @@ def _rows(body: str, delimiter: str) -> Iterator[tuple[int, Any]]:
             padded = [*names, *(f"column {i}" for i in range(len(names) + 1, len(row) + 1))]
             yield reader.line_num, dict(zip(padded, row, strict=False))
     except csv.Error:
-        for number, line in enumerate(body.split("\n"), 1):
-            yield number, line
+        yield from enumerate(body.split("\n"), 1)

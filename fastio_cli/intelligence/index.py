@@ -112,7 +112,7 @@ class Index:
             )
             if deadline is not None and time.monotonic() > deadline:
                 break
-        pending: int = self.store.read(lambda tx: tx.search.counts(self.workspace_id)["pending"])
+        pending: int = self.store.read(lambda tx: tx.search.pending(self.workspace_id))
         return pending
 
     def _drop_foreign_vectors(self, model: str) -> None:
@@ -140,7 +140,8 @@ class Index:
         events = tx.events.after(self.workspace_id, index["seq"], EVENTS_PER_STEP)
         if not events:
             return None
-        changes, size = [], 0
+        changes: list[Change] = []
+        size = 0
         for path in dict.fromkeys(e["path"] for e in events if e["path"] is not None):
             if size > BYTES_PER_STEP:
                 return Plan(index["seq"], None, changes)
@@ -154,7 +155,7 @@ class Index:
         head = tx.objects.head(self.workspace_id, path)
         if head is not None and head["deleted"]:
             head = None
-        known = tx.search.object(self.workspace_id, path)
+        known = tx.search.known(self.workspace_id, path)
         if head is None:
             return None if known is None else Change(path, None, known, b"")
         if known is not None and known["version"] == head["version"] and known["complete"]:
@@ -172,8 +173,9 @@ class Index:
             return b"".join(self.blobs.read(row["blob"], 0, size))
         segments = tx.objects.segments(self.workspace_id, row["chain"], 0, size, 2**31)
         parts = [
-            s["body"] if s["body"] is not None else
-            b"".join(self.blobs.read(s["blob"], 0, s["size_bytes"]))
+            s["body"]
+            if s["body"] is not None
+            else b"".join(self.blobs.read(s["blob"], 0, s["size_bytes"]))
             for s in segments
         ]
         return b"".join(parts)[:size]
@@ -200,7 +202,7 @@ class Index:
 
     def _apply(self, tx: Tx, change: Change, deadline: float) -> bool:
         """Bring one path up to date; False when time is up or somebody else works on it."""
-        known = tx.search.object(self.workspace_id, change.path)
+        known = tx.search.known(self.workspace_id, change.path)
         if _progress(known) != _progress(change.known):
             return False
         version = change.head["version"] if change.head is not None else None
@@ -217,7 +219,7 @@ class Index:
         index = tx.search.index(self.workspace_id)
         assert index is not None
         assert change.head is not None
-        # One number is left out between objects, so that neighbours in number are neighbours in text.
+        # A number is left out between objects: neighbours in number are neighbours in text.
         next_id = index["next_id"] + (count == 0)
         waiting = change.passages[count:]
         added = 0
@@ -270,12 +272,11 @@ class Index:
         if tx.search.index(self.workspace_id) is not None:
             tx.search.drop_vectors(self.workspace_id)
         deadline = time.monotonic() + LOCK_S_MAX
-        while time.monotonic() < deadline:
-            known = tx.search.next_object(self.workspace_id)
-            if known is None:
-                return False
+        while (known := tx.search.next_object(self.workspace_id)) is not None:
             self._remove(tx, known, deadline)
-        return True
+            if time.monotonic() > deadline:
+                return True
+        return False
 
     def _remove_vectors(self, tx: Tx, ids: list[int]) -> None:
         left = sorted(ids)
@@ -365,9 +366,7 @@ def _selected(ids: bytes, scales: bytes, codes: bytes, kept: list[int]) -> tuple
     """The vectors at some places of a block."""
     count = len(ids) // 8
     parts = ((ids, 8), (scales, 4), (codes, len(codes) // count))
-    return tuple(
-        b"".join(part[width * i : width * (i + 1)] for i in kept) for part, width in parts
-    )
+    return tuple(b"".join(part[width * i : width * (i + 1)] for i in kept) for part, width in parts)
 
 
 def _progress(known: Row | None) -> tuple[Any, ...] | None:

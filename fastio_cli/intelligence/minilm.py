@@ -16,6 +16,7 @@ import numpy as np
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from numpy.typing import NDArray
 
@@ -91,12 +92,15 @@ class MiniLM(Model):
         ]
 
     def _forward(self, tokens: NDArray[np.int64], mask: Array) -> Array:
-        x = self._words[tokens] * self._word_scales[tokens] + self._positions[: tokens.shape[1]]
+        x: Any = (
+            self._words[tokens] * self._word_scales[tokens] + self._positions[: tokens.shape[1]]
+        )
         x = _normalise(x, *self._norm)
         blocked = ((mask - 1) * 1e9)[:, None, None, :]
         for layer in self._layers:
             x = layer(x, blocked)
-        return x
+        vectors: Array = x
+        return vectors
 
 
 class _Layer:
@@ -128,9 +132,9 @@ class _Layer:
         np.exp(scores - scores.max(-1, keepdims=True), out=scores)
         scores /= scores.sum(-1, keepdims=True)
         mixed = (scores @ heads(self._value, self._value_bias)).transpose(0, 2, 1, 3)
-        attended = mixed.reshape(texts, length, DIMENSION) @ self._attended + self._attended_bias
+        attended: Any = mixed.reshape(texts, length, DIMENSION) @ self._attended + self._attended_bias
         x = _normalise(x + attended, *self._attention_norm)
-        hidden = _gelu(x @ self._up + self._up_bias)
+        hidden: Any = _gelu(x @ self._up + self._up_bias)
         return _normalise(x + hidden @ self._down + self._down_bias, *self._norm)
 
 
@@ -147,7 +151,8 @@ def read_tensors(path: str) -> Iterator[tuple[str, Array]]:
 
 
 def _tensor(message: memoryview) -> Iterator[tuple[str, Array]]:
-    shape, kind, name, raw = [], 0, "", None
+    shape: list[int] = []
+    kind, name, raw = 0, "", None
     for number, value in _fields(message):
         if number == 1:  # dims: packed or one by one
             shape += [value] if isinstance(value, int) else list(_varints(value))
@@ -158,11 +163,11 @@ def _tensor(message: memoryview) -> Iterator[tuple[str, Array]]:
         elif number == 9:
             raw = value
     if raw is not None and kind in (_FLOAT, _INT8):
-        values = np.frombuffer(raw, np.float32 if kind == _FLOAT else np.int8)
+        values: Any = np.frombuffer(raw, np.float32 if kind == _FLOAT else np.int8)
         yield name, values.reshape(shape)
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, "int | memoryview"]]:
+def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
     """The fields of a message: numbers as integers, everything else as bytes."""
     at = 0
     while at < len(message):

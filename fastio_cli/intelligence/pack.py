@@ -47,7 +47,8 @@ def pack(
     A summary that is too long is cut at a line; a passage that does not fit is left out whole, and
     a shorter one may take its place. The whole text is counted, so that nothing is ever over.
     """
-    text, used = "", []
+    text = ""
+    used: list[Found] = []
     if summary is not None:
         text = _cut(f"# {summary[0]}\n{summary[1]}\n", budget, count)
     seen = {summary[1].strip()} if summary is not None else set()

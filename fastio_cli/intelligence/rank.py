@@ -1,12 +1,13 @@
 """Which passages answer a query best: words by BM25, meaning by cosine, and the two as one.
 
 Scores of different kinds are made comparable by standardising each over the passages that compete,
-and are then added. Against reciprocal rank fusion this keeps by how much one passage beats the next.
+and are then added. Other than the fusion of ranks, this keeps by how much one passage beats another.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from fastio_cli.intelligence.text import UNSPACED
 
@@ -17,18 +18,143 @@ if TYPE_CHECKING:
 
 CONTEXT_WEIGHT = 0.25
 NEIGHBOUR_WEIGHT = 0.2
+# BM25 has the longer tail: for one standard deviation each, its few high scores would decide alone.
+SEMANTIC_WEIGHT = 1.5
 TERMS_MAX = 64
 CANDIDATES = 1000
 
 # Words that say nothing about what is looked for (the closed classes of English).
 STOP_WORDS = frozenset(
-    """a about above after again all also am an and any are as at be been before being below between
-    both but by can could d did do does doing don down during each few for from further had has have
-    having he her here hers him his how i if in into is it its itself just ll me might more most must
-    my no nor not now of off on once only or other our out over own re s same shall she should so
-    some such t than that the their them then there these they this those through to too under until
-    up us ve very was we were what when where which while who whom whose why will with would you your
-    yours""".split()
+    [
+        "a",
+        "about",
+        "above",
+        "after",
+        "again",
+        "all",
+        "also",
+        "am",
+        "an",
+        "and",
+        "any",
+        "are",
+        "as",
+        "at",
+        "be",
+        "been",
+        "before",
+        "being",
+        "below",
+        "between",
+        "both",
+        "but",
+        "by",
+        "can",
+        "could",
+        "d",
+        "did",
+        "do",
+        "does",
+        "doing",
+        "don",
+        "down",
+        "during",
+        "each",
+        "few",
+        "for",
+        "from",
+        "further",
+        "had",
+        "has",
+        "have",
+        "having",
+        "he",
+        "her",
+        "here",
+        "hers",
+        "him",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "itself",
+        "just",
+        "ll",
+        "me",
+        "might",
+        "more",
+        "most",
+        "must",
+        "my",
+        "no",
+        "nor",
+        "not",
+        "now",
+        "of",
+        "off",
+        "on",
+        "once",
+        "only",
+        "or",
+        "other",
+        "our",
+        "out",
+        "over",
+        "own",
+        "re",
+        "s",
+        "same",
+        "shall",
+        "she",
+        "should",
+        "so",
+        "some",
+        "such",
+        "t",
+        "than",
+        "that",
+        "the",
+        "their",
+        "them",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "those",
+        "through",
+        "to",
+        "too",
+        "under",
+        "until",
+        "up",
+        "us",
+        "ve",
+        "very",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "while",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "would",
+        "you",
+        "your",
+        "yours",
+    ]
 )
 _WORD = re.compile(r"[^\W_]+")
 _UNSPACED_RUN = re.compile(f"[{UNSPACED}]+")
@@ -73,9 +199,7 @@ def by_words(rows: list[Any]) -> list[Candidate]:
     return found
 
 
-def fused(
-    rows: list[Any], ids: Any, cosines: Any, *, lexical: bool = True
-) -> list[Candidate]:
+def fused(rows: list[Any], ids: Any, cosines: Any, *, lexical: bool = True) -> list[Candidate]:
     """Candidates of both searches, best first. ``ids`` are ascending, ``cosines`` one for each."""
     import numpy as np
 
@@ -89,7 +213,10 @@ def fused(
     places = np.minimum(places, max(len(ids) - 1, 0))
     known = ids[places] == names if len(ids) else np.zeros(len(names), bool)
     cosine = np.where(known, cosines[places] if len(ids) else 0.0, np.nan)
-    parts = (standardised(bm25) if words else np.zeros(len(names)), standardised(cosine))
+    parts = (
+        standardised(bm25) if words else np.zeros(len(names)),
+        SEMANTIC_WEIGHT * standardised(cosine),
+    )
     neighbours = better_neighbours(names, parts[0] + parts[1])
     lexical_part, semantic_part = (p + NEIGHBOUR_WEIGHT * p[neighbours] for p in parts)
     order = np.argsort(-(lexical_part + semantic_part), kind="stable")
@@ -148,5 +275,5 @@ def _pairs(run: str) -> Iterator[str]:
     """Characters of a script without spaces, two and two, as phrases."""
     if len(run) == 1:
         yield run
-    for first, second in zip(run, run[1:], strict=False):
+    for first, second in pairwise(run):
         yield f"{first} {second}"

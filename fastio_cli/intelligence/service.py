@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from fastio_cli.blobs import Blobs
     from fastio_cli.config import SearchSettings
-    from fastio_cli.intelligence.embed import Embedder
     from fastio_cli.intelligence.ask import Reply
+    from fastio_cli.intelligence.embed import Embedder
     from fastio_cli.intelligence.pack import Counter, Pack
     from fastio_cli.intelligence.rank import Candidate
     from fastio_cli.store.contract import Row, Store
@@ -61,7 +61,9 @@ class Found:
 
     def joined(self, other: Found) -> Found:
         """Both as one, which is the one of them that scored better."""
-        first, second = (self, other) if self.candidate.score >= other.candidate.score else (other, self)
+        first, second = (
+            (self, other) if self.candidate.score >= other.candidate.score else (other, self)
+        )
         first.rows = sorted([*first.rows, *second.rows], key=lambda row: row["id"])
         return first
 
@@ -97,13 +99,14 @@ class Search:
         pending = index.embed(embedder, time.monotonic() + VECTORS_S_MAX)
         return Prepared(embedder.encode([query])[0], embedder.name, pending, None)
 
-    def update(self, store: Store, workspace_id: int, seconds: float) -> None:
-        """Index for a while."""
+    def update(self, store: Store, workspace_id: int, seconds: float) -> bool:
+        """Index for a while; True, as what was prepared."""
         deadline = time.monotonic() + seconds
         index = Index(store, self._blobs, workspace_id)
         embedder = self.embedder()
         if index.catch_up(deadline) and embedder is not None:
             index.embed(embedder, deadline)
+        return True
 
     def clear(self, store: Store, workspace_id: int) -> None:
         """Drop the index of a workspace."""

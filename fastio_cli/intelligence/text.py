@@ -8,6 +8,7 @@ passage knows its place: lines, page, or JSON Pointer.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def _paragraphs(text: str, markdown: bool) -> Iterator[tuple[int, int, str, str]
     """First and last line, text, and the headings above, of each paragraph or turn."""
     headings: list[tuple[int, str]] = []
     above, fenced = "", False
-    start, lines = 0, []
+    start = 0
+    lines: list[str] = []
     # splitlines would also break at form feeds and the like, which editors do not count.
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         if markdown and line.lstrip().startswith(("```", "~~~")):
@@ -133,7 +135,9 @@ def _paragraphs(text: str, markdown: bool) -> Iterator[tuple[int, int, str, str]
             lines = []
         if heading:
             level = len(heading[1])
-            headings = [h for h in headings if h[0] < level] + [(level, heading[2].rstrip().rstrip("#").rstrip())]
+            headings = [h for h in headings if h[0] < level] + [
+                (level, heading[2].rstrip().rstrip("#").rstrip())
+            ]
             above = " > ".join(title for _, title in headings)
         elif definition:
             above = definition[1].rstrip(":")
@@ -195,7 +199,7 @@ def _bounded(sentence: str) -> Iterator[str]:
 
 def _joined(taken: list[tuple[int, str]], page: int | None, heading: str) -> Passage:
     text = taken[0][1]
-    for (before, _), (line, piece) in zip(taken, taken[1:], strict=False):
+    for (before, _), (line, piece) in pairwise(taken):
         text += piece if line == before else "\n" + piece
     return Passage(
         text.rstrip(), line=taken[0][0], end_line=taken[-1][0], page=page, heading=heading

@@ -102,7 +102,7 @@ class ProseRule(Rule):
             raise FastioError("invalid", f"{name} must have at most {self.length_max} characters.")
         text = "".join(" " if unicodedata.category(c) == "Cc" else c for c in value).strip()
         if not text:
-            raise FastioError("invalid", f"{name} is empty.", 'Say what to look for, in words.')
+            raise FastioError("invalid", f"{name} is empty.", "Say what to look for, in words.")
         refuse_characters(text, name, ("Cs",))
         return text
 

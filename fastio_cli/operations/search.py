@@ -158,7 +158,7 @@ def update(ctx: "Context") -> "model.IndexStatus":
     """Work on the search index for about a second, and show how far it has come."""
     if ctx.prepared is None:
         search, workspace_id = ctx.search, ctx.workspace_id
-        raise Restart(lambda store: search.update(store, workspace_id, UPDATE_S_MAX) or True)
+        raise Restart(lambda store: search.update(store, workspace_id, UPDATE_S_MAX))
     return _status(ctx)
 
 
@@ -319,7 +319,7 @@ def _status(ctx: "Context") -> "model.IndexStatus":
         "indexed_seq": index["seq"] if index is not None else 0,
         "objects": counts["objects"],
         "passages": counts["passages"],
-        "pending": counts["pending"],
+        "pending": ctx.tx.search.pending(ctx.workspace_id),
         "model": (index["model"] or None) if index is not None else None,
         "problems": [dict(row) for row in problems],  # type: ignore[misc]
     }

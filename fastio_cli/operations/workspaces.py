@@ -93,7 +93,10 @@ def restore(ctx: "Context", *, name: Name) -> "model.Workspace":
 
 
 @operation(
-    "workspace.intelligence", f"POST {BASE}/{{workspace}}/intelligence", effect="write", role="admin"
+    "workspace.intelligence",
+    f"POST {BASE}/{{workspace}}/intelligence",
+    effect="write",
+    role="admin",
 )
 def intelligence(ctx: "Context", *, enabled: Boolean) -> "model.Intelligence":
     """Turn the search over a workspace on or off; off, nothing of it stays in the index."""

@@ -45,7 +45,7 @@ class Search:
             seq=seq,
         )
 
-    def object(self, workspace_id: int, path: str) -> Row | None:
+    def known(self, workspace_id: int, path: str) -> Row | None:
         """What the index knows of a path."""
         return self._db.one(
             f"""select {_OBJECT} from search_objects
@@ -152,14 +152,11 @@ class Search:
             )
 
     def counts(self, workspace_id: int) -> Row:
-        """How many objects, passages and passages without a vector there are."""
+        """How many objects and passages there are."""
         row = self._db.one(
             """select
             (select count(*) from search_objects where workspace_id = :workspace_id) as objects,
-            (select count(*) from passages where workspace_id = :workspace_id) as passages,
-            (select count(*) from passages where workspace_id = :workspace_id
-                and id > coalesce((select embedded_id from search_indexes
-                    where workspace_id = :workspace_id), 0)) as pending""",
+            (select count(*) from passages where workspace_id = :workspace_id) as passages""",
             workspace_id=workspace_id,
         )
         assert row is not None
@@ -168,8 +165,8 @@ class Search:
     def problems(self, workspace_id: int, limit: int) -> list[Row]:
         """Objects that could not be read, or not whole."""
         return self._db.all(
-            """select path, version, problem from search_objects
-            where workspace_id = :workspace_id and problem is not null order by path limit :limit""",
+            """select path, version, problem from search_objects where problem is not null
+            and workspace_id = :workspace_id order by path limit :limit""",
             workspace_id=workspace_id,
             limit=limit,
         )
@@ -232,12 +229,24 @@ class Search:
     def unembedded(self, workspace_id: int, limit: int) -> list[Row]:
         """The next passages that have no vector yet, in order."""
         return self._db.all(
-            """select id, path, heading, body from passages where workspace_id = :workspace_id
-            and id > (select embedded_id from search_indexes where workspace_id = :workspace_id)
+            """select id, body from passages where id > (select embedded_id
+            from search_indexes where workspace_id = :workspace_id) and id < :end
             order by id limit :limit""",
             workspace_id=workspace_id,
+            end=(workspace_id + 1) * IDS_PER_WORKSPACE,
             limit=limit,
         )
+
+    def pending(self, workspace_id: int) -> int:
+        """How many passages have no vector yet."""
+        row = self._db.one(
+            """select count(*) as count from passages where id > coalesce((select embedded_id
+            from search_indexes where workspace_id = :workspace_id), :first) and id < :end""",
+            workspace_id=workspace_id,
+            first=workspace_id * IDS_PER_WORKSPACE,
+            end=(workspace_id + 1) * IDS_PER_WORKSPACE,
+        )
+        return row["count"] if row is not None else 0
 
     def existing(self, workspace_id: int, first_id: int, last_id: int) -> list[Row]:
         return self._db.all(

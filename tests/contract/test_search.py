@@ -111,7 +111,9 @@ def test_explain_shows_the_terms_and_the_parts(caller):
     parts = page["items"][0]["parts"]
     assert parts["bm25"] is not None
     assert -1 <= parts["cosine"] <= 1
-    assert page["items"][0]["score"] == pytest.approx(parts["lexical"] + parts["semantic"], abs=1e-5)
+    assert page["items"][0]["score"] == pytest.approx(
+        parts["lexical"] + parts["semantic"], abs=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,7 +211,7 @@ def test_a_file_that_cannot_be_read_is_reported_and_stops_nothing(caller):
 @pytest.mark.parametrize(
     "query",
     [
-        '"', "a OR", "NEAR(", "a AND NOT b", "col:x", "* ^ - + ( ) { }", "😀🎉", "';drop table x;--",
+        '"', "a OR", "NEAR(", "a AND NOT b", "col:x", "* ^ - + ( ) { }", "😀🎉", "'; drop table x",
         "-- /* */", "\\", "%", "a" * 8000, "\u200b", "\ufeff", "and the of", "x\ny\tz", "\x00a",
     ],
 )  # fmt: skip
@@ -230,7 +232,7 @@ def test_what_is_no_query_is_refused(caller, query):
     [
         b"",
         b"\x00" * 1000,
-        "nul \x00 in heron text".encode(),
+        b"nul \x00 in heron text",
         b"\xff\xfe" + "heron in sixteen".encode("utf-16-le"),
         b"\xed\xa0\x80 lone surrogate heron",
         b"{" * 5000,
@@ -247,7 +249,9 @@ def test_no_content_breaks_the_index(caller, body):
 
 
 def test_an_answer_is_made_of_cited_sentences(caller):
-    caller.put("suppliers.md", b"# Suppliers\n\nAcme asks 40 euros. Bolt is cheapest at 31 euros.\n")
+    caller.put(
+        "suppliers.md", b"# Suppliers\n\nAcme asks 40 euros. Bolt is cheapest at 31 euros.\n"
+    )
     caller("state.set", path="a.json", value="the heron stands in the reeds")
     answer = caller("search.ask", question="Which supplier is the cheapest?")
     assert answer["found"]
@@ -263,7 +267,9 @@ def test_a_context_pack_begins_with_the_summary_and_keeps_its_budget(caller):
     summary = {"task": "pricing", "decided": ["raise the basic plan"]}
     caller("state.set", path="session_summary.json", value=summary)
     for i in range(40):
-        caller.put(f"notes/{i}.md", f"# Note {i}\n\nPricing idea {i}: {'more words ' * 40}\n".encode())
+        caller.put(
+            f"notes/{i}.md", f"# Note {i}\n\nPricing idea {i}: {'more words ' * 40}\n".encode()
+        )
     for budget in (64, 200, 1000):
         pack = caller("search.context", query="continue the pricing task", budget=budget)
         assert pack["tokens"] <= budget

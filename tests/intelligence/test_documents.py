@@ -69,7 +69,10 @@ def test_pdf_gives_its_text_with_pages():
 
 def test_an_encrypted_pdf_is_reported():
     secret = "<" + "11" * 32 + ">"
-    encrypted = [*page("secret"), f"<< /Filter /Standard /V 1 /R 2 /O {secret} /U {secret} /P -4 >>"]
+    encrypted = [
+        *page("secret"),
+        f"<< /Filter /Standard /V 1 /R 2 /O {secret} /U {secret} /P -4 >>",
+    ]
     data = pdf(encrypted, f"/Encrypt 6 0 R /ID [{secret} {secret}]")
     with pytest.raises(pypdfium2.PdfiumError, match="password"):
         pypdfium2.PdfDocument(data)

@@ -43,9 +43,9 @@ def test_a_vector_does_not_depend_on_its_batch(local):
 def test_packed_vectors_keep_the_cosine(local):
     vectors = local.encode(["The price is twelve euros.", "A heron stands in the reeds."])
     scales, codes = local.pack(["The price is twelve euros.", "A heron stands in the reeds."])
-    restored = np.frombuffer(codes, np.int8).reshape(2, -1) * np.frombuffer(scales, np.float32)[
-        :, None
-    ]
+    restored = (
+        np.frombuffer(codes, np.int8).reshape(2, -1) * np.frombuffer(scales, np.float32)[:, None]
+    )
     assert (restored * vectors).sum(1) == pytest.approx([1, 1], abs=0.002)
 
 
@@ -63,7 +63,15 @@ def test_the_better_neighbour_is_the_one_beside_in_the_same_object():
 
 
 def found(path: str, text: str) -> Found:
-    row = {"path": path, "version": 1, "line": 1, "end_line": 2, "page": None, "body": text, "id": 1}
+    row = {
+        "path": path,
+        "version": 1,
+        "line": 1,
+        "end_line": 2,
+        "page": None,
+        "body": text,
+        "id": 1,
+    }
     return Found(row, rank.Candidate(1, 0.0, None))
 
 

@@ -32,7 +32,9 @@ def test_each_turn_of_a_conversation_is_a_passage():
 
 
 def test_definitions_are_the_headings_of_code():
-    body = "import os\n\nclass Reader:\n    def read(self):\n        pass\n\ndef main():\n    pass\n"
+    body = (
+        "import os\n\nclass Reader:\n    def read(self):\n        pass\n\ndef main():\n    pass\n"
+    )
     assert [p.heading for p in text.prose(body)] == ["", "Reader", "main"]
 
 
