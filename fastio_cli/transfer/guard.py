@@ -1,4 +1,4 @@
-"""The guard: every outgoing request of fastio goes through :class:`Egress`, and may go nowhere else.
+"""The guard: every outgoing request of fastio goes through :class:`Egress` and is checked there.
 
 A URL from a user, or a redirect from a stranger, must not reach what only this machine can reach:
 its own services, the private network, the cloud's metadata. So the check sits in the connection
@@ -16,7 +16,7 @@ import ssl
 import threading
 import time
 from contextlib import contextmanager
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import httpcore
 import httpx
@@ -52,10 +52,7 @@ class Allowed:
         elif host.count(":") == 1:
             host, _, port = host.partition(":")
         self.port = int(port) if port.isdecimal() else None
-        try:
-            self.network = ip_network(host)
-        except ValueError:
-            self.network = None
+        self.network = _network(host)
         self.name = host.lower().rstrip(".")
         if not host or (port and self.port is None) or ("/" in host and self.network is None):
             raise FastioError(
@@ -70,8 +67,8 @@ class Allowed:
 
     def address(self, address: Address, port: int) -> bool:
         """Whether it lists this address."""
-        inside = self.network is not None and self.network.version == address.version
-        return inside and address in self.network and self.port in (None, port)  # type: ignore[operator]
+        network = self.network
+        return network is not None and address in network and self.port in (None, port)
 
 
 class Rules:
@@ -400,6 +397,13 @@ def shown(url: httpx.URL | str) -> str:
 def shown_host(url: httpx.URL) -> str:
     """The host in ASCII (IDNA), which shows look-alike letters as what they are."""
     return url.raw_host.decode("ascii", "replace")
+
+
+def _network(text: str) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(text)
+    except ValueError:
+        return None
 
 
 def _parse(text: str) -> httpx.URL:
