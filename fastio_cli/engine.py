@@ -14,6 +14,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context
 from fastio_cli.operations.operation import Pending, Restart
+from fastio_cli.operations.params import LINE_RULE, NAME_RULE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from fastio_cli.store.tx import Tx
 
 KEY_LENGTH_MAX = 255
+KEY_KEPT_MS = 24 * 3600 * 1000
+# The engine's own keys serve only until it has heard from the database again.
+OWN_KEY_KEPT_MS = 10 * 60 * 1000
 
 
 class Call:
@@ -41,6 +45,7 @@ class Call:
         actor: str,
         idempotency_key: str | None,
         request_hash: str,
+        key_kept_ms: int = KEY_KEPT_MS,
     ) -> None:
         self.operation = operation
         self.params = params
@@ -48,6 +53,7 @@ class Call:
         self.actor = actor
         self.idempotency_key = idempotency_key
         self.request_hash = request_hash
+        self.key_kept_ms = key_kept_ms
         self.id = os.urandom(8).hex()
 
 
@@ -74,11 +80,14 @@ class Engine:
         ``idempotency_key`` makes a repeated write give the first one's result for a day. Raises
         :class:`FastioError`, and then nothing was changed.
         """
-        call = self.prepare(name, params or {}, workspace, actor, idempotency_key)
+        return self.run(self.prepare(name, params or {}, workspace, actor, idempotency_key))
+
+    def run(self, call: Call) -> Any:
+        """Do a prepared call, waiting for as long as it asks to."""
         started = time.monotonic()
         while True:
             # Taken before running, so that no change between the run and the wait is missed.
-            token = self.store.change_token() if _may_wait(call) else None
+            token = self.store.change_token(call.workspace) if self.may_wait(call) else None
             try:
                 outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
             except Restart as restart:
@@ -114,6 +123,10 @@ class Engine:
             outcomes[i] = outcome
         return outcomes
 
+    def may_wait(self, call: Call) -> bool:
+        """Whether the call asks to wait for something to happen."""
+        return bool(call.params.get("wait_s") or call.params.get("timeout_s"))
+
     def prepare(
         self,
         name: str,
@@ -125,6 +138,8 @@ class Engine:
         """Check a call's parameters and do the work that needs no transaction."""
         operation = find(name)
         decoded = operation.decode(params)
+        NAME_RULE.check(workspace, "workspace")
+        LINE_RULE.check(actor, "actor")
         request_hash = ""
         if idempotency_key is not None:
             if operation.effect != "write":
@@ -134,6 +149,9 @@ class Engine:
                     "invalid", f"An idempotency key has 1 to {KEY_LENGTH_MAX} printable characters."
                 )
             request_hash = _request_hash(name, params)
+        elif self.store.reruns and operation.effect == "write":
+            key = f"rerun:{os.urandom(16).hex()}"
+            return Call(operation, decoded, workspace, actor, key, "", OWN_KEY_KEPT_MS)
         return Call(operation, decoded, workspace, actor, idempotency_key, request_hash)
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -142,7 +160,7 @@ class Engine:
 
     def chunks(self, download: Download) -> Iterator[bytes]:
         """The bytes that ``file.get`` answered with."""
-        return download.chunks(self.store, self.blobs)
+        return download.chunks(self.store.read, self.blobs)
 
     def _transaction(self, operation: Operation) -> Callable[[Callable[[Tx], Any]], Any]:
         return self.store.write if operation.effect == "write" else self.store.read
@@ -151,7 +169,7 @@ class Engine:
         operation = call.operation
         row = None
         if operation.in_workspace:
-            row = tx.workspaces.by_name(call.workspace)
+            row = tx.enter(call.workspace, call.params.get("path"), call.idempotency_key)
             if row is None:
                 raise FastioError(
                     "not_found",
@@ -179,7 +197,14 @@ class Engine:
                 from fastio_cli.jsontext import encode
 
                 text = encode(result).decode()
-                tx.requests.put(scope, call.idempotency_key, call.request_hash, text, tx.now_ms)
+                tx.requests.put(
+                    scope,
+                    call.idempotency_key,
+                    request_hash=call.request_hash,
+                    result=text,
+                    now_ms=tx.now_ms,
+                    kept_ms=call.key_kept_ms,
+                )
         return result
 
     def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
@@ -194,11 +219,11 @@ class Engine:
                     return False
                 pause = min(deadline, renew_at) - now
                 if pending.wake_at_ms is not None:
-                    pause = min(pause, pending.wake_at_ms / 1000 - time.time())
+                    pause = min(pause, (pending.wake_at_ms - self.store.now_ms()) / 1000)
                 self.store.wait_for_change(token, max(pause, 0))
                 if pending.ready is None or time.monotonic() >= renew_at:
                     return True
-                token = self.store.change_token()
+                token = self.store.change_token(call.workspace)
                 if self.store.read(pending.ready):
                     return True
                 pending.wake_at_ms = None
@@ -209,10 +234,6 @@ class Engine:
     def _abandon(self, pending: Pending) -> None:
         if pending.abandon is not None:
             self.store.write(pending.abandon)
-
-
-def _may_wait(call: Call) -> bool:
-    return "wait_s" in call.params or "timeout_s" in call.params
 
 
 def _give_up(pending: Pending) -> Any:

@@ -30,16 +30,25 @@ Row = Any  # reads as a mapping: row["name"]
 class Db(Protocol):
     """One open transaction, as the SQL modules use it; parameters are written ``:name``."""
 
+    lock_clause: str
+    """What a SELECT ends with to keep other writers from its rows, where that needs words."""
+
     def one(self, sql: str, **params: object) -> Row | None: ...
 
     def all(self, sql: str, **params: object) -> list[Row]: ...
 
-    def run(self, sql: str, **params: object) -> int:
-        """Execute a statement; the number of rows it changed."""
+    def run(self, sql: str, **params: object) -> None:
+        """Execute a statement for its effect. Its failure may show at a later one, or at commit."""
 
 
 class Store(Protocol):
-    """Where rows live. Safe to use from many threads; every call is its own transaction."""
+    """Where rows live. Safe to use from many threads; every call is its own transaction.
+
+    ``reruns`` is True for a store that runs a work again when it lost the database in mid-commit
+    and cannot know the outcome: every work of a write then finds its own trace if it was done.
+    """
+
+    reruns: bool
 
     def read(self, work: Callable[[Tx], T]) -> T: ...
 
@@ -48,10 +57,13 @@ class Store(Protocol):
     def write_many(self, works: list[Callable[[Tx], Any]]) -> list[Any]:
         """Several works in one commit, each undone alone if it fails: results or exceptions."""
 
-    def change_token(self) -> object:
-        """A value that differs after any commit; compare it with ``wait_for_change``."""
+    def now_ms(self) -> int:
+        """The store's time."""
+
+    def change_token(self, workspace: str) -> object:
+        """A value that differs after any event in a workspace, for ``wait_for_change``."""
 
     def wait_for_change(self, token: object, timeout_s: float) -> None:
-        """Return when something was committed since ``token`` was taken, or after ``timeout_s``."""
+        """Return after an event since ``token`` was taken, or after ``timeout_s``; or sooner."""
 
     def close(self) -> None: ...

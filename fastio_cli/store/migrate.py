@@ -1,68 +1,75 @@
-"""Numbered schema files, each applied once, in order, by one process at a time."""
+"""Numbered schema files, each applied once, in order, by one process at a time.
+
+A file only ever adds to what is there, so that processes of the version before work on beside it.
+"""
 
 from __future__ import annotations
 
 import os
 
-from fastio_cli.blobs import sync_folder
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.store.sqlite import Connection
+    from typing import Protocol
+
+    from fastio_cli.store.tx import Tx
+
+    class Migratable(Protocol):
+        """A store's connection inside a transaction that keeps every other migration out."""
+
+        dialect: str
+        place: str
+        tx: Tx
+
+        def run(self, sql: str) -> None: ...
+
+        def schema_version(self) -> int: ...
+
+        def set_schema_version(self, version: int) -> None: ...
+
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "schema")
 
 
-def migrate(c: Connection, now_ms: int) -> None:
-    """Bring a store to this version's schema.
+def newest(dialect: str) -> int:
+    """The number of the newest schema of a database."""
+    return len(_files(dialect))
 
-    Safe while other processes do the same: the first makes the change under the write lock, the
-    others find it done. Raises ``unavailable`` for a store made by a newer version.
+
+def upgrade(db: Migratable) -> None:
+    """Bring a store to this version's schema; called under the adapter's lock.
+
+    Safe while other processes do the same: the first makes the change, the others find it done.
+    Raises ``unavailable`` for a store made by a newer version.
     """
-    steps = sorted(name for name in os.listdir(_FOLDER) if name.endswith(".sqlite.sql"))
-    if c.schema_version > len(steps):
-        raise _too_new(c)
-    c.lock()
-    try:
-        # The journal mode is kept in the file; setting it needs to be outside a transaction.
-        c.sql.execute("pragma journal_mode = wal")
-        c.begin("begin immediate", now_ms)
-        try:
-            # Again, now that nobody else can change it.
-            current = c.sql.execute("pragma user_version").fetchone()[0]
-            if current > len(steps):
-                raise _too_new(c)
-            for number, name in enumerate(steps[current:], current + 1):
-                _apply(c, name)
-                if number == 1:
-                    c.tx.workspaces.add("default", now_ms)
-                c.sql.execute(f"pragma user_version = {number}")
-            c.sql.execute("commit")
-        except BaseException:
-            if c.sql.in_transaction:
-                c.sql.execute("rollback")
-            raise
-        c.schema_version = len(steps)
-        c.sync_log()
-        sync_folder(os.path.dirname(c.file))
-        sync_folder(os.path.dirname(os.path.dirname(os.path.abspath(c.file))))
-    finally:
-        c.unlock()
+    files = _files(db.dialect)
+    current = db.schema_version()
+    check_version(db.place, current, len(files))
+    for number, name in enumerate(files[current:], current + 1):
+        for statement in _statements(name):
+            db.run(statement)
+        if number == 1:
+            db.tx.workspaces.add("default", db.tx.now_ms)
+        db.set_schema_version(number)
 
 
-def _apply(c: Connection, name: str) -> None:
+def check_version(place: str, current: int, newest: int) -> None:
+    """Refuse a store that this version does not understand. Raises ``unavailable``."""
+    if current > newest:
+        raise FastioError(
+            "unavailable",
+            f"The store {place} was made by a newer fastio (schema {current}).",
+            "Upgrade fastio: pip install --upgrade fastio-durable",
+        )
+
+
+def _files(dialect: str) -> list[str]:
+    return sorted(name for name in os.listdir(_FOLDER) if name.endswith(f".{dialect}.sql"))
+
+
+def _statements(name: str) -> list[str]:
     with open(os.path.join(_FOLDER, name), encoding="utf-8") as f:
         lines = [line for line in f if not line.lstrip().startswith("--")]
     # Our own files hold no ';' but at the end of a statement; executescript would commit first.
-    for statement in "".join(lines).split(";"):
-        if statement.strip():
-            c.sql.execute(statement)
-
-
-def _too_new(c: Connection) -> FastioError:
-    return FastioError(
-        "unavailable",
-        f"The store {c.file} was made by a newer fastio (schema {c.schema_version}).",
-        "Upgrade fastio: pip install --upgrade fastio-durable",
-    )
+    return [s for s in "".join(lines).split(";") if s.strip()]

@@ -1,4 +1,4 @@
-"""SQL of idempotency: the result of a mutating call, kept with its effect for a day."""
+"""SQL of idempotency: the result of a mutating call, kept for a while with its effect."""
 
 from __future__ import annotations
 
@@ -6,36 +6,47 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.store.contract import Db, Row
 
-KEPT_MS = 24 * 3600 * 1000
-
 
 class Requests:
     def __init__(self, db: Db) -> None:
         self._db = db
 
-    def get(self, workspace_id: int, key: str, now_ms: int) -> Row | None:
-        """The stored request of this key, unless it is older than a day."""
+    def stored(self, workspace_id: int, key: str) -> Row | None:
+        """The stored request of this key, even if its time is over."""
         return self._db.one(
-            """select request_hash, result from requests where workspace_id = :workspace_id
-            and key = :key and at > :oldest""",
+            """select request_hash, result, expires_at from requests
+            where workspace_id = :workspace_id and key = :key""",
             workspace_id=workspace_id,
             key=key,
-            oldest=now_ms - KEPT_MS,
         )
 
-    def put(self, workspace_id: int, key: str, request_hash: str, result: str, now_ms: int) -> None:
-        """Store a result, and forget those of the workspace that are older than a day."""
+    def get(self, workspace_id: int, key: str, now_ms: int) -> Row | None:
+        """The stored request of this key, unless its time is over."""
+        row = self.stored(workspace_id, key)
+        return row if row is not None and row["expires_at"] > now_ms else None
+
+    def put(
+        self,
+        workspace_id: int,
+        key: str,
+        *,
+        request_hash: str,
+        result: str,
+        now_ms: int,
+        kept_ms: int,
+    ) -> None:
+        """Store a result, and forget those of the workspace whose time is over."""
         self._db.run(
-            "delete from requests where workspace_id = :workspace_id and at <= :oldest",
+            "delete from requests where workspace_id = :workspace_id and expires_at <= :now_ms",
             workspace_id=workspace_id,
-            oldest=now_ms - KEPT_MS,
+            now_ms=now_ms,
         )
         self._db.run(
-            """insert into requests (workspace_id, key, request_hash, result, at)
-            values (:workspace_id, :key, :request_hash, :result, :now_ms)""",
+            """insert into requests (workspace_id, key, request_hash, result, expires_at)
+            values (:workspace_id, :key, :request_hash, :result, :expires_at)""",
             workspace_id=workspace_id,
             key=key,
             request_hash=request_hash,
             result=result,
-            now_ms=now_ms,
+            expires_at=now_ms + kept_ms,
         )

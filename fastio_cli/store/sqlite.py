@@ -56,6 +56,8 @@ class SqliteStore:
     made by a newer version.
     """
 
+    reruns = False
+
     def __init__(
         self,
         folder: str,
@@ -74,7 +76,7 @@ class SqliteStore:
         """Run ``work`` on one snapshot."""
         c = self._connection()
         try:
-            c.begin("begin", self._now_ms())
+            c.begin("begin", self.now_ms())
             try:
                 return work(c.tx)
             finally:
@@ -90,7 +92,10 @@ class SqliteStore:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
         return self._commit(lambda c: [c.attempt(work) for work in works])
 
-    def change_token(self) -> object:
+    def now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    def change_token(self, workspace: str) -> object:
         return self._connection().change_token()
 
     def wait_for_change(self, token: object, timeout_s: float) -> None:
@@ -104,6 +109,10 @@ class SqliteStore:
                 return
             time.sleep(min(pause, left))
             pause = min(pause * 1.1, POLL_MAX_S)
+
+    def copy_to(self, target: sqlite3.Connection) -> None:
+        """Copy the whole database as it is at one moment, while others go on writing."""
+        self._connection().sql.backup(target)
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -128,7 +137,7 @@ class SqliteStore:
             raise translate(e, self.file) from e
 
     def _transaction(self, c: Connection, work: Callable[[Connection], T]) -> T:
-        c.begin("begin immediate", self._now_ms())
+        c.begin("begin immediate", self.now_ms())
         c.tx.writable = True
         try:
             result = work(c)
@@ -151,10 +160,8 @@ class SqliteStore:
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             c = Connection(self.folder, self._synced)
-            if c.schema_version != SCHEMA_VERSION:
-                from fastio_cli.store.migrate import migrate
-
-                migrate(c, self._now_ms())
+            if c.schema_version() != SCHEMA_VERSION:
+                self._migrate(c)
             return c
         except sqlite3.Error as e:
             raise translate(e, self.file) from e
@@ -165,23 +172,38 @@ class SqliteStore:
                 "Choose another folder with --store, or check its permissions: fastio doctor",
             ) from e
 
-    def _now_ms(self) -> int:
-        return int(self._clock() * 1000)
+    def _migrate(self, c: Connection) -> None:
+        from fastio_cli.blobs import sync_folder
+        from fastio_cli.store.migrate import check_version, upgrade
+
+        check_version(c.place, c.schema_version(), SCHEMA_VERSION)
+        c.lock()
+        try:
+            # The journal mode is kept in the file; setting it needs to be outside a transaction.
+            c.sql.execute("pragma journal_mode = wal")
+            self._transaction(c, upgrade)
+            c.sync_log()
+            sync_folder(self.folder)
+            sync_folder(os.path.dirname(os.path.abspath(self.folder)))
+        finally:
+            c.unlock()
 
 
 class Connection:
     """One thread's SQLite connection, its file lock and its handle on the write-ahead log."""
 
+    dialect = "sqlite"
+    lock_clause = ""  # the file has one writer at a time; no row needs a lock
+
     def __init__(self, folder: str, synced: bool) -> None:
-        self.file = os.path.join(folder, FILE)
+        self.place = os.path.join(folder, FILE)
         self.sql = sqlite3.connect(
-            self.file, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            self.place, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         self.sql.row_factory = sqlite3.Row
         own_sync = synced and fcntl is not None
         self.sql.execute(f"pragma synchronous = {'normal' if own_sync or not synced else 'full'}")
         self.sql.execute("pragma foreign_keys = on")
-        self.schema_version = self.sql.execute("pragma user_version").fetchone()[0]
         self.tx = Tx(self)
         self._lock_file = os.path.join(folder, LOCK_FILE)
         self._lock_fd: int | None = None
@@ -194,8 +216,15 @@ class Connection:
     def all(self, sql: str, **params: object) -> list[Row]:
         return self.sql.execute(sql, params).fetchall()
 
-    def run(self, sql: str, **params: object) -> int:
-        return self.sql.execute(sql, params).rowcount
+    def run(self, sql: str, **params: object) -> None:
+        self.sql.execute(sql, params)
+
+    def schema_version(self) -> int:
+        version: int = self.sql.execute("pragma user_version").fetchone()[0]
+        return version
+
+    def set_schema_version(self, version: int) -> None:
+        self.sql.execute(f"pragma user_version = {version}")
 
     def begin(self, statement: str, now_ms: int) -> None:
         self.tx.now_ms = now_ms
@@ -244,7 +273,7 @@ class Connection:
             return
         try:
             if self._log_fd is None:
-                self._log_fd = os.open(self.file + "-wal", os.O_RDONLY | os.O_CLOEXEC)
+                self._log_fd = os.open(self.place + "-wal", os.O_RDONLY | os.O_CLOEXEC)
             sync_data(self._log_fd)
         except OSError as e:
             raise FastioError(

@@ -10,7 +10,7 @@ from fastio_cli.store.workspaces import Workspaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.store.contract import Db
+    from fastio_cli.store.contract import Db, Row
 
 
 class Tx:
@@ -24,3 +24,11 @@ class Tx:
         self.locks = Locks(db)
         self.events = Events(db)
         self.requests = Requests(db)
+
+    def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
+        """The workspace to work in; in a writing transaction it is ours alone from here.
+
+        ``path`` and ``key`` say what will probably be read next: a store that is far away fetches
+        it along.
+        """
+        return self.workspaces.by_name(workspace)

@@ -17,17 +17,25 @@ class Workspaces:
         self._db = db
 
     def by_name(self, name: str) -> Row | None:
-        """The live workspace of this name."""
+        """The live workspace of this name; in a writing transaction it is ours alone from here."""
         return self._db.one(
-            f"select {_COLUMNS} from workspaces where name = :name and deleted_at is null",
+            f"""select {_COLUMNS} from workspaces where name = :name and deleted_at is null
+            {self._db.lock_clause}""",
             name=name,
         )
+
+    def seq(self, name: str) -> int:
+        """The newest event of the live workspace of this name; 0 when there is none."""
+        row = self._db.one(
+            "select seq from workspaces where name = :name and deleted_at is null", name=name
+        )
+        return row["seq"] if row is not None else 0
 
     def latest_deleted(self, name: str) -> Row | None:
         """The workspace of this name that was deleted last."""
         return self._db.one(
             f"""select {_COLUMNS} from workspaces where name = :name and deleted_at is not null
-            order by deleted_at desc, id desc limit 1""",
+            order by deleted_at desc, id desc limit 1 {self._db.lock_clause}""",
             name=name,
         )
 
@@ -76,12 +84,14 @@ class Workspaces:
             deleted_at=deleted_at,
         )
 
-    def page(self, after: str, limit: int, deleted: bool) -> list[Row]:
-        """Live (or deleted) workspaces by name."""
+    def page(self, after: str, after_id: int, limit: int, deleted: bool) -> list[Row]:
+        """Live (or deleted) workspaces by name and id."""
         condition = "is not null" if deleted else "is null"
         return self._db.all(
-            f"""select {_COLUMNS} from workspaces where name > :after and deleted_at {condition}
+            f"""select {_COLUMNS} from workspaces
+            where (name, id) > (:after, :after_id) and deleted_at {condition}
             order by name, id limit :limit""",
             after=after,
+            after_id=after_id,
             limit=limit,
         )

@@ -101,7 +101,7 @@ create table requests (
     key text not null,
     request_hash text not null,
     result text not null,
-    at integer not null,
+    expires_at integer not null,
     primary key (workspace_id, key)
 ) strict, without rowid;
-create index requests_at on requests (workspace_id, at);
+create index requests_expires_at on requests (workspace_id, expires_at);
