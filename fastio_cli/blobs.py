@@ -11,6 +11,11 @@ import os
 
 from fastio_cli.errors import FastioError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +119,15 @@ class Blobs:
         Raises ``unavailable`` when the disk will not.
         """
         return Partial(self, os.path.join(self.folder, "partial", name), size_bytes)
+
+    def partials(self) -> list[str]:
+        """The names of the blobs in the making."""
+        folder = os.path.join(self.folder, "partial")
+        return os.listdir(folder) if os.path.isdir(folder) else []
+
+    def forget_partial(self, name: str) -> None:
+        """Remove a blob in the making that nobody goes on with."""
+        _remove(os.path.join(self.folder, "partial", name))
 
     def path(self, sha256: str) -> str:
         """The file that holds, or would hold, a blob."""
@@ -232,9 +246,10 @@ class Partial:
         return Content(name, self.size_bytes, blob=name)
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind. A file that this writer never had is another one's to remove."""
+        if self._fd is not None:
+            _remove(self._file)
         self.close()
-        _remove(self._file)
 
     def close(self) -> None:
         """Stop here; what was synced stays for a later writer."""
@@ -251,14 +266,14 @@ class Partial:
 
     def _go_on(self, size_bytes: int) -> None:
         try:
-            self._fd = os.open(self._file, os.O_RDWR | os.O_CLOEXEC)
+            fd = self._open(os.O_RDWR | os.O_CLOEXEC)
             # What lies beyond was never synced: after a power loss it may be anything.
-            os.ftruncate(self._fd, size_bytes)
+            os.ftruncate(fd, size_bytes)
             with open(self._file, "rb") as f:
                 while chunk := f.read(CHUNK_BYTES):
                     self._digest.update(chunk)
                     self.size_bytes += len(chunk)
-            os.lseek(self._fd, 0, os.SEEK_END)
+            os.lseek(fd, 0, os.SEEK_END)
         except FileNotFoundError:
             return
         except OSError as e:
@@ -266,14 +281,28 @@ class Partial:
         if self.size_bytes != size_bytes:
             self.restart()
 
+    def _open(self, flags: int) -> int:
+        """Open the file for this writer alone; the kernel frees it when the process dies."""
+        fd = os.open(self._file, flags, 0o600)
+        try:
+            if fcntl is not None:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise FastioError(
+                "unavailable", "Another worker is still writing this file.", "Try again later."
+            ) from None
+        self._fd = fd
+        return fd
+
     def _spill(self) -> None:
         try:
             folder = os.path.dirname(self._file)
             os.makedirs(folder, mode=0o700, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            self._fd = os.open(self._file, flags, 0o600)
+            fd = self._open(os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+            os.ftruncate(fd, 0)
             sync_folder(folder)
-            _write_all_to(self._fd, self._head)
+            _write_all_to(fd, self._head)
         except OSError as e:
             raise _not_stored(e) from e
         self._unsynced = True

@@ -1,0 +1,168 @@
+"""SQL of imports: the queue of URLs to fetch, and afterwards the record of where bytes came from.
+
+``due_at`` is the whole scheduling: a worker may take what is due, and taking it moves ``due_at`` on
+by the worker's lease. A worker that dies stops moving it, and another one takes over.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.store.contract import Db, Row
+
+_IMPORT = """workspace_id, id, state, url, target, name, on_conflict, sha256, size_bytes_max,
+    lock_hash, headers, actor, path, version, content_etag, media_type, unchanged, received_bytes,
+    total_bytes, attempts, failures, reason_code, reason, hint, source_etag, source_modified,
+    final_url, fetched_at, created_at, updated_at, due_at, worker"""
+
+
+class Imports:
+    def __init__(self, db: Db) -> None:
+        self._db = db
+
+    def add(
+        self,
+        workspace_id: int,
+        id: int,
+        *,
+        url: str,
+        target: str,
+        name: str | None,
+        on_conflict: str,
+        sha256: str | None,
+        size_bytes_max: int | None,
+        lock_hash: str | None,
+        headers: str | None,
+        actor: str,
+        now_ms: int,
+    ) -> Row:
+        """Queue an import, due at once."""
+        row = self._db.one(
+            f"""insert into imports (workspace_id, id, state, url, target, name, on_conflict,
+            sha256, size_bytes_max, lock_hash, headers, actor, created_at, updated_at, due_at)
+            values (:workspace_id, :id, 'queued', :url, :target, :name, :on_conflict, :sha256,
+            :size_bytes_max, :lock_hash, :headers, :actor, :now_ms, :now_ms, :now_ms)
+            returning {_IMPORT}""",
+            workspace_id=workspace_id,
+            id=id,
+            url=url,
+            target=target,
+            name=name,
+            on_conflict=on_conflict,
+            sha256=sha256,
+            size_bytes_max=size_bytes_max,
+            lock_hash=lock_hash,
+            headers=headers,
+            actor=actor,
+            now_ms=now_ms,
+        )
+        assert row is not None
+        return row
+
+    def get(self, workspace_id: int, id: int) -> Row | None:
+        return self._db.one(
+            f"select {_IMPORT} from imports where workspace_id = :workspace_id and id = :id",
+            workspace_id=workspace_id,
+            id=id,
+        )
+
+    def page(
+        self, workspace_id: int, before: int, state: str | None, path: str | None, limit: int
+    ) -> list[Row]:
+        """Imports, newest first, perhaps only those in a state or to a path."""
+        conditions = ("and state = :state" if state else "") + (" and path = :path" if path else "")
+        given = {"state": state, "path": path}
+        return self._db.all(
+            f"""select {_IMPORT} from imports where workspace_id = :workspace_id
+            and id < :before {conditions} order by id desc limit :limit""",
+            workspace_id=workspace_id,
+            before=before,
+            limit=limit,
+            **{key: value for key, value in given.items() if value},
+        )
+
+    def due(self, now_ms: int, limit: int) -> list[Row]:
+        """What is due in any workspace, the longest waiting first."""
+        return self._db.all(
+            """select workspace_id, id from imports where due_at <= :now_ms
+            order by due_at, workspace_id, id limit :limit""",
+            now_ms=now_ms,
+            limit=limit,
+        )
+
+    def next_due(self) -> int | None:
+        """When something will be due next."""
+        row = self._db.one("select min(due_at) as due_at from imports where due_at is not null")
+        return row["due_at"] if row is not None else None
+
+    def take(
+        self, workspace_id: int, id: int, worker: str, now_ms: int, lease_ms: int
+    ) -> Row | None:
+        """Make a due import run by this worker; None if somebody else was faster."""
+        return self._db.one(
+            f"""update imports set state = 'running', worker = :worker, attempts = attempts + 1,
+            due_at = :lease_end, updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id and due_at <= :now_ms
+            returning {_IMPORT}""",
+            workspace_id=workspace_id,
+            id=id,
+            worker=worker,
+            now_ms=now_ms,
+            lease_end=now_ms + lease_ms,
+        )
+
+    def advance(
+        self,
+        workspace_id: int,
+        id: int,
+        worker: str,
+        *,
+        received_bytes: int,
+        total_bytes: int | None,
+        source_etag: str | None,
+        source_modified: str | None,
+        now_ms: int,
+        lease_ms: int,
+    ) -> Row | None:
+        """Record how far it is and renew the lease; None if it is no longer this worker's."""
+        return self._db.one(
+            """update imports set received_bytes = :received_bytes, total_bytes = :total_bytes,
+            source_etag = :source_etag, source_modified = :source_modified,
+            due_at = :lease_end, updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id and worker = :worker
+            and state = 'running' returning id""",
+            workspace_id=workspace_id,
+            id=id,
+            worker=worker,
+            received_bytes=received_bytes,
+            total_bytes=total_bytes,
+            source_etag=source_etag,
+            source_modified=source_modified,
+            now_ms=now_ms,
+            lease_end=now_ms + lease_ms,
+        )
+
+    def change(self, workspace_id: int, id: int, **columns: object) -> Row:
+        """Set columns of an import; the caller has checked that it may."""
+        assignments = ", ".join(f"{name} = :{name}" for name in columns)
+        row = self._db.one(
+            f"""update imports set {assignments}
+            where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
+            workspace_id=workspace_id,
+            id=id,
+            **columns,
+        )
+        assert row is not None
+        return row
+
+    def last_done(self, workspace_id: int, url: str, target: str, before: int) -> Row | None:
+        """The newest finished import of a URL to the same place."""
+        return self._db.one(
+            f"""select {_IMPORT} from imports where workspace_id = :workspace_id and url = :url
+            and id < :before and target = :target and state = 'done'
+            order by id desc limit 1""",
+            workspace_id=workspace_id,
+            url=url,
+            target=target,
+            before=before,
+        )
