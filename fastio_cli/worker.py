@@ -266,7 +266,7 @@ class ImportWorker:
             return None
         except Exception as e:
             error = _as_error(e)
-            if partial is not None and not passing(error):
+            if partial is not None and not (passing(error) and job.transfer.safe):
                 partial.discard()
             return error
         finally:

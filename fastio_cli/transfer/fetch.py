@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from fastio_cli.blobs import Content, Partial
     from fastio_cli.transfer.guard import Egress
 
-CHUNK_BYTES = 256 * 1024
 SYNC_EVERY_S = 1.0
 HEAD_BYTES = 4096
 SPEED_BYTES_MIN = 1024  # a second, over the time a stalled body is given
@@ -180,7 +179,8 @@ def passing(error: FastioError) -> bool:
     stated = error.details.get("passing")
     if isinstance(stated, bool):
         return stated
-    return error.kind.retryable and error.details.get("kind") not in ("tls", "disk")
+    lasting = error.code == "locked" or error.details.get("kind") in ("tls", "disk")
+    return error.kind.retryable and not lasting
 
 
 def _check_status(source: Source, response: httpx.Response, partial: Partial) -> bool:
@@ -217,7 +217,7 @@ def _receive(
     if not coding and expected is not None and expected > bounds.size_bytes_max:
         raise _too_large(bounds.size_bytes_max, expected)
     resumable = not coding and transfer.validators.strong is not None
-    chunks: Iterator[bytes] = response.iter_raw(CHUNK_BYTES)
+    chunks: Iterator[bytes] = response.iter_raw()  # as it comes: a fixed size would wait for more
     if coding:
         chunks = decoded(chunks, coding)
     pace = _Pace(bounds, response)

@@ -9,6 +9,7 @@ import trustme
 
 from fastio_cli.transfer.guard import Egress, Rules
 
+from .importing import Importing
 from .site import Site
 
 
@@ -44,3 +45,10 @@ def secure_site(authority: trustme.CA, *names: str) -> Site:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*names).configure_cert(context)
     return Site(context=context)
+
+
+@pytest.fixture
+def importing(tmp_path: Path) -> Iterator[Importing]:
+    importing = Importing(tmp_path / "store")
+    yield importing
+    importing.engine.store.close()
