@@ -7,12 +7,11 @@ Every change of an object goes the same way: :meth:`Context.guard` (lock and pre
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 
 from fastio_cli.blobs import Content
 from fastio_cli.errors import FastioError
-from fastio_cli.jsontext import canonical
+from fastio_cli.jsontext import canonical, compact
 from fastio_cli.operations.operation import Restart
 from fastio_cli.operations.records import object_record, timestamp
 
@@ -34,16 +33,13 @@ NOTHING = Content(hashlib.sha256(b"").hexdigest(), 0, body=b"")
 class Slot:
     """A path that may be changed now: its lock and precondition held when it was made."""
 
-    __slots__ = ("head", "path")
+    __slots__ = ("head", "live", "path")
 
     def __init__(self, path: str, head: Row | None) -> None:
         self.path = path
         self.head = head
-
-    @property
-    def live(self) -> Row | None:
-        """The head, unless the object is deleted or was never there."""
-        return None if self.head is None or self.head["deleted"] else self.head
+        # The head, unless the object is deleted or was never there.
+        self.live: Row | None = None if head is None or head["deleted"] else head
 
 
 class Context:
@@ -85,7 +81,7 @@ class Context:
     def load(self, module: str) -> Any:
         """A module that is slow to import, never imported while others wait for the writer lock."""
         if module not in sys.modules and self.tx.writable:
-            raise Restart(lambda: __import__(module))
+            raise Restart(lambda store: __import__(module))
         __import__(module)
         return sys.modules[module]
 
@@ -108,16 +104,9 @@ class Context:
             "data": data or {},
             "prev_hash": self.head_hash,
         }
-        self.head_hash = event_hash(event)
-        self.tx.events.add(
-            self.workspace_id,
-            **{
-                **event,
-                "at": self.now_ms,
-                "data": json.dumps(event["data"], ensure_ascii=False, separators=(",", ":")),
-                "hash": self.head_hash,
-            },
-        )
+        event["hash"] = self.head_hash = event_hash(event)
+        event["at"], event["data"] = self.now_ms, compact(event["data"])
+        self.tx.events.add(self.workspace_id, **event)
         return self.seq
 
     def finish(self) -> None:
@@ -182,16 +171,20 @@ class Context:
         """The lock that holds on a path now.
 
         A lock lives for its ttl from when it was granted or renewed. If the clock has since jumped
-        back past that moment, the rest of the ttl counts from now, so that no lock is stuck for
-        longer than its ttl.
+        back past that moment, the ttl counts from now, so that no lock is stuck for longer.
         """
         lock = self.tx.locks.get(self.workspace_id, path)
         if lock is None or lock["expires_at"] <= self.now_ms:
             return None
         if lock["renewed_at"] > self.now_ms and self.tx.writable:
-            self.tx.locks.renew(self.workspace_id, path, lock["ttl_ms"], self.now_ms)
-            lock = self.tx.locks.get(self.workspace_id, path)
+            # In a transaction of its own: this one is undone when the lock refuses the change.
+            raise Restart(lambda store: store.write(lambda tx: self._recount(tx, path)))
         return lock
+
+    def _recount(self, tx: Tx, path: str) -> None:
+        lock = tx.locks.get(self.workspace_id, path)
+        if lock is not None and lock["renewed_at"] > tx.now_ms:
+            tx.locks.renew(self.workspace_id, path, lock["ttl_ms"], tx.now_ms)
 
     def locked(self, path: str, lock: Row | None, ahead: int | None = None) -> FastioError:
         """The error ``locked``: who, why, until when, and how many are waiting already."""
