@@ -164,6 +164,7 @@ class Blobs:
         return Content(name, size, blob=name)
 
     def give_name(self, temporary: str, name: str) -> None:
+        """Make a synced file the blob of this name, durably."""
         final = self.path(name)
         shard = os.path.dirname(final)
         if not os.path.isdir(shard):

@@ -200,7 +200,13 @@ class ImportWorker:
 
         def work(ctx: Any) -> Any:
             return import_jobs.fail(
-                ctx, job.id, self.name, error, again_in_ms=pause_ms, failures=failures, **progress
+                ctx,
+                job.id,
+                self.name,
+                error,
+                again_in_ms=pause_ms,
+                failures=failures,
+                progress=progress,
             )
 
         return job.workspace_id, job.row["actor"], work

@@ -115,10 +115,9 @@ def retry(cli: Session, id: int, timeout: float | None, **params: Any) -> None:
 )
 def login(cli: Session, service: str, device: bool) -> None:
     """Needs an OAuth client of your own, registered at the service with the redirect address
-    http://127.0.0.1 (any port), and its id in the settings.
+    http://127.0.0.1 (any port), and its id in the settings: fastio config set google_client_id ID
 
     Example:
-    fastio config set google_client_id ID
     fastio import login google
     """
     from fastio_cli.cli.importing import log_in

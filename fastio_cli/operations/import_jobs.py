@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.context import Slot
+from fastio_cli.operations.params import PATH_RULE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from fastio_cli.blobs import Content
     from fastio_cli.operations.context import Context
@@ -72,49 +74,34 @@ def complete(
         "source_last_modified": outcome.last_modified,
     }
     content = outcome.content
-    same = live is not None and content is not None and _is(live, content, outcome.media_type)
     if content is None:
         known = _known(ctx.tx, row)
-        same = live is not None and known is not None and known["path"] == slot.path
-        if not same:
+        if live is None or known is None or known["path"] != slot.path:
             raise FastioError(
                 "unavailable", f"{slot.path} was changed while its source said it was unchanged."
             )
-    if live is not None and same:
-        done = {"version": live["version"], "content_etag": live["etag"]}
-        done |= {"media_type": live["media_type"], "unchanged": 1}
-        ctx.emit("import.unchanged", slot.path, live["version"], {**data, "etag": live["etag"]})
+    if live is not None and (content is None or _is(live, content, outcome.media_type)):
+        version, etag, media_type, unchanged = live["version"], live["etag"], live["media_type"], 1
+        ctx.emit("import.unchanged", slot.path, version, {**data, "etag": etag})
     else:
         assert content is not None
-        record = ctx.put(
-            slot,
-            change="import",
-            kind="file",
-            content=content,
-            media_type=outcome.media_type,
-            data=data,
-        )
-        done = {"version": record["version"], "content_etag": content.etag}
-        done |= {"media_type": outcome.media_type, "unchanged": 0}
-    size = content.size_bytes if content is not None else 0
-    return ctx.tx.imports.change(
+        etag, media_type, unchanged = content.etag, outcome.media_type, 0
+        version = ctx.put(
+            slot, change="import", kind="file", content=content, media_type=media_type, data=data
+        )["version"]
+    return ctx.tx.imports.finish(
         ctx.workspace_id,
         id,
-        state="done",
         path=slot.path,
-        received_bytes=size,
-        total_bytes=size,
-        reason_code=None,
-        reason=None,
-        hint=None,
+        version=version,
+        content_etag=etag,
+        media_type=media_type,
+        unchanged=unchanged,
+        size_bytes=content.size_bytes if content is not None else 0,
         source_etag=outcome.etag,
         source_modified=outcome.last_modified,
         final_url=outcome.final_url,
-        fetched_at=ctx.now_ms,
-        updated_at=ctx.now_ms,
-        headers=None,
-        due_at=None,
-        **done,
+        now_ms=ctx.now_ms,
     )
 
 
@@ -126,7 +113,7 @@ def fail(
     *,
     again_in_ms: int | None,
     failures: int,
-    **progress: object,
+    progress: dict[str, Any],
 ) -> Row | None:
     """Note why it failed; queue it again in a while, from ``progress`` on, or end it."""
     row = _own(ctx, id, worker)
@@ -134,17 +121,17 @@ def fail(
         return None
     if again_in_ms is None:
         ctx.emit("import.fail", row["path"], data={"import": id, "reason": error.message})
-    return ctx.tx.imports.change(
+    return ctx.tx.imports.set_back(
         ctx.workspace_id,
         id,
         state="queued" if again_in_ms is not None else "failed",
+        due_at=None if again_in_ms is None else ctx.now_ms + again_in_ms,
         failures=failures,
         reason_code=error.code,
         reason=error.message,
         hint=error.hint,
+        now_ms=ctx.now_ms,
         **progress,
-        due_at=None if again_in_ms is None else ctx.now_ms + again_in_ms,
-        updated_at=ctx.now_ms,
     )
 
 
@@ -163,8 +150,15 @@ def letting_go(id: int, worker: str) -> Callable[[Context], None]:
     """Gives an import back to the queue, due at once."""
 
     def let_go(ctx: Context) -> None:
-        if _own(ctx, id, worker) is not None:
-            ctx.tx.imports.change(ctx.workspace_id, id, state="queued", due_at=ctx.now_ms)
+        row = _own(ctx, id, worker)
+        if row is not None:
+            ctx.tx.imports.queue(
+                ctx.workspace_id,
+                id,
+                failures=row["failures"],
+                lock_hash=row["lock_hash"],
+                now_ms=ctx.now_ms,
+            )
 
     return let_go
 
@@ -188,10 +182,7 @@ def _path(row: Row, name: str) -> str:
     target: str = row["target"]
     if is_exact(row):
         return target
-    from fastio_cli.operations.params import ObjectPath
-
-    path: str = ObjectPath.check(target + name, "path")  # type: ignore[attr-defined]
-    return path
+    return str(PATH_RULE.check(target + name, "path"))
 
 
 def _slot(ctx: Context, row: Row, path: str, numbered: Callable[[str, int], str]) -> Slot:

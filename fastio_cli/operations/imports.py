@@ -6,6 +6,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations.context import token_hash
 from fastio_cli.operations.operation import Pending, operation
 from fastio_cli.operations.params import (
+    PATH_RULE,
     Cursor,
     Headers,
     ImportState,
@@ -55,6 +56,8 @@ def create(
     stands: write the next version, choose a numbered name, or fail.
     """
     _check_target(to, name, sha256, urls)
+    for url in urls:
+        _refuse_credentials(url)
     rows = []
     for url in urls:
         id = ctx.emit("import.queue", data={"url": url, "to": to})
@@ -118,19 +121,7 @@ def cancel(ctx: "Context", *, id: Seq) -> "model.Import":
             f"See it: fastio import show {id}",
         )
     ctx.emit("import.cancel", row["path"], data={"import": id})
-    return import_record(
-        ctx.tx.imports.change(
-            ctx.workspace_id,
-            id,
-            state="cancelled",
-            received_bytes=0,
-            source_etag=None,
-            source_modified=None,
-            due_at=None,
-            headers=None,
-            updated_at=ctx.now_ms,
-        )
-    )
+    return import_record(ctx.tx.imports.cancel(ctx.workspace_id, id, ctx.now_ms))
 
 
 @operation("import.retry", f"POST {BASE}/{{id}}/retry", effect="write", role="editor")
@@ -150,14 +141,8 @@ def retry(ctx: "Context", *, id: Seq, lock_token: Token | None = None) -> "model
     ctx.emit("import.retry", row["path"], data={"import": id})
     lock_hash = token_hash(lock_token) if lock_token else row["lock_hash"]
     return import_record(
-        ctx.tx.imports.change(
-            ctx.workspace_id,
-            id,
-            state="queued",
-            failures=0,
-            lock_hash=lock_hash,
-            due_at=ctx.now_ms,
-            updated_at=ctx.now_ms,
+        ctx.tx.imports.queue(
+            ctx.workspace_id, id, failures=0, lock_hash=lock_hash, now_ms=ctx.now_ms
         )
     )
 
@@ -171,6 +156,16 @@ def _get(ctx: "Context", id: int) -> "Row":
             "See which there are: fastio import list",
         )
     return row
+
+
+def _refuse_credentials(url: str) -> None:
+    """Before it is written into a log that keeps it for ever."""
+    if "@" in url.partition("://")[2].partition("/")[0].partition("?")[0]:
+        raise FastioError(
+            "blocked_url",
+            "The URL holds a user name or password.",
+            "Pass them as a header, in a file: --header-file FILE",
+        )
 
 
 def _check_target(to: str, name: str | None, sha256: str | None, urls: list[str]) -> None:
@@ -187,6 +182,6 @@ def _check_target(to: str, name: str | None, sha256: str | None, urls: list[str]
         raise FastioError("invalid", "The path names the file already; leave the name out.")
     if sha256 is not None and any(c not in "0123456789abcdefABCDEF" for c in sha256):
         raise FastioError("invalid", "sha256 must be 64 hexadecimal digits.")
-    ObjectPath.check(f"{to}x" if to.endswith("/") else to or "x", "to")  # type: ignore[attr-defined]
+    PATH_RULE.check(f"{to}x" if to.endswith("/") else to or "x", "to")
     if name is not None:
-        ObjectPath.check(name.replace("/", "//"), "name")  # type: ignore[attr-defined]
+        PATH_RULE.check(name.replace("/", "//"), "name")

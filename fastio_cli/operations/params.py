@@ -282,6 +282,7 @@ def is_number(cursor: str) -> bool:
 
 
 NAME_RULE = NameRule()
+PATH_RULE = PathRule()
 ACTOR_RULE = TextRule(256)
 
 if TYPE_CHECKING:
@@ -316,7 +317,7 @@ if TYPE_CHECKING:
     OnConflict: TypeAlias = str
     ImportState: TypeAlias = str
 else:
-    ObjectPath = PathRule()
+    ObjectPath = PATH_RULE
     Prefix = TextRule(PATH_BYTES_MAX)
     Name = NAME_RULE
     Line = TextRule(1024)

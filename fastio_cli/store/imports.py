@@ -70,15 +70,15 @@ class Imports:
         self, workspace_id: int, before: int, state: str | None, path: str | None, limit: int
     ) -> list[Row]:
         """Imports, newest first, perhaps only those in a state or to a path."""
-        conditions = ("and state = :state" if state else "") + (" and path = :path" if path else "")
-        given = {"state": state, "path": path}
         return self._db.all(
             f"""select {_IMPORT} from imports where workspace_id = :workspace_id
-            and id < :before {conditions} order by id desc limit :limit""",
+            and id < :before and state = coalesce(:state, state)
+            and coalesce(path, '') = coalesce(:path, path, '') order by id desc limit :limit""",
             workspace_id=workspace_id,
             before=before,
+            state=state,
+            path=path,
             limit=limit,
-            **{key: value for key, value in given.items() if value},
         )
 
     def due(self, now_ms: int, limit: int) -> list[Row]:
@@ -142,18 +142,108 @@ class Imports:
             lease_end=now_ms + lease_ms,
         )
 
-    def change(self, workspace_id: int, id: int, **columns: object) -> Row:
-        """Set columns of an import; the caller has checked that it may."""
-        assignments = ", ".join(f"{name} = :{name}" for name in columns)
-        row = self._db.one(
-            f"""update imports set {assignments}
+    def finish(
+        self,
+        workspace_id: int,
+        id: int,
+        *,
+        path: str,
+        version: int,
+        content_etag: str,
+        media_type: str,
+        unchanged: int,
+        size_bytes: int,
+        source_etag: str | None,
+        source_modified: str | None,
+        final_url: str,
+        now_ms: int,
+    ) -> Row | None:
+        """End an import well; what it needed in secret is forgotten."""
+        return self._db.one(
+            f"""update imports set state = 'done', due_at = null, headers = null, path = :path,
+            version = :version, content_etag = :content_etag, media_type = :media_type,
+            unchanged = :unchanged, received_bytes = :size_bytes, total_bytes = :size_bytes,
+            reason_code = null, reason = null, hint = null, source_etag = :source_etag,
+            source_modified = :source_modified, final_url = :final_url, fetched_at = :now_ms,
+            updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
             workspace_id=workspace_id,
             id=id,
-            **columns,
+            path=path,
+            version=version,
+            content_etag=content_etag,
+            media_type=media_type,
+            unchanged=unchanged,
+            size_bytes=size_bytes,
+            source_etag=source_etag,
+            source_modified=source_modified,
+            final_url=final_url,
+            now_ms=now_ms,
         )
-        assert row is not None
-        return row
+
+    def set_back(
+        self,
+        workspace_id: int,
+        id: int,
+        *,
+        state: str,
+        due_at: int | None,
+        failures: int,
+        reason_code: str,
+        reason: str,
+        hint: str,
+        received_bytes: int,
+        total_bytes: int | None,
+        source_etag: str | None,
+        source_modified: str | None,
+        now_ms: int,
+    ) -> Row | None:
+        """Note a failure: the import is queued for another attempt, or has failed."""
+        return self._db.one(
+            f"""update imports set state = :state, due_at = :due_at, failures = :failures,
+            reason_code = :reason_code, reason = :reason, hint = :hint,
+            received_bytes = :received_bytes, total_bytes = :total_bytes,
+            source_etag = :source_etag, source_modified = :source_modified, updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
+            workspace_id=workspace_id,
+            id=id,
+            state=state,
+            due_at=due_at,
+            failures=failures,
+            reason_code=reason_code,
+            reason=reason,
+            hint=hint,
+            received_bytes=received_bytes,
+            total_bytes=total_bytes,
+            source_etag=source_etag,
+            source_modified=source_modified,
+            now_ms=now_ms,
+        )
+
+    def cancel(self, workspace_id: int, id: int, now_ms: int) -> Row | None:
+        return self._db.one(
+            f"""update imports set state = 'cancelled', due_at = null, headers = null,
+            received_bytes = 0, source_etag = null, source_modified = null, updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
+            workspace_id=workspace_id,
+            id=id,
+            now_ms=now_ms,
+        )
+
+    def queue(
+        self, workspace_id: int, id: int, *, failures: int, lock_hash: str | None, now_ms: int
+    ) -> Row | None:
+        """Make an import due at once."""
+        return self._db.one(
+            f"""update imports set state = 'queued', due_at = :now_ms, failures = :failures,
+            lock_hash = :lock_hash, updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
+            workspace_id=workspace_id,
+            id=id,
+            failures=failures,
+            lock_hash=lock_hash,
+            now_ms=now_ms,
+        )
 
     def last_done(self, workspace_id: int, url: str, target: str, before: int) -> Row | None:
         """The newest finished import of a URL to the same place."""

@@ -39,6 +39,7 @@ SCHEMES = {"http": 80, "https": 443}
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 URL_LENGTH_MAX = 8192
 AGENT = "fastio"
+OWN_NETWORK = "For a network of your own: fastio config set egress_allow HOST,NETWORK"
 
 
 class Allowed:
@@ -119,7 +120,8 @@ class Rules:
             raise blocked(f"its host is {e}", url) from None
         port = url.port or SCHEMES[scheme]
         if port not in self.ports and not self._lists_port(host, port):
-            raise blocked(f"port {port} is not among those allowed ({_list(self.ports)})", url)
+            why = f"port {port} is not among those allowed ({_list(self.ports)})"
+            raise blocked(why, url, OWN_NETWORK)
         return url
 
     def vet(self, host: str, port: int, addresses: list[Address]) -> None:
@@ -132,9 +134,9 @@ class Rules:
             at = f"{address}, where {host} is," if host != str(address) else str(address)
             why = why_not_public(address)
             if why is not None:
-                raise blocked(f"{at} is not a public address ({why})")
+                raise blocked(f"{at} is not a public address ({why})", hint=OWN_NETWORK)
             if port not in self.ports:
-                raise blocked(f"port {port} of {at} is not among those allowed")
+                raise blocked(f"port {port} of {at} is not among those allowed", hint=OWN_NETWORK)
 
     def _lists_port(self, host: str, port: int) -> bool:
         # An entry for a network can only be matched once the name is resolved: see ``vet``.
@@ -292,6 +294,7 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore.NetworkStream:
+        """Resolve, vet, and connect to the first vetted address that answers."""
         addresses = self._addresses(host, port)
         self._rules.vet(host, port, addresses)
         failure: Exception | None = None
@@ -385,14 +388,10 @@ def translated(url: str) -> Iterator[None]:
         ) from None
 
 
-def blocked(why: str, url: httpx.URL | None = None) -> FastioError:
+def blocked(why: str, url: httpx.URL | None = None, hint: str | None = None) -> FastioError:
     """The refusal."""
     what = f"{shown(url)} is refused" if url is not None else "The address is refused"
-    return FastioError(
-        "blocked_url",
-        f"{what}: {why}.",
-        "For a network of your own: fastio config set egress_allow HOST,NETWORK",
-    )
+    return FastioError("blocked_url", f"{what}: {why}.", hint)
 
 
 def shown(url: httpx.URL | str) -> str:

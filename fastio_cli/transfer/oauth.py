@@ -185,7 +185,9 @@ class Accounts:
         """Revoke a login where the service can, and forget it."""
         tokens = self._vault.get(service)
         if tokens is None:
-            raise FastioError("not_found", f"There is no login at {service}.", "fastio import list")
+            raise FastioError(
+                "not_found", f"There is no login at {service}.", "See them: fastio import accounts"
+            )
         revoke = SERVICES[service].revoke
         if revoke is not None:
             token = tokens.get("refresh_token") or tokens["access_token"]
@@ -277,6 +279,7 @@ class _Vault:
         return self._read().get(service)
 
     def put(self, service: str, tokens: dict[str, Any] | None) -> None:
+        """Keep a service's tokens, or with None forget them."""
         if self._keyring is not None:
             if tokens is None:
                 self._keyring.delete_password(KEYRING, service)
@@ -336,6 +339,7 @@ class _Answer:
         self._server.server_close()
 
     def wait(self, seconds: float) -> str:
+        """The code. Raises ``timeout``, or ``unauthenticated`` when the person refused."""
         deadline = time.monotonic() + seconds
         while self._code is None and self._error is None:
             self._server.timeout = max(0.0, deadline - time.monotonic())

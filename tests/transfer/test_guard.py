@@ -41,11 +41,12 @@ def refusal(url: str, rules: Rules | None = None, resolve: Any = None) -> Fastio
 
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
-     "224.0.0.1", "192.0.2.1", "198.51.100.7", "203.0.113.9", "198.18.0.1", "240.0.0.1",
+    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+     "0.0.0.0", "224.0.0.1", "192.0.2.1", "198.51.100.7", "203.0.113.9", "198.18.0.1", "240.0.0.1",
      "255.255.255.255", "192.88.99.1", "192.0.0.8", "[::1]", "[::]", "[fe80::1]", "[fc00::1]",
      "[fec0::1]", "[ff02::1]", "[2001:db8::1]", "[64:ff9b::7f00:1]", "[64:ff9b:1::1]",
-     "[2002:7f00:1::]", "[2001:0:1::]", "[::ffff:127.0.0.1]", "[::7f00:1]", "[5f00::1]", "[3fff::1]"],
+     "[2002:7f00:1::]", "[2001:0:1::]", "[::ffff:127.0.0.1]", "[::7f00:1]",
+     "[5f00::1]", "[3fff::1]"],
 )  # fmt: skip
 def test_addresses_that_are_not_public(address: str) -> None:
     for url in (f"http://{address}/", f"https://{address}/x"):
@@ -93,7 +94,8 @@ def test_urls_that_are_refused_unresolved(url: str, why: str) -> None:
 @pytest.mark.parametrize(
     "url",
     ["", "example.com", "http://", "http:///x", "http://exa mple/", "http://a\\@b/", "http://a\n/",
-     "http://１２７.0.0.1/", "http://h:99999999/", "http://[::1/", "//host/x", "http://" + "a" * 9000],
+     "http://１２７.0.0.1/", "http://h:99999999/", "http://[::1/", "//host/x",
+     "http://" + "a" * 9000],
 )  # fmt: skip
 def test_what_is_no_url(url: str) -> None:
     assert refusal(url).code in ("invalid", "blocked_url")
@@ -175,7 +177,8 @@ def test_tls_names_stay_the_hosts(authority: trustme.CA, ca_file: str) -> None:
 @pytest.mark.parametrize(
     "target",
     ["http://169.254.169.254/latest/meta-data/", "http://[fd00:ec2::254]/", "http://10.0.0.1/",
-     "file:///etc/passwd", "gopher://x/", "http://2130706433/", "http://u:p@127.0.0.1/", "//127.0.0.2/",
+     "file:///etc/passwd", "gopher://x/", "http://2130706433/", "http://u:p@127.0.0.1/",
+     "//127.0.0.2/",
      "http://metadata.example/"],
 )  # fmt: skip
 def test_redirects_are_vetted(site: Site, target: str) -> None:
