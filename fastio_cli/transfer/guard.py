@@ -231,6 +231,8 @@ class Egress:
         self, method: str, url: httpx.URL, headers: dict[str, str], content: bytes | None
     ) -> httpx.Response:
         fixed = {"User-Agent": AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+        if content is None and method != "GET":
+            content = b""  # so that a length is stated
         request = httpx.Request(method, url, headers={**fixed, **headers}, content=content)
         request.extensions = {"timeout": self._client.timeout.as_dict()}
         with translated(str(url)), self._backend.within(self.rules.answer_s):

@@ -65,7 +65,7 @@ def test_any_size(importing: Importing, site: Site, size: int) -> None:
         ),
         ("/x", {"Content-Disposition": 'attachment; filename="../../etc/passwd"'}, "passwd"),
         ("/x", {"Content-Disposition": 'attachment; filename="..\\\\..\\\\boot.ini"'}, "boot.ini"),
-        ("/x", {"Content-Disposition": "attachment; filename*=UTF-8''a%00%0a%1b%5b3.txt"}, "a[3.txt"),
+        ("/x", {"Content-Disposition": "attachment; filename*=UTF-8''a%00%0a%1b.txt"}, "a.txt"),
         ("/x", {"Content-Disposition": "attachment; filename*=UTF-8''%e2%80%aetxt.exe"}, "txt.exe"),
         ("/x", {"Content-Disposition": 'attachment; filename=".."'}, "x"),
         ("/x", {"Content-Disposition": 'attachment; filename="CON.txt"'}, "_CON.txt"),
