@@ -20,15 +20,28 @@ GROUPS = {
     "event": ("event", "Read and watch the log of all changes"),
     "audit": ("event", "Prove that the log was not tampered with"),
     "index": ("search", "Look after the search index"),
+    "import": ("import_", "Fetch files from URLs into the workspace: fastio import URL..."),
     "config": ("config", "Show and change settings"),
 }
+
+# The command that a group means when none of its commands is named: fastio import URL.
+DEFAULTS = {"import": "add"}
 
 LEAVES = {
     "init": ("workspace", "Make a store for this folder and those below it."),
     "use": ("workspace", "Choose the workspace that commands work in from now on."),
-    "query": ("search", "Find the passages of a workspace that answer a query best."),
-    "ask": ("search", "Answer a question from what the workspace holds, with its sources."),
-    "context": ("search", "Pack what a prompt needs to go on, within a number of tokens."),
+    "query": (
+        "search",
+        "Find the passages of a workspace that answer a query best, by words and by meaning.",
+    ),
+    "ask": (
+        "search",
+        "Answer a question from what the workspace holds, each sentence with its source.",
+    ),
+    "context": (
+        "search",
+        "Pack what a prompt needs to go on: the session's summary, then the best passages.",
+    ),
     "batch": ("batch", "Run operations from NDJSON on standard input, in one process."),
     "backup": ("care", "Copy the whole store into one file, while it is in use."),
     "restore": ("care", "Replace the whole store by what a backup file holds."),
@@ -56,6 +69,14 @@ def lookup(words: list[str]) -> Command | None:
         import_module(f"fastio_cli.cli.{GROUPS[first][0]}")
         return COMMANDS.get(f"{first} {words[1]}")
     return None
+
+
+def default_word(name: str, word: str) -> str | None:
+    """The word to read before ``word`` in a group, if that names none of its commands."""
+    default = DEFAULTS.get(name)
+    if default is None or word in ("-h", "--help") or lookup([name, word]) is not None:
+        return None
+    return default
 
 
 def group(name: str) -> list[Command]:

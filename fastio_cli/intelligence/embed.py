@@ -55,6 +55,7 @@ class Local(Embedder):
         self._many = False
 
     def encode(self, texts: list[str]) -> Any:
+        """Unit vectors, one row a text; what is beyond the model's window does not count."""
         # Text may be of any length; it is cut before it is looked at.
         cut = 16 * LOCAL_TOKENS_MAX
         tokens = [tokenizer().encode(text[:cut], LOCAL_TOKENS_MAX) for text in texts]
@@ -93,6 +94,7 @@ class Endpoint(Embedder):
         self._key = key
 
     def encode(self, texts: list[str]) -> Any:
+        """Unit vectors as the endpoint gives them. Raises ``unavailable``."""
         import numpy as np
 
         from fastio_cli.intelligence.endpoint import post

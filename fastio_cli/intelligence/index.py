@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import time
 from array import array
+from functools import partial
 
 from fastio_cli.intelligence import extract
 from fastio_cli.intelligence.text import CHARACTERS_MAX, UNSPACED, Passage
@@ -85,7 +86,7 @@ class Index:
                 return True
             for change in plan.changes:
                 change.read()
-            self.store.write(lambda tx, plan=plan: self._enter(tx, plan))  # type: ignore[misc]
+            self.store.write(partial(self._enter, plan=plan))
             if deadline is not None and time.monotonic() > deadline:
                 return self.store.read(self._plan) is None
 
@@ -106,10 +107,8 @@ class Index:
 
         self._drop_foreign_vectors(model)
         while rows := self.store.read(waiting):
-            scales, codes = embedder.pack([shown(row["body"]) for row in rows])
-            self.store.write(
-                lambda tx, batch=(rows, scales, codes): self._add_vectors(tx, model, *batch)  # type: ignore[misc]
-            )
+            packed = embedder.pack([shown(row["body"]) for row in rows])
+            self.store.write(partial(self._add_vectors, model=model, rows=rows, packed=packed))
             if deadline is not None and time.monotonic() > deadline:
                 break
         pending: int = self.store.read(lambda tx: tx.search.pending(self.workspace_id))
@@ -298,7 +297,7 @@ class Index:
                 )
 
     def _add_vectors(
-        self, tx: Tx, model: str, rows: list[Row], scales: bytes, codes: bytes
+        self, tx: Tx, *, model: str, rows: list[Row], packed: tuple[bytes, bytes]
     ) -> None:
         index = tx.search.index(self.workspace_id)
         first, last = rows[0]["id"], rows[-1]["id"]
@@ -309,7 +308,7 @@ class Index:
         kept = [i for i, row in enumerate(rows) if row["id"] in alive]
         if kept:
             ids = array("q", [row["id"] for row in rows]).tobytes()
-            vectors = _selected(ids, scales, codes, kept)
+            vectors = _selected(ids, *packed, kept)
             block = tx.search.last_block(self.workspace_id)
             first = rows[kept[0]]["id"]
             if block is not None and len(block["ids"]) // 8 + len(kept) <= BLOCK_VECTORS:

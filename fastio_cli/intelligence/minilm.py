@@ -132,7 +132,9 @@ class _Layer:
         np.exp(scores - scores.max(-1, keepdims=True), out=scores)
         scores /= scores.sum(-1, keepdims=True)
         mixed = (scores @ heads(self._value, self._value_bias)).transpose(0, 2, 1, 3)
-        attended: Any = mixed.reshape(texts, length, DIMENSION) @ self._attended + self._attended_bias
+        attended: Any = (
+            mixed.reshape(texts, length, DIMENSION) @ self._attended + self._attended_bias
+        )
         x = _normalise(x + attended, *self._attention_norm)
         hidden: Any = _gelu(x @ self._up + self._up_bias)
         return _normalise(x + hidden @ self._down + self._down_bias, *self._norm)

@@ -1,7 +1,7 @@
 """Which passages answer a query best: words by BM25, meaning by cosine, and the two as one.
 
 Scores of different kinds are made comparable by standardising each over the passages that compete,
-and are then added. Other than the fusion of ranks, this keeps by how much one passage beats another.
+and are then added. Unlike the fusion of ranks, that keeps by how much a passage beats the next.
 """
 
 from __future__ import annotations

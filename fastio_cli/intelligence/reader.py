@@ -258,6 +258,7 @@ def _limit() -> None:
 
 
 def main() -> None:
+    """Read one document and leave; a parser's crash is the parent's to notice."""
     _limit()
     pages: list[Page] = []
     problem, left = None, CHARACTERS_MAX

@@ -71,6 +71,22 @@ class Found:
     def text(self) -> str:
         return "\n".join(shown(row["body"]) for row in self.rows)
 
+    def unmarked(self, marked: dict[int, str]) -> tuple[str, list[list[int]]]:
+        """The text, and the ranges of it that match, given the passages with their marks."""
+        text = "\n".join(marked.get(row["id"]) or shown(row["body"]) for row in self.rows)
+        pieces: list[str] = []
+        ranges: list[list[int]] = []
+        length = 0
+        for piece in re.split(f"([{OPENING}{CLOSING}])", text):
+            if piece == OPENING:
+                ranges.append([length, length])
+            elif piece == CLOSING and ranges:
+                ranges[-1][1] = length
+            else:
+                pieces.append(piece)
+                length += len(piece)
+        return "".join(pieces), ranges
+
 
 class Search:
     """The embedding model of this process, and the vectors it read last."""
@@ -210,6 +226,21 @@ class Search:
         rows = tx.search.highlights(ids, rank.expression(words), OPENING, CLOSING)
         return {row["id"]: shown(row["body"]) for row in rows}
 
+    def explained(
+        self, query: str, prepared: Prepared, filters: dict[str, object], candidates: int
+    ) -> dict[str, Any]:
+        """How a query was ranked."""
+        return {
+            "terms": rank.terms(query),
+            "context_weight": rank.CONTEXT_WEIGHT,
+            "semantic_weight": rank.SEMANTIC_WEIGHT,
+            "neighbour_weight": rank.NEIGHBOUR_WEIGHT,
+            "fusion": "sum of standardised BM25 and cosine",
+            "model": prepared.model,
+            "filters": filters,
+            "candidates": candidates,
+        }
+
     def _cosines(
         self, tx: Tx, workspace_id: int, prepared: Prepared, filters: dict[str, object]
     ) -> tuple[Any, Any]:
@@ -250,18 +281,3 @@ class Search:
                 self._matrices.pop(next(iter(self._matrices)))
             self._matrices[workspace_id] = kept
         return kept[1], kept[2], kept[3]
-
-
-def unmarked(found: Found, marked: dict[int, str]) -> tuple[str, list[list[int]]]:
-    """The text of what was found, and the ranges of it that match."""
-    text = "\n".join(marked.get(row["id"]) or shown(row["body"]) for row in found.rows)
-    pieces, ranges, length = [], [], 0
-    for piece in re.split(f"([{OPENING}{CLOSING}])", text):
-        if piece == OPENING:
-            ranges.append([length, length])
-        elif piece == CLOSING and ranges:
-            ranges[-1][1] = length
-        else:
-            pieces.append(piece)
-            length += len(piece)
-    return "".join(pieces), ranges

@@ -18,6 +18,7 @@ MODULES = {
     "audit": "events",
     "search": "search",
     "index": "search",
+    "import": "imports",
 }
 
 

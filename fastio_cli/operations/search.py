@@ -22,8 +22,6 @@ from fastio_cli.operations.records import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli import model
     from fastio_cli.intelligence.service import Found, Prepared
     from fastio_cli.operations.context import Context
@@ -67,7 +65,9 @@ def query(
         "mode": "lexical" if prepared.vector is None else mode,
         "pending": prepared.pending,
         "note": prepared.note,
-        "explain": _explained(query, prepared, filters, len(candidates)) if explain else None,
+        "explain": ctx.search.explained(query, prepared, filters, len(candidates))
+        if explain
+        else None,
     }
 
 
@@ -248,10 +248,8 @@ def _filters(
 
 
 def _match(found: "Found", marked: dict[int, str]) -> "model.Match":
-    from fastio_cli.intelligence.service import unmarked
-
     candidate, best = found.candidate, found.best
-    snippet, highlights = unmarked(found, marked)
+    snippet, highlights = found.unmarked(marked)
     return {
         "path": best["path"],
         "version": best["version"],
@@ -291,21 +289,6 @@ def _common(pointers: "set[str | None]") -> str:
             break
         common.append(level[0])
     return "/".join(common)
-
-
-def _explained(
-    query: str, prepared: "Prepared", filters: dict[str, object], candidates: int
-) -> "dict[str, Any]":
-    from fastio_cli.intelligence import rank
-
-    return {
-        "terms": rank.terms(query),
-        "context_weight": rank.CONTEXT_WEIGHT,
-        "fusion": "sum of standardised BM25 and cosine",
-        "model": prepared.model,
-        "filters": filters,
-        "candidates": candidates,
-    }
 
 
 def _status(ctx: "Context") -> "model.IndexStatus":

@@ -10,6 +10,8 @@ IDS_PER_WORKSPACE = 2**40
 BLOCK_VECTORS = 1024
 _INDEX = "workspace_id, enabled, seq, next_id, embedded_id, format, model"
 _OBJECT = "path, version, kind, updated_at, passage_count, complete, problem"
+_FILTERED = """select p.id from passages p join search_objects o
+    on o.workspace_id = p.workspace_id and o.path = p.path where p.workspace_id = :workspace_id"""
 _PASSAGE = "line, end_line, page, pointer, heading"
 
 
@@ -143,14 +145,6 @@ class Search:
             workspace_id=workspace_id,
         )
 
-    def forget(self, workspace_id: int) -> None:
-        """Drop everything but the passages and objects, which are removed in bounded steps."""
-        for table in ("vector_blocks", "search_indexes"):
-            self._db.run(
-                f"delete from {table} where workspace_id = :workspace_id",
-                workspace_id=workspace_id,
-            )
-
     def counts(self, workspace_id: int) -> Row:
         """How many objects and passages there are."""
         row = self._db.one(
@@ -180,12 +174,12 @@ class Search:
         limit: int,
     ) -> list[Row]:
         """Ids and BM25 scores (higher is better) of the best passages for an FTS5 expression."""
-        joins, conditions = _filtered(filters)
+        condition = "" if not filters else f"and rowid in ({_FILTERED} {_condition(filters)})"
         return self._db.all(
-            f"""select passages_fts.rowid as id, -bm25(passages_fts, 1.0, :context_weight) as score
-            from passages_fts {joins}
-            where passages_fts match :match and passages_fts.rowid between :first and :last
-            {conditions} order by score desc, passages_fts.rowid limit :limit""",
+            f"""select rowid as id, -bm25(passages_fts, 1.0, :context_weight) as score
+            from passages_fts where passages_fts match :match and rowid between :first and :last
+            {condition} order by score desc, rowid limit :limit""",
+            workspace_id=workspace_id,
             match=match,
             context_weight=context_weight,
             first=workspace_id * IDS_PER_WORKSPACE,
@@ -196,32 +190,33 @@ class Search:
 
     def filtered_ids(self, workspace_id: int, filters: dict[str, object]) -> list[Row]:
         """The ids of all passages that the filters let through."""
-        _, conditions = _filtered(filters)
+        condition = _condition(filters)
         return self._db.all(
-            f"""select p.id from passages p join search_objects o on o.workspace_id = p.workspace_id
-            and o.path = p.path where p.workspace_id = :workspace_id {conditions}""",
+            f"{_FILTERED} {condition}",
             workspace_id=workspace_id,
             **filters,
         )
 
     def passages(self, workspace_id: int, ids: list[int]) -> list[Row]:
         """Passages with what is known of their objects."""
-        marks = ", ".join(str(int(id)) for id in ids)
         return self._db.all(
-            f"""select p.id, p.path, p.line, p.end_line, p.page, p.pointer, p.heading, p.body,
+            """select p.id, p.path, p.line, p.end_line, p.page, p.pointer, p.heading, p.body,
             o.version, o.kind, o.updated_at
             from passages p join search_objects o on o.workspace_id = p.workspace_id
-            and o.path = p.path where p.workspace_id = :workspace_id and p.id in ({marks})""",
+            and o.path = p.path where p.workspace_id = :workspace_id
+            and p.id in (select value from json_each(:ids))""",
             workspace_id=workspace_id,
+            ids=str(ids),
         )
 
     def highlights(self, ids: list[int], match: str, opening: str, closing: str) -> list[Row]:
         """Bodies of passages with the words that match between two marks."""
-        marks = ", ".join(str(int(id)) for id in ids)
         return self._db.all(
-            f"""select rowid as id, highlight(passages_fts, 0, :opening, :closing) as body
-            from passages_fts where passages_fts match :match and rowid in ({marks})""",
+            """select rowid as id, highlight(passages_fts, 0, :opening, :closing) as body
+            from passages_fts where passages_fts match :match
+            and rowid in (select value from json_each(:ids))""",
             match=match,
+            ids=str(ids),
             opening=opening,
             closing=closing,
         )
@@ -330,15 +325,11 @@ class Search:
         )
 
 
-def _filtered(filters: dict[str, object]) -> tuple[str, str]:
-    """The join and the conditions for the filters that are given."""
+def _condition(filters: dict[str, object]) -> str:
+    """What holds for the objects that the filters let through."""
     conditions = {
         "path": "and o.path glob :path",
         "kind": "and o.kind = :kind",
         "since": "and o.updated_at >= :since",
     }
-    if not filters:
-        return "", ""
-    joins = """join passages p on p.id = passages_fts.rowid
-        join search_objects o on o.workspace_id = p.workspace_id and o.path = p.path"""
-    return joins, " ".join(conditions[name] for name in filters)
+    return " ".join(conditions[name] for name in filters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastio_cli.store.events import Events
+from fastio_cli.store.imports import Imports
 from fastio_cli.store.locks import Locks
 from fastio_cli.store.objects import Objects
 from fastio_cli.store.requests import Requests
@@ -25,6 +26,7 @@ class Tx:
         self.locks = Locks(db)
         self.events = Events(db)
         self.requests = Requests(db)
+        self.imports = Imports(db)
         self._db = db
 
     @property
