@@ -88,7 +88,8 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
     if session is not None:
         history = cli.call("state.init", path=session, value=[])["value"] or None
     filters = given(kind=options["type"], path=options["path"], since_s=options["since"])
-    answer = cli.call("search.ask", question=question, **given(history=history), **filters)
+    turns = given(history=history, exclude=session)
+    answer = cli.call("search.ask", question=question, **turns, **filters)
     if session is not None:
         turn = {"question": question, "answer": answer["answer"]}
         cli.call("state.append", path=session, value=turn)

@@ -80,16 +80,20 @@ def ask(
     kind: KindName | None = None,
     since_s: Age | None = None,
     history: History | None = None,
+    exclude: ObjectPath | None = None,
 ) -> "model.Answer":
     """Answer a question from what the workspace holds, each sentence with its source.
 
     A chat endpoint answers if one is set (``chat_url``); otherwise the answer is the best sentences
-    as they stand. ``history`` are earlier turns: ``{"question": …, "answer": …}``.
+    as they stand. ``history`` are earlier turns: ``{"question": …, "answer": …}``; ``exclude`` is
+    the object that keeps them, which is no source.
     """
     if isinstance(ctx.prepared, dict):
         answer: model.Answer = ctx.prepared  # type: ignore[assignment]
         return answer
-    prepared, found = _retrieved(ctx, question, _filters(ctx, path, kind, since_s), ASK_PASSAGES)
+    filters = _filters(ctx, path, kind, since_s)
+    prepared, found = _retrieved(ctx, question, filters, 2 * ASK_PASSAGES)
+    found = [f for f in found if f.best["path"] != exclude][:ASK_PASSAGES]
     search = ctx.search
 
     def compose(store: object) -> "model.Answer":

@@ -263,6 +263,13 @@ def test_an_answer_is_made_of_cited_sentences(caller):
     assert nothing["answer"] == "Not found in the workspace."
 
 
+def test_the_conversation_itself_is_no_source(caller):
+    caller("state.set", path="chat.json", value=[{"question": "x", "answer": "Bolt is cheapest."}])
+    answer = caller("search.ask", question="Who is cheapest?", exclude="chat.json")
+    assert not answer["found"]
+    assert caller("search.ask", question="Who is cheapest?")["found"]
+
+
 def test_a_context_pack_begins_with_the_summary_and_keeps_its_budget(caller):
     summary = {"task": "pricing", "decided": ["raise the basic plan"]}
     caller("state.set", path="session_summary.json", value=summary)
