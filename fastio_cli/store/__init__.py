@@ -1,1 +1,61 @@
-"""Rows behind one contract (``contract.py``): SQLite here, PostgreSQL beside it."""
+"""Rows behind one contract (``contract.py``): SQLite in a folder, or PostgreSQL behind a URL."""
+
+from __future__ import annotations
+
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.store.contract import Store
+
+
+def open_store(target: str, *, durability: str = "full") -> Store:
+    """The store that a folder or a ``postgresql://`` URL names, made there if need be.
+
+    Raises ``invalid`` for a URL that names no store, ``unavailable`` when it cannot be opened.
+    """
+    scheme, is_url, _ = target.partition("://")
+    if not is_url:
+        from fastio_cli.store.sqlite import SqliteStore
+
+        return SqliteStore(target, durability=durability)
+    if scheme not in ("postgresql", "postgres"):
+        raise FastioError(
+            "invalid",
+            f"There is no store of the kind {scheme}://.",
+            "Use a folder, or postgresql://USER@HOST/DATABASE.",
+        )
+    try:
+        from fastio_cli.store.postgres import PostgresStore
+    except ImportError:
+        raise FastioError(
+            "unavailable",
+            "Support for PostgreSQL is not installed.",
+            "Install it: pip install 'fastio-durable[postgres]'",
+        ) from None
+    return PostgresStore(target, durability=durability)
+
+
+def open_blobs(target: str, place: str | None) -> Blobs:
+    """Where the store that ``target`` names keeps large bodies.
+
+    A folder holds its own; a database's are at ``place``, a folder or the URL of a bucket. Raises
+    ``invalid`` for a URL that names no bucket.
+    """
+    if "://" not in target:
+        import os
+
+        from fastio_cli.blobs import Blobs
+
+        return Blobs(os.path.join(target, "blobs"))
+    if place is None:
+        from fastio_cli.bucket import NoBlobs
+
+        return NoBlobs()
+    if "://" not in place:
+        from fastio_cli.blobs import Blobs
+
+        return Blobs(place)
+    from fastio_cli.bucket import Bucket
+
+    return Bucket(place)

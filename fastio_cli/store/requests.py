@@ -7,7 +7,6 @@ if TYPE_CHECKING:
     from fastio_cli.store.contract import Db, Row
 
 
-
 class Requests:
     def __init__(self, db: Db) -> None:
         self._db = db
