@@ -14,7 +14,7 @@ from fastio_cli.errors import FastioError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
+    from typing import IO, BinaryIO
 
 INLINE_BYTES_MAX = 64 * 1024
 CHUNK_BYTES = 1024 * 1024
@@ -65,7 +65,7 @@ class Blobs:
 
         return self.put(io.BytesIO(body), len(body))
 
-    def put(self, stream: BinaryIO, size_bytes_max: int) -> Content:
+    def put(self, stream: IO[bytes], size_bytes_max: int) -> Content:
         """Store a stream in constant memory; durable when this returns.
 
         Raises ``too_large`` when more than ``size_bytes_max`` bytes come, ``unavailable`` when the
@@ -122,7 +122,7 @@ class Blobs:
             if len(shard) == 2:
                 yield from sorted(os.listdir(os.path.join(self.folder, shard)))
 
-    def _put_file(self, head: bytes, stream: BinaryIO, size_bytes_max: int) -> Content:
+    def _put_file(self, head: bytes, stream: IO[bytes], size_bytes_max: int) -> Content:
         temporary_folder = os.path.join(self.folder, "tmp")
         os.makedirs(temporary_folder, mode=0o700, exist_ok=True)
         temporary = os.path.join(temporary_folder, os.urandom(8).hex())
@@ -169,7 +169,7 @@ def sync_folder(folder: str) -> None:
         os.close(fd)
 
 
-def _read_up_to(stream: BinaryIO, count: int) -> bytes:
+def _read_up_to(stream: IO[bytes], count: int) -> bytes:
     parts = []
     while count > 0 and (part := stream.read(count)):
         parts.append(part)

@@ -125,9 +125,10 @@ class Config:
 
     def _place(self, name: str) -> str | None:
         """A URL as it is, or a folder, relative to the file that names it."""
+        value: str | None
         value, source = self.lookup(name)
         if value is None or "://" in value:
-            return value  # type: ignore[no-any-return]
+            return value
         if source == "flag" or source.startswith("FASTIO_"):
             return os.path.expanduser(value)
         return os.path.join(os.path.dirname(source), os.path.expanduser(value))

@@ -14,6 +14,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context
 from fastio_cli.operations.operation import Pending, Restart
+from fastio_cli.operations.params import LINE_RULE, NAME_RULE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,11 +80,14 @@ class Engine:
         ``idempotency_key`` makes a repeated write give the first one's result for a day. Raises
         :class:`FastioError`, and then nothing was changed.
         """
-        call = self.prepare(name, params or {}, workspace, actor, idempotency_key)
+        return self.run(self.prepare(name, params or {}, workspace, actor, idempotency_key))
+
+    def run(self, call: Call) -> Any:
+        """Do a prepared call, waiting for as long as it asks to."""
         started = time.monotonic()
         while True:
             # Taken before running, so that no change between the run and the wait is missed.
-            token = self.store.change_token(call.workspace) if _may_wait(call) else None
+            token = self.store.change_token(call.workspace) if self.may_wait(call) else None
             try:
                 outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
             except Restart as restart:
@@ -119,6 +123,10 @@ class Engine:
             outcomes[i] = outcome
         return outcomes
 
+    def may_wait(self, call: Call) -> bool:
+        """Whether the call asks to wait for something to happen."""
+        return bool(call.params.get("wait_s") or call.params.get("timeout_s"))
+
     def prepare(
         self,
         name: str,
@@ -130,6 +138,8 @@ class Engine:
         """Check a call's parameters and do the work that needs no transaction."""
         operation = find(name)
         decoded = operation.decode(params)
+        NAME_RULE.check(workspace, "workspace")
+        LINE_RULE.check(actor, "actor")
         request_hash = ""
         if idempotency_key is not None:
             if operation.effect != "write":
@@ -150,7 +160,7 @@ class Engine:
 
     def chunks(self, download: Download) -> Iterator[bytes]:
         """The bytes that ``file.get`` answered with."""
-        return download.chunks(self.store, self.blobs)
+        return download.chunks(self.store.read, self.blobs)
 
     def _transaction(self, operation: Operation) -> Callable[[Callable[[Tx], Any]], Any]:
         return self.store.write if operation.effect == "write" else self.store.read
@@ -209,7 +219,7 @@ class Engine:
                     return False
                 pause = min(deadline, renew_at) - now
                 if pending.wake_at_ms is not None:
-                    pause = min(pause, pending.wake_at_ms / 1000 - time.time())
+                    pause = min(pause, (pending.wake_at_ms - self.store.now_ms()) / 1000)
                 self.store.wait_for_change(token, max(pause, 0))
                 if pending.ready is None or time.monotonic() >= renew_at:
                     return True
@@ -224,10 +234,6 @@ class Engine:
     def _abandon(self, pending: Pending) -> None:
         if pending.abandon is not None:
             self.store.write(pending.abandon)
-
-
-def _may_wait(call: Call) -> bool:
-    return "wait_s" in call.params or "timeout_s" in call.params
 
 
 def _give_up(pending: Pending) -> Any:

@@ -24,7 +24,7 @@ def main() -> NoReturn:
     """The ``fastio`` command."""
     import gc
 
-    gc.disable()  # a command ends before a collection would pay
+    gc.set_threshold(50_000)  # a short command ends before a collection would pay
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -32,7 +32,7 @@ def main() -> NoReturn:
     except BrokenPipeError:
         code = BROKEN_PIPE
     except OSError as e:
-        code = _complain(FastioError("unavailable", f"The output was lost: {e.strerror}."), False)
+        code = _complain(as_fastio_error(e), as_json=False)
     if os.environ.get("FASTIO_NO_FAST_EXIT"):
         _silence()
         sys.exit(code)
@@ -74,6 +74,10 @@ def as_fastio_error(e: Exception) -> FastioError:
         return e
     if isinstance(e, OSError) and e.filename is not None:
         return FastioError("invalid", f"{e.filename}: {e.strerror}.", "Check the file's name.")
+    if isinstance(e, OSError):
+        return FastioError(
+            "unavailable", f"Input or output failed: {e.strerror or e}.", "Free some disk space."
+        )
     if os.environ.get("FASTIO_DEBUG"):
         import traceback
 

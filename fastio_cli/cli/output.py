@@ -6,10 +6,10 @@ terminal is made visible before it is shown on one.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
+from fastio_cli.cli.text import dig, dumps, visible
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -42,8 +42,13 @@ class Output:
         else:
             self._tables().record(record)
 
-    def page(self, page: Any, *, columns: str, essential: str) -> None:
-        """Print a list; ``columns`` are the fields a table shows, ``a,b.c``."""
+    def page(
+        self, page: Any, *, columns: str, essential: str, more: str | None = "--cursor"
+    ) -> None:
+        """Print a list; ``columns`` are the fields a table shows, ``a,b.c``.
+
+        ``more`` is the option that asks for the next page, None where the list tells no end.
+        """
         items = page["items"]
         if self.quiet or self.format == "raw":
             for item in items:
@@ -55,12 +60,12 @@ class Output:
                 self.row(item)
         else:
             self._tables().page(items, self._fields or columns)
-            if page["next_cursor"] is not None and items:
-                self.note(f"More: repeat with --cursor {page['next_cursor']}")
+            if more is not None and page["next_cursor"] is not None:
+                self.note(f"More: repeat with {more} {page['next_cursor']}")
 
     def row(self, item: Any) -> None:
         """Print one record of a stream on a line of its own, at once."""
-        self.line(_dumps(self._select(item)))
+        self.line(dumps(self._select(item)))
         sys.stdout.flush()
 
     def document(self, value: Any) -> None:
@@ -69,7 +74,7 @@ class Output:
             self.line(value)
         else:
             pretty = self.terminal and self.format != "jsonl"
-            self.line(_dumps(value, indent=2 if pretty else None))
+            self.line(dumps(value, indent=2 if pretty else None))
 
     def text(self, text: str) -> None:
         """Print text as it is, but safely."""
@@ -107,28 +112,10 @@ class Output:
         return tables.Markdown(self) if self.format == "markdown" else tables.Terminal(self)
 
 
-def dig(record: Any, path: list[str]) -> Any:
-    """The value at a path of keys, None where there is none."""
-    for key in path:
-        record = record.get(key) if isinstance(record, dict) else None
-    return record
-
-
-def visible(text: str) -> str:
-    """Text with every character that could steer a terminal shown as an escape.
-
-    These are the C0 and C1 controls but newline and tab, and the bidirectional overrides (see
-    "Trojan Source", Boucher and Anderson, 2021).
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if not _steers(c) else f"\\u{ord(c):04x}" for c in text)
-
-
 def fail(error: FastioError, as_json: bool, stream: TextIO) -> None:
     """Print an error: for people a sentence and what to try, for programs the whole object."""
     if as_json:
-        print(_dumps({"error": error.as_dict()}), file=stream)
+        print(dumps({"error": error.as_dict()}), file=stream)
         return
     print(f"error: {visible(error.message)}", file=stream)
     if error.hint:
@@ -144,20 +131,8 @@ def wants_json(flags: dict[str, Any]) -> bool:
     return not sys.stdout.isatty()
 
 
-def _steers(c: str) -> bool:
-    code = ord(c)
-    if code < 0x20:
-        return c not in "\n\t"
-    return 0x7F <= code < 0xA0 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
-
-
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else _dumps(value)
-
-
-def _dumps(value: Any, indent: int | None = None) -> str:
-    separators = (",", ":") if indent is None else None
-    return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+    return value if isinstance(value, str) else dumps(value)
 
 
 def _text_of(chunk: bytes) -> str:

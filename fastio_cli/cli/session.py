@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from fastio_cli.cli.output import Output
 from fastio_cli.config import Config
@@ -12,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.engine import Engine
+    from fastio_cli.engine import Call, Engine
 
 SCHEME = "fio://"
 
@@ -52,25 +53,37 @@ class Session:
         name: str = self.config.get("workspace")
         return name
 
-    def call(self, name: str, *, idempotency_key: str | None = None, **params: Any) -> Any:
+    def call(self, name: str, /, *, idempotency_key: str | None = None, **params: Any) -> Any:
         """Do an operation in the session's workspace, or in the one a ``fio://`` path names.
 
         A lock token from the environment is used where the operation takes one (``lock run`` sets
         it together with the path it is for).
         """
+        return self.engine.run(self.prepare(name, params, idempotency_key))
+
+    def prepare(self, name: str, params: dict[str, Any], idempotency_key: str | None) -> Call:
+        """A call checked and ready, as ``call`` makes it; ``workspace`` may be among ``params``."""
         workspace = self._locate(params)
         if params.get("lock_token", "") is None:
             params["lock_token"] = lock_token_of(params["path"])
-        return self.engine.call(
-            name,
-            params,
-            workspace=workspace,
-            actor=self.config.actor(),
-            idempotency_key=idempotency_key,
-        )
+        actor = self.config.actor()
+        return self.engine.prepare(name, params, workspace, actor, idempotency_key)
+
+    def confirm(self, question: str, yes: bool) -> None:
+        """Go on only if the person agrees. Raises ``invalid`` where nobody can be asked."""
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise FastioError(
+                "invalid", "This would need a confirmation.", "Say it beforehand with --yes."
+            )
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise FastioError("interrupted", "Nothing was changed.", "")
 
     def _locate(self, params: dict[str, Any]) -> str:
-        named = None
+        """Take the workspace out of the parameters and the paths."""
+        named = params.pop("workspace", None)
         for key in ("path", "to"):
             value = params.get(key)
             if not isinstance(value, str) or not value.startswith(SCHEME):
@@ -79,7 +92,7 @@ class Session:
             if not workspace or not slash:
                 raise FastioError("invalid", f"{value!r} is not of the form fio://workspace/path.")
             if named not in (None, workspace):
-                raise FastioError("invalid", "Both paths must be in one workspace.")
+                raise FastioError("invalid", "All paths must be in one workspace.")
             named = workspace
             params[key] = path
         return named or self.workspace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastio_cli.cli.output import _dumps, dig, visible
+from fastio_cli.cli.text import dig, dumps, visible
 from fastio_cli.cli.values import fields
 
 TYPE_CHECKING = False
@@ -90,4 +90,4 @@ def _cell(key: str, value: Any) -> str:
         from humanize import naturalsize
 
         return str(naturalsize(value, binary=True))
-    return visible(_dumps(value))
+    return visible(dumps(value))

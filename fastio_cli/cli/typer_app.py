@@ -26,6 +26,7 @@ from fastio_cli.cli.parse import Parsed
 from fastio_cli.errors import KINDS, FastioError
 
 EPILOG = "Options for every command: fastio --help"
+VERSION = Flag("--version", help="Print the version and end")
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -42,7 +43,7 @@ def parse(argv: list[str]) -> Parsed | None:
         rich_markup_mode=None,
         context_settings=SETTINGS,
     )
-    app.callback()(_signed(_root_callback, GLOBALS, hidden=False))
+    app.callback()(_signed(_root_callback, (*GLOBALS, VERSION), hidden=False))
     root = typer.main.get_group(app)
     try:
         answer = root.main(argv, prog_name="fastio", standalone_mode=False)
@@ -141,8 +142,16 @@ def _verbatim(notes: str) -> str:
     return "\n\n".join("\b\n" + paragraph for paragraph in notes.split("\n\n") if paragraph)
 
 
-def _root_callback(ctx: typer.Context, **values: Any) -> None:
+def _root_callback(ctx: typer.Context, version: bool, **values: Any) -> None:
     ctx.obj = _given(values)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from fastio_cli import __version__
+
+        print(f"fastio {__version__}")
+        raise typer.Exit
 
 
 def _group_callback(ctx: typer.Context, **values: Any) -> None:
@@ -210,7 +219,14 @@ def _info(p: Arg | Opt | Flag, hidden: bool) -> Any:
         return typer.Argument(help=p.help, metavar=p.metavar, show_default=False)
     if isinstance(p, Flag):
         # Typer would invent a --no-... unless the flag is said to stand alone.
-        return typer.Option(*p.flags, help=p.help, hidden=hidden, show_default=False)
+        return typer.Option(
+            *p.flags,
+            help=p.help,
+            hidden=hidden,
+            show_default=False,
+            is_eager=p is VERSION,
+            callback=_print_version if p is VERSION else None,
+        )
     return typer.Option(
         *p.flags,
         help=p.help,

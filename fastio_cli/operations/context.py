@@ -64,18 +64,18 @@ class Context:
         self.call_id = call_id
         self.blobs = blobs
         self.limits = limits
+        self.workspace_id = self.seq = self._seq_before = 0
         if workspace is not None:
             self.enter(workspace)
 
     def enter(self, workspace: Row) -> None:
         """Work in this workspace from here on (``workspace.create`` makes the one it enters)."""
-        self.workspace_id: int = workspace["id"]
+        self.workspace_id = workspace["id"]
         self.workspace_name: str = workspace["name"]
-        self.seq: int = workspace["seq"]
+        self.seq = self._seq_before = workspace["seq"]
         self.head_hash: str = workspace["head_hash"]
         self._object_count: int = workspace["object_count"]
         self._size_bytes: int = workspace["size_bytes"]
-        self._seq_before = self.seq
 
     @property
     def now_ms(self) -> int:
@@ -122,7 +122,7 @@ class Context:
 
     def finish(self) -> None:
         """Write the workspace's counter and totals, if anything happened."""
-        if hasattr(self, "seq") and self.seq != self._seq_before:
+        if self.seq != self._seq_before:
             self.tx.workspaces.save(
                 self.workspace_id,
                 seq=self.seq,

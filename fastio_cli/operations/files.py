@@ -9,12 +9,15 @@ from fastio_cli.operations.params import Line, ObjectPath, Size, Token, Upload, 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fastio_cli import model
     from fastio_cli.blobs import Blobs
     from fastio_cli.operations.context import Context, Slot
-    from fastio_cli.store.contract import Row, Store
+    from fastio_cli.store.contract import Row
+    from fastio_cli.store.tx import Tx
+
+    Read = Callable[[Callable[[Tx], list[Row]]], list[Row]]
 
 BASE = "/v1/workspaces/{workspace}/files"
 SEGMENTS_PER_READ = 256
@@ -32,14 +35,18 @@ class Download:
         self.start = start
         self.end = end
 
-    def chunks(self, store: "Store", blobs: "Blobs") -> "Iterator[bytes]":
-        """The bytes, in constant memory. Contents never change, so no transaction is held."""
+    def chunks(self, read: "Read", blobs: "Blobs") -> "Iterator[bytes]":
+        """The bytes, in constant memory.
+
+        ``read`` runs a function on a snapshot (``Store.read``). Contents never change, so that no
+        transaction needs to be held from one chunk to the next.
+        """
         if self.content.chain is None:
             yield from _slice(self.content, blobs, self.start, self.end)
             return
         position = self.start
         while position < self.end:
-            segments = store.read(self._segments_from(position))
+            segments = read(self._segments_from(position))
             if not segments:
                 raise FastioError("internal", f"Segments of {self.record['path']} are missing.")
             for row in segments:
@@ -49,7 +56,7 @@ class Download:
                 yield from _slice(piece, blobs, position - offset, stop)
                 position = offset + stop
 
-    def _segments_from(self, position: int):  # type: ignore[no-untyped-def]
+    def _segments_from(self, position: int) -> "Callable[[Tx], list[Row]]":
         chain = self.content.chain or 0
         return lambda tx: tx.objects.segments(
             self.workspace_id, chain, position, self.end, SEGMENTS_PER_READ
@@ -160,11 +167,7 @@ def download(ctx: "Context", row: "Row", offset: int = 0, length: int | None = N
 def read_all(ctx: "Context", row: "Row") -> bytes:
     """A whole version in memory; for callers that have bounded its size."""
 
-    class Snapshot:
-        def read(self, work):  # type: ignore[no-untyped-def]
-            return work(ctx.tx)
-
-    return b"".join(download(ctx, row).chunks(Snapshot(), ctx.blobs))  # type: ignore[arg-type]
+    return b"".join(download(ctx, row).chunks(lambda work: work(ctx.tx), ctx.blobs))
 
 
 def guess_media_type(path: str) -> str:

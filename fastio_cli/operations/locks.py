@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from fastio_cli.store.tx import Tx
 
 BASE = "/v1/workspaces/{workspace}/locks"
-# A waiter shows every RENEW_S that it lives; one that did not for WAITER_TTL_MS is passed over.
-RENEW_S = 1.0
-WAITER_TTL_MS = 3000
+RENEW_S = 1.0  # how often a waiter says that it lives
 LAST = chr(0x10FFFF)
 
 
@@ -54,7 +52,7 @@ def acquire(
     if wait_s <= 0:
         raise refusal
     workspace, me = ctx.workspace_id, ctx.call_id
-    ctx.tx.locks.enqueue(workspace, path, me, ctx.actor, ctx.now_ms + WAITER_TTL_MS)
+    ctx.tx.locks.enqueue(workspace, path, me, ctx.actor, ctx.now_ms)
 
     def my_turn(tx: "Tx") -> bool:
         lock = tx.locks.get(workspace, path)

@@ -44,7 +44,7 @@ class Optional(Rule):
 
 
 class TextRule(Rule):
-    """A string of at most ``length_max`` characters, without control characters."""
+    """A string in NFC of at most ``length_max`` characters, without control characters."""
 
     def __init__(self, length_max: int, length_min: int = 0, choices: tuple[str, ...] = ()) -> None:
         self.length_max = length_max
@@ -65,7 +65,26 @@ class TextRule(Rule):
             )
         if self.choices and value not in self.choices:
             raise FastioError("invalid", f"{name} must be one of: {', '.join(self.choices)}.")
-        refuse_control_characters(value, name)
+        value = unicodedata.normalize("NFC", value)
+        refuse_characters(value, name, ("Cc", "Cs"))
+        return value
+
+
+class ExpressionRule(Rule):
+    """A pointer or query: any text at all, as the keys it names may hold any."""
+
+    def __init__(self, length_max: int, length_min: int = 0) -> None:
+        self.length_max = length_max
+        self.length_min = length_min
+        self.schema = {"type": "string", "minLength": length_min, "maxLength": length_max}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, str) or not self.length_min <= len(value) <= self.length_max:
+            raise FastioError(
+                "invalid",
+                f"{name} must be text of {self.length_min} to {self.length_max} characters.",
+            )
+        refuse_characters(value, name, ("Cs",))
         return value
 
 
@@ -78,7 +97,7 @@ class PathRule(Rule):
         if not isinstance(value, str):
             raise FastioError("invalid", f"{name} must be a string.")
         path = unicodedata.normalize("NFC", value)
-        refuse_control_characters(path, name)
+        refuse_characters(path, name, ("Cc", "Cs"))
         if not path or len(path.encode()) > PATH_BYTES_MAX:
             raise FastioError("invalid", f"{name} must have 1 to {PATH_BYTES_MAX} bytes.")
         for segment in path.split("/"):
@@ -203,14 +222,19 @@ class UploadRule(Rule):
     schema = {"type": "string", "contentEncoding": "binary"}
 
 
-def refuse_control_characters(text: str, name: str) -> None:
-    """Raise ``invalid`` for C0/C1 controls and lone surrogates, which no name of ours may hold."""
+def refuse_characters(text: str, name: str, categories: tuple[str, ...]) -> None:
+    """Raise ``invalid`` for characters of these categories: Cc (controls), Cs (surrogates)."""
+    if text.isascii() and text.isprintable():
+        return
     for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs"):
+        if unicodedata.category(character) in categories:
             raise FastioError(
-                "invalid", f"{name} holds the control character U+{ord(character):04X}."
+                "invalid", f"{name} holds the character U+{ord(character):04X}, which is no text."
             )
 
+
+NAME_RULE = NameRule()
+LINE_RULE = TextRule(1024)
 
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
@@ -241,10 +265,10 @@ if TYPE_CHECKING:
 else:
     ObjectPath = PathRule()
     Prefix = TextRule(PATH_BYTES_MAX)
-    Name = NameRule()
-    Line = TextRule(1024)
-    Pointer = TextRule(4096)
-    Expression = TextRule(4096, 1)
+    Name = NAME_RULE
+    Line = LINE_RULE
+    Pointer = ExpressionRule(4096)
+    Expression = ExpressionRule(4096, 1)
     Token = TextRule(256, 1)
     Json = JsonRule()
     Version = IntegerRule(0, 2**53 - 1)

@@ -53,11 +53,11 @@ def apply_patch(ctx: Context, document: Any, patch: Any, slot: Slot) -> Any:
         raise FastioError("invalid", "A JSON Patch is a list of operations (RFC 6902).")
     try:
         return jsonpatch.JsonPatch(patch).apply(document, in_place=True)
-    except jsonpatch.JsonPatchTestFailed as e:
+    except jsonpatch.JsonPatchTestFailed:
         assert slot.live is not None
         raise FastioError(
             "version_conflict",
-            f"A test of the patch failed on {slot.path}: {e}.",
+            f"A test in the patch does not hold for {slot.path}.",
             f"Read it again and repeat the change: fastio state get {slot.path}",
             path=slot.path,
             current_version=slot.live["version"],

@@ -6,6 +6,7 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fastio_cli.blobs import Blobs
     from fastio_cli.store.contract import Store
 
 
@@ -39,8 +40,8 @@ def open_store(target: str, *, durability: str = "full") -> Store:
 def open_blobs(target: str, place: str | None) -> Blobs:
     """Where the store that ``target`` names keeps large bodies.
 
-    A folder holds its own; a database's are at ``place``, a folder or the URL of a bucket. Raises
-    ``invalid`` for a URL that names no bucket.
+    A folder holds its own; a database's are at ``place``, a folder. Raises ``invalid`` for a
+    URL, which names no folder.
     """
     if "://" not in target:
         import os
@@ -52,10 +53,12 @@ def open_blobs(target: str, place: str | None) -> Blobs:
         from fastio_cli.bucket import NoBlobs
 
         return NoBlobs()
-    if "://" not in place:
-        from fastio_cli.blobs import Blobs
+    if "://" in place:
+        raise FastioError(
+            "invalid",
+            f"There are no blobs of the kind {place.partition('://')[0]}://.",
+            "Name a folder that all users of the store reach: fastio config set blobs FOLDER",
+        )
+    from fastio_cli.blobs import Blobs
 
-        return Blobs(place)
-    from fastio_cli.bucket import Bucket
-
-    return Bucket(place)
+    return Blobs(place)

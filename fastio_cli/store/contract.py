@@ -57,6 +57,9 @@ class Store(Protocol):
     def write_many(self, works: list[Callable[[Tx], Any]]) -> list[Any]:
         """Several works in one commit, each undone alone if it fails: results or exceptions."""
 
+    def now_ms(self) -> int:
+        """The store's time."""
+
     def change_token(self, workspace: str) -> object:
         """A value that differs after any event in a workspace, for ``wait_for_change``."""
 

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
 _LOCK = """path, fence, token_hash, holder, purpose, ttl_ms, acquired_at, renewed_at, expires_at"""
 
 
+# A waiter says every second that it lives; one that was silent for this long is passed over.
+WAITER_TTL_MS = 3000
+
+
 class Locks:
     def __init__(self, db: Db) -> None:
         self._db = db
@@ -92,15 +96,17 @@ class Locks:
         """Those who wait for a path and still live, first come first."""
         return self._db.all(
             """select waiter_id, ticket, holder, expires_at from lock_waiters
-            where workspace_id = :workspace_id and path = :path and expires_at > :now_ms
-            order by ticket""",
+            where workspace_id = :workspace_id and path = :path
+            and expires_at > :now_ms and expires_at <= :latest order by ticket""",
             workspace_id=workspace_id,
             path=path,
             now_ms=now_ms,
+            # Later than any waiter can have said: the clock was set back, and it may be dead.
+            latest=now_ms + WAITER_TTL_MS,
         )
 
     def enqueue(
-        self, workspace_id: int, path: str, waiter_id: str, holder: str, expires_at: int
+        self, workspace_id: int, path: str, waiter_id: str, holder: str, now_ms: int
     ) -> None:
         """Join the end of the queue, or, when already in it, live on at the same place."""
         self._db.run(
@@ -114,7 +120,7 @@ class Locks:
             path=path,
             waiter_id=waiter_id,
             holder=holder,
-            expires_at=expires_at,
+            expires_at=now_ms + WAITER_TTL_MS,
         )
 
     def leave(self, workspace_id: int, path: str, waiter_id: str, now_ms: int) -> None:

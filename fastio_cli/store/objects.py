@@ -189,6 +189,14 @@ class Objects:
             limit=limit,
         )
 
+    def forget_unused_chains(self) -> None:
+        """Drop the segments of chains that no kept version refers to."""
+        self._db.run(
+            """delete from segments where not exists (select 1 from versions
+            where versions.workspace_id = segments.workspace_id
+            and versions.chain = segments.chain)"""
+        )
+
     def blobs_in_use(self) -> list[Row]:
         """The SHA-256 of every blob that a version or segment refers to, in all workspaces."""
         return self._db.all(

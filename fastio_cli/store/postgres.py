@@ -143,6 +143,11 @@ class PostgresStore:
 
         return self._retried(attempt)
 
+    def now_ms(self) -> int:
+        if self._clock is not None:
+            return int(self._clock() * 1000)
+        return self._retried(self._server_time)
+
     def change_token(self, workspace: str) -> object:
         return workspace, self._retried(lambda: self._seq(workspace))
 
@@ -164,6 +169,10 @@ class PostgresStore:
     def _seq(self, workspace: str) -> int:
         with self._connection() as raw:
             return Tx(_Plain(raw)).workspaces.seq(workspace)
+
+    def _server_time(self) -> int:
+        with self._connection() as raw:
+            return _time(_Plain(raw))
 
     def _retried(self, attempt: Callable[[], T]) -> T:
         """The result of the first attempt that the database does not fail in passing."""
@@ -300,6 +309,7 @@ class Transaction:
         except Exception as e:
             self._sync_failed()
             self._sent_ahead.clear()
+            self._clock_answer = None
             self._send("rollback to savepoint work")
             self._send("release savepoint work")
             return e
@@ -449,9 +459,7 @@ class _Migration(_Plain):
         super().__init__(raw)
         self.place = place
         self.tx = Tx(self)
-        row = self.one(_CLOCK)
-        assert row is not None
-        self.tx.now_ms = int(clock() * 1000) if clock is not None else row["now_ms"]
+        self.tx.now_ms = int(clock() * 1000) if clock is not None else _time(self)
 
     def schema_version(self) -> int:
         row = self.one("select version from fastio_schema for update")
@@ -461,6 +469,13 @@ class _Migration(_Plain):
 
     def set_schema_version(self, version: int) -> None:
         self.run("update fastio_schema set version = :version", version=version)
+
+
+def _time(db: _Plain) -> int:
+    row = db.one(_CLOCK)
+    assert row is not None
+    now: int = row["now_ms"]
+    return now
 
 
 def _options() -> dict[str, Any]:

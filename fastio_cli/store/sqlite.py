@@ -76,7 +76,7 @@ class SqliteStore:
         """Run ``work`` on one snapshot."""
         c = self._connection()
         try:
-            c.begin("begin", self._now_ms())
+            c.begin("begin", self.now_ms())
             try:
                 return work(c.tx)
             finally:
@@ -92,6 +92,9 @@ class SqliteStore:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
         return self._commit(lambda c: [c.attempt(work) for work in works])
 
+    def now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
     def change_token(self, workspace: str) -> object:
         return self._connection().change_token()
 
@@ -106,6 +109,10 @@ class SqliteStore:
                 return
             time.sleep(min(pause, left))
             pause = min(pause * 1.1, POLL_MAX_S)
+
+    def copy_to(self, target: sqlite3.Connection) -> None:
+        """Copy the whole database as it is at one moment, while others go on writing."""
+        self._connection().sql.backup(target)
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -130,7 +137,7 @@ class SqliteStore:
             raise translate(e, self.file) from e
 
     def _transaction(self, c: Connection, work: Callable[[Connection], T]) -> T:
-        c.begin("begin immediate", self._now_ms())
+        c.begin("begin immediate", self.now_ms())
         c.tx.writable = True
         try:
             result = work(c)
@@ -180,9 +187,6 @@ class SqliteStore:
             sync_folder(os.path.dirname(os.path.abspath(self.folder)))
         finally:
             c.unlock()
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * 1000)
 
 
 class Connection:

@@ -1,0 +1,91 @@
+"""fastio event, fastio audit"""
+
+from __future__ import annotations
+
+from fastio_cli.cli.command import Opt, command
+from fastio_cli.cli.exit import Exit
+from fastio_cli.cli.options import LIMIT, given
+from fastio_cli.cli.values import integer, seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.cli.session import Session
+
+WAIT_S = 25.0  # one call's share of an endless watch
+AFTER = Opt("--after", help="Only events after this number", metavar="SEQ", convert=integer)
+TYPE = Opt("--type", help="Only events of this type, as 'state.*'", metavar="PATTERN")
+PATTERN = Opt("--path", help="Only events of paths like this, as 'plans/*'", metavar="PATTERN")
+
+
+@command(
+    "event list",
+    AFTER,
+    TYPE,
+    PATTERN,
+    LIMIT,
+    op="event.list",
+    help="List events in the order they happened.",
+)
+def list_(cli: Session, **params: Any) -> None:
+    page = cli.call("event.list", **given(**params))
+    cli.out.page(page, columns="seq,at,type,actor,path,version", essential="seq", more=None)
+
+
+@command(
+    "event watch",
+    AFTER,
+    TYPE,
+    PATTERN,
+    Opt("--count", help="End after this many events", metavar="N", convert=integer),
+    Opt("--timeout", help="End after this time", metavar="DURATION", convert=seconds),
+    op=("event.list", "workspace.show"),
+    help="Print events as they happen, one JSON line each.",
+)
+def watch(
+    cli: Session,
+    after: int | None,
+    count: int | None,
+    timeout: float | None,
+    **filters: Any,
+) -> None:
+    """Begins now, or after event --after. Ends at Ctrl-C, after --count events, or with exit code
+    7 after --timeout.
+
+    Example:
+    fastio event watch --type 'state.*' --path 'plans/*'
+    """
+    import time
+
+    deadline = None if timeout is None else time.monotonic() + timeout
+    cursor = cli.call("workspace.show")["seq"] if after is None else after
+    while count is None or count > 0:
+        left = WAIT_S if deadline is None else min(WAIT_S, deadline - time.monotonic())
+        params = given(limit=count and min(count, 1000), **filters)
+        page = cli.call("event.list", after=cursor, wait_s=max(left, 0.0), **params)
+        for event in page["items"]:
+            cli.out.row(event)
+        cursor = int(page["next_cursor"])
+        if count is not None:
+            count -= len(page["items"])
+        if not page["items"] and deadline is not None and time.monotonic() >= deadline:
+            raise Exit(7)
+
+
+@command(
+    "audit verify",
+    Opt(
+        "--head-seq", help="Number of an event whose hash you kept", metavar="SEQ", convert=integer
+    ),
+    Opt("--head-hash", help="The hash you kept", metavar="HASH"),
+    op="audit.verify",
+)
+def verify(cli: Session, **params: Any) -> None:
+    """Exits with 1 if the log was changed. Keep head_seq and head_hash outside: a later check
+    against them proves that nothing before was rewritten.
+    """
+    report = cli.call("audit.verify", **given(**params))
+    cli.out.record(report, essential="head_hash")
+    if not report["verified"]:
+        raise Exit(1)

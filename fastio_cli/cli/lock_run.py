@@ -1,0 +1,100 @@
+"""Running a command while holding a lock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+from fastio_cli.cli.exit import Exit
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.cli.session import Session
+
+STOP_S = 5.0
+PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+NOT_FOUND, NOT_RUNNABLE = 127, 126  # as the shell says it
+
+
+def run_locked(cli: Session, path: str, command: list[str], lock: Any) -> None:
+    """Run the command, renewing the lock every third of its ttl; leave with its exit code.
+
+    Raises ``lock_lost`` when the lock is no longer ours, after the command was stopped.
+    """
+    token = lock["token"]
+    environment = {
+        **os.environ,
+        "FASTIO_LOCK_TOKEN": token,
+        "FASTIO_LOCK_PATH": lock["path"],
+        "FASTIO_LOCK_FENCE": str(lock["fence"]),
+    }
+    try:
+        child = subprocess.Popen(command, env=environment)
+    except OSError as e:
+        cli.call("lock.release", path=path, lock_token=token)
+        cli.out.note(f"fastio: {command[0]}: {e.strerror}")
+        raise Exit(NOT_FOUND if isinstance(e, FileNotFoundError) else NOT_RUNNABLE) from None
+    _pass_signals_on(child)
+    try:
+        code = _wait_renewing(cli, path, token, lock["ttl_s"], child)
+    except BaseException:
+        _stop(child)
+        raise
+    _release(cli, path, token)
+    raise Exit(code if code >= 0 else 128 - code)
+
+
+def _wait_renewing(
+    cli: Session, path: str, token: str, ttl_s: float, child: subprocess.Popen[bytes]
+) -> int:
+    # Our own clock, which no one can set back: past this moment the lock may be another's.
+    safe_until = time.monotonic() + ttl_s
+    while True:
+        try:
+            return child.wait(timeout=ttl_s / 3)
+        except subprocess.TimeoutExpired:
+            pass
+        asked = time.monotonic()
+        try:
+            cli.call("lock.renew", path=path, lock_token=token, ttl_s=ttl_s)
+            safe_until = asked + ttl_s
+        except FastioError as e:
+            if not e.kind.retryable or time.monotonic() >= safe_until:
+                raise
+
+
+def _release(cli: Session, path: str, token: str) -> None:
+    try:
+        cli.call("lock.release", path=path, lock_token=token)
+    except FastioError as e:
+        if e.code != "lock_lost":
+            raise
+        raise FastioError(
+            "lock_lost",
+            f"The command ended, but the lock on {path} had been lost before.",
+            f"See who changed it meanwhile: fastio event list --path {path}",
+            path=path,
+        ) from None
+
+
+def _pass_signals_on(child: subprocess.Popen[bytes]) -> None:
+    def pass_on(number: int, frame: object) -> None:
+        child.send_signal(number)
+
+    for name in PASSED_ON:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), pass_on)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(timeout=STOP_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

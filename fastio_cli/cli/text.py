@@ -1,0 +1,40 @@
+"""Values as text: JSON, a field of a record, and what is safe to show on a terminal."""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def dumps(value: Any, indent: int | None = None) -> str:
+    """JSON for output: compact, or indented for people."""
+    separators = (",", ":") if indent is None else None
+    return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+
+
+def dig(record: Any, path: list[str]) -> Any:
+    """The value at a path of keys, None where there is none."""
+    for key in path:
+        record = record.get(key) if isinstance(record, dict) else None
+    return record
+
+
+def visible(text: str) -> str:
+    """Text with every character that could steer a terminal shown as an escape.
+
+    These are the C0 and C1 controls but newline and tab, and the bidirectional overrides (see
+    "Trojan Source", Boucher and Anderson, 2021).
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if not _steers(c) else f"\\u{ord(c):04x}" for c in text)
+
+
+def _steers(c: str) -> bool:
+    code = ord(c)
+    if code < 0x20:
+        return c not in "\n\t"
+    return 0x7F <= code < 0xA0 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069

@@ -1,0 +1,116 @@
+"""Files of this machine on their way into the store, and back."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, BinaryIO
+
+    from fastio_cli.blobs import Content
+    from fastio_cli.cli.session import Session
+
+PROGRESS_BYTES_MIN = 32 * 1024 * 1024  # about what takes a second to store
+
+
+def put_file(cli: Session, source: str, path: str | None, params: dict[str, Any]) -> Any:
+    """Store one file, or standard input, and return its record."""
+    if path is None:
+        if source == "-":
+            raise FastioError(
+                "invalid", "Standard input has no name.", "Name it: fastio file put - PATH"
+            )
+        path = os.path.basename(os.path.abspath(source))
+    elif path.endswith("/"):
+        path += os.path.basename(os.path.abspath(source))
+    content = _stored(cli, source)
+    return cli.call("file.put", path=path, content=content, **params)
+
+
+def put_folder(
+    cli: Session, folder: str, path: str | None, dry_run: bool, params: dict[str, Any]
+) -> None:
+    """Store every file below a folder; each on its own, so that what came is kept."""
+    if not os.path.isdir(folder):
+        raise FastioError("invalid", f"{folder} is not a folder.", "Leave --recursive away.")
+    if any(params[name] for name in ("if_version", "idempotency_key")):
+        raise FastioError("invalid", "--if-version and --idempotency-key are for a single file.")
+    root = path.strip("/") if path else os.path.basename(os.path.abspath(folder))
+    items = []
+    for name in _files_below(folder):
+        target = "/".join(filter(None, (root, *name.split(os.sep))))
+        if dry_run:
+            items.append({"path": target, "source": os.path.join(folder, name)})
+        else:
+            items.append(put_file(cli, os.path.join(folder, name), target, params))
+    columns = "path,source" if dry_run else "path,version,size_bytes,media_type"
+    cli.out.page({"items": items, "next_cursor": None}, columns=columns, essential="path")
+
+
+def content_of(cli: Session, text: str) -> Content:
+    """What is to be appended: a line of text, or the bytes of ``@FILE`` or ``-``."""
+    import io
+
+    if text == "-":
+        return _stored(cli, "-")
+    if text.startswith("@"):
+        return _stored(cli, text[1:])
+    return cli.engine.upload(io.BytesIO(text.encode("utf-8", "surrogateescape") + b"\n"))
+
+
+def write_file(name: str, chunks: Iterable[bytes]) -> None:
+    """Write a file whole or not at all: beside its place first, then renamed."""
+    temporary = f"{name}.{os.getpid()}.part"
+    try:
+        with open(temporary, "wb") as f:
+            for chunk in chunks:
+                f.write(chunk)
+        os.replace(temporary, name)
+    except OSError as e:
+        raise FastioError("invalid", f"{name} cannot be written: {e.strerror}.") from None
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    for current, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            file = os.path.join(current, name)
+            if os.path.isfile(file):  # no sockets, no dangling links
+                yield os.path.relpath(file, folder)
+
+
+def _stored(cli: Session, source: str) -> Content:
+    if source == "-":
+        return cli.engine.upload(sys.stdin.buffer)
+    try:
+        with open(source, "rb") as f:
+            size = os.fstat(f.fileno()).st_size
+            if size >= PROGRESS_BYTES_MIN and sys.stderr.isatty() and not cli.out.quiet:
+                return _with_progress(cli, f, size)
+            return cli.engine.upload(f)
+    except IsADirectoryError:
+        raise FastioError(
+            "invalid",
+            f"{source} is a folder.",
+            f"Store all files below it: fastio file put --recursive {source}",
+        ) from None
+    except OSError as e:
+        raise FastioError("invalid", f"{source} cannot be read: {e.strerror}.") from None
+
+
+def _with_progress(cli: Session, f: BinaryIO, size: int) -> Content:
+    from rich.console import Console
+    from rich.progress import wrap_file
+
+    with wrap_file(
+        f, size, description="Storing", console=Console(stderr=True), transient=True
+    ) as shown:
+        return cli.engine.upload(shown)

@@ -1,0 +1,278 @@
+"""Looking after an embedded store: what is wrong with it, a copy of it, a copy put back.
+
+A backup is one tar file: ``store.sqlite``, a consistent copy made while the store is in use, and
+``blobs/<sha256>`` for every blob the copy refers to. Locks are not part of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+import time
+
+from fastio_cli.blobs import GRACE_S, Blobs
+from fastio_cli.errors import FastioError
+from fastio_cli.store.sqlite import FILE, SCHEMA_VERSION, Connection, SqliteStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+    from fastio_cli.store.tx import Tx
+
+BLOB_MEMBER = re.compile(r"blobs/([0-9a-f]{64})")
+FREE_BYTES_MIN = 256 * 1024 * 1024
+
+
+class Finding:
+    """One thing that was looked at: whether it is well, what was seen, and what to do."""
+
+    def __init__(self, check: str, problem: str | None, seen: str = "", hint: str = "") -> None:
+        self.check = check
+        self.ok = problem is None
+        self.message = problem or seen
+        self.hint = hint if problem else ""
+
+
+def examine_file(folder: str) -> Iterator[Finding]:
+    """Look at the store's file and folder without changing them, whatever state they are in."""
+    file = os.path.join(folder, FILE)
+    if not os.path.exists(file):
+        yield Finding("store", None, f"{folder} holds no store yet; the first command makes it")
+        return
+    writable = os.access(folder, os.W_OK) and os.access(file, os.W_OK)
+    yield Finding(
+        "permissions",
+        None if writable else f"{folder} cannot be written",
+        f"{folder} can be written",
+        f"chmod -R u+rwX {folder}",
+    )
+    yield _free_space(folder)
+    yield _integrity(file)
+
+
+def examine_blobs(store: SqliteStore, blobs: Blobs) -> Iterator[Finding]:
+    """Look for blobs that the store refers to and that are missing, and for unused ones."""
+    used = store.read(lambda tx: {row["blob"] for row in tx.objects.blobs_in_use()})
+    kept = set(blobs.names())
+    missing = sorted(used - kept)
+    yield Finding(
+        "blobs",
+        f"{len(missing)} of {len(used)} are missing, the first is {missing[0]}"
+        if missing
+        else None,
+        f"{len(used)} in use, {len(kept - used)} that nothing refers to any more",
+        "Put them back from a backup: fastio restore FILE",
+    )
+
+
+def sweep(store: SqliteStore, blobs: Blobs) -> int:
+    """Remove blobs and temporary files that nothing has referred to for a day; the bytes freed."""
+    used = store.read(lambda tx: {row["blob"] for row in tx.objects.blobs_in_use()})
+    freed = sum(_remove_unused(blobs, name) for name in blobs.names() if name not in used)
+    temporary = os.path.join(blobs.folder, "tmp")
+    for name in os.listdir(temporary) if os.path.isdir(temporary) else []:
+        path = os.path.join(temporary, name)
+        if _age_s(path) > GRACE_S:
+            freed += os.path.getsize(path)
+            os.unlink(path)
+    store.write(_sweep_segments)
+    return freed
+
+
+def backup(store: SqliteStore, blobs: Blobs, target: str) -> dict[str, int]:
+    """Write a backup, whole or not at all. Other processes may go on writing meanwhile.
+
+    Returns how many ``blobs`` and ``size_bytes`` it holds. Raises ``unavailable`` when the disk
+    will not take it.
+    """
+    folder = os.path.dirname(os.path.abspath(target))
+    try:
+        with tempfile.TemporaryDirectory(prefix=".fastio-", dir=folder) as work:
+            copy = os.path.join(work, FILE)
+            names = _copy_database(store, copy)
+            archive = os.path.join(work, "backup.tar")
+            with tarfile.open(archive, "w") as tar:
+                tar.add(copy, FILE)
+                for name in names:
+                    tar.add(blobs.path(name), f"blobs/{name}")
+            with open(archive, "rb") as f:
+                os.fsync(f.fileno())
+            size = os.path.getsize(archive)
+            os.replace(archive, target)
+    except OSError as e:
+        raise FastioError(
+            "unavailable",
+            f"The backup could not be written to {target}: {e.strerror or e}.",
+            "Choose a place that exists and has room: fastio backup FILE",
+        ) from None
+    return {"blobs": len(names), "size_bytes": size}
+
+
+def restore(source: str, folder: str) -> dict[str, int]:
+    """Replace the store in a folder by a backup's; processes that use it see the change at once.
+
+    The backup is read and checked completely first: when it is damaged, nothing was changed. A
+    store file that is itself damaged is kept beside as ``store.sqlite.damaged``.
+    """
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".restore-", dir=folder) as work:
+        copy = os.path.join(work, FILE)
+        count = _unpack(source, copy, Blobs(os.path.join(folder, "blobs")))
+        problem = _integrity(copy)
+        if not problem.ok:
+            raise _not_a_backup(source, problem.message)
+        target = _opened_or_set_aside(folder)
+        incoming = sqlite3.connect(copy)
+        try:
+            if incoming.execute("pragma user_version").fetchone()[0] > SCHEMA_VERSION:
+                raise _not_a_backup(source, "it was made by a newer fastio")
+            target.lock()
+            try:
+                incoming.backup(target.sql)
+                target.sync_log()
+            finally:
+                target.unlock()
+        finally:
+            incoming.close()
+            target.close()
+    return {"blobs": count, "size_bytes": os.path.getsize(source)}
+
+
+def _free_space(folder: str) -> Finding:
+    free = shutil.disk_usage(folder).free
+    return Finding(
+        "disk",
+        f"only {free // 1024 // 1024} MiB are free" if free < FREE_BYTES_MIN else None,
+        f"{free // 1024 // 1024:,} MiB free",
+        "Free some disk space, then remove what nothing refers to: fastio doctor --sweep",
+    )
+
+
+def _integrity(file: str) -> Finding:
+    hint = (
+        "Restore the newest backup: fastio restore FILE. Without one, move the folder away and "
+        "recover what can be read: sqlite3 store.sqlite .recover"
+    )
+    try:
+        sql = sqlite3.connect(f"file:{_quoted(file)}?mode=ro", uri=True)
+        try:
+            version = sql.execute("pragma user_version").fetchone()[0]
+            answer = sql.execute("pragma integrity_check(1)").fetchone()[0]
+        finally:
+            sql.close()
+    except sqlite3.Error as e:
+        return Finding("integrity", f"{file} is damaged: {e}", hint=hint)
+    if version > SCHEMA_VERSION:
+        return Finding(
+            "integrity",
+            f"{file} was made by a newer fastio (schema {version})",
+            hint="Upgrade fastio: pip install --upgrade fastio-durable",
+        )
+    well = answer == "ok"
+    return Finding(
+        "integrity", None if well else f"{file} is damaged: {answer}", "every page is sound", hint
+    )
+
+
+def _copy_database(store: SqliteStore, copy: str) -> list[str]:
+    """Copy the database as it is at one moment; the blobs that this copy refers to."""
+    out = sqlite3.connect(copy, isolation_level=None)
+    try:
+        store.copy_to(out)
+        out.execute("pragma journal_mode = delete")
+        out.execute("delete from lock_waiters")
+        out.execute("delete from locks")
+        rows = out.execute(
+            """select blob from versions where blob is not null
+            union select blob from segments where blob is not null"""
+        )
+        return [row[0] for row in rows]
+    finally:
+        out.close()
+
+
+def _unpack(source: str, copy: str, blobs: Blobs) -> int:
+    """Read a backup: the database to ``copy``, every blob into the blob folder, checked."""
+    count = 0
+    found = False
+    try:
+        with tarfile.open(source, "r:*") as tar:
+            for member in tar:
+                stream = tar.extractfile(member) if member.isreg() else None
+                blob = BLOB_MEMBER.fullmatch(member.name)
+                if stream is None or not (blob or member.name == FILE):
+                    raise _not_a_backup(source, f"it holds {member.name!r}")
+                if blob:
+                    _restore_blob(blobs, blob[1], stream, member.size, source)
+                    count += 1
+                else:
+                    found = True
+                    with open(copy, "wb") as f:
+                        shutil.copyfileobj(stream, f)
+    except (tarfile.TarError, EOFError, OSError) as e:
+        raise _not_a_backup(source, str(e)) from None
+    if not found:
+        raise _not_a_backup(source, "it holds no store")
+    return count
+
+
+def _restore_blob(blobs: Blobs, name: str, stream: IO[bytes], size: int, source: str) -> None:
+    content = blobs.put(stream, size)
+    if content.blob != name:
+        raise _not_a_backup(source, f"blob {name} is damaged")
+
+
+def _opened_or_set_aside(folder: str) -> Connection:
+    """The store's connection; a store that cannot be opened is moved aside first."""
+    file = os.path.join(folder, FILE)
+    if os.path.exists(file) and not _integrity(file).ok:
+        os.replace(file, file + ".damaged")
+        for suffix in ("-wal", "-shm"):
+            if os.path.exists(file + suffix):
+                os.replace(file + suffix, f"{file}.damaged{suffix}")
+    SqliteStore(folder).close()  # makes it when it is not there
+    return Connection(folder, True)
+
+
+def _remove_unused(blobs: Blobs, name: str) -> int:
+    path = blobs.path(name)
+    if _age_s(path) <= GRACE_S:
+        return 0
+    # Out of the way first: whoever stored the same bytes again this very moment renewed its age.
+    aside = os.path.join(blobs.folder, "tmp", name)
+    os.makedirs(os.path.dirname(aside), mode=0o700, exist_ok=True)
+    os.replace(path, aside)
+    if _age_s(aside) <= GRACE_S:
+        os.replace(aside, path)
+        return 0
+    size = os.path.getsize(aside)
+    os.unlink(aside)
+    return size
+
+
+def _sweep_segments(tx: Tx) -> None:
+    tx.objects.forget_unused_chains()
+
+
+def _age_s(path: str) -> float:
+    return time.time() - os.stat(path).st_mtime
+
+
+def _quoted(file: str) -> str:
+    from urllib.parse import quote
+
+    return quote(os.path.abspath(file))
+
+
+def _not_a_backup(source: str, why: str) -> FastioError:
+    return FastioError(
+        "invalid",
+        f"{source} is not a sound backup: {why}.",
+        "Nothing was changed. Choose a file that fastio backup wrote.",
+    )

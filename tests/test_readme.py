@@ -1,0 +1,58 @@
+"""The README tells the truth: its console sessions and its Python are run as they stand."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+MARK = "::done::"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.S | re.M)
+
+
+def steps(block: str) -> list[tuple[str, str]]:
+    """A console block as (command, expected output)."""
+    parts = re.split(r"^\$ (.*)\n", block, flags=re.M)
+    assert parts[0] == "", "a console block begins with a command"
+    return list(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def pattern(expected: str) -> str:
+    """Expected output as a pattern in which ``...`` stands for anything."""
+    text = re.escape(expected.rstrip("\n")).replace(re.escape("..."), "(?s:.*)")
+    return text + r"\n?"
+
+
+def environment(folder: Path) -> dict[str, str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("FASTIO_")}
+    bin_folder = os.path.dirname(sys.executable)
+    return {**clean, "HOME": str(folder), "PATH": f"{bin_folder}{os.pathsep}{clean['PATH']}"}
+
+
+def test_console_sessions(tmp_path: Path) -> None:
+    session = [step for block in blocks("console") for step in steps(block)]
+    assert len(session) > 15
+    script = "".join(f"{command} 2>&1\necho '{MARK}'\n" for command, _ in session)
+    ran = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    outputs = ran.stdout.split(MARK + "\n")
+    assert len(outputs) == len(session) + 1, ran.stdout + ran.stderr
+    for (command, expected), actual in zip(session, outputs, strict=False):
+        assert re.fullmatch(pattern(expected), actual), f"$ {command}\n{actual}"
+
+
+def test_python_examples(tmp_path: Path) -> None:
+    examples = blocks("python")
+    assert examples
+    for example in examples:
+        subprocess.run([sys.executable, "-c", example], cwd=tmp_path, check=True, timeout=60)
