@@ -30,8 +30,10 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from fastio_cli.errors import FastioError
 from fastio_cli.store import migrate
 from fastio_cli.store.postgres_errors import (
+    NoConnection,
     Unknown,
     address,
+    all_busy,
     cannot_connect,
     is_passing,
     is_unknown,
@@ -57,6 +59,7 @@ POOL_SIZE_MAX = 10
 RETRY_S = 30.0
 RETRY_PAUSE_S = 0.02
 RETRY_PAUSE_MAX_S = 1.0
+TAKEN_MAX = 3  # how often a key that somebody else took is looked for again
 POLL_S = 0.01
 POLL_MAX_S = 0.1
 LOCK_TIMEOUT_S = 10
@@ -97,6 +100,7 @@ class PostgresStore:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.address = address(url)
+        self._url = url
         self._clock = clock
         self._settings = _SETTINGS.format(commit=_COMMIT[durability])
         # Ids never change; a wrong guess costs a needless read and nothing else.
@@ -116,7 +120,7 @@ class PostgresStore:
         def attempt() -> T:
             with self._transaction(_READ) as t:
                 result = work(t.tx)
-                t.end("commit")
+                t.end("commit")  # of a snapshot, nothing but its end
                 return result
 
         return self._retried(attempt)
@@ -179,12 +183,15 @@ class PostgresStore:
         deadline = time.monotonic() + RETRY_S
         pause = RETRY_PAUSE_S
         unknown = False
+        taken = 0
         while True:
             try:
                 return attempt()
             except psycopg.Error as e:
                 unknown = unknown or is_unknown(e)
-                if not is_passing(e) or time.monotonic() + pause > deadline:
+                taken += isinstance(e, psycopg.errors.UniqueViolation)
+                hopeless = not is_passing(e) or taken > TAKEN_MAX
+                if hopeless or time.monotonic() + pause > deadline:
                     raise self._failure(e, unknown) from None
             time.sleep(random.uniform(0, pause))
             pause = min(pause * 2, RETRY_PAUSE_MAX_S)
@@ -192,14 +199,23 @@ class PostgresStore:
     def _failure(self, error: psycopg.Error, unknown: bool) -> FastioError:
         if unknown:
             return unknown_outcome(self.address)
+        if isinstance(error, NoConnection):
+            return self._why_no_connection()
         return server_error(error, self.address)
+
+    def _why_no_connection(self) -> FastioError:
+        try:
+            psycopg.connect(self._url, **_options()).close()
+        except psycopg.Error as e:
+            return cannot_connect(e, self.address)
+        return all_busy(self.address)
 
     @contextmanager
     def _connection(self) -> Iterator[Raw]:
         try:
             raw = self._pool.getconn(RETRY_S)
         except PoolTimeout as e:
-            raise psycopg.OperationalError(str(e)) from None
+            raise NoConnection(str(e)) from None
         try:
             yield raw
         except psycopg.OperationalError:
@@ -213,13 +229,12 @@ class PostgresStore:
     def _transaction(self, begin: str) -> Iterator[Transaction]:
         with self._connection() as raw:
             t = Transaction(raw, self._ids, writable=begin is _WRITE)
-            with raw.pipeline():
+            try:
                 t.begin(begin, self._settings, self._clock)
-                try:
-                    yield t
-                except BaseException:
-                    t.abandon()
-                    raise
+                yield t
+            except BaseException:
+                t.abandon()
+                raise
 
     def _connect(self, url: str) -> Raw:
         try:
@@ -260,6 +275,8 @@ class Transaction:
         self.tx = PostgresTx(self, ids)
         self.tx.writable = writable
         self._raw = raw
+        self._pipeline = raw.pipeline()
+        self._piped = False
         self._clock: Callable[[], float] | None = None
         self._clock_answer: Any = None
         self._sent_ahead: dict[Any, Any] = {}
@@ -278,6 +295,8 @@ class Transaction:
 
     def begin(self, statement: str, settings: str, clock: Callable[[], float] | None) -> None:
         self._clock = clock
+        self._pipeline.__enter__()
+        self._piped = True
         self._send(statement)
         self._send(settings)
 
@@ -303,11 +322,11 @@ class Transaction:
         self._send("savepoint work")
         try:
             result = work(self.tx)
-            self._sync()
+            self._pipeline.sync()
         except psycopg.OperationalError:
             raise
         except Exception as e:
-            self._sync_failed()
+            self._recover()
             self._sent_ahead.clear()
             self._clock_answer = None
             self._send("rollback to savepoint work")
@@ -333,16 +352,24 @@ class Transaction:
     def end(self, statement: str) -> None:
         """Send the last statement and wait for the answers to all that were sent."""
         self._send(statement)
-        self._sync()
+        self._leave()
 
     def abandon(self) -> None:
         """Roll back, if there is anybody to hear it."""
-        self._sync_failed()
-        if not self._raw.closed:
-            try:
-                self.end("rollback")
-            except psycopg.Error:
-                self._raw.close()
+        try:
+            self._leave()
+        except psycopg.Error:
+            pass  # it follows from the failure that is being told already
+        try:
+            if self._raw.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                self._raw.execute("rollback")
+        except psycopg.Error:
+            self._raw.close()
+
+    def _leave(self) -> None:
+        if self._piped:
+            self._piped = False
+            self._pipeline.__exit__(None, None, None)
 
     def _note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
@@ -362,14 +389,9 @@ class Transaction:
     def _send(self, sql: str, params: dict[str, Any] | None = None) -> Any:
         return self._raw.execute(_placeholders(sql), params or {}, binary=True)
 
-    def _sync(self) -> None:
-        pipeline = self._raw._pipeline
-        assert pipeline is not None
-        pipeline.sync()
-
-    def _sync_failed(self) -> None:
+    def _recover(self) -> None:
         try:
-            self._sync()
+            self._pipeline.sync()
         except psycopg.Error:
             pass
 
@@ -497,8 +519,8 @@ def _pool(url: str, first: Raw) -> ConnectionPool[Raw]:
     """A pool whose first connection is one that was opened already."""
     import logging
 
-    # It logs what it also raises; an error is told once.
-    logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+    # The driver logs what it also raises; an error is told once.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     spare = [first]
 
     class Connection(psycopg.Connection[Any]):

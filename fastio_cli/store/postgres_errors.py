@@ -11,9 +11,13 @@ from fastio_cli.errors import FastioError
 # and a unique key that somebody else took while we looked (the next look sees it).
 _RERUN = ("40001", "40P01", "23505")
 # The server went away, starts, or is (still) a standby.
-_AWAY = ("57P01", "57P02", "57P03", "25006", "53300")
+_AWAY = ("57P01", "57P02", "57P03", "25006", "25P03", "53300")
 _TIMEOUTS = ("55P03", "57014")
 _FULL = ("53100", "53200")
+
+
+class NoConnection(psycopg.OperationalError):
+    """The pool had no connection to give in time."""
 
 
 class Unknown(psycopg.OperationalError):
@@ -126,6 +130,15 @@ def server_error(error: psycopg.Error, place: str) -> FastioError:
             "Check that the server runs, then try again: pg_isready",
         )
     return FastioError("internal", f"The database failed: {_primary(error)} ({state or 'client'}).")
+
+
+def all_busy(place: str) -> FastioError:
+    """The database answers, but this process has no connection to spare."""
+    return FastioError(
+        "unavailable",
+        f"All connections to {place} stayed busy; nothing was changed.",
+        "Try again in a moment.",
+    )
 
 
 def unknown_outcome(place: str) -> FastioError:
