@@ -275,8 +275,8 @@ class Transaction:
         self.tx = PostgresTx(self, ids)
         self.tx.writable = writable
         self._raw = raw
-        self._pipeline = raw.pipeline()
-        self._piped = False
+        self._sending = raw.pipeline()
+        self._pipeline: psycopg.Pipeline | None = None
         self._clock: Callable[[], float] | None = None
         self._clock_answer: Any = None
         self._sent_ahead: dict[Any, Any] = {}
@@ -295,8 +295,7 @@ class Transaction:
 
     def begin(self, statement: str, settings: str, clock: Callable[[], float] | None) -> None:
         self._clock = clock
-        self._pipeline.__enter__()
-        self._piped = True
+        self._pipeline = self._sending.__enter__()
         self._send(statement)
         self._send(settings)
 
@@ -322,9 +321,9 @@ class Transaction:
         self._send("savepoint work")
         try:
             result = work(self.tx)
-            self._pipeline.sync()
-        except psycopg.OperationalError:
-            raise
+            self._sync()
+        except psycopg.Error:
+            raise  # the database's failures are not of one work
         except Exception as e:
             self._recover()
             self._sent_ahead.clear()
@@ -367,9 +366,9 @@ class Transaction:
             self._raw.close()
 
     def _leave(self) -> None:
-        if self._piped:
-            self._piped = False
-            self._pipeline.__exit__(None, None, None)
+        if self._pipeline is not None:
+            self._pipeline = None
+            self._sending.__exit__(None, None, None)
 
     def _note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
@@ -391,9 +390,13 @@ class Transaction:
 
     def _recover(self) -> None:
         try:
-            self._pipeline.sync()
+            self._sync()
         except psycopg.Error:
-            pass
+            pass  # it follows from the failure that is being told already
+
+    def _sync(self) -> None:
+        assert self._pipeline is not None
+        self._pipeline.sync()
 
 
 class PostgresTx(Tx):
