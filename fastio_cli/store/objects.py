@@ -189,12 +189,14 @@ class Objects:
             limit=limit,
         )
 
-    def forget_unused_chains(self) -> None:
-        """Drop the segments of chains that no kept version refers to."""
+    def forget_unused_chains(self, workspace_id: int) -> None:
+        """Drop the segments of a workspace's chains that no kept version refers to."""
         self._db.run(
-            """delete from segments where not exists (select 1 from versions
+            """delete from segments where workspace_id = :workspace_id
+            and not exists (select 1 from versions
             where versions.workspace_id = segments.workspace_id
-            and versions.chain = segments.chain)"""
+            and versions.chain = segments.chain)""",
+            workspace_id=workspace_id,
         )
 
     def blobs_in_use(self) -> list[Row]:

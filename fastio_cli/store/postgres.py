@@ -113,6 +113,7 @@ class PostgresStore:
             first.close()
             raise
         self._pool = _pool(url, first)
+        self._pool.wait(CONNECT_TIMEOUT_S)
 
     def read(self, work: Callable[[Tx], T]) -> T:
         """Run ``work`` on one snapshot."""

@@ -84,6 +84,10 @@ class Workspaces:
             deleted_at=deleted_at,
         )
 
+    def every(self) -> list[Row]:
+        """All workspaces, live and deleted, in the order they were made."""
+        return self._db.all(f"select {_COLUMNS} from workspaces order by id")
+
     def page(self, after: str, limit: int, deleted: bool) -> list[Row]:
         """Live (or deleted) workspaces by name."""
         condition = "is not null" if deleted else "is null"
