@@ -14,7 +14,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context
 from fastio_cli.operations.operation import Pending, Restart
-from fastio_cli.operations.params import LINE_RULE, NAME_RULE
+from fastio_cli.operations.params import ACTOR_RULE, NAME_RULE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Engine:
             try:
                 outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
             except Restart as restart:
-                restart.work()
+                restart.work(self.store)
                 continue
             if not isinstance(outcome, Pending):
                 return outcome
@@ -114,7 +114,7 @@ class Engine:
         outcomes = self.store.write_many([work(call) for call in calls])
         restarts = [o for o in outcomes if isinstance(o, Restart)]
         for restart in restarts:
-            restart.work()
+            restart.work(self.store)
         if not restarts:
             return outcomes
         # Rare (a module was loaded): the same calls again, one by one, in their places.
@@ -139,7 +139,7 @@ class Engine:
         operation = find(name)
         decoded = operation.decode(params)
         NAME_RULE.check(workspace, "workspace")
-        LINE_RULE.check(actor, "actor")
+        ACTOR_RULE.check(actor, "actor")
         request_hash = ""
         if idempotency_key is not None:
             if operation.effect != "write":
@@ -148,7 +148,9 @@ class Engine:
                 raise FastioError(
                     "invalid", f"An idempotency key has 1 to {KEY_LENGTH_MAX} printable characters."
                 )
-            request_hash = _request_hash(name, params)
+            request_hash = _request_hash(
+                [name, workspace if operation.of_workspace else ""], params
+            )
         elif self.store.reruns and operation.effect == "write":
             key = f"rerun:{os.urandom(16).hex()}"
             return Call(operation, decoded, workspace, actor, key, "", OWN_KEY_KEPT_MS)
@@ -170,18 +172,19 @@ class Engine:
         row = None
         if operation.in_workspace:
             row = tx.enter(call.workspace, call.params.get("path"), call.idempotency_key)
-            if row is None:
-                raise FastioError(
-                    "not_found",
-                    f"There is no workspace {call.workspace!r}.",
-                    f"Create it: fastio workspace create {call.workspace}",
-                    workspace=call.workspace,
-                )
-        scope = row["id"] if row is not None else 0
+        # A request that renamed or deleted its workspace is found without that workspace.
+        scope = row["id"] if row is not None and not operation.of_workspace else 0
         if call.idempotency_key is not None:
             done = tx.requests.get(scope, call.idempotency_key, tx.now_ms)
             if done is not None:
                 return _repeated(done, call)
+        if row is None and operation.in_workspace:
+            raise FastioError(
+                "not_found",
+                f"There is no workspace {call.workspace!r}.",
+                f"Create it: fastio workspace create {call.workspace}",
+                workspace=call.workspace,
+            )
         ctx = Context(
             tx,
             workspace=row,
@@ -242,7 +245,7 @@ def _give_up(pending: Pending) -> Any:
     return pending.otherwise
 
 
-def _request_hash(name: str, params: dict[str, Any]) -> str:
+def _request_hash(what: list[str], params: dict[str, Any]) -> str:
     import hashlib
 
     from fastio_cli.blobs import Content
@@ -252,7 +255,7 @@ def _request_hash(name: str, params: dict[str, Any]) -> str:
         key: {"etag": value.etag} if isinstance(value, Content) else value
         for key, value in params.items()
     }
-    return hashlib.sha256(canonical([name, plain])).hexdigest()
+    return hashlib.sha256(canonical([*what, plain])).hexdigest()
 
 
 def _repeated(done: Any, call: Call) -> Any:

@@ -12,6 +12,7 @@ from fastio_cli.operations.params import (
     Prefix,
     Token,
     Version,
+    is_number,
 )
 from fastio_cli.operations.records import object_record, version_record
 
@@ -54,7 +55,7 @@ def history(
     ctx: "Context", *, path: ObjectPath, limit: Limit = 50, cursor: Cursor = ""
 ) -> "model.VersionList":
     """List the versions of an object, newest first."""
-    if cursor and not cursor.isdecimal():
+    if cursor and not is_number(cursor):
         raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
     before = int(cursor) if cursor else 2**62
     rows = ctx.tx.objects.versions(ctx.workspace_id, path, before, limit + 1)
@@ -140,7 +141,8 @@ def restore(
             f"Version {version} of {path} is a deletion: there is nothing to bring back.",
             f"Choose another: fastio file history {path}",
         )
-    return _put_copy(ctx, slot, row, "restore", {"from_version": version})
+    schema = slot.head["schema"] if row["kind"] == "state" else None
+    return _put_copy(ctx, slot, row, "restore", {"from_version": version}, schema)
 
 
 @operation("object.move", f"POST {BASE}-move/{{path:path}}", effect="write", role="editor")

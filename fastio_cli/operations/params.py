@@ -182,7 +182,7 @@ class BooleanRule(Rule):
 
 
 class RecordsRule(Rule):
-    """A list of JSON objects, each checked by the operation that reads it."""
+    """A list of strict JSON objects, each checked by the operation that reads it."""
 
     def __init__(self, count_max: int) -> None:
         self.count_max = count_max
@@ -193,6 +193,9 @@ class RecordsRule(Rule):
             raise FastioError("invalid", f"{name} must be a list of JSON objects.")
         if not 1 <= len(value) <= self.count_max:
             raise FastioError("invalid", f"{name} must have 1 to {self.count_max} entries.")
+        from fastio_cli.jsontext import encode
+
+        encode(value, name)
         return value
 
 
@@ -221,6 +224,13 @@ class UploadRule(Rule):
 
     schema = {"type": "string", "contentEncoding": "binary"}
 
+    def check(self, value: object, name: str) -> object:
+        from fastio_cli.blobs import Content
+
+        if not isinstance(value, Content):
+            raise FastioError("invalid", f"{name} must be uploaded bytes.")
+        return value
+
 
 def refuse_characters(text: str, name: str, categories: tuple[str, ...]) -> None:
     """Raise ``invalid`` for characters of these categories: Cc (controls), Cs (surrogates)."""
@@ -233,8 +243,13 @@ def refuse_characters(text: str, name: str, categories: tuple[str, ...]) -> None
             )
 
 
+def is_number(cursor: str) -> bool:
+    """Whether a cursor is the number of a row."""
+    return cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18
+
+
 NAME_RULE = NameRule()
-LINE_RULE = TextRule(1024)
+ACTOR_RULE = TextRule(256)
 
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
@@ -266,7 +281,7 @@ else:
     ObjectPath = PathRule()
     Prefix = TextRule(PATH_BYTES_MAX)
     Name = NAME_RULE
-    Line = LINE_RULE
+    Line = TextRule(1024)
     Pointer = ExpressionRule(4096)
     Expression = ExpressionRule(4096, 1)
     Token = TextRule(256, 1)

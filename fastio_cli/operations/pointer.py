@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jsonpointer import JsonPointer, JsonPointerException
+from jsonpointer import EndOfList, JsonPointer, JsonPointerException
 
 from fastio_cli.errors import FastioError
 
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 def resolve(document: Any, pointer: str, path: str) -> Any:
     """The value at a pointer. Raises ``invalid`` (not a pointer) or ``not_found``."""
     try:
-        return _parse(pointer).resolve(document)
+        value = _parse(pointer).resolve(document)
     except JsonPointerException:
         raise _missing(pointer, path) from None
+    if isinstance(value, EndOfList):  # "-" is where the next element would go
+        raise _missing(pointer, path)
+    return value
 
 
 def assign(document: Any, pointer: str, value: Any, path: str) -> Any:
@@ -52,7 +55,14 @@ def apply_patch(ctx: Context, document: Any, patch: Any, slot: Slot) -> Any:
     if not isinstance(patch, list):
         raise FastioError("invalid", "A JSON Patch is a list of operations (RFC 6902).")
     try:
-        return jsonpatch.JsonPatch(patch).apply(document, in_place=True)
+        for change in patch:
+            if "from" in change:
+                _parse(change["from"])
+        parsed = jsonpatch.JsonPatch(patch)
+    except (jsonpatch.JsonPatchException, JsonPointerException, TypeError, AttributeError) as e:
+        raise _not_a_patch(e) from None
+    try:
+        return parsed.apply(document, in_place=True)
     except jsonpatch.JsonPatchTestFailed:
         assert slot.live is not None
         raise FastioError(
@@ -62,10 +72,23 @@ def apply_patch(ctx: Context, document: Any, patch: Any, slot: Slot) -> Any:
             path=slot.path,
             current_version=slot.live["version"],
         ) from None
-    except jsonpatch.JsonPatchConflict as e:
-        raise FastioError("not_found", f"The patch does not fit {slot.path}: {e}.") from None
-    except (jsonpatch.JsonPatchException, JsonPointerException, TypeError, AttributeError) as e:
-        raise FastioError("invalid", f"This is not a JSON Patch (RFC 6902): {e}.") from None
+    except (jsonpatch.JsonPatchConflict, JsonPointerException, TypeError) as e:
+        raise FastioError(
+            "not_found",
+            f"The patch does not fit {slot.path}: {_reason(e)}.",
+            f"See what it holds: fastio state get {slot.path}",
+            path=slot.path,
+        ) from None
+    except jsonpatch.JsonPatchException as e:
+        raise _not_a_patch(e) from None
+
+
+def _not_a_patch(e: Exception) -> FastioError:
+    return FastioError("invalid", f"This is not a JSON Patch (RFC 6902): {_reason(e)}.")
+
+
+def _reason(e: Exception) -> str:
+    return str(e).rstrip(".")[:200]
 
 
 def _parse(pointer: str) -> JsonPointer:

@@ -2,7 +2,7 @@
 
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import operation
-from fastio_cli.operations.params import Boolean, Cursor, Limit, Name
+from fastio_cli.operations.params import Boolean, Cursor, Limit, Name, is_number
 from fastio_cli.operations.records import workspace_record
 
 TYPE_CHECKING = False
@@ -27,10 +27,15 @@ def list_(
     ctx: "Context", *, deleted: Boolean = False, limit: Limit = 50, cursor: Cursor = ""
 ) -> "model.WorkspaceList":
     """List the workspaces by name (or, with ``deleted``, those that can be restored)."""
-    rows = ctx.tx.workspaces.page(cursor, limit + 1, deleted)
+    # Several deleted workspaces may have one name, so a cursor is name/id.
+    name, slash, id = cursor.partition("/")
+    if slash and not is_number(id):
+        raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
+    rows = ctx.tx.workspaces.page(name, int(id or 0), limit + 1, deleted)
+    last = rows[limit - 1] if len(rows) > limit else None
     return {
         "items": [workspace_record(row) for row in rows[:limit]],
-        "next_cursor": rows[limit - 1]["name"] if len(rows) > limit else None,
+        "next_cursor": f"{last['name']}/{last['id']}" if last is not None else None,
     }
 
 
@@ -43,6 +48,12 @@ def show(ctx: "Context") -> "model.Workspace":
 @operation("workspace.rename", f"PATCH {BASE}/{{workspace}}", effect="write", role="admin")
 def rename(ctx: "Context", *, name: Name) -> "model.Workspace":
     """Give a workspace another name."""
+    if ctx.workspace_name == "default":
+        raise FastioError(
+            "invalid",
+            "The workspace 'default' always exists and keeps its name.",
+            f"Create another: fastio workspace create {name}",
+        )
     _refuse_taken(ctx, name)
     ctx.tx.workspaces.rename(ctx.workspace_id, name)
     ctx.emit("workspace.rename", data={"from": ctx.workspace_name, "to": name})

@@ -260,7 +260,7 @@ class PostgresStore:
 
     def _upgrade(self, raw: Raw, version: int | None) -> None:
         with raw.transaction():
-            db = _Migration(raw, self.address, self._clock)
+            db = Migration(raw, self.address, self._clock)
             if version is None:
                 db.run("create table fastio_schema (version bigint not null primary key)")
                 db.run("insert into fastio_schema (version) values (0)")
@@ -476,7 +476,7 @@ class _Plain:
         self._raw.execute(_placeholders(sql), params)
 
 
-class _Migration(_Plain):
+class Migration(_Plain):
     """A migration's transaction; the row of the schema's version is its lock."""
 
     dialect = DIALECT

@@ -88,12 +88,14 @@ class Workspaces:
         """All workspaces, live and deleted, in the order they were made."""
         return self._db.all(f"select {_COLUMNS} from workspaces order by id")
 
-    def page(self, after: str, limit: int, deleted: bool) -> list[Row]:
-        """Live (or deleted) workspaces by name."""
+    def page(self, after: str, after_id: int, limit: int, deleted: bool) -> list[Row]:
+        """Live (or deleted) workspaces by name and id."""
         condition = "is not null" if deleted else "is null"
         return self._db.all(
-            f"""select {_COLUMNS} from workspaces where name > :after and deleted_at {condition}
+            f"""select {_COLUMNS} from workspaces
+            where (name, id) > (:after, :after_id) and deleted_at {condition}
             order by name, id limit :limit""",
             after=after,
+            after_id=after_id,
             limit=limit,
         )

@@ -1,0 +1,212 @@
+"""The stores that the contract runs on, and the caller that the tests speak to them through.
+
+A backend is a class that opens engines on one store. Another one is its class and its line in
+:data:`BACKENDS`; ``missing`` says why it cannot run here, and then its tests are skipped loudly.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastio_cli.blobs import Blobs
+from fastio_cli.config import Limits
+from fastio_cli.engine import Engine
+from fastio_cli.errors import FastioError
+from fastio_cli.store.contract import Store
+from fastio_cli.store.sqlite import FILE, SqliteStore
+from tests import postgres
+
+DEADLINE_S = 30.0
+URL_FILE = "url"  # in the folder of a store that is a database
+
+
+class Clock:
+    """The store's time, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = time.time()
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def advance(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+class Sqlite:
+    """The embedded store, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    @staticmethod
+    def missing() -> str | None:
+        return None
+
+    def open(
+        self, clock: Callable[[], float] | None = None, limits: Limits | None = None
+    ) -> Engine:
+        return open_engine(self.folder, clock, limits)
+
+    def tamper(self, sql: str, **params: object) -> int:
+        """Change rows behind the store's back; how many."""
+        with closing(sqlite3.connect(f"{self.folder}/{FILE}", timeout=10)) as db, db:
+            return db.execute(sql, params).rowcount
+
+
+class Postgres:
+    """A PostgreSQL database of its own; the folder holds its URL and the large bodies."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = str(folder)
+        self.url = postgres.new_database(postgres.server_url() or "")
+        (folder / URL_FILE).write_text(self.url)
+
+    @staticmethod
+    def missing() -> str | None:
+        return None if postgres.server_url() else "no PostgreSQL server was found"
+
+    def open(
+        self, clock: Callable[[], float] | None = None, limits: Limits | None = None
+    ) -> Engine:
+        return open_engine(self.folder, clock, limits)
+
+    def tamper(self, sql: str, **params: object) -> int:
+        """Change rows behind the store's back; how many."""
+        import psycopg
+
+        with psycopg.connect(self.url) as c:
+            return c.execute(re.sub(r":([a-z_]+)", r"%(\1)s", sql), params).rowcount
+
+
+def open_engine(
+    folder: object, clock: Callable[[], float] | None = None, limits: Limits | None = None
+) -> Engine:
+    """An engine on the store of either kind that a folder holds."""
+    url = Path(str(folder)) / URL_FILE
+    store: Store
+    if url.exists():
+        from fastio_cli.store.postgres import PostgresStore
+
+        store = PostgresStore(url.read_text(), clock=clock)
+    else:
+        store = SqliteStore(str(folder), clock=clock or time.time)
+    return Engine(store, Blobs(f"{folder}/blobs"), limits or Limits())
+
+
+BACKENDS = {
+    "sqlite": Sqlite,
+    "postgres": Postgres,
+}
+
+
+class Caller:
+    """Calls operations on one store; ``caller("state.get", path="a.json")``."""
+
+    def __init__(self, backend: Any, engine: Engine) -> None:
+        self.backend = backend
+        self.engine = engine
+
+    def __call__(
+        self,
+        operation: str,
+        /,
+        workspace: str = "default",
+        actor: str = "ada",
+        key: str | None = None,
+        **params: Any,
+    ) -> Any:
+        return self.engine.call(
+            operation, params, workspace=workspace, actor=actor, idempotency_key=key
+        )
+
+    def refused(self, code: str, operation: str, /, **params: Any) -> FastioError:
+        """The error of a call that has to fail with this code and to change nothing."""
+        workspace = params.get("workspace", "default")
+        before = self.snapshot(workspace)
+        with pytest.raises(FastioError) as caught:
+            self(operation, **params)
+        assert caught.value.code == code, caught.value.message
+        assert caught.value.message
+        assert caught.value.hint
+        assert self.snapshot(workspace) == before
+        return caught.value
+
+    def snapshot(self, workspace: str = "default") -> Any:
+        """What every change of a workspace moves, or None where there is none."""
+        try:
+            return self("workspace.show", workspace=workspace)
+        except FastioError:
+            return None
+
+    def put(self, path: str, body: bytes, **params: Any) -> Any:
+        """``file.put`` of these bytes."""
+        return self("file.put", path=path, content=self.upload(body), **params)
+
+    def append(self, path: str, body: bytes, **params: Any) -> Any:
+        """``file.append`` of these bytes."""
+        return self("file.append", path=path, content=self.upload(body), **params)
+
+    def read(self, path: str, **params: Any) -> bytes:
+        """The bytes that ``file.get`` answers with."""
+        return b"".join(self.engine.chunks(self("file.get", path=path, **params)))
+
+    def upload(self, body: bytes) -> Any:
+        return self.engine.upload(io.BytesIO(body))
+
+    def value(self, path: str, **params: Any) -> Any:
+        """A state object's value."""
+        return self("state.get", path=path, **params)["value"]
+
+    def events(self, workspace: str = "default", **params: Any) -> list[dict[str, Any]]:
+        """All events of a workspace."""
+        items: list[dict[str, Any]] = self("event.list", workspace=workspace, limit=1000, **params)[
+            "items"
+        ]
+        return items
+
+    def last_event(self, workspace: str = "default") -> dict[str, Any]:
+        return self.events(workspace)[-1]
+
+
+class Background(threading.Thread):
+    """A call that waits, made by another thread; ``result()`` is its answer or raises its error."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        super().__init__(daemon=True)
+        self._call = call
+        self._outcome: Any = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._outcome = self._call()
+        except BaseException as e:
+            self._outcome = e
+
+    def result(self) -> Any:
+        self.join(DEADLINE_S)
+        assert not self.is_alive(), "the call did not come back"
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        return self._outcome
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Poll a condition until it holds; its value. Fails after a generous deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "the condition never came to hold"
+        time.sleep(0.005)
+    return value
