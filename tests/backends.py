@@ -65,12 +65,12 @@ class Sqlite:
 
 
 class Postgres:
-    """A PostgreSQL database of its own; the folder holds its URL and the large bodies."""
+    """A PostgreSQL schema of its own; the folder holds its URL and the large bodies."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder = str(folder)
-        self.url = postgres.new_database(postgres.server_url() or "")
+        self.url = postgres.new_namespace(postgres.server_url() or "")
         (folder / URL_FILE).write_text(self.url)
 
     @staticmethod

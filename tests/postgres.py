@@ -154,6 +154,16 @@ def new_database(url: str) -> str:
     return urlunsplit(parts._replace(path=f"/{name}"))
 
 
+def new_namespace(url: str) -> str:
+    """An empty schema of its own in a server's database, much quicker to make: its URL."""
+    import psycopg
+
+    name = f"fio_{os.urandom(6).hex()}"
+    with psycopg.connect(url, autocommit=True) as c:
+        c.execute(f"create schema {name}")
+    return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{name}"
+
+
 if __name__ == "__main__":
     print(server_url(), file=sys.stderr)
     sys.stdin.read()
