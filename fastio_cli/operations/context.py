@@ -7,12 +7,11 @@ Every change of an object goes the same way: :meth:`Context.guard` (lock and pre
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 
 from fastio_cli.blobs import Content
 from fastio_cli.errors import FastioError
-from fastio_cli.jsontext import canonical
+from fastio_cli.jsontext import canonical, compact
 from fastio_cli.operations.operation import Restart
 from fastio_cli.operations.records import object_record, timestamp
 
@@ -34,16 +33,13 @@ NOTHING = Content(hashlib.sha256(b"").hexdigest(), 0, body=b"")
 class Slot:
     """A path that may be changed now: its lock and precondition held when it was made."""
 
-    __slots__ = ("head", "path")
+    __slots__ = ("head", "live", "path")
 
     def __init__(self, path: str, head: Row | None) -> None:
         self.path = path
         self.head = head
-
-    @property
-    def live(self) -> Row | None:
-        """The head, unless the object is deleted or was never there."""
-        return None if self.head is None or self.head["deleted"] else self.head
+        # The head, unless the object is deleted or was never there.
+        self.live: Row | None = None if head is None or head["deleted"] else head
 
 
 class Context:
@@ -108,16 +104,9 @@ class Context:
             "data": data or {},
             "prev_hash": self.head_hash,
         }
-        self.head_hash = event_hash(event)
-        self.tx.events.add(
-            self.workspace_id,
-            **{
-                **event,
-                "at": self.now_ms,
-                "data": json.dumps(event["data"], ensure_ascii=False, separators=(",", ":")),
-                "hash": self.head_hash,
-            },
-        )
+        event["hash"] = self.head_hash = event_hash(event)
+        event["at"], event["data"] = self.now_ms, compact(event["data"])
+        self.tx.events.add(self.workspace_id, **event)
         return self.seq
 
     def finish(self) -> None:
