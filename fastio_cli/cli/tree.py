@@ -19,6 +19,7 @@ GROUPS = {
     "lock": ("lock", "Take turns: exclusive locks that expire"),
     "event": ("event", "Read and watch the log of all changes"),
     "audit": ("event", "Prove that the log was not tampered with"),
+    "store": ("store", "Move whole stores between folders and databases"),
     "config": ("config", "Show and change settings"),
 }
 

@@ -50,7 +50,7 @@ def open_blobs(target: str, place: str | None) -> Blobs:
 
         return Blobs(os.path.join(target, "blobs"))
     if place is None:
-        from fastio_cli.bucket import NoBlobs
+        from fastio_cli.store.no_blobs import NoBlobs
 
         return NoBlobs()
     if "://" in place:

@@ -74,6 +74,15 @@ class Workspaces:
             now_ms=now_ms,
         )
 
+    def adopt(self, id: int, name: str, created_at: int) -> None:
+        """Make an untouched workspace a copy of another."""
+        self._db.run(
+            "update workspaces set name = :name, created_at = :created_at where id = :id",
+            id=id,
+            name=name,
+            created_at=created_at,
+        )
+
     def rename(self, id: int, name: str) -> None:
         self._db.run("update workspaces set name = :name where id = :id", id=id, name=name)
 

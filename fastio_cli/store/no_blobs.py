@@ -1,4 +1,4 @@
-"""Blobs of a store that has no folder: in a bucket, or, where none is named, refused."""
+"""Blobs of a store that has no folder and was given no other place for them."""
 
 from __future__ import annotations
 
