@@ -8,8 +8,10 @@ so root runs it in a user namespace of its own, where it is nobody in particular
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -75,6 +77,16 @@ class Server:
         """End it at once, as a power cut would, and its children with it."""
         self._end("immediate")
 
+    def kill_hard(self) -> None:
+        """Kill every process of it with SIGKILL, at once."""
+        assert self.process is not None
+        pids = [self.process.pid, *_children(self.process.pid)]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(START_S)
+        self.process = None
+
     def stop(self) -> None:
         """End it properly."""
         self._end("fast")
@@ -104,6 +116,18 @@ class Server:
             return False
         assert self.process is not None
         return len(lines) >= 8 and lines[7].strip() == "ready"
+
+
+def _children(pid: int) -> list[int]:
+    """All processes below one."""
+    below: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = entry.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid:
+                child = int(entry.parent.name)
+                below += [child, *_children(child)]
+    return below
 
 
 def as_nobody() -> list[str]:

@@ -295,6 +295,7 @@ class Transaction:
         self._send(sql, params)
 
     def begin(self, statement: str, settings: str, clock: Callable[[], float] | None) -> None:
+        """Send the transaction's beginning; nobody waits for the answer yet."""
         self._clock = clock
         self._pipeline = self._sending.__enter__()
         self._send(statement)
