@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
-    from fastio_cli.store.contract import Row
+    from fastio_cli.store.contract import Db, Row
 
     T = TypeVar("T")
     Raw = psycopg.Connection[dict[str, Any]]
@@ -78,7 +78,9 @@ _COMMIT = {
         else current_setting('synchronous_commit') end""",
     "normal": "'off'",
 }
-_CLOCK = "select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms"
+# In a row that had to be waited for it is computed again, so that it is the time of the lock.
+_NOW = "floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms"
+_CLOCK = f"select {_NOW}"
 
 
 class PostgresStore:
@@ -272,14 +274,13 @@ class Transaction:
 
     def __init__(self, raw: Raw, ids: dict[str, int], writable: bool) -> None:
         self.lock_clause = "for update" if writable else ""
-        self.writable = writable
+        self.now_column = f", {_NOW}"
         self.tx = PostgresTx(self, ids)
         self.tx.writable = writable
         self._raw = raw
         self._sending = raw.pipeline()
         self._pipeline: psycopg.Pipeline | None = None
         self._clock: Callable[[], float] | None = None
-        self._clock_answer: Any = None
         self._sent_ahead: dict[Any, Any] = {}
         self._warnings: list[str] = []
 
@@ -304,19 +305,17 @@ class Transaction:
     def enter(self, sql: str, params: dict[str, object], ahead: list[tuple[str, Any]]) -> Any:
         """Send the statement that locks, and behind it, in the same trip, what comes next."""
         first = self._send(sql, params)
-        if self.writable:
-            self._ask_clock()
         for statement, values in ahead:
             self._sent_ahead[_key(statement, values)] = self._send(statement, values)
         return first.fetchone()
 
+    def time_of(self, row: Row) -> int:
+        """The store's time, by the row that ``enter`` gave."""
+        return int(self._clock() * 1000) if self._clock is not None else int(row["now_ms"])
+
     def now_ms(self) -> int:
-        """The store's time; in a writing transaction since the lock was granted."""
-        if self._clock is not None:
-            return int(self._clock() * 1000)
-        self._ask_clock()
-        now: int = self._clock_answer.fetchone()["now_ms"]
-        return now
+        """The store's time."""
+        return int(self._clock() * 1000) if self._clock is not None else _time(self)
 
     def attempt(self, work: Callable[[Tx], Any]) -> Any:
         """Run one of many works; undo it alone and return the exception when it fails."""
@@ -329,7 +328,6 @@ class Transaction:
         except Exception as e:
             self._recover()
             self._sent_ahead.clear()
-            self._clock_answer = None
             self._send("rollback to savepoint work")
             self._send("release savepoint work")
             return e
@@ -376,10 +374,6 @@ class Transaction:
         if diagnostic.severity_nonlocalized == "WARNING":
             self._warnings.append(diagnostic.message_primary or "warning")
 
-    def _ask_clock(self) -> None:
-        if self._clock is None and self._clock_answer is None:
-            self._clock_answer = self._send(_CLOCK)
-
     def _answer(self, sql: str, params: dict[str, object]) -> Any:
         if self._sent_ahead:
             cursor = self._sent_ahead.pop(_key(sql, params), None)
@@ -422,7 +416,8 @@ class PostgresTx(Tx):
         self._now_ms = value
 
     def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
-        ahead = _Noted("")
+        """The workspace, locked if writing, fetched with the time and what is read next."""
+        ahead = _Noted()
         workspace_id = self._ids.get(workspace)
         if workspace_id is not None:
             tx = Tx(ahead)
@@ -432,20 +427,22 @@ class PostgresTx(Tx):
                 tx.objects.head(workspace_id, path)
                 if self.writable:
                     tx.locks.get(workspace_id, path)
-        noted = _Noted(self._transaction.lock_clause)
+        noted = _Noted(self._transaction.lock_clause, self._transaction.now_column)
         Tx(noted).workspaces.by_name(workspace)
         sql, params = noted.reads[0]
         row = self._transaction.enter(sql, params, ahead.reads)
         if row is not None:
             self._ids[workspace] = row["id"]
+            self._now_ms = self._now_ms or self._transaction.time_of(row)
         return row
 
 
 class _Noted:
     """A Db that notes which reads it is asked for instead of doing them."""
 
-    def __init__(self, lock_clause: str) -> None:
+    def __init__(self, lock_clause: str = "", now_column: str = "") -> None:
         self.lock_clause = lock_clause
+        self.now_column = now_column
         self.reads: list[tuple[str, dict[str, object]]] = []
 
     def one(self, sql: str, **params: object) -> None:
@@ -462,7 +459,7 @@ class _Noted:
 class _Plain:
     """A Db that sends each statement by itself and waits for its answer."""
 
-    lock_clause = ""
+    lock_clause = now_column = ""
 
     def __init__(self, raw: Raw) -> None:
         self._raw = raw
@@ -498,7 +495,7 @@ class Migration(_Plain):
         self.run("update fastio_schema set version = :version", version=version)
 
 
-def _time(db: _Plain) -> int:
+def _time(db: Db) -> int:
     row = db.one(_CLOCK)
     assert row is not None
     now: int = row["now_ms"]

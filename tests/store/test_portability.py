@@ -46,6 +46,7 @@ class Recorder:
     """A Db that notes every statement and answers with rows of zeros."""
 
     lock_clause = "for update"
+    now_column = ""
 
     def __init__(self) -> None:
         self.statements: list[str] = []
