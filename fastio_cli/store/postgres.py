@@ -5,8 +5,8 @@ What carries it:
 * **Order.** A writing transaction locks its workspace's row first, under READ COMMITTED, so every
   later statement sees what the writer before committed.
 * **Few round trips.** Statements are sent without waiting (libpq's pipeline mode) until an answer
-  is needed: begin, lock, the clock and what the call will read are one trip, all changes and the
-  commit another.
+  is needed: begin, lock and what the call will read are one trip, all changes and the commit
+  another. Changes of different tables travel as one statement.
 * **Losing the database.** A work that met a broken connection, a failover, a deadlock or a
   serialization failure runs again within ``RETRY_S``. When the connection broke in mid-commit, or
   the server warned that it gave up waiting for its standby, the outcome is unknown; the work then
@@ -18,6 +18,7 @@ What carries it:
 from __future__ import annotations
 
 import random
+import re
 import time
 from contextlib import contextmanager
 from functools import lru_cache
@@ -282,6 +283,8 @@ class Transaction:
         self._pipeline: psycopg.Pipeline | None = None
         self._clock: Callable[[], float] | None = None
         self._sent_ahead: dict[Any, Any] = {}
+        self._changes: list[tuple[str, dict[str, object]]] = []
+        self._changed: set[str] = set()
         self._warnings: list[str] = []
 
     def one(self, sql: str, **params: object) -> Row | None:
@@ -292,8 +295,16 @@ class Transaction:
         return rows
 
     def run(self, sql: str, **params: object) -> None:
+        """Execute a statement for its effect, together with others if they allow it."""
         self._sent_ahead.clear()  # what was read before may be different now
-        self._send(sql, params)
+        table = _changed_table(sql)
+        if table is None:
+            self._send(sql, params)
+            return
+        if table in self._changed:
+            self._send_changes()  # in one statement neither would see the other
+        self._changed.add(table)
+        self._changes.append((sql, params))
 
     def begin(self, statement: str, settings: str, clock: Callable[[], float] | None) -> None:
         """Send the transaction's beginning; nobody waits for the answer yet."""
@@ -326,6 +337,8 @@ class Transaction:
         except psycopg.Error:
             raise  # the database's failures are not of one work
         except Exception as e:
+            self._changes.clear()
+            self._changed.clear()
             self._recover()
             self._sent_ahead.clear()
             self._send("rollback to savepoint work")
@@ -355,6 +368,7 @@ class Transaction:
 
     def abandon(self) -> None:
         """Roll back, if there is anybody to hear it."""
+        self._changes.clear()
         try:
             self._leave()
         except psycopg.Error:
@@ -381,7 +395,20 @@ class Transaction:
                 return cursor
         return self._send(sql, params)
 
+    def _send_changes(self) -> None:
+        statements = tuple(sql for sql, _ in self._changes)
+        params = {
+            f"{name}{number}": value
+            for number, (_, values) in enumerate(self._changes)
+            for name, value in values.items()
+        }
+        self._changes.clear()
+        self._changed.clear()
+        self._raw.execute(_as_one(statements), params, binary=True)
+
     def _send(self, sql: str, params: dict[str, Any] | None = None) -> Any:
+        if self._changes:
+            self._send_changes()
         return self._raw.execute(_placeholders(sql), params or {}, binary=True)
 
     def _recover(self) -> None:
@@ -392,6 +419,8 @@ class Transaction:
 
     def _sync(self) -> None:
         assert self._pipeline is not None
+        if self._changes:
+            self._send_changes()
         self._pipeline.sync()
 
 
@@ -573,8 +602,23 @@ def _key(sql: str, params: dict[str, object]) -> tuple[object, ...]:
 
 
 @lru_cache(maxsize=256)
-def _placeholders(sql: str) -> str:
-    """``:name`` as psycopg writes it."""
-    import re
+def _placeholders(sql: str, suffix: str = "") -> str:
+    """``:name`` as psycopg writes it, with a suffix to the name."""
+    return re.sub(r"(?<!:):([a-z_]+)", rf"%(\g<1>{suffix})s", sql.replace("%", "%%"))
 
-    return re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", sql.replace("%", "%%"))
+
+@lru_cache(maxsize=256)
+def _as_one(statements: tuple[str, ...]) -> str:
+    """Changes of different tables as one statement; the parameters of the nth end with n."""
+    *first, last = (_placeholders(sql, str(number)) for number, sql in enumerate(statements))
+    parts = ", ".join(f"change{number} as ({sql})" for number, sql in enumerate(first))
+    return f"with {parts} {last}" if parts else last
+
+
+@lru_cache(maxsize=256)
+def _changed_table(sql: str) -> str | None:
+    """The one table that a statement touches; None if it reads others or is of another kind."""
+    if re.search(r"\bselect\b", sql):
+        return None
+    found = re.match(r"\s*(?:insert into|update|delete from) (\w+)", sql)
+    return found[1] if found is not None else None
