@@ -42,11 +42,10 @@ begin isolation level read committed, read write;
 select set_config('lock_timeout', '10s', true), set_config('statement_timeout', '30s', true),
     set_config('idle_in_transaction_session_timeout', '30s', true),
     set_config('synchronous_commit', current_setting('synchronous_commit'), true);
-select id as w, seq + 1 as seq from workspaces where name = 'w' || :number and deleted_at is null
+select id as w, seq + 1 as seq, floor(extract(epoch from clock_timestamp()) * 1000)::bigint as at
+    from workspaces where name = 'w' || :number and deleted_at is null
     for update \\gset
-select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as at \\gset
 \\set key random(1, 9000000000000000000)
-select request_hash, result, expires_at from requests where workspace_id = :w and key = :key::text;
 select path, kind, version, etag, media_type, size_bytes, schema, author, created_at, updated_at,
     deleted from objects where workspace_id = :w and path = 'plan.json';
 select path, fence, token_hash, holder, purpose, ttl_ms, acquired_at, renewed_at, expires_at
@@ -66,9 +65,10 @@ insert into events (workspace_id, seq, type, actor, path, version, at, data, pre
     repeat('p', 64), repeat('h', 64));
 update workspaces set seq = :seq, head_hash = repeat('h', 64), object_count = 1,
     size_bytes = :seq, updated_at = :at where id = :w;
-delete from requests where workspace_id = :w and expires_at <= :at;
 insert into requests (workspace_id, key, request_hash, result, expires_at)
-    values (:w, :key::text, '', repeat('r', 330), :at::bigint + 600000);
+    values (:w, :key::text, '', repeat('r', 330), :at::bigint + 600000)
+    on conflict (workspace_id, key) do update set request_hash = excluded.request_hash,
+    result = excluded.result, expires_at = excluded.expires_at;
 commit;
 """
 
@@ -127,8 +127,12 @@ def write_rate(folder: str, quick: bool) -> Iterator[Budget]:
 
 def fastio_rate(url: str, workspaces: int, seconds: float) -> float:
     """Writes a second of 16 processes."""
-    argv = [os.path.abspath(__file__), "--worker", url, str(workspaces), str(seconds)]
-    workers = [worker(argv) for _ in range(CLIENTS)]
+    share = max(workspaces // CLIENTS, 1)
+    workers = []
+    for number in range(CLIENTS):
+        first = number * share % workspaces
+        argv = [os.path.abspath(__file__), "--worker", url, str(first), str(share), str(seconds)]
+        workers.append(worker(argv))
     for w in workers:
         assert w.stdout is not None
         assert w.stdout.readline() == "ready\n"
@@ -140,25 +144,26 @@ def fastio_rate(url: str, workspaces: int, seconds: float) -> float:
     return sum(counts) / seconds
 
 
-def write_for(url: str, workspaces: int, seconds: float) -> None:
-    """One client: write to workspaces at random until the time is up."""
+def write_for(url: str, first: int, count: int, seconds: float) -> None:
+    """One client: write to its share of the workspaces at random until the time is up."""
     engine = open_engine(url)
+    mine = range(first, first + count)
 
-    def write() -> None:
-        name = f"w{random.randrange(workspaces)}"
+    def write(number: int) -> None:
+        name = f"w{number}"
         params = {"path": "plan.json", "value": BODY}
         engine.call("state.set", params, workspace=name, actor="writer@machine")
 
-    for _ in range(20):
-        write()
+    for number in mine:
+        write(number)
     print("ready", flush=True)
     sys.stdin.readline()
-    count = 0
+    done = 0
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        write()
-        count += 1
-    print(count, flush=True)
+        write(random.choice(mine))
+        done += 1
+    print(done, flush=True)
     engine.store.close()
 
 
@@ -264,6 +269,6 @@ PARTS: dict[str, Callable[[str, bool], Iterator[Budget]]] = {
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        write_for(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+        write_for(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]))
     else:
         sys.exit(run_parts(arguments(str(__doc__)).parse_args(), PARTS))

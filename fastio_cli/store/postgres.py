@@ -5,8 +5,8 @@ What carries it:
 * **Order.** A writing transaction locks its workspace's row first, under READ COMMITTED, so every
   later statement sees what the writer before committed.
 * **Few round trips.** Statements are sent without waiting (libpq's pipeline mode) until an answer
-  is needed: begin, lock, the clock and what the call will read are one trip, all changes and the
-  commit another.
+  is needed: begin, lock and what the call will read are one trip, all changes and the commit
+  another. Changes of different tables travel as one statement.
 * **Losing the database.** A work that met a broken connection, a failover, a deadlock or a
   serialization failure runs again within ``RETRY_S``. When the connection broke in mid-commit, or
   the server warned that it gave up waiting for its standby, the outcome is unknown; the work then
@@ -18,6 +18,7 @@ What carries it:
 from __future__ import annotations
 
 import random
+import re
 import time
 from contextlib import contextmanager
 from functools import lru_cache
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
-    from fastio_cli.store.contract import Row
+    from fastio_cli.store.contract import Db, Row
 
     T = TypeVar("T")
     Raw = psycopg.Connection[dict[str, Any]]
@@ -78,7 +79,9 @@ _COMMIT = {
         else current_setting('synchronous_commit') end""",
     "normal": "'off'",
 }
-_CLOCK = "select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms"
+# In a row that had to be waited for it is computed again, so that it is the time of the lock.
+_NOW = "floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms"
+_CLOCK = f"select {_NOW}"
 
 
 class PostgresStore:
@@ -272,15 +275,16 @@ class Transaction:
 
     def __init__(self, raw: Raw, ids: dict[str, int], writable: bool) -> None:
         self.lock_clause = "for update" if writable else ""
-        self.writable = writable
+        self.now_column = f", {_NOW}"
         self.tx = PostgresTx(self, ids)
         self.tx.writable = writable
         self._raw = raw
         self._sending = raw.pipeline()
         self._pipeline: psycopg.Pipeline | None = None
         self._clock: Callable[[], float] | None = None
-        self._clock_answer: Any = None
         self._sent_ahead: dict[Any, Any] = {}
+        self._changes: list[tuple[str, dict[str, object]]] = []
+        self._changed: set[str] = set()
         self._warnings: list[str] = []
 
     def one(self, sql: str, **params: object) -> Row | None:
@@ -291,8 +295,16 @@ class Transaction:
         return rows
 
     def run(self, sql: str, **params: object) -> None:
+        """Execute a statement for its effect, together with others if they allow it."""
         self._sent_ahead.clear()  # what was read before may be different now
-        self._send(sql, params)
+        table = _changed_table(sql)
+        if table is None:
+            self._send(sql, params)
+            return
+        if table in self._changed:
+            self._send_changes()  # in one statement neither would see the other
+        self._changed.add(table)
+        self._changes.append((sql, params))
 
     def begin(self, statement: str, settings: str, clock: Callable[[], float] | None) -> None:
         """Send the transaction's beginning; nobody waits for the answer yet."""
@@ -304,19 +316,17 @@ class Transaction:
     def enter(self, sql: str, params: dict[str, object], ahead: list[tuple[str, Any]]) -> Any:
         """Send the statement that locks, and behind it, in the same trip, what comes next."""
         first = self._send(sql, params)
-        if self.writable:
-            self._ask_clock()
         for statement, values in ahead:
             self._sent_ahead[_key(statement, values)] = self._send(statement, values)
         return first.fetchone()
 
+    def time_of(self, row: Row) -> int:
+        """The store's time, by the row that ``enter`` gave."""
+        return int(self._clock() * 1000) if self._clock is not None else int(row["now_ms"])
+
     def now_ms(self) -> int:
-        """The store's time; in a writing transaction since the lock was granted."""
-        if self._clock is not None:
-            return int(self._clock() * 1000)
-        self._ask_clock()
-        now: int = self._clock_answer.fetchone()["now_ms"]
-        return now
+        """The store's time."""
+        return int(self._clock() * 1000) if self._clock is not None else _time(self)
 
     def attempt(self, work: Callable[[Tx], Any]) -> Any:
         """Run one of many works; undo it alone and return the exception when it fails."""
@@ -327,9 +337,10 @@ class Transaction:
         except psycopg.Error:
             raise  # the database's failures are not of one work
         except Exception as e:
+            self._changes.clear()
+            self._changed.clear()
             self._recover()
             self._sent_ahead.clear()
-            self._clock_answer = None
             self._send("rollback to savepoint work")
             self._send("release savepoint work")
             return e
@@ -357,6 +368,7 @@ class Transaction:
 
     def abandon(self) -> None:
         """Roll back, if there is anybody to hear it."""
+        self._changes.clear()
         try:
             self._leave()
         except psycopg.Error:
@@ -376,10 +388,6 @@ class Transaction:
         if diagnostic.severity_nonlocalized == "WARNING":
             self._warnings.append(diagnostic.message_primary or "warning")
 
-    def _ask_clock(self) -> None:
-        if self._clock is None and self._clock_answer is None:
-            self._clock_answer = self._send(_CLOCK)
-
     def _answer(self, sql: str, params: dict[str, object]) -> Any:
         if self._sent_ahead:
             cursor = self._sent_ahead.pop(_key(sql, params), None)
@@ -387,7 +395,20 @@ class Transaction:
                 return cursor
         return self._send(sql, params)
 
+    def _send_changes(self) -> None:
+        statements = tuple(sql for sql, _ in self._changes)
+        params = {
+            f"{name}{number}": value
+            for number, (_, values) in enumerate(self._changes)
+            for name, value in values.items()
+        }
+        self._changes.clear()
+        self._changed.clear()
+        self._raw.execute(_as_one(statements), params, binary=True)
+
     def _send(self, sql: str, params: dict[str, Any] | None = None) -> Any:
+        if self._changes:
+            self._send_changes()
         return self._raw.execute(_placeholders(sql), params or {}, binary=True)
 
     def _recover(self) -> None:
@@ -398,6 +419,8 @@ class Transaction:
 
     def _sync(self) -> None:
         assert self._pipeline is not None
+        if self._changes:
+            self._send_changes()
         self._pipeline.sync()
 
 
@@ -422,8 +445,8 @@ class PostgresTx(Tx):
         self._now_ms = value
 
     def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
-        """Lock and read the workspace, and fetch in the same trip what comes next."""
-        ahead = _Noted("")
+        """The workspace, locked if writing, fetched with the time and what is read next."""
+        ahead = _Noted()
         workspace_id = self._ids.get(workspace)
         if workspace_id is not None:
             tx = Tx(ahead)
@@ -433,20 +456,22 @@ class PostgresTx(Tx):
                 tx.objects.head(workspace_id, path)
                 if self.writable:
                     tx.locks.get(workspace_id, path)
-        noted = _Noted(self._transaction.lock_clause)
+        noted = _Noted(self._transaction.lock_clause, self._transaction.now_column)
         Tx(noted).workspaces.by_name(workspace)
         sql, params = noted.reads[0]
         row = self._transaction.enter(sql, params, ahead.reads)
         if row is not None:
             self._ids[workspace] = row["id"]
+            self._now_ms = self._now_ms or self._transaction.time_of(row)
         return row
 
 
 class _Noted:
     """A Db that notes which reads it is asked for instead of doing them."""
 
-    def __init__(self, lock_clause: str) -> None:
+    def __init__(self, lock_clause: str = "", now_column: str = "") -> None:
         self.lock_clause = lock_clause
+        self.now_column = now_column
         self.reads: list[tuple[str, dict[str, object]]] = []
 
     def one(self, sql: str, **params: object) -> None:
@@ -463,7 +488,7 @@ class _Noted:
 class _Plain:
     """A Db that sends each statement by itself and waits for its answer."""
 
-    lock_clause = ""
+    lock_clause = now_column = ""
 
     def __init__(self, raw: Raw) -> None:
         self._raw = raw
@@ -490,6 +515,7 @@ class Migration(_Plain):
         self.tx.now_ms = int(clock() * 1000) if clock is not None else _time(self)
 
     def schema_version(self) -> int:
+        """The schema that the database has; others wait until this transaction ends."""
         row = self.one("select version from fastio_schema for update")
         assert row is not None
         version: int = row["version"]
@@ -499,7 +525,7 @@ class Migration(_Plain):
         self.run("update fastio_schema set version = :version", version=version)
 
 
-def _time(db: _Plain) -> int:
+def _time(db: Db) -> int:
     row = db.one(_CLOCK)
     assert row is not None
     now: int = row["now_ms"]
@@ -577,8 +603,23 @@ def _key(sql: str, params: dict[str, object]) -> tuple[object, ...]:
 
 
 @lru_cache(maxsize=256)
-def _placeholders(sql: str) -> str:
-    """``:name`` as psycopg writes it."""
-    import re
+def _placeholders(sql: str, suffix: str = "") -> str:
+    """``:name`` as psycopg writes it, with a suffix to the name."""
+    return re.sub(r"(?<!:):([a-z_][a-z_0-9]*)", rf"%(\g<1>{suffix})s", sql.replace("%", "%%"))
 
-    return re.sub(r"(?<!:):([a-z_][a-z_0-9]*)", r"%(\1)s", sql.replace("%", "%%"))
+
+@lru_cache(maxsize=256)
+def _as_one(statements: tuple[str, ...]) -> str:
+    """Changes of different tables as one statement; the parameters of the nth end with n."""
+    *first, last = (_placeholders(sql, str(number)) for number, sql in enumerate(statements))
+    parts = ", ".join(f"change{number} as ({sql})" for number, sql in enumerate(first))
+    return f"with {parts} {last}" if parts else last
+
+
+@lru_cache(maxsize=256)
+def _changed_table(sql: str) -> str | None:
+    """The one table that a statement touches; None if it reads others or is of another kind."""
+    if re.search(r"\bselect\b", sql):
+        return None
+    found = re.match(r"\s*(?:insert into|update|delete from) (\w+)", sql)
+    return found[1] if found is not None else None

@@ -19,8 +19,8 @@ class Workspaces:
     def by_name(self, name: str) -> Row | None:
         """The live workspace of this name; in a writing transaction it is ours alone from here."""
         return self._db.one(
-            f"""select {_COLUMNS} from workspaces where name = :name and deleted_at is null
-            {self._db.lock_clause}""",
+            f"""select {_COLUMNS} {self._db.now_column} from workspaces
+            where name = :name and deleted_at is null {self._db.lock_clause}""",
             name=name,
         )
 

@@ -46,6 +46,7 @@ class Recorder:
     """A Db that notes every statement and answers with rows of zeros."""
 
     lock_clause = "for update"
+    now_column = ""
 
     def __init__(self) -> None:
         self.statements: list[str] = []
@@ -198,3 +199,21 @@ def _sqlite_keys(c: Any, table: str) -> list[tuple[str, bool, tuple[str, ...]]]:
             columns = c.execute(f"pragma index_info({index['name']})").fetchall()
             keys.append((table, bool(index["unique"]), tuple(r["name"] for r in columns)))
     return keys
+
+
+def test_changes_of_different_tables_travel_as_one_statement(pg_url, open_engine):
+    """What reads a table, or changes it again, is sent by itself: it has to see the change."""
+    from fastio_cli.store.postgres import _as_one, _changed_table
+
+    assert _changed_table("insert into events (seq) values (:seq)") == "events"
+    assert _changed_table("\n  delete from locks where path = :path") == "locks"
+    for sql in WRITES:
+        table = _changed_table(sql)
+        assert (table is None) == ("select" in sql)
+    assert _as_one(("delete from a where x = :x", "update b set x = :x")) == (
+        "with change0 as (delete from a where x = %(x0)s) update b set x = %(x1)s"
+    )
+    engine = open_engine(pg_url)
+    changes = [{"op": "set", "path": "a", "value": n} for n in range(3)]
+    assert engine.call("state.transact", {"changes": changes})["items"][0]["version"] == 3
+    assert engine.call("state.get", {"path": "a"})["value"] == 2
