@@ -46,7 +46,7 @@ class Call:
         actor: str,
         idempotency_key: str | None,
         request_hash: str,
-        key_kept_ms: int = KEY_KEPT_MS,
+        own_key: bool = False,
     ) -> None:
         self.operation = operation
         self.params = params
@@ -54,7 +54,9 @@ class Call:
         self.actor = actor
         self.idempotency_key = idempotency_key
         self.request_hash = request_hash
-        self.key_kept_ms = key_kept_ms
+        self.key_kept_ms = OWN_KEY_KEPT_MS if own_key else KEY_KEPT_MS
+        # The key that the engine made was never seen before this very call ran.
+        self.may_be_done = idempotency_key is not None and not own_key
         self.id = os.urandom(8).hex()
         self.prepared: Any = None
 
@@ -201,7 +203,7 @@ class Engine:
             )
         elif self.store.reruns and operation.effect == "write":
             key = f"rerun:{os.urandom(16).hex()}"
-            return Call(operation, decoded, workspace, actor, key, "", OWN_KEY_KEPT_MS)
+            return Call(operation, decoded, workspace, actor, key, "", own_key=True)
         return Call(operation, decoded, workspace, actor, idempotency_key, request_hash)
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -219,10 +221,11 @@ class Engine:
         operation = call.operation
         row = None
         if operation.in_workspace:
-            row = tx.enter(call.workspace, call.params.get("path"), call.idempotency_key)
+            key = call.idempotency_key if call.may_be_done else None
+            row = tx.enter(call.workspace, call.params.get("path"), key)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.of_workspace else 0
-        if call.idempotency_key is not None:
+        if call.idempotency_key is not None and call.may_be_done:
             done = tx.requests.get(scope, call.idempotency_key, tx.now_ms)
             if done is not None:
                 return _repeated(done, call)
@@ -258,6 +261,7 @@ class Engine:
                     now_ms=tx.now_ms,
                     kept_ms=call.key_kept_ms,
                 )
+                call.may_be_done = True
         return result
 
     def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:

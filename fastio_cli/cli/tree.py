@@ -21,6 +21,7 @@ GROUPS = {
     "audit": ("event", "Prove that the log was not tampered with"),
     "index": ("search", "Look after the search index"),
     "import": ("import_", "Fetch files from URLs into the workspace: fastio import URL..."),
+    "store": ("store", "Move whole stores between folders and databases"),
     "config": ("config", "Show and change settings"),
 }
 
