@@ -51,17 +51,14 @@ _fastio_value() {
             *" --sha256" | \
             *" --header-file" | \
             *" --max-size" | \
-<<<<<<< HEAD
+            *" --source-blobs" | \
+            *" --target-blobs" | \
             *" --since" | \
             *" --session" | \
             *" --model" | \
             *" --endpoint" | \
             *" --budget" | \
             *" --summary")
-=======
-            *" --source-blobs" | \
-            *" --target-blobs")
->>>>>>> main
             kind='nothing' ;;
         "import add --to" | \
             "import list --path")
@@ -113,16 +110,12 @@ _fastio_argument() {
             "import retry 0" | \
             "import login 0" | \
             "import logout 0" | \
-<<<<<<< HEAD
+            "store copy 0" | \
+            "store copy 1" | \
             "config set 1" | \
             "query 0" | \
             "ask 0" | \
             "context 0")
-=======
-            "store copy 0" | \
-            "store copy 1" | \
-            "config set 1")
->>>>>>> main
             kind='nothing' ;;
         "state get 0" | \
             "state set 0" | \
@@ -165,11 +158,7 @@ _fastio_argument() {
         "config show 0" | \
             "config set 0" | \
             "config unset 0")
-<<<<<<< HEAD
-            kind=words words='store workspace actor format durability file_bytes_max storage_bytes_max versions_max embedding_url embedding_model chat_url chat_model egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
-=======
-            kind=words words='store blobs workspace actor format durability file_bytes_max storage_bytes_max versions_max egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
->>>>>>> main
+            kind=words words='store blobs workspace actor format durability file_bytes_max storage_bytes_max versions_max embedding_url embedding_model chat_url chat_model egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
         "lock run "*)
             kind='file' ;;
         "import add "*)
@@ -181,13 +170,8 @@ _fastio_argument() {
 # The words that may come next after $1: sets words; fails if $1 is a whole command.
 _fastio_verbs() {
     case "$1" in
-<<<<<<< HEAD
-        '') words='workspace state file lock event audit index import config init use query ask context batch backup restore doctor demo help' ;;
+        '') words='workspace state file lock event audit index import store config init use query ask context batch backup restore doctor demo help' ;;
         'workspace') words='create list show rename delete restore intelligence' ;;
-=======
-        '') words='workspace state file lock event audit import store config init use batch backup restore doctor demo help' ;;
-        'workspace') words='create list show rename delete restore' ;;
->>>>>>> main
         'state') words='get set init patch append increment transact wait list schema edit history diff restore delete' ;;
         'file') words='put append get list info move copy delete restore history diff' ;;
         'lock') words='acquire renew release show list break run' ;;

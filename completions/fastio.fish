@@ -339,11 +339,7 @@ function __fastio_table
                 'jsonl' \
                 'markdown' \
                 'raw'
-<<<<<<< HEAD
-        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' 'query --path' 'ask --path' 'context --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --from-file' '* --sha256' '* --header-file' '* --max-size' '* --since' '* --session' '* --model' '* --endpoint' '* --budget' '* --summary'
-=======
-        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --from-file' '* --sha256' '* --header-file' '* --max-size' '* --source-blobs' '* --target-blobs'
->>>>>>> main
+        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' 'query --path' 'ask --path' 'context --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --from-file' '* --sha256' '* --header-file' '* --max-size' '* --source-blobs' '* --target-blobs' '* --since' '* --session' '* --model' '* --endpoint' '* --budget' '* --summary'
             printf '%s\n' ':nothing'
         case 'import add --to' 'import list --path'
             printf '%s\n' ':path'
@@ -371,11 +367,7 @@ function __fastio_table
                 'lexical'
         case 'workspace create 0' 'workspace show 0' 'workspace rename 0' 'workspace delete 0' 'workspace restore 0' 'use 0'
             printf '%s\n' ':workspace'
-<<<<<<< HEAD
-        case 'workspace rename 1' 'workspace intelligence 0' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'config set 1' 'query 0' 'ask 0' 'context 0'
-=======
-        case 'workspace rename 1' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'store copy 0' 'store copy 1' 'config set 1'
->>>>>>> main
+        case 'workspace rename 1' 'workspace intelligence 0' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'store copy 0' 'store copy 1' 'config set 1' 'query 0' 'ask 0' 'context 0'
             printf '%s\n' ':nothing'
         case 'state get 0' 'state set 0' 'state init 0' 'state patch 0' 'state append 0' 'state increment 0' 'state wait 0' 'state schema 0' 'state edit 0' 'state history 0' 'state diff 0' 'state restore 0' 'state delete 0' 'file put 1' 'file append 0' 'file get 0' 'file info 0' 'file move 0' 'file move 1' 'file copy 0' 'file copy 1' 'file delete 0' 'file restore 0' 'file history 0' 'file diff 0' 'lock acquire 0' 'lock renew 0' 'lock release 0' 'lock show 0' 'lock break 0' 'lock run 0'
             printf '%s\n' ':path'

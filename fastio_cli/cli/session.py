@@ -50,17 +50,10 @@ class Session:
             from fastio_cli.engine import Engine
             from fastio_cli.store import open_blobs, open_store
 
-<<<<<<< HEAD
-            folder = self.config.store_folder()
-            store = SqliteStore(folder, durability=self.config.get("durability"))
-            blobs = Blobs(os.path.join(folder, "blobs"))
-            self._engine = Engine(store, blobs, self.config.limits(), self.config.search)
-=======
             target = self.config.store()
             store = open_store(target, durability=self.config.get("durability"))
             blobs = open_blobs(target, self.config.blobs())
-            self._engine = Engine(store, blobs, self.config.limits())
->>>>>>> main
+            self._engine = Engine(store, blobs, self.config.limits(), self.config.search)
         return self._engine
 
     @property

@@ -194,6 +194,7 @@ class Connection:
 
     dialect = "sqlite"
     now_column = ""
+    has_search = True
     lock_clause = ""  # the file has one writer at a time; no row needs a lock
 
     def __init__(self, folder: str, synced: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastio_cli.errors import FastioError
 from fastio_cli.store.events import Events
 from fastio_cli.store.imports import Imports
 from fastio_cli.store.locks import Locks
@@ -34,6 +35,12 @@ class Tx:
         """The search index; its module is not for those who only read and write."""
         from fastio_cli.store.search import Search
 
+        if not self._db.has_search:
+            raise FastioError(
+                "unavailable",
+                "This store cannot be searched yet: only embedded stores have a search index.",
+                "Use an embedded store: fastio query QUERY --store FOLDER",
+            )
         return Search(self._db)
 
     def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:

@@ -6,6 +6,7 @@ import pytest
 
 from fastio_cli.errors import FastioError
 from fastio_cli.intelligence import index
+from tests.backends import BACKENDS
 
 NOTES = """# Pricing
 
@@ -15,6 +16,25 @@ We decided to raise the price of the basic plan to twelve euros.
 
 Anna joins the company in May.
 """
+
+
+@pytest.fixture
+def backend(tmp_path):
+    """The stores that hold a search index."""
+    return BACKENDS["sqlite"](tmp_path / "store")
+
+
+def test_a_store_without_an_index_says_so(tmp_path):
+    postgres = BACKENDS["postgres"]
+    if postgres.missing() is not None:
+        pytest.skip(f"backend postgres is missing: {postgres.missing()}")
+    engine = postgres(tmp_path / "store").open()
+    try:
+        with pytest.raises(FastioError, match="cannot be searched yet") as error:
+            engine.call("search.query", {"query": "heron"})
+        assert error.value.code == "unavailable"
+    finally:
+        engine.store.close()
 
 
 def paths(caller, query, **params):
