@@ -52,15 +52,15 @@ class Local(Embedder):
 
         self.name = f"{weights.MODEL_ID}/384/{weights.SHA256[:16]}"
         self._path = str(weights.model_path())
-        self._many = False
+        self._encoded = 0
 
     def encode(self, texts: list[str]) -> Any:
         """Unit vectors, one row a text; what is beyond the model's window does not count."""
         # Text may be of any length; it is cut before it is looked at.
         cut = 16 * LOCAL_TOKENS_MAX
         tokens = [tokenizer().encode(text[:cut], LOCAL_TOKENS_MAX) for text in texts]
-        self._many = self._many or len(texts) > FEW_TEXTS
-        return model(self._path, self._many).encode(tokens)
+        self._encoded += len(texts)
+        return model(self._path, self._encoded > FEW_TEXTS).encode(tokens)
 
 
 @cache

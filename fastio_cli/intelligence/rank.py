@@ -21,7 +21,8 @@ NEIGHBOUR_WEIGHT = 0.2
 # BM25 has the longer tail: for one standard deviation each, its few high scores would decide alone.
 SEMANTIC_WEIGHT = 1.5
 TERMS_MAX = 64
-CANDIDATES = 1000
+CANDIDATES = 1000  # of each search
+RANKED_MAX = 500  # of both together
 
 # Words that say nothing about what is looked for (the closed classes of English).
 STOP_WORDS = frozenset(
@@ -203,27 +204,27 @@ def fused(rows: list[Any], ids: Any, cosines: Any, *, lexical: bool = True) -> l
     """Candidates of both searches, best first. ``ids`` are ascending, ``cosines`` one for each."""
     import numpy as np
 
-    words = {row["id"]: row["score"] for row in rows} if lexical else {}
-    nearest = ids[np.argsort(-cosines, kind="stable")[:CANDIDATES]].tolist()
-    names = np.array(sorted({*words, *nearest}), np.int64)
+    rows = rows if lexical else []
+    worded = np.array([row["id"] for row in rows], np.int64)
+    names = np.union1d(worded, ids[np.argsort(-cosines, kind="stable")[:CANDIDATES]])
     if not len(names):
         return []
-    bm25 = np.array([words.get(id, 0.0) for id in names.tolist()])
-    places = np.searchsorted(ids, names)
-    places = np.minimum(places, max(len(ids) - 1, 0))
-    known = ids[places] == names if len(ids) else np.zeros(len(names), bool)
-    cosine = np.where(known, cosines[places] if len(ids) else 0.0, np.nan)
+    bm25 = np.zeros(len(names))
+    bm25[np.searchsorted(names, worded)] = [row["score"] for row in rows]
+    cosine = np.full(len(names), np.nan)
+    known = np.isin(names, ids)
+    cosine[known] = cosines[np.searchsorted(ids, names[known])]
     parts = (
-        standardised(bm25) if words else np.zeros(len(names)),
+        standardised(bm25) if len(worded) else np.zeros(len(names)),
         SEMANTIC_WEIGHT * standardised(cosine),
     )
     neighbours = better_neighbours(names, parts[0] + parts[1])
     lexical_part, semantic_part = (p + NEIGHBOUR_WEIGHT * p[neighbours] for p in parts)
-    order = np.argsort(-(lexical_part + semantic_part), kind="stable")
+    matched = np.isin(names, worded)
     found = []
-    for i in order.tolist():
-        id = int(names[i])
-        candidate = Candidate(id, words.get(id), float(cosine[i]) if known[i] else None)
+    for i in np.argsort(-(lexical_part + semantic_part), kind="stable")[:RANKED_MAX].tolist():
+        score = float(bm25[i]) if matched[i] else None
+        candidate = Candidate(int(names[i]), score, float(cosine[i]) if known[i] else None)
         candidate.lexical = float(lexical_part[i])
         candidate.semantic = float(semantic_part[i])
         found.append(candidate)

@@ -317,6 +317,7 @@ if TYPE_CHECKING:
     SearchMode: TypeAlias = str
     Age: TypeAlias = float
     Tokens: TypeAlias = int
+    MatchLimit: TypeAlias = int
     History: TypeAlias = list[dict[str, Any]]
     Pointer: TypeAlias = str
     Expression: TypeAlias = str
@@ -349,6 +350,7 @@ else:
     SearchMode = TextRule(8, choices=("hybrid", "semantic", "lexical"))
     Age = SecondsRule(0, 100 * 366 * 24 * 3600)
     History = RecordsRule(100)
+    MatchLimit = IntegerRule(1, 100)
     Tokens = IntegerRule(64, 1_000_000)
     Pointer = ExpressionRule(4096)
     Expression = ExpressionRule(4096, 1)

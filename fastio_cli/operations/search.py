@@ -11,8 +11,8 @@ from fastio_cli.operations.params import (
     Boolean,
     History,
     KindName,
-    Limit,
     Line,
+    MatchLimit,
     ObjectPath,
     Question,
     SearchMode,
@@ -43,7 +43,7 @@ def query(
     path: Line | None = None,
     kind: KindName | None = None,
     since_s: Age | None = None,
-    limit: Limit = 10,
+    limit: MatchLimit = 10,
     merge: Boolean = True,
     explain: Boolean = False,
 ) -> "model.MatchList":

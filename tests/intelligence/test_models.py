@@ -56,6 +56,26 @@ def test_stop_words_are_dropped_unless_nothing_else_is_there():
     assert len(rank.terms(" ".join(f"w{i}" for i in range(500)))) == rank.TERMS_MAX
 
 
+def test_words_and_meaning_add_up_over_all_that_compete():
+    rows = [{"id": 10, "score": 8.0}, {"id": 30, "score": 1.0}]
+    found = rank.fused(rows, np.array([10, 20, 30]), np.array([0.1, 0.9, 0.2], np.float32))
+    assert {c.id for c in found} == {10, 20, 30}
+    by_id = {c.id: c for c in found}
+    assert by_id[20].bm25 is None
+    assert by_id[20].cosine == pytest.approx(0.9)
+    assert by_id[10].lexical > by_id[30].lexical > by_id[20].lexical
+    assert by_id[20].semantic == max(c.semantic for c in found)
+    assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
+
+
+def test_a_passage_that_waits_for_its_vector_counts_as_average():
+    rows = [{"id": 40, "score": 5.0}]
+    found = rank.fused(rows, np.array([10, 20]), np.array([0.5, -0.5], np.float32))
+    waiting = next(c for c in found if c.id == 40)
+    assert (waiting.cosine, waiting.semantic) == (None, 0.0)
+    assert rank.fused([], np.empty(0, np.int64), np.empty(0, np.float32)) == []
+
+
 def test_the_better_neighbour_is_the_one_beside_in_the_same_object():
     ids = np.array([10, 11, 12, 14, 20, 21])
     scores = np.array([1.0, 5.0, 2.0, 9.0, 3.0, 4.0])
