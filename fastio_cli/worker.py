@@ -18,7 +18,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import import_jobs
 from fastio_cli.operations.files import guess_media_type
 from fastio_cli.operations.import_jobs import Outcome
-from fastio_cli.transfer import naming
+from fastio_cli.transfer import buckets, naming
 from fastio_cli.transfer.fetch import Bounds, Stopped, Transfer, Validators, fetch, passing
 from fastio_cli.transfer.guard import Egress, rules_of
 from fastio_cli.transfer.providers import Endpoints, Services
@@ -281,20 +281,19 @@ class ImportWorker:
 
     def _attempt(self, job: Job, partial: Any) -> Outcome:
         row, limit = job.row, self._engine.limits.file_bytes_max
-        source = self._services.source(row["url"])
-        source.secrets |= json.loads(row["headers"] or "{}")
-        source.name = row["name"] or source.name
         known = job.known
-        fetched = fetch(
-            self._egress,
-            source,
-            partial,
-            job.transfer,
-            Bounds(min(limit, row["size_bytes_max"] or limit), self._timeout_s, self._stall_s),
-            known=_validators(known) if known is not None else None,
-            sha256=row["sha256"],
-        )
-        name = fetched.name
+        bounds = Bounds(min(limit, row["size_bytes_max"] or limit), self._timeout_s, self._stall_s)
+        conditions = {
+            "known": _validators(known) if known is not None else None,
+            "sha256": row["sha256"],
+        }
+        if buckets.is_bucket(row["url"]):
+            fetched = buckets.fetch_object(row["url"], partial, job.transfer, bounds, **conditions)
+        else:
+            source = self._services.source(row["url"])
+            source.secrets |= json.loads(row["headers"] or "{}")
+            fetched = fetch(self._egress, source, partial, job.transfer, bounds, **conditions)
+        name = row["name"] or fetched.name
         if fetched.content is None and known is not None:
             name = known["path"].removeprefix(known["target"])
         return Outcome(
