@@ -19,6 +19,7 @@ import pytest
 from fastio_cli.errors import FastioError
 from fastio_cli.store import sqlite as module
 from fastio_cli.store.sqlite import FILE, SCHEMA_VERSION, SqliteStore, translate
+from tests.backends import Clock
 from tests.workers import ROOT, open_engine
 
 STORE = ROOT / "fastio_cli" / "store"
@@ -334,3 +335,17 @@ def test_no_value_is_written_into_a_statement(file, text):
             name = ast.unparse(part.value)
             constant = name.isupper() or name in ("condition", "number", "self._db.lock_clause")
             assert constant or "pragma" in ast.unparse(text), f"{file.name}: {name}"
+
+
+def test_who_comes_later_waits_for_a_waiter_that_has_not_noticed_yet(folder):
+    clock = Clock()
+    engine = open_engine(folder, clock)
+    held = engine.call("lock.acquire", {"path": "v"})
+    waiting = engine.prepare("lock.acquire", {"path": "v", "wait_s": 60}, "default", "first")
+    engine.store.write(lambda tx: engine._run(tx, waiting))
+    engine.call("lock.release", {"path": "v", "lock_token": held["token"]})
+    late = {"path": "v"}
+    assert refused("locked", engine.call, "lock.acquire", late).details["holder"] == "first"
+    clock.advance(4)  # it has not shown for too long that it lives
+    engine.call("lock.acquire", late)
+    engine.store.close()

@@ -27,7 +27,7 @@ def complete(cli: Session, what: str, prefix: str | None) -> None:
     to be disturbed, and no store is made by asking.
 
     Example:
-    source <(fastio complete bash)
+    eval "$(fastio complete bash)"
     """
     if what in ("bash", "zsh", "fish", "powershell"):
         from fastio_cli.cli.completions import scripts

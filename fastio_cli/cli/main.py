@@ -72,7 +72,7 @@ def run(argv: list[str]) -> int:
 
 
 def as_fastio_error(e: Exception) -> FastioError:
-    """Any failure as one of ours; unknown ones as ``internal`` with an id, traceback on demand."""
+    """Any failure as one of ours; unknown ones as ``internal``, their traceback on demand."""
     if isinstance(e, FastioError):
         return e
     if isinstance(e, OSError) and e.filename is not None:
@@ -103,7 +103,7 @@ def _complain(error: FastioError, as_json: bool) -> int:
 def _format_asked(argv: list[str]) -> dict[str, Any]:
     """The format that errors are to have while the command line is not understood yet."""
     flags: dict[str, Any] = {"json": "--json" in argv}
-    for word, following in zip(argv, [*argv[1:], None], strict=True):
+    for word, following in zip(argv, [*argv[1:], ""], strict=False):
         if word == "--format":
             flags["format"] = following
         elif word.startswith("--format="):

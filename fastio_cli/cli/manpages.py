@@ -20,6 +20,17 @@ Results go to standard output, everything else to standard error. At a terminal 
 piped they are JSON; --format, --json, --fields and -q choose. Options that are for every command
 may stand before or after it."""
 
+COMPLETION = """\
+Completions for bash, zsh and fish are installed below share/, where the shells of the system look
+for them. Otherwise, and in PowerShell, a line in the shell's own settings loads them:"""
+
+LOADING = (
+    'eval "$(fastio complete bash)"',
+    'eval "$(fastio complete zsh)"',
+    "fastio complete fish | source",
+    "fastio complete powershell | Out-String | Invoke-Expression",
+)
+
 FILES = (
     (".fastio/", "The store of a project and its settings, config.toml"),
     ("~/.local/share/fastio/", "The user's own store, where XDG_DATA_HOME is not set"),
@@ -58,6 +69,7 @@ def _main_page(spec: dict[str, Any], released: str) -> str:
     lines += [".SH FILES"]
     for name, help in FILES:
         lines += _item(_italic(name), help)
+    lines += [".SH COMPLETION", *_prose(COMPLETION), *_verbatim(LOADING)]
     lines += [".SH SEE ALSO", _see(f"fastio-{group['name']}" for group in spec["groups"])]
     return "\n".join(lines) + "\n"
 
@@ -94,9 +106,7 @@ def _command(c: dict[str, Any]) -> list[str]:
     for option in c["options"]:
         lines += _option(option)
     if c["examples"]:
-        lines += [".PP", "Examples:", ".PP", ".RS 4", ".nf"]
-        lines += [_text(line) for example in c["examples"] for line in example.splitlines()]
-        lines += [".fi", ".RE"]
+        lines += [".PP", "Examples:", *_verbatim(c["examples"])]
     return lines
 
 
@@ -127,6 +137,11 @@ def _prose(text: str) -> list[str]:
         filled = wrap(_text(paragraph), 78, break_long_words=False, break_on_hyphens=False)
         lines += [_unmistakable(line) for line in filled]
     return lines
+
+
+def _verbatim(texts: Any) -> list[str]:
+    lines = [_text(line) for text in texts for line in text.splitlines()]
+    return [".PP", ".RS 4", ".nf", *lines, ".fi", ".RE"]
 
 
 def _see(names: Any) -> str:

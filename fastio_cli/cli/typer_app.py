@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from keyword import iskeyword
 from typing import Annotated, Any, Optional
 
 os.environ["TYPER_USE_RICH"] = "0"  # plain text: rich costs as much again
@@ -206,7 +205,7 @@ def _signed(
         conceal = hidden or p.name in (hidden_names or ())
         signature.append(
             inspect.Parameter(
-                p.name + "_" * iskeyword(p.name),  # --from
+                p.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 annotation=Annotated[_type(p), _info(p, conceal)],
                 default=_default(p),
@@ -214,7 +213,7 @@ def _signed(
         )
 
     def signed(**values: Any) -> Any:
-        return callback(**{name.rstrip("_"): value for name, value in values.items()})
+        return callback(**values)
 
     signed.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     signed.__annotations__ = {p.name: p.annotation for p in signature}

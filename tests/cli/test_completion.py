@@ -63,6 +63,7 @@ class Shell:
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "HOME": str(folder),
             "FASTIO_STORE": str(folder / "store"),
+            "FASTIO_DURABILITY": "normal",
             "TERM": "dumb",
             "LANG": "C.UTF-8",
             "INPUTRC": "/dev/null",
@@ -145,6 +146,35 @@ def test_tab_lists_what_fits(shell: Shell, typed: str, offered: list[str]) -> No
         shown = shell.press_tab(typed)[0]
     shown = shown.replace("\\ ", " ")
     assert [word for word in offered if word not in shown] == []
+
+
+@pytest.mark.parametrize(
+    ("shell_name", "script"),
+    [
+        ("bash", 'eval "$(fastio complete bash)"; complete -p fastio'),
+        (
+            "zsh",
+            'autoload -Uz compinit; compinit -D; eval "$(fastio complete zsh)"; '
+            "echo $_comps[fastio]",
+        ),
+        ("fish", "fastio complete fish | source; complete -C 'fastio state g'"),
+    ],
+)
+def test_completion_is_loaded_as_the_manual_says(
+    shell_name: str, script: str, tmp_path: Path
+) -> None:
+    if shutil.which(shell_name) is None:
+        pytest.skip(f"{shell_name} is not installed, so its completion went untested")
+    command = [
+        *START[shell_name][:1],
+        *{"zsh": ["-f"], "fish": ["--no-config"]}.get(shell_name, []),
+    ]
+    environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [*command, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert {"bash": "-F _fastio", "zsh": "_fastio", "fish": "get"}[shell_name] in done.stdout
 
 
 def test_asking_for_words_is_silent_and_makes_no_store(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         Where-Object { $_.Extent.EndOffset -lt $cursor } | ForEach-Object { "$_".Trim("'", '"') })
     foreach ($word in $before) {
         if ($option) {
-            if ($option -cin '--workspace', '-w', '--store') { $context += $option, $word }
+            if (@('--workspace', '-w', '--store') -ccontains $option) { $context += $option, $word }
             $option = ''
         }
         elseif (-not $plain -and $word -ceq '--') { $plain = $true }
@@ -51,7 +51,8 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
     elseif ($table.ContainsKey($command)) { $offered = $table[$command] }
     else { $offered = & $find $command $position }
     if ($offered -is [string]) {
-        if ($offered -cnotin ':path', ':workspace') { return }  # PowerShell offers files
+        # Of anything else PowerShell offers files by itself.
+        if (-not (@(':path', ':workspace') -ccontains $offered)) { return }
         $kind = $offered.TrimStart(':')
         $offered = @{}
         & fastio complete @context $kind -- $current 2>$null |
@@ -59,8 +60,9 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
     }
     foreach ($word in ($offered.Keys | Sort-Object)) {
         if ($word.StartsWith($current, [StringComparison]::Ordinal)) {
+            $text = if ($word -match '\s') { "'$word'" } else { $word }
             [System.Management.Automation.CompletionResult]::new(
-                "$prefix$word", $word, 'ParameterValue', $offered[$word])
+                "$prefix$text", $word, 'ParameterValue', $offered[$word])
         }
     }
 }

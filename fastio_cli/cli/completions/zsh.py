@@ -57,7 +57,11 @@ _fastio() {
     esac
 }
 
-_fastio "$@"
+if [[ $funcstack[1] == _fastio ]]; then
+    _fastio "$@"
+else
+    compdef _fastio fastio
+fi
 """
 
 GROUP = r"""_fastio_@NAME@() {
