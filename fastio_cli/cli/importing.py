@@ -73,11 +73,11 @@ class Queued:
             self.waiting.discard(row["id"])
         return row["state"] in OVER
 
-    def unfinished(self) -> FastioError:
+    def unfinished(self, code: str) -> FastioError:
         return FastioError(
-            "timeout",
+            code,
             f"{len(self.waiting)} of {len(self.records)} imports have not ended; they stay queued.",
-            f"Go on with them: fastio import retry {min(self.waiting)}",
+            f"Go on with them: fastio import retry {min(self.waiting, default=0)}",
         )
 
 
@@ -96,7 +96,9 @@ def follow(cli: Session, queued: Queued, timeout_s: float | None) -> None:
                     cli.out.row(queued.records[row["id"]])
                 view.show(worker.running.values())
                 if deadline is not None and queued.waiting and time.monotonic() >= deadline:
-                    raise queued.unfinished()
+                    raise queued.unfinished("timeout")
+    except KeyboardInterrupt:
+        raise queued.unfinished("interrupted") from None
     finally:
         worker.close()
     _report(cli, list(queued.records.values()), streamed)
