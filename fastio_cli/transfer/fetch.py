@@ -325,8 +325,14 @@ class _Pace:
 
 
 def _validators(response: httpx.Response) -> Validators | None:
-    etag, modified = response.headers.get("etag"), response.headers.get("last-modified")
+    etag, modified = _ascii(response, "etag"), _ascii(response, "last-modified")
     return Validators(etag, modified) if etag or modified or response.status_code == 200 else None
+
+
+def _ascii(response: httpx.Response, name: str) -> str | None:
+    """A header that can be sent back as it is, else None."""
+    value: str | None = response.headers.get(name)
+    return value if value and value.isascii() and value.isprintable() else None
 
 
 def _expected(response: httpx.Response, offset: int) -> int | None:

@@ -135,11 +135,22 @@ def test_ctrl_c_leaves_the_import_queued(environ: dict[str, str], site: Site) ->
 
 def test_progress_is_json_lines_for_programs(environ: dict[str, str], site: Site) -> None:
     gone = dripping(site)
-    done = fastio(environ, "import", site.url("/slow.bin"), "--timeout", "2.5")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastio_cli", "import", site.url("/slow.bin")],
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    line = json.loads(process.stderr.readline())
+    while not line["received_bytes"]:
+        line = json.loads(process.stderr.readline())
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
     gone.set()
-    lines = [json.loads(line) for line in done.stderr.splitlines()]
-    assert lines[0]["import"] == 1
-    assert 0 < lines[0]["received_bytes"] <= lines[0]["total_bytes"] == 100_000_000
+    assert line["import"] == 1
+    assert 0 < line["received_bytes"] <= line["total_bytes"] == 100_000_000
 
 
 def test_progress_is_bars_for_people(environ: dict[str, str], site: Site) -> None:

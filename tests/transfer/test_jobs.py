@@ -235,6 +235,20 @@ def test_tls_errors_are_said_and_not_repeated(importing: Importing, authority: t
     site.close()
 
 
+def test_validators_that_cannot_be_sent_back(importing: Importing, site: Site) -> None:
+    cuts = iter([300_000, None])
+
+    def route(h: Handler) -> None:
+        cut = next(cuts)
+        h.begin(200, Content_Length=str(len(BODY)), ETag='"\xe4"', Last_Modified="\x01")
+        h.wfile.write(BODY[:cut])
+        h.cut()
+
+    site.routes["/f.bin"] = route
+    assert importing.run(site.url("/f.bin"))["state"] == "done"
+    assert importing.bytes("f.bin") == BODY
+
+
 def test_login_pages_are_no_files(importing: Importing, site: Site) -> None:
     login = b"<html><form action=/in><input name=u><input type='password' name=p></form></html>"
     html = {"Content-Type": "text/html; charset=utf-8"}
