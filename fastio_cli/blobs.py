@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 
 from fastio_cli.errors import FastioError
 
@@ -344,7 +345,11 @@ def _write_all_to(fd: int, data: bytes | memoryview) -> None:
 
 def sync_data(fd: int) -> None:
     """Force a file's data to the medium itself."""
-    if hasattr(os, "fdatasync"):
+    if sys.platform == "darwin":  # fsync there stops at the drive's cache
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    elif hasattr(os, "fdatasync"):
         os.fdatasync(fd)
     else:
         os.fsync(fd)
