@@ -61,6 +61,7 @@ class Queued:
 
     def __init__(self, workspace: str, items: list[Any]) -> None:
         self.workspace = workspace
+        self.actor: str = items[0]["actor"]
         self.records = {item["id"]: item for item in items}
         self.waiting = {id for id, item in self.records.items() if item["state"] not in OVER}
 
@@ -87,7 +88,7 @@ def follow(cli: Session, queued: Queued, timeout_s: float | None) -> None:
     Raises the failure of the first that failed, ``timeout`` when the time is up: they stay queued.
     """
     streamed = cli.out.format == "jsonl" and not cli.out.quiet
-    worker = ImportWorker(cli.engine, cli.config, accounts(cli).token)
+    worker = ImportWorker(cli.engine, cli.config, accounts(cli).token, queued.actor)
     deadline = time.monotonic() + timeout_s if timeout_s is not None else None
     try:
         with _view(cli) as view:

@@ -172,7 +172,10 @@ def test_progress_is_bars_for_people(environ: dict[str, str], site: Site) -> Non
 
 
 def test_two_commands_share_the_queue(environ: dict[str, str], site: Site) -> None:
-    """Every import is fetched once, whoever works on it, and both commands see the end."""
+    """Every file is written once, whoever works on it, and both commands see the end.
+
+    The one that ends first gives back what it has begun of the other's.
+    """
     urls: list[list[str]] = [[], []]
     for n in range(40):
         site.file(f"/{n}.txt", b"%d" % n)
@@ -189,8 +192,9 @@ def test_two_commands_share_the_queue(environ: dict[str, str], site: Site) -> No
     for child in children:
         printed, _ = child.communicate(timeout=60)
         assert {item["state"] for item in json.loads(printed)["items"]} == {"done"}
-    assert len(site.requests) == 40
-    assert len(json.loads(fastio(environ, "file", "list", "--limit", "100").stdout)["items"]) == 40
+    objects = json.loads(fastio(environ, "file", "list", "--limit", "100").stdout)["items"]
+    assert len(objects) == 40
+    assert {o["version"] for o in objects} == {1}
 
 
 @pytest.mark.parametrize(
