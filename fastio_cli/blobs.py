@@ -121,6 +121,9 @@ class Blobs:
         """
         return Partial(self, os.path.join(self.folder, "partial", name), size_bytes)
 
+    def check_place(self) -> None:
+        """Raise ``invalid`` if there is no place for large bodies."""
+
     def partials(self) -> list[str]:
         """The names of the blobs in the making."""
         folder = os.path.join(self.folder, "partial")
@@ -133,6 +136,13 @@ class Blobs:
     def path(self, sha256: str) -> str:
         """The file that holds, or would hold, a blob."""
         return os.path.join(self.folder, sha256[:2], sha256)
+
+    def has(self, sha256: str, size_bytes: int) -> bool:
+        """Whether a blob is there, in its full size."""
+        try:
+            return os.path.getsize(self.path(sha256)) == size_bytes
+        except OSError:
+            return False
 
     def names(self) -> Iterator[str]:
         """The SHA-256 of every blob that is there."""
@@ -298,6 +308,7 @@ class Partial:
         return fd
 
     def _spill(self) -> None:
+        self._blobs.check_place()
         try:
             folder = os.path.dirname(self._file)
             os.makedirs(folder, mode=0o700, exist_ok=True)

@@ -34,7 +34,8 @@ class Setting:
 FORMATS = ("table", "json", "jsonl", "markdown", "raw")
 
 SETTINGS = {
-    "store": Setting(None, "The folder that holds the store"),
+    "store": Setting(None, "The store: a folder, or postgresql://USER@HOST/DATABASE"),
+    "blobs": Setting(None, "Where a database's store keeps large files: a folder or s3://BUCKET"),
     "workspace": Setting("default", "The workspace to work in"),
     "actor": Setting(None, "Who acts, in the event log (default: user@host)"),
     "format": Setting(None, "How results are printed", FORMATS),
@@ -122,13 +123,33 @@ class Config:
                 return checked(name, value, source), source
         return SETTINGS[name].default, "default"
 
-    def store_folder(self) -> str:
+    def store(self) -> str:
         """The store to use: the setting, else the project's folder, else the user's data folder."""
-        value, source = self.lookup("store")
-        if source in ("flag", "FASTIO_STORE"):
-            return os.path.expanduser(str(value))
-        if value is None:
-            return self.project_folder or user_folder("data", self._environ)
+        return self._place("store") or self.project_folder or user_folder("data", self._environ)
+
+    def store_folder(self) -> str:
+        """The folder of an embedded store. Raises ``invalid`` when the store is a database."""
+        target = self.store()
+        if "://" in target:
+            raise FastioError(
+                "invalid",
+                "This works on a store in a folder, not on a database.",
+                "Name one: --store FOLDER",
+            )
+        return target
+
+    def blobs(self) -> str | None:
+        """Where a store without a folder keeps large files."""
+        return self._place("blobs")
+
+    def _place(self, name: str) -> str | None:
+        """A URL as it is, or a folder, relative to the file that names it."""
+        value: str | None
+        value, source = self.lookup(name)
+        if value is None or "://" in value:
+            return value
+        if source == "flag" or source.startswith("FASTIO_"):
+            return os.path.expanduser(value)
         return os.path.join(os.path.dirname(source), os.path.expanduser(value))
 
     def limits(self) -> Limits:

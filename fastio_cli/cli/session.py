@@ -39,13 +39,13 @@ class Session:
     def engine(self) -> Engine:
         """The operations on the store that the settings name."""
         if self._engine is None:
-            from fastio_cli.blobs import Blobs
             from fastio_cli.engine import Engine
-            from fastio_cli.store.sqlite import SqliteStore
+            from fastio_cli.store import open_blobs, open_store
 
-            folder = self.config.store_folder()
-            store = SqliteStore(folder, durability=self.config.get("durability"))
-            self._engine = Engine(store, Blobs(os.path.join(folder, "blobs")), self.config.limits())
+            target = self.config.store()
+            store = open_store(target, durability=self.config.get("durability"))
+            blobs = open_blobs(target, self.config.blobs())
+            self._engine = Engine(store, blobs, self.config.limits())
         return self._engine
 
     @property

@@ -20,6 +20,7 @@ GROUPS = {
     "event": ("event", "Read and watch the log of all changes"),
     "audit": ("event", "Prove that the log was not tampered with"),
     "import": ("import_", "Fetch files from URLs into the workspace: fastio import URL..."),
+    "store": ("store", "Move whole stores between folders and databases"),
     "config": ("config", "Show and change settings"),
 }
 

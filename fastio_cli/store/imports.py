@@ -84,8 +84,8 @@ class Imports:
     def due(self, now_ms: int, actor: str | None, limit: int) -> list[Row]:
         """What is due in any workspace (of this actor's, if given), the longest waiting first."""
         return self._db.all(
-            """select workspace_id, id from imports where due_at <= :now_ms
-            and actor = coalesce(:actor, actor)
+            """select workspace_id, id from imports
+            where due_at is not null and due_at <= :now_ms and actor = coalesce(:actor, actor)
             order by due_at, workspace_id, id limit :limit""",
             now_ms=now_ms,
             actor=actor,

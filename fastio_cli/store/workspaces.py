@@ -82,6 +82,15 @@ class Workspaces:
             now_ms=now_ms,
         )
 
+    def adopt(self, id: int, name: str, created_at: int) -> None:
+        """Make an untouched workspace a copy of another."""
+        self._db.run(
+            "update workspaces set name = :name, created_at = :created_at where id = :id",
+            id=id,
+            name=name,
+            created_at=created_at,
+        )
+
     def rename(self, id: int, name: str) -> None:
         self._db.run("update workspaces set name = :name where id = :id", id=id, name=name)
 
@@ -91,6 +100,10 @@ class Workspaces:
             id=id,
             deleted_at=deleted_at,
         )
+
+    def every(self) -> list[Row]:
+        """All workspaces, live and deleted, in the order they were made."""
+        return self._db.all(f"select {_COLUMNS} from workspaces order by id")
 
     def page(self, after: str, after_id: int, limit: int, deleted: bool) -> list[Row]:
         """Live (or deleted) workspaces by name and id."""

@@ -10,6 +10,7 @@ import pytest
 
 from fastio_cli.blobs import INLINE_BYTES_MAX, Blobs
 from fastio_cli.errors import FastioError
+from fastio_cli.store.no_blobs import NoBlobs
 
 BODY = os.urandom(3 * INLINE_BYTES_MAX)
 
@@ -98,3 +99,14 @@ def test_nothing_is_left_behind(blobs: Blobs) -> None:
     again.append(b"small")
     assert again.finish().body == b"small"
     assert blobs.partials() == []
+
+
+def test_without_a_place_small_contents_pass_and_large_ones_are_refused() -> None:
+    nowhere = NoBlobs()
+    partial = nowhere.partial("1", 100_000)
+    assert partial.size_bytes == 0
+    partial.append(b"small")
+    assert partial.finish().body == b"small"
+    with pytest.raises(FastioError, match="no place for large files"):
+        nowhere.partial("1").append(BODY)
+    assert nowhere.partials() == []
