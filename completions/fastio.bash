@@ -40,6 +40,9 @@ _fastio_value() {
             *" --after" | \
             "event list --path" | \
             "event watch --path" | \
+            "query --path" | \
+            "ask --path" | \
+            "context --path" | \
             *" --count" | \
             *" --head-seq" | \
             *" --head-hash" | \
@@ -49,7 +52,13 @@ _fastio_value() {
             *" --header-file" | \
             *" --max-size" | \
             *" --source-blobs" | \
-            *" --target-blobs")
+            *" --target-blobs" | \
+            *" --since" | \
+            *" --session" | \
+            *" --model" | \
+            *" --endpoint" | \
+            *" --budget" | \
+            *" --summary")
             kind='nothing' ;;
         "import add --to" | \
             "import list --path")
@@ -59,10 +68,16 @@ _fastio_value() {
             kind='file' ;;
         "file list --type")
             kind=words words='state file' ;;
+        "query --type" | \
+            "ask --type" | \
+            "context --type")
+            kind=words words='file state' ;;
         *" --on-conflict")
             kind=words words='version rename fail' ;;
         *" --state")
             kind=words words='queued running done failed cancelled' ;;
+        *" --mode")
+            kind=words words='hybrid semantic lexical' ;;
         *) return 1 ;;
     esac
 }
@@ -78,6 +93,7 @@ _fastio_argument() {
             "use 0")
             kind='workspace' ;;
         "workspace rename 1" | \
+            "workspace intelligence 0" | \
             "state set 1" | \
             "state init 1" | \
             "state patch 1" | \
@@ -96,7 +112,10 @@ _fastio_argument() {
             "import logout 0" | \
             "store copy 0" | \
             "store copy 1" | \
-            "config set 1")
+            "config set 1" | \
+            "query 0" | \
+            "ask 0" | \
+            "context 0")
             kind='nothing' ;;
         "state get 0" | \
             "state set 0" | \
@@ -139,7 +158,7 @@ _fastio_argument() {
         "config show 0" | \
             "config set 0" | \
             "config unset 0")
-            kind=words words='store blobs workspace actor format durability file_bytes_max storage_bytes_max versions_max egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
+            kind=words words='store blobs workspace actor format durability file_bytes_max storage_bytes_max versions_max embedding_url embedding_model chat_url chat_model egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
         "lock run "*)
             kind='file' ;;
         "import add "*)
@@ -151,13 +170,14 @@ _fastio_argument() {
 # The words that may come next after $1: sets words; fails if $1 is a whole command.
 _fastio_verbs() {
     case "$1" in
-        '') words='workspace state file lock event audit import store config init use batch backup restore doctor demo help' ;;
-        'workspace') words='create list show rename delete restore' ;;
+        '') words='workspace state file lock event audit index import store config init use query ask context batch backup restore doctor demo help' ;;
+        'workspace') words='create list show rename delete restore intelligence' ;;
         'state') words='get set init patch append increment transact wait list schema edit history diff restore delete' ;;
         'file') words='put append get list info move copy delete restore history diff' ;;
         'lock') words='acquire renew release show list break run' ;;
         'event') words='list watch' ;;
         'audit') words='verify' ;;
+        'index') words='status rebuild clear' ;;
         'import') words='add list show cancel retry login logout accounts' ;;
         'store') words='copy' ;;
         'config') words='show set unset' ;;
@@ -207,6 +227,7 @@ _fastio_options() {
         'event list') words="--after --type --path --limit $words" ;;
         'event watch') words="--after --type --path --count --timeout $words" ;;
         'audit verify') words="--head-seq --head-hash $words" ;;
+        'index rebuild') words="--wait $words" ;;
         'import add') words="--to --name --from-file --sha256 --header-file --on-conflict --max-size --wait --timeout --lock-token --idempotency-key $words" ;;
         'import list') words="--state --path --limit --cursor $words" ;;
         'import show') words="--wait $words" ;;
@@ -217,6 +238,9 @@ _fastio_options() {
         'config set') words="--project $words" ;;
         'config unset') words="--project $words" ;;
         'use') words="--create $words" ;;
+        'query') words="--path --type --since --limit --mode --all-workspaces --explain --wait $words" ;;
+        'ask') words="--path --type --since --session --model --endpoint --wait $words" ;;
+        'context') words="--budget --summary --path --type --since --wait $words" ;;
         'batch') words="--stop $words" ;;
         'backup') words="--overwrite $words" ;;
         'restore') words="--yes -y $words" ;;

@@ -45,6 +45,10 @@ SETTINGS = {
     "file_bytes_max": Setting(1024**3, "The largest file"),
     "storage_bytes_max": Setting(50 * 1024**3, "The most a workspace may hold, history included"),
     "versions_max": Setting(100, "How many versions of an object are kept at least"),
+    "embedding_url": Setting(None, "Base URL of an OpenAI-compatible endpoint for embeddings"),
+    "embedding_model": Setting(None, "The embedding model of that endpoint"),
+    "chat_url": Setting(None, "Base URL of an OpenAI-compatible endpoint that answers questions"),
+    "chat_model": Setting(None, "The chat model of that endpoint"),
     "egress_allow": Setting(
         None, "Hosts, addresses and networks that requests may go to though they are not public"
     ),
@@ -81,6 +85,24 @@ class Limits:
         self.file_bytes_max = file_bytes_max
         self.storage_bytes_max = storage_bytes_max
         self.versions_max = versions_max
+
+
+class SearchSettings:
+    """Where vectors and answers come from (keys: FASTIO_EMBEDDING_KEY, FASTIO_CHAT_KEY)."""
+
+    __slots__ = ("chat_model", "chat_url", "embedding_model", "embedding_url")
+
+    def __init__(
+        self,
+        embedding_url: str | None = None,
+        embedding_model: str | None = None,
+        chat_url: str | None = None,
+        chat_model: str | None = None,
+    ) -> None:
+        self.embedding_url = embedding_url
+        self.embedding_model = embedding_model
+        self.chat_url = chat_url
+        self.chat_model = chat_model
 
 
 class Config:
@@ -154,6 +176,9 @@ class Config:
 
     def limits(self) -> Limits:
         return Limits(**{name: self.get(name) for name in Limits.__slots__})
+
+    def search(self) -> SearchSettings:
+        return SearchSettings(**{name: self.get(name) for name in SearchSettings.__slots__})
 
     def actor(self) -> str:
         """Who acts: the setting, else user@host."""

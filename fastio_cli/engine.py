@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from fastio_cli.blobs import Blobs, Content
-    from fastio_cli.config import Limits
+    from fastio_cli.config import Limits, SearchSettings
+    from fastio_cli.intelligence.service import Search
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
     from fastio_cli.store.contract import Store
@@ -57,15 +58,35 @@ class Call:
         # The key that the engine made was never seen before this very call ran.
         self.may_be_done = idempotency_key is not None and not own_key
         self.id = os.urandom(8).hex()
+        self.prepared: Any = None
 
 
 class Engine:
     """The operations on one store."""
 
-    def __init__(self, store: Store, blobs: Blobs, limits: Limits) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        limits: Limits,
+        search_settings: Callable[[], SearchSettings] | None = None,
+    ) -> None:
         self.store = store
         self.blobs = blobs
         self.limits = limits
+        self._search_settings = search_settings
+        self._search: Search | None = None
+
+    @property
+    def search(self) -> Search:
+        """What searching needs besides the store; opened at the first search."""
+        if self._search is None:
+            from fastio_cli.config import SearchSettings
+            from fastio_cli.intelligence.service import Search
+
+            settings = (self._search_settings or SearchSettings)()
+            self._search = Search(self.blobs, settings)
+        return self._search
 
     def call(
         self,
@@ -93,7 +114,7 @@ class Engine:
             try:
                 outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
             except Restart as restart:
-                restart.work(self.store)
+                call.prepared = restart.work(self.store)
                 continue
             if not isinstance(outcome, Pending):
                 return outcome
@@ -114,13 +135,12 @@ class Engine:
             return run
 
         outcomes = self.store.write_many([work(call) for call in calls])
-        restarts = [o for o in outcomes if isinstance(o, Restart)]
-        for restart in restarts:
-            restart.work(self.store)
-        if not restarts:
+        again = [i for i, o in enumerate(outcomes) if isinstance(o, Restart)]
+        if not again:
             return outcomes
         # Rare (a module was loaded): the same calls again, one by one, in their places.
-        again = [i for i, o in enumerate(outcomes) if isinstance(o, Restart)]
+        for i in again:
+            calls[i].prepared = outcomes[i].work(self.store)
         for i, outcome in zip(again, self.call_many([calls[i] for i in again]), strict=True):
             outcomes[i] = outcome
         return outcomes
@@ -223,6 +243,8 @@ class Engine:
             call_id=call.id,
             blobs=self.blobs,
             limits=self.limits,
+            prepared=call.prepared,
+            open_search=lambda: self.search,
         )
         result = operation.run(ctx, **call.params)
         if operation.effect == "write":

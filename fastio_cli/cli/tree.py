@@ -19,6 +19,7 @@ GROUPS = {
     "lock": ("lock", "Take turns: exclusive locks that expire"),
     "event": ("event", "Read and watch the log of all changes"),
     "audit": ("event", "Prove that the log was not tampered with"),
+    "index": ("search", "Look after the search index"),
     "import": ("import_", "Fetch files from URLs into the workspace: fastio import URL..."),
     "store": ("store", "Move whole stores between folders and databases"),
     "config": ("config", "Show and change settings"),
@@ -30,6 +31,18 @@ DEFAULTS = {"import": "add"}
 LEAVES = {
     "init": ("workspace", "Make a store for this folder and those below it."),
     "use": ("workspace", "Choose the workspace that commands work in from now on."),
+    "query": (
+        "search",
+        "Find the passages of a workspace that answer a query best, by words and by meaning.",
+    ),
+    "ask": (
+        "search",
+        "Answer a question from what the workspace holds, each sentence with its source.",
+    ),
+    "context": (
+        "search",
+        "Pack what a prompt needs to go on: the session's summary, then the best passages.",
+    ),
     "batch": ("batch", "Run operations from NDJSON on standard input, in one process."),
     "backup": ("care", "Copy the whole store into one file, while it is in use."),
     "restore": ("care", "Replace the whole store by what a backup file holds."),

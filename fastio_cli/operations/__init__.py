@@ -16,6 +16,8 @@ MODULES = {
     "lock": "locks",
     "event": "events",
     "audit": "events",
+    "search": "search",
+    "index": "search",
     "import": "imports",
 }
 

@@ -17,11 +17,13 @@ from fastio_cli.operations.records import object_record, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from fastio_cli import model
     from fastio_cli.blobs import Blobs
     from fastio_cli.config import Limits
+    from fastio_cli.intelligence.service import Search
     from fastio_cli.store.contract import Row
     from fastio_cli.store.tx import Tx
 
@@ -54,12 +56,16 @@ class Context:
         call_id: str,
         blobs: Blobs,
         limits: Limits,
+        prepared: Any = None,
+        open_search: Callable[[], Search] | None = None,
     ) -> None:
         self.tx = tx
         self.actor = actor
         self.call_id = call_id
         self.blobs = blobs
         self.limits = limits
+        self.prepared = prepared  # what the work of a Restart returned
+        self._open_search = open_search
         self.workspace_id = self.seq = self._seq_before = 0
         if workspace is not None:
             self.enter(workspace)
@@ -72,6 +78,12 @@ class Context:
         self.head_hash: str = workspace["head_hash"]
         self._object_count: int = workspace["object_count"]
         self._size_bytes: int = workspace["size_bytes"]
+
+    @property
+    def search(self) -> Search:
+        """The embedding model and the index, as far as they are opened."""
+        assert self._open_search is not None
+        return self._open_search()
 
     @property
     def now_ms(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastio_cli.errors import FastioError
 from fastio_cli.store.events import Events
 from fastio_cli.store.imports import Imports
 from fastio_cli.store.locks import Locks
@@ -12,6 +13,7 @@ from fastio_cli.store.workspaces import Workspaces
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.store.contract import Db, Row
+    from fastio_cli.store.search import Search
 
 
 class Tx:
@@ -26,6 +28,20 @@ class Tx:
         self.events = Events(db)
         self.requests = Requests(db)
         self.imports = Imports(db)
+        self._db = db
+
+    @property
+    def search(self) -> Search:
+        """The search index; its module is not for those who only read and write."""
+        from fastio_cli.store.search import Search
+
+        if not self._db.has_search:
+            raise FastioError(
+                "unavailable",
+                "This store cannot be searched yet: only embedded stores have a search index.",
+                "Use an embedded store: fastio query QUERY --store FOLDER",
+            )
+        return Search(self._db)
 
     def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
         """The workspace to work in; in a writing transaction it is ours alone from here.
