@@ -24,27 +24,43 @@ _fastio_value() {
             *" --by" | \
             *" --timeout" | \
             *" --from" | \
-            *" --to" | \
+            "state diff --to" | \
+            "file diff --to" | \
             *" --media-type" | \
             *" --offset" | \
             *" --length" | \
             "event list --type" | \
             "event watch --type" | \
             *" --ttl" | \
-            *" --wait" | \
+            "lock acquire --wait" | \
+            "lock run --wait" | \
+            "import show --wait" | \
             *" --purpose" | \
             *" --reason" | \
             *" --after" | \
-            *" --path" | \
+            "event list --path" | \
+            "event watch --path" | \
             *" --count" | \
             *" --head-seq" | \
-            *" --head-hash")
+            *" --head-hash" | \
+            *" --name" | \
+            *" --from-file" | \
+            *" --sha256" | \
+            *" --header-file" | \
+            *" --max-size")
             kind='nothing' ;;
+        "import add --to" | \
+            "import list --path")
+            kind='path' ;;
         *" --output" | \
             *" -o")
             kind='file' ;;
         "file list --type")
             kind=words words='state file' ;;
+        *" --on-conflict")
+            kind=words words='version rename fail' ;;
+        *" --state")
+            kind=words words='queued running done failed cancelled' ;;
         *) return 1 ;;
     esac
 }
@@ -70,6 +86,12 @@ _fastio_argument() {
             "file append 1" | \
             "file list 0" | \
             "lock list 0" | \
+            "import add 0" | \
+            "import show 0" | \
+            "import cancel 0" | \
+            "import retry 0" | \
+            "import login 0" | \
+            "import logout 0" | \
             "config set 1")
             kind='nothing' ;;
         "state get 0" | \
@@ -113,9 +135,11 @@ _fastio_argument() {
         "config show 0" | \
             "config set 0" | \
             "config unset 0")
-            kind=words words='store workspace actor format durability file_bytes_max storage_bytes_max versions_max' ;;
+            kind=words words='store workspace actor format durability file_bytes_max storage_bytes_max versions_max egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
         "lock run "*)
             kind='file' ;;
+        "import add "*)
+            kind='nothing' ;;
         *) kind=options ;;
     esac
 }
@@ -123,13 +147,14 @@ _fastio_argument() {
 # The words that may come next after $1: sets words; fails if $1 is a whole command.
 _fastio_verbs() {
     case "$1" in
-        '') words='workspace state file lock event audit config init use batch backup restore doctor demo help' ;;
+        '') words='workspace state file lock event audit import config init use batch backup restore doctor demo help' ;;
         'workspace') words='create list show rename delete restore' ;;
         'state') words='get set init patch append increment transact wait list schema edit history diff restore delete' ;;
         'file') words='put append get list info move copy delete restore history diff' ;;
         'lock') words='acquire renew release show list break run' ;;
         'event') words='list watch' ;;
         'audit') words='verify' ;;
+        'import') words='add list show cancel retry login logout accounts' ;;
         'config') words='show set unset' ;;
         *) return 1 ;;
     esac
@@ -177,6 +202,12 @@ _fastio_options() {
         'event list') words="--after --type --path --limit $words" ;;
         'event watch') words="--after --type --path --count --timeout $words" ;;
         'audit verify') words="--head-seq --head-hash $words" ;;
+        'import add') words="--to --name --from-file --sha256 --header-file --on-conflict --max-size --wait --timeout --lock-token --idempotency-key $words" ;;
+        'import list') words="--state --path --limit --cursor $words" ;;
+        'import show') words="--wait $words" ;;
+        'import cancel') words="--idempotency-key $words" ;;
+        'import retry') words="--timeout --lock-token --idempotency-key $words" ;;
+        'import login') words="--device $words" ;;
         'config set') words="--project $words" ;;
         'config unset') words="--project $words" ;;
         'use') words="--create $words" ;;

@@ -11,6 +11,7 @@ function __fastio_table
                 'lock'\t'Take turns: exclusive locks that expire' \
                 'event'\t'Read and watch the log of all changes' \
                 'audit'\t'Prove that the log was not tampered with' \
+                'import'\t'Fetch files from URLs into the workspace: fastio import URL...' \
                 'config'\t'Show and change settings' \
                 'init'\t'Make a store for this folder and those below it.' \
                 'use'\t'Choose the workspace that commands work in from now on.' \
@@ -68,6 +69,15 @@ function __fastio_table
                 'watch'\t'Print events as they happen, one JSON line each.'
         case 'audit'
             printf '%s\n' 'verify'\t'Recompute the hash chain of the event log and say whether it holds.'
+        case 'import'
+            printf '%s\n' 'add'\t'Fetch files from URLs into the workspace.' \
+                'list'\t'List imports, newest first; with a path, where its contents came from.' \
+                'show'\t'Show one import, waiting for its end if asked to.' \
+                'cancel'\t'Stop an import that has not ended; nothing of it is kept.' \
+                'retry'\t'Try a failed or cancelled import again.' \
+                'login'\t'Let imports read your own files at a file service.' \
+                'logout'\t'Revoke and forget the login at a file service.' \
+                'accounts'\t'List the file services you are logged in at.'
         case 'config'
             printf '%s\n' 'show'\t'Show the settings in force and where each comes from.' \
                 'set'\t'Set a setting, for you or for this project.' \
@@ -235,6 +245,33 @@ function __fastio_table
         case 'audit verify -'
             printf '%s\n' '--head-seq'\t'Number of an event whose hash you kept' \
                 '--head-hash'\t'The hash you kept'
+        case 'import add -'
+            printf '%s\n' '--to'\t'The path, or a folder with / at its end' \
+                '--name'\t'Name of the file in its folder (default: the server\'s)' \
+                '--from-file'\t'Also the URLs in this file, one a line' \
+                '--sha256'\t'Only if the bytes have this checksum' \
+                '--header-file'\t'Send the headers in this file, one a line' \
+                '--on-conflict'\t'Where something stands: its next version, a numbered name, or fail' \
+                '--max-size'\t'Refuse larger files, as 500MB' \
+                '--wait'\t'Wait for the end also when the store is remote' \
+                '--timeout'\t'Stop waiting after' \
+                '--lock-token'\t'Token of the lock you hold on the path; @FILE or - to read it' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'import list -'
+            printf '%s\n' '--state'\t'Only those in this state' \
+                '--path'\t'Only those to this path' \
+                '--limit'\t'At most this many (default: 50)' \
+                '--cursor'\t'Go on where the last page ended'
+        case 'import show -'
+            printf '%s\n' '--wait'\t'Wait for its end for at most'
+        case 'import cancel -'
+            printf '%s\n' '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'import retry -'
+            printf '%s\n' '--timeout'\t'Stop waiting after' \
+                '--lock-token'\t'Token of the lock you hold on the path; @FILE or - to read it' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'import login -'
+            printf '%s\n' '--device'\t'Log in on another device, by a code'
         case 'config set -'
             printf '%s\n' '--project'\t'In this project\'s settings instead of yours'
         case 'config unset -'
@@ -260,16 +297,28 @@ function __fastio_table
                 'jsonl' \
                 'markdown' \
                 'raw'
-        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' '* --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' '* --wait' '* --purpose' '* --reason' '* --after' '* --path' '* --count' '* --head-seq' '* --head-hash'
+        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --from-file' '* --sha256' '* --header-file' '* --max-size'
             printf '%s\n' ':nothing'
+        case 'import add --to' 'import list --path'
+            printf '%s\n' ':path'
         case '* --output' '* -o'
             printf '%s\n' ':file'
         case 'file list --type'
             printf '%s\n' 'state' \
                 'file'
+        case '* --on-conflict'
+            printf '%s\n' 'version' \
+                'rename' \
+                'fail'
+        case '* --state'
+            printf '%s\n' 'queued' \
+                'running' \
+                'done' \
+                'failed' \
+                'cancelled'
         case 'workspace create 0' 'workspace show 0' 'workspace rename 0' 'workspace delete 0' 'workspace restore 0' 'use 0'
             printf '%s\n' ':workspace'
-        case 'workspace rename 1' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'config set 1'
+        case 'workspace rename 1' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'config set 1'
             printf '%s\n' ':nothing'
         case 'state get 0' 'state set 0' 'state init 0' 'state patch 0' 'state append 0' 'state increment 0' 'state wait 0' 'state schema 0' 'state edit 0' 'state history 0' 'state diff 0' 'state restore 0' 'state delete 0' 'file put 1' 'file append 0' 'file get 0' 'file info 0' 'file move 0' 'file move 1' 'file copy 0' 'file copy 1' 'file delete 0' 'file restore 0' 'file history 0' 'file diff 0' 'lock acquire 0' 'lock renew 0' 'lock release 0' 'lock show 0' 'lock break 0' 'lock run 0'
             printf '%s\n' ':path'
@@ -285,9 +334,28 @@ function __fastio_table
                 'durability' \
                 'file_bytes_max' \
                 'storage_bytes_max' \
-                'versions_max'
+                'versions_max' \
+                'egress_allow' \
+                'egress_ports' \
+                'egress_ca_file' \
+                'import_parallel' \
+                'import_attempts_max' \
+                'import_retry_ms' \
+                'import_timeout_s' \
+                'import_stall_s' \
+                'import_endpoints' \
+                'google_client_id' \
+                'google_client_secret' \
+                'onedrive_client_id' \
+                'onedrive_client_secret' \
+                'dropbox_client_id' \
+                'dropbox_client_secret' \
+                'box_client_id' \
+                'box_client_secret'
         case 'lock run *'
             printf '%s\n' ':file'
+        case 'import add *'
+            printf '%s\n' ':nothing'
         case '*'
             return 1
     end

@@ -19,9 +19,13 @@ GROUPS = {
     "lock": ("lock", "Take turns: exclusive locks that expire"),
     "event": ("event", "Read and watch the log of all changes"),
     "audit": ("event", "Prove that the log was not tampered with"),
+    "import": ("import_", "Fetch files from URLs into the workspace: fastio import URL..."),
     "store": ("store", "Move whole stores between folders and databases"),
     "config": ("config", "Show and change settings"),
 }
+
+# The command that a group means when none of its commands is named: fastio import URL.
+DEFAULTS = {"import": "add"}
 
 LEAVES = {
     "init": ("workspace", "Make a store for this folder and those below it."),
@@ -53,6 +57,14 @@ def lookup(words: list[str]) -> Command | None:
         import_module(f"fastio_cli.cli.{GROUPS[first][0]}")
         return COMMANDS.get(f"{first} {words[1]}")
     return None
+
+
+def default_word(name: str, word: str) -> str | None:
+    """The word to read before ``word`` in a group, if that names none of its commands."""
+    default = DEFAULTS.get(name)
+    if default is None or word in ("-h", "--help") or lookup([name, word]) is not None:
+        return None
+    return default
 
 
 def group(name: str) -> list[Command]:

@@ -16,6 +16,7 @@ MODULES = {
     "lock": "locks",
     "event": "events",
     "audit": "events",
+    "import": "imports",
 }
 
 

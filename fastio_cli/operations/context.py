@@ -145,12 +145,16 @@ class Context:
 
     def check_lock(self, path: str, lock_token: str | None) -> Row | None:
         """The live lock on a path if ``lock_token`` holds it, None if nobody does; else raises."""
+        return self.check_lock_hash(path, None if lock_token is None else token_hash(lock_token))
+
+    def check_lock_hash(self, path: str, held_hash: str | None) -> Row | None:
+        """``check_lock`` for work that goes on without its asker: it has the token's hash alone."""
         lock = self.live_lock(path)
-        if lock_token is None:
+        if held_hash is None:
             if lock is not None:
                 raise self.locked(path, lock)
             return None
-        if lock is None or lock["token_hash"] != token_hash(lock_token):
+        if lock is None or lock["token_hash"] != held_hash:
             now_held = f" {lock['holder']} holds it now." if lock is not None else ""
             raise FastioError(
                 "lock_lost",

@@ -199,6 +199,39 @@ class RecordsRule(Rule):
         return value
 
 
+class ListRule(Rule):
+    """A list of 1 to ``count_max`` values of one kind."""
+
+    def __init__(self, item: Rule, count_max: int) -> None:
+        self.item = item
+        self.count_max = count_max
+        self.schema = {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": count_max,
+            "items": item.schema,
+        }
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, list) or not 1 <= len(value) <= self.count_max:
+            raise FastioError("invalid", f"{name} must be a list of 1 to {self.count_max} values.")
+        return [self.item.check(item, f"{name}[{i}]") for i, item in enumerate(value)]
+
+
+class TextsRule(Rule):
+    """An object whose values are lines of text, such as HTTP headers."""
+
+    schema = {"type": "object", "additionalProperties": {"type": "string"}}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, dict) or len(value) > 100:
+            raise FastioError("invalid", f"{name} must be an object of at most 100 texts.")
+        for key, text in value.items():
+            TextRule(256, 1).check(key, f"a key of {name}")
+            TextRule(8192).check(text, f"{name}.{key}")
+        return value
+
+
 class JsonValue:
     """A JSON value and its stored form, made before the transaction that writes it."""
 
@@ -249,6 +282,7 @@ def is_number(cursor: str) -> bool:
 
 
 NAME_RULE = NameRule()
+PATH_RULE = PathRule()
 ACTOR_RULE = TextRule(256)
 
 if TYPE_CHECKING:
@@ -277,8 +311,13 @@ if TYPE_CHECKING:
     PatchFormat: TypeAlias = str
     Changes: TypeAlias = list[dict[str, Any]]
     Upload: TypeAlias = Content
+    Urls: TypeAlias = list[str]
+    Headers: TypeAlias = dict[str, str]
+    Sha256: TypeAlias = str
+    OnConflict: TypeAlias = str
+    ImportState: TypeAlias = str
 else:
-    ObjectPath = PathRule()
+    ObjectPath = PATH_RULE
     Prefix = TextRule(PATH_BYTES_MAX)
     Name = NAME_RULE
     Line = TextRule(1024)
@@ -299,3 +338,8 @@ else:
     PatchFormat = TextRule(12, choices=("merge", "json-patch"))
     Changes = RecordsRule(1000)
     Upload = UploadRule()
+    Urls = ListRule(TextRule(8192, 1), 1000)
+    Headers = TextsRule()
+    Sha256 = TextRule(64, 64)
+    OnConflict = TextRule(7, choices=("version", "rename", "fail"))
+    ImportState = TextRule(9, choices=("queued", "running", "done", "failed", "cancelled"))

@@ -92,3 +92,31 @@ def event_record(row: Row) -> model.Event:
         "prev_hash": row["prev_hash"],
         "hash": row["hash"],
     }
+
+
+def import_record(row: Row) -> model.Import:
+    fetched_at = row["fetched_at"]
+    return {
+        "id": row["id"],
+        "url": row["url"],
+        "state": row["state"],
+        "path": row["path"],
+        "version": row["version"],
+        "unchanged": bool(row["unchanged"]),
+        "received_bytes": row["received_bytes"],
+        "total_bytes": row["total_bytes"],
+        "attempts": row["attempts"],
+        "reason_code": row["reason_code"],
+        "reason": row["reason"],
+        "hint": row["hint"],
+        "on_conflict": row["on_conflict"],
+        "sha256": row["content_etag"],
+        "media_type": row["media_type"],
+        "final_url": row["final_url"],
+        "source_etag": row["source_etag"],
+        "source_last_modified": row["source_modified"],
+        "fetched_at": None if fetched_at is None else timestamp(fetched_at),
+        "actor": row["actor"],
+        "created_at": timestamp(row["created_at"]),
+        "updated_at": timestamp(row["updated_at"]),
+    }

@@ -398,7 +398,7 @@ class Transaction:
     def _send_changes(self) -> None:
         statements = tuple(sql for sql, _ in self._changes)
         params = {
-            f"{name}{number}": value
+            f"{name}__{number}": value
             for number, (_, values) in enumerate(self._changes)
             for name, value in values.items()
         }
@@ -515,6 +515,7 @@ class Migration(_Plain):
         self.tx.now_ms = int(clock() * 1000) if clock is not None else _time(self)
 
     def schema_version(self) -> int:
+        """The number of the schema; until the end nobody else can migrate."""
         row = self.one("select version from fastio_schema for update")
         assert row is not None
         version: int = row["version"]
@@ -604,13 +605,13 @@ def _key(sql: str, params: dict[str, object]) -> tuple[object, ...]:
 @lru_cache(maxsize=256)
 def _placeholders(sql: str, suffix: str = "") -> str:
     """``:name`` as psycopg writes it, with a suffix to the name."""
-    return re.sub(r"(?<!:):([a-z_]+)", rf"%(\g<1>{suffix})s", sql.replace("%", "%%"))
+    return re.sub(r"(?<!:):([a-z_][a-z0-9_]*)", rf"%(\g<1>{suffix})s", sql.replace("%", "%%"))
 
 
 @lru_cache(maxsize=256)
 def _as_one(statements: tuple[str, ...]) -> str:
-    """Changes of different tables as one statement; the parameters of the nth end with n."""
-    *first, last = (_placeholders(sql, str(number)) for number, sql in enumerate(statements))
+    """Changes of different tables as one statement; the parameters of the nth end with __n."""
+    *first, last = (_placeholders(sql, f"__{number}") for number, sql in enumerate(statements))
     parts = ", ".join(f"change{number} as ({sql})" for number, sql in enumerate(first))
     return f"with {parts} {last}" if parts else last
 

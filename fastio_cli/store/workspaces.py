@@ -24,6 +24,14 @@ class Workspaces:
             name=name,
         )
 
+    def by_id(self, id: int) -> Row | None:
+        """The live workspace of this number; like ``by_name`` in a writing transaction."""
+        return self._db.one(
+            f"""select {_COLUMNS} from workspaces where id = :id and deleted_at is null
+            {self._db.lock_clause}""",
+            id=id,
+        )
+
     def seq(self, name: str) -> int:
         """The newest event of the live workspace of this name; 0 when there is none."""
         row = self._db.one(

@@ -30,7 +30,7 @@ POINTS = (
     "Locks.put",
     "Locks.remove",
     "Blobs.put",
-    "Blobs._give_name",
+    "Blobs.give_name",
 )
 OWN_POINTS = {
     "sqlite": (
