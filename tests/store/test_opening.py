@@ -152,6 +152,7 @@ def test_the_command_line_takes_the_url(pg_url, tmp_path):
     assert fastio("state", "set", "a.json", "1").returncode == 0
     assert fastio("state", "get", "a.json").stdout == b"1\n"
     assert fastio("backup", "x").returncode == 2
+    assert fastio("doctor").returncode == 0
     assert not list(Path(tmp_path).iterdir())
 
 

@@ -1,4 +1,4 @@
-"""A store of the first version becomes one of the newest without loss, once, whoever comes first."""
+"""A store of the first version becomes one of the newest, once, whoever comes first."""
 
 from __future__ import annotations
 
