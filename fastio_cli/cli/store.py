@@ -40,16 +40,18 @@ def copy(
 
     with _Shown(progress) as show:
         compared = copy_store(
-            _place(cli, source, source_blobs), _place(cli, target, target_blobs), show
+            _place(cli, source, source_blobs, make=False),
+            _place(cli, target, target_blobs, make=True),
+            show,
         )
     cli.out.record(compared, essential="events")
 
 
-def _place(cli: Session, name: str, blobs: str | None) -> Place:
+def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Place:
     from fastio_cli.store import open_blobs, open_store
     from fastio_cli.store.copy import Place
 
-    store = open_store(name, durability=cli.config.get("durability"))
+    store = open_store(name, durability=cli.config.get("durability"), make=make)
     return Place(store, open_blobs(name, blobs or cli.config.blobs()))
 
 

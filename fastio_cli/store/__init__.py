@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -10,15 +12,20 @@ if TYPE_CHECKING:
     from fastio_cli.store.contract import Store
 
 
-def open_store(target: str, *, durability: str = "full") -> Store:
+def open_store(target: str, *, durability: str = "full", make: bool = True) -> Store:
     """The store that a folder or a ``postgresql://`` URL names, made there if need be.
 
-    Raises ``invalid`` for a URL that names no store, ``unavailable`` when it cannot be opened.
+    With ``make`` off a folder without a store is ``not_found``. Raises ``invalid`` for a URL that
+    names no store, ``unavailable`` when it cannot be opened.
     """
     scheme, is_url, _ = target.partition("://")
     if not is_url:
-        from fastio_cli.store.sqlite import SqliteStore
+        from fastio_cli.store.sqlite import FILE, SqliteStore
 
+        if not make and not os.path.exists(os.path.join(target, FILE)):
+            raise FastioError(
+                "not_found", f"There is no store in {target}.", "Name the folder that holds it."
+            )
         return SqliteStore(target, durability=durability)
     if scheme not in ("postgresql", "postgres"):
         raise FastioError(
@@ -44,8 +51,6 @@ def open_blobs(target: str, place: str | None) -> Blobs:
     URL, which names no folder.
     """
     if "://" not in target:
-        import os
-
         from fastio_cli.blobs import Blobs
 
         return Blobs(os.path.join(target, "blobs"))

@@ -515,7 +515,7 @@ class Migration(_Plain):
         self.tx.now_ms = int(clock() * 1000) if clock is not None else _time(self)
 
     def schema_version(self) -> int:
-        """The number of the schema; until the end nobody else can migrate."""
+        """The schema that the database has; others wait until this transaction ends."""
         row = self.one("select version from fastio_schema for update")
         assert row is not None
         version: int = row["version"]
@@ -605,7 +605,7 @@ def _key(sql: str, params: dict[str, object]) -> tuple[object, ...]:
 @lru_cache(maxsize=256)
 def _placeholders(sql: str, suffix: str = "") -> str:
     """``:name`` as psycopg writes it, with a suffix to the name."""
-    return re.sub(r"(?<!:):([a-z_][a-z0-9_]*)", rf"%(\g<1>{suffix})s", sql.replace("%", "%%"))
+    return re.sub(r"(?<!:):([a-z_][a-z_0-9]*)", rf"%(\g<1>{suffix})s", sql.replace("%", "%%"))
 
 
 @lru_cache(maxsize=256)
