@@ -97,7 +97,7 @@ function __fastio_table
         case ' -'
             printf '%s\n' '--workspace'\t'The workspace to work in' \
                 '-w'\t'The workspace to work in' \
-                '--store'\t'The folder of the store' \
+                '--store'\t'The store: a folder or a URL' \
                 '--format'\t'How results are printed (default: table at a terminal, else json)' \
                 '--json'\t'Short for --format json' \
                 '--fields'\t'Only these fields of the result, as a,b.c' \

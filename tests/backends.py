@@ -87,7 +87,7 @@ class Postgres:
         import psycopg
 
         with psycopg.connect(self.url) as c:
-            return c.execute(re.sub(r":([a-z_]+)", r"%(\1)s", sql), params).rowcount
+            return c.execute(re.sub(r":([a-z_][a-z0-9_]*)", r"%(\1)s", sql), params).rowcount
 
 
 def open_engine(

@@ -87,6 +87,11 @@ def _findings(cli: Session, sweep: bool) -> Iterator[Finding]:
 
     versions = f"fastio {__version__}, Python {sys.version.split()[0]}, "
     yield care.Finding("installation", None, versions + f"SQLite {sqlite3.sqlite_version}")
+    if "://" in cli.config.store():
+        cli.engine.store.now_ms()  # raises what is wrong
+        yield care.Finding("store", None, "the database answers")
+        yield from _chains(cli)
+        return
     folder = cli.config.store_folder()
     sound = True
     for finding in care.examine_file(folder):

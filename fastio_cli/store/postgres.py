@@ -400,7 +400,7 @@ class Transaction:
     def _send_changes(self) -> None:
         statements = tuple(sql for sql, _ in self._changes)
         params = {
-            f"{name}{number}": value
+            f"{name}__{number}": value
             for number, (_, values) in enumerate(self._changes)
             for name, value in values.items()
         }
@@ -615,8 +615,8 @@ def _placeholders(sql: str, suffix: str = "") -> str:
 
 @lru_cache(maxsize=256)
 def _as_one(statements: tuple[str, ...]) -> str:
-    """Changes of different tables as one statement; the parameters of the nth end with n."""
-    *first, last = (_placeholders(sql, str(number)) for number, sql in enumerate(statements))
+    """Changes of different tables as one statement; the parameters of the nth end with __n."""
+    *first, last = (_placeholders(sql, f"__{number}") for number, sql in enumerate(statements))
     parts = ", ".join(f"change{number} as ({sql})" for number, sql in enumerate(first))
     return f"with {parts} {last}" if parts else last
 

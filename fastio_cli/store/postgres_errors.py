@@ -42,15 +42,21 @@ def address(url: str) -> str:
     try:
         parts = conninfo_to_dict(url)
     except psycopg.Error:
-        # What libpq says of a wrong URL quotes from it.
-        raise FastioError(
-            "invalid",
-            "The store's URL is not one that PostgreSQL understands.",
-            "Write it as postgresql://USER@HOST:5432/DATABASE, with the password in ~/.pgpass.",
-        ) from None
+        raise _wrong_url() from None  # what libpq says of it quotes from it
     user, host, port = (parts.get(key) for key in ("user", "host", "port"))
+    # A password with an @ in it would make the rest of it a part of the host.
+    if "@" in str(host or "") or not str(port or 0).replace(",", "0").isdecimal():
+        raise _wrong_url()
     at = f"{user}@" if user else ""
     return f"postgresql://{at}{host or ''}{f':{port}' if port else ''}/{parts.get('dbname') or ''}"
+
+
+def _wrong_url() -> FastioError:
+    return FastioError(
+        "invalid",
+        "The store's URL is not one that PostgreSQL understands.",
+        "Write it as postgresql://USER@HOST:5432/DATABASE, with the password in ~/.pgpass.",
+    )
 
 
 def cannot_connect(error: psycopg.Error, place: str) -> FastioError:
@@ -59,7 +65,8 @@ def cannot_connect(error: psycopg.Error, place: str) -> FastioError:
     for words, code, message, hint in _REFUSALS:
         if any(word in text for word in words):
             return FastioError(code, message.format(place=place), hint)
-    reason = str(error).strip().splitlines()[-1].strip().rstrip(".") if str(error) else "no answer"
+    first = (str(error).strip().splitlines() or ["no answer"])[0]
+    reason = first.rpartition("failed: ")[2].strip().rstrip(".")
     return FastioError(
         "unavailable",
         f"The database {place} cannot be reached: {reason}.",
