@@ -43,6 +43,7 @@ SETTINGS = {
     ),
     "file_bytes_max": Setting(1024**3, "The largest file"),
     "storage_bytes_max": Setting(50 * 1024**3, "The most a workspace may hold, history included"),
+    "credits_per_month": Setting(0, "Writes an org may do a month on a server (default: any)"),
     "versions_max": Setting(100, "How many versions of an object are kept at least"),
 }
 
@@ -50,14 +51,16 @@ SETTINGS = {
 class Limits:
     """The limits that operations enforce."""
 
-    __slots__ = ("file_bytes_max", "storage_bytes_max", "versions_max")
+    __slots__ = ("credits_per_month", "file_bytes_max", "storage_bytes_max", "versions_max")
 
     def __init__(
         self,
         file_bytes_max: int = 1024**3,
         storage_bytes_max: int = 50 * 1024**3,
         versions_max: int = 100,
+        credits_per_month: int = 0,
     ) -> None:
+        self.credits_per_month = credits_per_month
         self.file_bytes_max = file_bytes_max
         self.storage_bytes_max = storage_bytes_max
         self.versions_max = versions_max

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, BinaryIO
 
+    from fastio_cli.access import Grant, Identity
     from fastio_cli.blobs import Blobs, Content
     from fastio_cli.config import Limits
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
-    from fastio_cli.store.contract import Store
+    from fastio_cli.store.contract import Row, Store
     from fastio_cli.store.tx import Tx
 
 KEY_LENGTH_MAX = 255
@@ -46,6 +47,7 @@ class Call:
         idempotency_key: str | None,
         request_hash: str,
         key_kept_ms: int = KEY_KEPT_MS,
+        identity: Identity | None = None,
     ) -> None:
         self.operation = operation
         self.params = params
@@ -54,6 +56,7 @@ class Call:
         self.idempotency_key = idempotency_key
         self.request_hash = request_hash
         self.key_kept_ms = key_kept_ms
+        self.identity = identity
         self.id = os.urandom(8).hex()
 
 
@@ -134,13 +137,21 @@ class Engine:
         workspace: str,
         actor: str,
         idempotency_key: str | None = None,
+        identity: Identity | None = None,
     ) -> Call:
-        """Check a call's parameters and do the work that needs no transaction."""
+        """Check a call's parameters and do the work that needs no transaction.
+
+        With an ``identity`` (``access.py``) it acts as that member, within what the member may do;
+        without one it acts for the owner of the store.
+        """
         operation = find(name)
         decoded = operation.decode(params)
         NAME_RULE.check(workspace, "workspace")
         LINE_RULE.check(actor, "actor")
-        request_hash = ""
+        if identity is not None:
+            actor = identity.member
+            workspace = f"{identity.org}/{workspace}" if identity.org else workspace
+        request_hash, kept_ms = "", KEY_KEPT_MS
         if idempotency_key is not None:
             if operation.effect != "write":
                 raise FastioError("invalid", f"{name} changes nothing and takes no key.")
@@ -149,10 +160,20 @@ class Engine:
                     "invalid", f"An idempotency key has 1 to {KEY_LENGTH_MAX} printable characters."
                 )
             request_hash = _request_hash(name, params)
+            if identity is not None:  # nobody gets an answer by another's key
+                idempotency_key = f"{identity.digest}:{idempotency_key}"
         elif self.store.reruns and operation.effect == "write":
-            key = f"rerun:{os.urandom(16).hex()}"
-            return Call(operation, decoded, workspace, actor, key, "", OWN_KEY_KEPT_MS)
-        return Call(operation, decoded, workspace, actor, idempotency_key, request_hash)
+            idempotency_key, kept_ms = f"rerun:{os.urandom(16).hex()}", OWN_KEY_KEPT_MS
+        return Call(
+            operation,
+            decoded,
+            workspace,
+            actor,
+            idempotency_key,
+            request_hash,
+            kept_ms,
+            identity,
+        )
 
     def upload(self, stream: BinaryIO) -> Content:
         """Store the bytes of a stream, as the ``content`` parameter of a file operation."""
@@ -167,16 +188,13 @@ class Engine:
 
     def _run(self, tx: Tx, call: Call) -> Any:
         operation = call.operation
-        row = None
+        row = grant = None
         if operation.in_workspace:
             row = tx.enter(call.workspace, call.params.get("path"), call.idempotency_key)
-            if row is None:
-                raise FastioError(
-                    "not_found",
-                    f"There is no workspace {call.workspace!r}.",
-                    f"Create it: fastio workspace create {call.workspace}",
-                    workspace=call.workspace,
-                )
+        if call.identity is not None:
+            grant = self._authorise(tx, call, row)
+        elif operation.in_workspace and row is None:
+            raise no_workspace(call.workspace)
         scope = row["id"] if row is not None else 0
         if call.idempotency_key is not None:
             done = tx.requests.get(scope, call.idempotency_key, tx.now_ms)
@@ -189,6 +207,8 @@ class Engine:
             call_id=call.id,
             blobs=self.blobs,
             limits=self.limits,
+            org=call.identity.org if call.identity is not None else "",
+            grant=grant,
         )
         result = operation.run(ctx, **call.params)
         if operation.effect == "write":
@@ -206,6 +226,18 @@ class Engine:
                     kept_ms=call.key_kept_ms,
                 )
         return result
+
+    def _authorise(self, tx: Tx, call: Call, workspace: Row | None) -> Grant:
+        """Permission for a call that somebody makes over the network."""
+        from fastio_cli.access import authorise, charge
+
+        assert call.identity is not None
+        grant = authorise(tx, call.identity, call.operation, workspace)
+        if grant is None:  # exactly as if it were not there
+            raise no_workspace(call.workspace)
+        if self.limits.credits_per_month and call.operation.effect == "write":
+            charge(tx, call.identity.org, self.limits.credits_per_month)
+        return grant
 
     def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
         """Wait until the call is worth another run. False when its time is up."""
@@ -234,6 +266,17 @@ class Engine:
     def _abandon(self, pending: Pending) -> None:
         if pending.abandon is not None:
             self.store.write(pending.abandon)
+
+
+def no_workspace(name: str) -> FastioError:
+    """The error for a workspace that is not there, or must look as if it were not."""
+    name = name.rpartition("/")[2]
+    return FastioError(
+        "not_found",
+        f"There is no workspace {name!r}.",
+        f"Create it: fastio workspace create {name}",
+        workspace=name,
+    )
 
 
 def _give_up(pending: Pending) -> Any:

@@ -16,6 +16,11 @@ MODULES = {
     "lock": "locks",
     "event": "events",
     "audit": "events",
+    "org": "access",
+    "member": "access",
+    "token": "access",
+    "transfer": "access",
+    "access": "access",
 }
 
 

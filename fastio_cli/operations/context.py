@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli import model
+    from fastio_cli.access import Grant
     from fastio_cli.blobs import Blobs
     from fastio_cli.config import Limits
     from fastio_cli.store.contract import Row
@@ -58,7 +59,11 @@ class Context:
         call_id: str,
         blobs: Blobs,
         limits: Limits,
+        org: str = "",
+        grant: Grant | None = None,
     ) -> None:
+        self.org = org
+        self.grant = grant  # None for the owner of a local store
         self.tx = tx
         self.actor = actor
         self.call_id = call_id
@@ -71,11 +76,16 @@ class Context:
     def enter(self, workspace: Row) -> None:
         """Work in this workspace from here on (``workspace.create`` makes the one it enters)."""
         self.workspace_id = workspace["id"]
-        self.workspace_name: str = workspace["name"]
+        self.workspace_name: str = workspace["name"].rpartition("/")[2]
         self.seq = self._seq_before = workspace["seq"]
         self.head_hash: str = workspace["head_hash"]
         self._object_count: int = workspace["object_count"]
         self._size_bytes: int = workspace["size_bytes"]
+        self._size_before = self._size_bytes
+
+    def stored_name(self, workspace: str) -> str:
+        """The name that a workspace of this org has in the store."""
+        return f"{self.org}/{workspace}" if self.org else workspace
 
     @property
     def now_ms(self) -> int:
@@ -330,10 +340,16 @@ class Context:
 
     def _account(self, added_bytes: int) -> None:
         self._size_bytes += added_bytes
-        if added_bytes and self._size_bytes > self.limits.storage_bytes_max:
+        if not added_bytes:
+            return
+        who, size = f"Workspace {self.workspace_name}", self._size_bytes
+        if self.grant is not None:  # on a server the limit is the org's, for all its workspaces
+            who = "The org"
+            size += self.tx.workspaces.usage(self.org)["size_bytes"] - self._size_before
+        if size > self.limits.storage_bytes_max:
             raise FastioError(
                 "quota_exceeded",
-                f"Workspace {self.workspace_name} would hold {self._size_bytes:,} bytes; its limit "
+                f"{who} would hold {size:,} bytes; the limit "
                 f"is {self.limits.storage_bytes_max:,}.",
                 "Delete what is not needed, or raise the limit: "
                 "fastio config set storage_bytes_max BYTES",

@@ -29,6 +29,10 @@ class Rule:
     def check(self, value: object, name: str) -> object:
         return value
 
+    def read(self, text: str, name: str) -> object:
+        """The value that a text in a URL stands for, still to be checked."""
+        return text
+
 
 class Optional(Rule):
     """The inner rule, or null."""
@@ -41,6 +45,9 @@ class Optional(Rule):
 
     def check(self, value: object, name: str) -> object:
         return None if value is None else self.inner.check(value, name)
+
+    def read(self, text: str, name: str) -> object:
+        return self.inner.read(text, name)
 
 
 class TextRule(Rule):
@@ -127,7 +134,16 @@ class NameRule(Rule):
         return value
 
 
-class IntegerRule(Rule):
+class ScalarRule(Rule):
+    """A number or a boolean: written as in JSON also where only text goes, as in a URL."""
+
+    def read(self, text: str, name: str) -> object:
+        from fastio_cli.jsontext import decode
+
+        return decode(text, name)
+
+
+class IntegerRule(ScalarRule):
     """An integer within bounds; a bool is not an integer."""
 
     def __init__(self, minimum: int, maximum: int) -> None:
@@ -143,7 +159,7 @@ class IntegerRule(Rule):
         return value
 
 
-class SecondsRule(Rule):
+class SecondsRule(ScalarRule):
     """A duration in seconds within bounds."""
 
     def __init__(self, minimum: float, maximum: float) -> None:
@@ -161,7 +177,7 @@ class SecondsRule(Rule):
         return value
 
 
-class NumberRule(Rule):
+class NumberRule(ScalarRule):
     """Any JSON number; integers keep every digit."""
 
     schema = {"type": "number"}
@@ -172,13 +188,27 @@ class NumberRule(Rule):
         return value
 
 
-class BooleanRule(Rule):
+class BooleanRule(ScalarRule):
     schema = {"type": "boolean"}
 
     def check(self, value: object, name: str) -> object:
         if not isinstance(value, bool):
             raise FastioError("invalid", f"{name} must be true or false.")
         return value
+
+
+class TextsRule(Rule):
+    """A list of short strings."""
+
+    def __init__(self, count_max: int) -> None:
+        self.count_max = count_max
+        self.item = TextRule(128, 1)
+        self.schema = {"type": "array", "maxItems": count_max, "items": self.item.schema}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, list) or not 1 <= len(value) <= self.count_max:
+            raise FastioError("invalid", f"{name} must be a list of 1 to {self.count_max} strings.")
+        return [self.item.check(item, name) for item in value]
 
 
 class RecordsRule(Rule):
@@ -276,6 +306,9 @@ if TYPE_CHECKING:
     KindName: TypeAlias = str
     PatchFormat: TypeAlias = str
     Changes: TypeAlias = list[dict[str, Any]]
+    Role: TypeAlias = str
+    Scopes: TypeAlias = list[str]
+    Lifetime: TypeAlias = float
     Upload: TypeAlias = Content
 else:
     ObjectPath = PathRule()
@@ -298,4 +331,7 @@ else:
     KindName = TextRule(5, choices=("state", "file"))
     PatchFormat = TextRule(12, choices=("merge", "json-patch"))
     Changes = RecordsRule(1000)
+    Role = TextRule(6, choices=("viewer", "editor", "admin", "owner"))
+    Scopes = TextsRule(50)
+    Lifetime = SecondsRule(60, 10 * 366 * 24 * 3600)
     Upload = UploadRule()

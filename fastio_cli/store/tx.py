@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastio_cli.store.access import Access
 from fastio_cli.store.events import Events
 from fastio_cli.store.locks import Locks
 from fastio_cli.store.objects import Objects
@@ -24,6 +25,7 @@ class Tx:
         self.locks = Locks(db)
         self.events = Events(db)
         self.requests = Requests(db)
+        self.access = Access(db)
 
     def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
         """The workspace to work in; in a writing transaction it is ours alone from here.
