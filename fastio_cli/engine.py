@@ -60,6 +60,33 @@ class Call:
         self.id = os.urandom(8).hex()
 
 
+class Wait:
+    """A call that waits between two runs: until when, and whether it is worth another run now."""
+
+    def __init__(self, pending: Pending, started: float) -> None:
+        self.pending = pending
+        self._deadline = started + pending.wait_s
+        self._renew_at = time.monotonic() + (pending.renew_s or pending.wait_s)
+        self._wake_at_ms = pending.wake_at_ms
+
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._deadline
+
+    def pause_s(self, now_ms: int) -> float:
+        """How long there is nothing to look at, unless something changes."""
+        pause = min(self._deadline, self._renew_at) - time.monotonic()
+        if self._wake_at_ms is not None:
+            pause = min(pause, (self._wake_at_ms - now_ms) / 1000)
+        return max(pause, 0.0)
+
+    def is_worth_a_run(self, store: Store) -> bool:
+        """To be asked after a change or the pause."""
+        self._wake_at_ms = None
+        if self.pending.ready is None or time.monotonic() >= self._renew_at:
+            return True
+        return store.read(self.pending.ready)
+
+
 class Engine:
     """The operations on one store."""
 
@@ -100,6 +127,10 @@ class Engine:
                 return outcome
             if not self._wait(call, outcome, token, started):
                 return _give_up(outcome)
+
+    def work(self, call: Call) -> Callable[[Tx], Any]:
+        """A prepared call as a store takes it; its outcome may be ``Pending``, it may ``Restart``."""
+        return lambda tx: self._run(tx, call)
 
     def call_many(self, calls: list[Call]) -> list[Any]:
         """Do several calls in one commit; each fails alone: results or exceptions, in order.
@@ -227,6 +258,21 @@ class Engine:
                 )
         return result
 
+    def admission(
+        self, operation: Operation, workspace: str, identity: Identity
+    ) -> Callable[[Tx], Any]:
+        """A work that raises unless the identity may do the operation, before its bytes are sent."""
+        name = f"{identity.org}/{workspace}" if identity.org else workspace
+
+        def check(tx: Tx) -> None:
+            from fastio_cli.access import authorise
+
+            row = tx.workspaces.by_name(name)
+            if authorise(tx, identity, operation, row) is None:
+                raise no_workspace(workspace)
+
+        return check
+
     def _authorise(self, tx: Tx, call: Call, workspace: Row | None) -> Grant:
         """Permission for a call that somebody makes over the network."""
         from fastio_cli.access import authorise, charge
@@ -241,24 +287,15 @@ class Engine:
 
     def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
         """Wait until the call is worth another run. False when its time is up."""
-        deadline = started + pending.wait_s
-        renew_at = time.monotonic() + (pending.renew_s or pending.wait_s)
+        wait = Wait(pending, started)
         try:
-            while True:
-                now = time.monotonic()
-                if now >= deadline:
-                    self._abandon(pending)
-                    return False
-                pause = min(deadline, renew_at) - now
-                if pending.wake_at_ms is not None:
-                    pause = min(pause, (pending.wake_at_ms - self.store.now_ms()) / 1000)
-                self.store.wait_for_change(token, max(pause, 0))
-                if pending.ready is None or time.monotonic() >= renew_at:
-                    return True
+            while not wait.is_over():
+                self.store.wait_for_change(token, wait.pause_s(self.store.now_ms()))
                 token = self.store.change_token(call.workspace)
-                if self.store.read(pending.ready):
+                if wait.is_worth_a_run(self.store):
                     return True
-                pending.wake_at_ms = None
+            self._abandon(pending)
+            return False
         except BaseException:
             self._abandon(pending)
             raise
