@@ -4,3 +4,4 @@ Use it as a command (``fastio``), or from Python through :class:`fastio_cli.engi
 """
 
 __version__ = "0.1.0"
+__released__ = "2026-11-22"

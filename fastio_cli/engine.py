@@ -14,19 +14,19 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context
 from fastio_cli.operations.operation import Pending, Restart
-from fastio_cli.operations.params import LINE_RULE, NAME_RULE
+from fastio_cli.operations.params import ACTOR_RULE, NAME_RULE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, BinaryIO
 
-    from fastio_cli.access import Grant, Identity
+    from fastio_cli.access import Identity
     from fastio_cli.blobs import Blobs, Content
     from fastio_cli.config import Limits
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
-    from fastio_cli.store.contract import Row, Store
+    from fastio_cli.store.contract import Store
     from fastio_cli.store.tx import Tx
 
 KEY_LENGTH_MAX = 255
@@ -121,7 +121,7 @@ class Engine:
             try:
                 outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
             except Restart as restart:
-                restart.work()
+                restart.work(self.store)
                 continue
             if not isinstance(outcome, Pending):
                 return outcome
@@ -148,7 +148,7 @@ class Engine:
         outcomes = self.store.write_many([work(call) for call in calls])
         restarts = [o for o in outcomes if isinstance(o, Restart)]
         for restart in restarts:
-            restart.work()
+            restart.work(self.store)
         if not restarts:
             return outcomes
         # Rare (a module was loaded): the same calls again, one by one, in their places.
@@ -178,7 +178,7 @@ class Engine:
         operation = find(name)
         decoded = operation.decode(params)
         NAME_RULE.check(workspace, "workspace")
-        LINE_RULE.check(actor, "actor")
+        ACTOR_RULE.check(actor, "actor")
         if identity is not None:
             actor = identity.member
             workspace = f"{identity.org}/{workspace}" if identity.org else workspace
@@ -190,7 +190,9 @@ class Engine:
                 raise FastioError(
                     "invalid", f"An idempotency key has 1 to {KEY_LENGTH_MAX} printable characters."
                 )
-            request_hash = _request_hash(name, params)
+            request_hash = _request_hash(
+                [name, workspace if operation.of_workspace else ""], params
+            )
             if identity is not None:  # nobody gets an answer by another's key
                 idempotency_key = f"{identity.digest}:{idempotency_key}"
         elif self.store.reruns and operation.effect == "write":
@@ -223,14 +225,20 @@ class Engine:
         if operation.in_workspace:
             row = tx.enter(call.workspace, call.params.get("path"), call.idempotency_key)
         if call.identity is not None:
-            grant = self._authorise(tx, call, row)
-        elif operation.in_workspace and row is None:
-            raise no_workspace(call.workspace)
-        scope = row["id"] if row is not None else 0
+            from fastio_cli.access import authorise
+
+            grant = authorise(tx, call.identity, operation, row)
+        # A request that renamed or deleted its workspace is found without that workspace.
+        scope = row["id"] if row is not None and not operation.of_workspace else 0
         if call.idempotency_key is not None:
             done = tx.requests.get(scope, call.idempotency_key, tx.now_ms)
             if done is not None:
                 return _repeated(done, call)
+        hidden = call.identity is not None and grant is None  # exactly as if it were not there
+        if hidden or (row is None and operation.in_workspace):
+            raise no_workspace(call.workspace)
+        if grant is not None and self.limits.credits_per_month and operation.effect == "write":
+            self._charge(tx, call)
         ctx = Context(
             tx,
             workspace=row,
@@ -273,17 +281,11 @@ class Engine:
 
         return check
 
-    def _authorise(self, tx: Tx, call: Call, workspace: Row | None) -> Grant:
-        """Permission for a call that somebody makes over the network."""
-        from fastio_cli.access import authorise, charge
+    def _charge(self, tx: Tx, call: Call) -> None:
+        from fastio_cli.access import charge
 
         assert call.identity is not None
-        grant = authorise(tx, call.identity, call.operation, workspace)
-        if grant is None:  # exactly as if it were not there
-            raise no_workspace(call.workspace)
-        if self.limits.credits_per_month and call.operation.effect == "write":
-            charge(tx, call.identity.org, self.limits.credits_per_month)
-        return grant
+        charge(tx, call.identity.org, self.limits.credits_per_month)
 
     def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
         """Wait until the call is worth another run. False when its time is up."""
@@ -322,7 +324,7 @@ def _give_up(pending: Pending) -> Any:
     return pending.otherwise
 
 
-def _request_hash(name: str, params: dict[str, Any]) -> str:
+def _request_hash(what: list[str], params: dict[str, Any]) -> str:
     import hashlib
 
     from fastio_cli.blobs import Content
@@ -332,7 +334,7 @@ def _request_hash(name: str, params: dict[str, Any]) -> str:
         key: {"etag": value.etag} if isinstance(value, Content) else value
         for key, value in params.items()
     }
-    return hashlib.sha256(canonical([name, plain])).hexdigest()
+    return hashlib.sha256(canonical([*what, plain])).hexdigest()
 
 
 def _repeated(done: Any, call: Call) -> Any:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     Convert = Callable[[str, str], Any]
 
 
+COMPLETE = ("path", "workspace", "file", "folder", "setting", "command", "help")
+"""What the shell can offer for a value: object paths, names of workspaces, local files or folders,
+settings, a program with its arguments, the words of one of our own commands."""
+
+
 def _identifier(flag: str) -> str:
     return flag.lstrip("-").replace("-", "_")
 
@@ -38,11 +43,17 @@ class Arg:
         self.required = required
         self.many = many
         self.convert = convert
-        self.complete = complete  # what the shell offers: path, file, folder, workspace, command
+        self.complete = complete  # what the shell offers: one of COMPLETE
 
     @property
     def metavar(self) -> str:
         return self.name.upper()
+
+    @property
+    def usage(self) -> str:
+        """How it stands in a usage line: PATH, [PATH], PATH..."""
+        text = self.metavar + ("..." if self.many else "")
+        return text if self.required else f"[{text}]"
 
 
 class Opt:
@@ -70,6 +81,11 @@ class Opt:
 
 class Flag:
     """An option without a value: present or not."""
+
+    metavar = None
+    many = False
+    choices: tuple[str, ...] = ()
+    complete = None
 
     def __init__(self, *flags: str, help: str) -> None:
         self.flags = flags
@@ -107,10 +123,25 @@ class Command:
 
     @property
     def notes(self) -> str:
-        """What the command's docstring adds below the help: examples, mostly."""
+        """What the command's docstring adds below the help: paragraphs of prose."""
+        return self._documented()[0].strip()
+
+    @property
+    def examples(self) -> list[str]:
+        """The examples that end the docstring; an indented line continues the one above it."""
+        examples: list[str] = []
+        for line in self._documented()[2].splitlines():
+            if line.startswith(" "):
+                examples[-1] += "\n" + line
+            else:
+                examples.append(line)
+        return examples
+
+    def _documented(self) -> tuple[str, str, str]:
         import inspect
 
-        return inspect.getdoc(self.run) or ""
+        text = inspect.getdoc(self.run) or ""
+        return text.replace("Example:\n", "Examples:\n").partition("Examples:\n")
 
     @property
     def args(self) -> list[Arg]:

@@ -10,6 +10,8 @@ from importlib import import_module
 
 from fastio_cli.cli.command import COMMANDS, Command
 
+SUMMARY = "Durable, shared state for agents: state, files, locks, events."
+
 GROUPS = {
     "workspace": ("workspace", "Create, list and remove workspaces"),
     "state": ("state", "Read and change JSON state objects"),
@@ -31,14 +33,20 @@ LEAVES = {
     "help": ("help", "Show help for a command, or all commands as JSON."),
 }
 
+HIDDEN = {
+    "complete": ("complete", "Offer words to a shell's completion."),
+}
+"""Commands that stand alone and that only programs call."""
+
 
 def lookup(words: list[str]) -> Command | None:
     """The command that these words begin with, its module imported; None if there is none."""
     if not words:
         return None
     first = words[0]
-    if first in LEAVES:
-        import_module(f"fastio_cli.cli.{LEAVES[first][0]}")
+    leaf = LEAVES.get(first) or HIDDEN.get(first)
+    if leaf is not None:
+        import_module(f"fastio_cli.cli.{leaf[0]}")
         return COMMANDS.get(first)
     if first in GROUPS and len(words) > 1:
         import_module(f"fastio_cli.cli.{GROUPS[first][0]}")
@@ -53,7 +61,7 @@ def group(name: str) -> list[Command]:
 
 
 def every() -> list[Command]:
-    """All commands: groups first, then those that stand alone."""
+    """All commands, hidden ones too: groups first, then those that stand alone."""
     commands = [c for name in GROUPS for c in group(name)]
-    leaves = [lookup([name]) for name in LEAVES]
+    leaves = [lookup([name]) for name in (*LEAVES, *HIDDEN)]
     return commands + [c for c in leaves if c is not None]

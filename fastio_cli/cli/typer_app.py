@@ -35,7 +35,7 @@ def parse(argv: list[str]) -> Parsed | None:
     app = typer.Typer(
         cls=Root,
         name="fastio",
-        help="Durable, shared state for agents: state, files, locks, events.",
+        help=tree.SUMMARY,
         epilog="Start with: fastio demo",
         no_args_is_help=True,
         add_completion=False,
@@ -102,6 +102,18 @@ class Group(Listing):
         return _command(command) if command is not None else None
 
 
+class Leaf(typer.core.TyperCommand):
+    """A command; its usage names arguments as the manual does: PATH, [PATH], COMMAND..."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return ["[OPTIONS]", *(usage for p in self.params for usage in self._usage(p))]
+
+    def _usage(self, p: Any) -> list[str]:
+        if not isinstance(p, typer.core.TyperArgument):
+            return []
+        return [Arg(p.name or "", "", required=p.required, many=p.nargs != 1).usage]
+
+
 def _group(name: str) -> Any:
     app = typer.Typer(
         cls=Group,
@@ -127,7 +139,8 @@ def _command(command: Command) -> Any:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command(
         command.words.rpartition(" ")[2],
-        help="\n\n".join(filter(None, (command.help, _verbatim(command.notes)))),
+        cls=Leaf,
+        help="\n\n".join(filter(None, (command.help, command.notes, _examples(command)))),
         epilog=EPILOG,
         context_settings=SETTINGS,
         hidden=command.hidden,
@@ -137,9 +150,12 @@ def _command(command: Command) -> Any:
     )
 
 
-def _verbatim(notes: str) -> str:
+def _examples(command: Command) -> str:
+    if not command.examples:
+        return ""
+    lines = "\n".join(command.examples).splitlines()
     # \b keeps Typer from joining the lines of a paragraph.
-    return "\n\n".join("\b\n" + paragraph for paragraph in notes.split("\n\n") if paragraph)
+    return "\b\nExamples:\n" + "\n".join("  " + line for line in lines)
 
 
 def _root_callback(ctx: typer.Context, version: bool, **values: Any) -> None:

@@ -95,7 +95,7 @@ class Context:
     def load(self, module: str) -> Any:
         """A module that is slow to import, never imported while others wait for the writer lock."""
         if module not in sys.modules and self.tx.writable:
-            raise Restart(lambda: __import__(module))
+            raise Restart(lambda store: __import__(module))
         __import__(module)
         return sys.modules[module]
 
@@ -188,16 +188,20 @@ class Context:
         """The lock that holds on a path now.
 
         A lock lives for its ttl from when it was granted or renewed. If the clock has since jumped
-        back past that moment, the rest of the ttl counts from now, so that no lock is stuck for
-        longer than its ttl.
+        back past that moment, the ttl counts from now, so that no lock is stuck for longer.
         """
         lock = self.tx.locks.get(self.workspace_id, path)
         if lock is None or lock["expires_at"] <= self.now_ms:
             return None
         if lock["renewed_at"] > self.now_ms and self.tx.writable:
-            self.tx.locks.renew(self.workspace_id, path, lock["ttl_ms"], self.now_ms)
-            lock = self.tx.locks.get(self.workspace_id, path)
+            # In a transaction of its own: this one is undone when the lock refuses the change.
+            raise Restart(lambda store: store.write(lambda tx: self._recount(tx, path)))
         return lock
+
+    def _recount(self, tx: Tx, path: str) -> None:
+        lock = tx.locks.get(self.workspace_id, path)
+        if lock is not None and lock["renewed_at"] > tx.now_ms:
+            tx.locks.renew(self.workspace_id, path, lock["ttl_ms"], tx.now_ms)
 
     def locked(self, path: str, lock: Row | None, ahead: int | None = None) -> FastioError:
         """The error ``locked``: who, why, until when, and how many are waiting already."""

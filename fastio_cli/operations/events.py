@@ -98,7 +98,10 @@ def _matches(pattern: str | None, text: str) -> bool:
 def _broken_link(row: "Any", expected: int, previous: str) -> str | None:
     if row["seq"] != expected:
         return f"Event {expected} is missing."
-    event: dict[str, Any] = dict(event_record(row))
+    try:
+        event: dict[str, Any] = dict(event_record(row))
+    except (ValueError, OverflowError, OSError):  # no JSON, no time
+        return f"Event {expected} was changed after it was written."
     stated = event.pop("hash")
     if event["prev_hash"] != previous:
         return f"Event {expected} does not follow from the one before it."

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from fastio_cli.store.contract import Store
     from fastio_cli.store.tx import Tx
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -43,6 +44,7 @@ class Operation:
         self.role = role
         self.run = run
         self.in_workspace = "{workspace}" in route
+        self.of_workspace = route.endswith("{workspace}")  # what it reads or changes is one
         self.rules = {
             key: rule for key, rule in run.__annotations__.items() if key not in ("ctx", "return")
         }
@@ -52,6 +54,19 @@ class Operation:
     def help(self) -> str:
         """The first line of the docstring."""
         return (self.run.__doc__ or "").strip().partition("\n")[0]
+
+    @property
+    def schema(self) -> "dict[str, Any]":
+        """Its parameters as a JSON Schema (2020-12) of one object."""
+        properties: dict[str, Any] = {key: dict(rule.schema) for key, rule in self.rules.items()}
+        for key, default in self.defaults.items():
+            properties[key]["default"] = default
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": [key for key in self.rules if key not in self.defaults],
+            "additionalProperties": False,
+        }
 
     def decode(self, params: "dict[str, Any]") -> "dict[str, Any]":
         """Check every parameter against its rule. Raises ``invalid`` naming the parameter."""
@@ -109,8 +124,11 @@ class Pending:
 
 
 class Restart(Exception):
-    """Slow work must not happen inside a transaction: leave it, do ``work``, run me again."""
+    """Something has to be done outside this transaction: leave it, do ``work``, run me again.
 
-    def __init__(self, work: "Callable[[], object]") -> None:
+    ``work`` is given the store. It is either slow, or has to last even if the operation fails.
+    """
+
+    def __init__(self, work: "Callable[[Store], object]") -> None:
         super().__init__()
         self.work = work

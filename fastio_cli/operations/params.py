@@ -279,7 +279,7 @@ def is_number(cursor: str) -> bool:
 
 
 NAME_RULE = NameRule()
-LINE_RULE = TextRule(1024)
+ACTOR_RULE = TextRule(256)
 
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
@@ -314,7 +314,7 @@ else:
     ObjectPath = PathRule()
     Prefix = TextRule(PATH_BYTES_MAX)
     Name = NAME_RULE
-    Line = LINE_RULE
+    Line = TextRule(1024)
     Pointer = ExpressionRule(4096)
     Expression = ExpressionRule(4096, 1)
     Token = TextRule(256, 1)

@@ -59,7 +59,7 @@ def apply_patch(ctx: Context, document: Any, patch: Any, slot: Slot) -> Any:
             if "from" in change:
                 _parse(change["from"])
         parsed = jsonpatch.JsonPatch(patch)
-    except (jsonpatch.JsonPatchException, TypeError, AttributeError) as e:
+    except (jsonpatch.JsonPatchException, JsonPointerException, TypeError, AttributeError) as e:
         raise _not_a_patch(e) from None
     try:
         return parsed.apply(document, in_place=True)

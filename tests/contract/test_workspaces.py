@@ -86,8 +86,7 @@ def test_restore_brings_back_the_one_deleted_last(caller):
         caller("workspace.delete", workspace="team")
     caller("workspace.restore", name="team")
     assert caller.value("a.json", workspace="team") == 2
-    with pytest.raises(Exception, match="already"):
-        caller("workspace.restore", name="team")
+    caller.refused("already_exists", "workspace.restore", name="team")
 
 
 def test_restore_needs_something_deleted(caller):

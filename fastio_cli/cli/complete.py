@@ -1,0 +1,59 @@
+"""fastio complete: what the shells' completions (``completions/``) ask for while somebody types."""
+
+from __future__ import annotations
+
+import os
+
+from fastio_cli.cli.command import Arg, command
+from fastio_cli.cli.session import SCHEME
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.cli.session import Session
+
+OFFERED_MAX = 200
+
+
+@command(
+    "complete",
+    Arg("what", "path or workspace"),
+    Arg("prefix", "What was typed so far", required=False),
+    help="Offer words to a shell's completion.",
+    hidden=True,
+)
+def complete(cli: Session, what: str, prefix: str | None) -> None:
+    """Prints one candidate a line, and nothing at all when something is wrong: whoever types is not
+    to be disturbed, and no store is made by asking.
+    """
+    if not os.path.exists(os.path.join(cli.config.store_folder(), "store.sqlite")):
+        return
+    try:
+        offered = {"path": paths, "workspace": workspaces}[what](cli, prefix or "")
+    except (FastioError, KeyError):
+        return
+    for candidate in offered:
+        if candidate.isprintable():
+            cli.out.line(candidate)
+
+
+def paths(cli: Session, prefix: str) -> list[str]:
+    """Object paths, of the session's workspace or of the one that ``fio://`` names."""
+    if not prefix.startswith(SCHEME):
+        return _paths(cli, cli.workspace, prefix)
+    workspace, slash, inside = prefix[len(SCHEME) :].partition("/")
+    start = f"{SCHEME}{workspace}/"
+    if not slash:
+        return [f"{SCHEME}{name}/" for name in workspaces(cli, workspace)]
+    return [start + path for path in _paths(cli, workspace, inside)]
+
+
+def workspaces(cli: Session, prefix: str) -> list[str]:
+    """Names of workspaces."""
+    page = cli.call("workspace.list", limit=1000)
+    return [item["name"] for item in page["items"] if item["name"].startswith(prefix)]
+
+
+def _paths(cli: Session, workspace: str, prefix: str) -> list[str]:
+    page = cli.call("object.list", workspace=workspace, prefix=prefix, limit=OFFERED_MAX)
+    return [item["path"] for item in page["items"]]

@@ -1,0 +1,135 @@
+"""Idempotency keys: a repeated call gives the first one's result and changes nothing more."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.backends import Background
+
+DAY_S = 24 * 3600
+
+
+def test_the_same_call_twice_is_one(caller):
+    caller("state.set", path="v.json", value=1)
+    first = caller("state.increment", path="v.json", key="k")
+    again = caller("state.increment", path="v.json", key="k")
+    assert again == first
+    assert caller.value("v.json") == 2
+    assert caller("workspace.show")["seq"] == 2
+
+
+@pytest.mark.parametrize(
+    ("operation", "params"),
+    [
+        ("state.set", {"path": "n.json", "value": {"a": [1, None, "ü"]}}),
+        ("state.init", {"path": "n.json", "value": 1}),
+        ("state.patch", {"path": "v.json", "patch": {"a": 1}}),
+        ("state.append", {"path": "l.json", "value": 1}),
+        ("state.transact", {"changes": [{"op": "increment", "path": "v.json"}]}),
+        ("object.delete", {"path": "v.json"}),
+        ("object.restore", {"path": "v.json", "version": 1}),
+        ("object.move", {"path": "v.json", "to": "n.json"}),
+        ("object.copy", {"path": "v.json", "to": "n.json"}),
+        ("lock.acquire", {"path": "v.json"}),
+        ("workspace.create", {"name": "new"}),
+        ("workspace.rename", {"name": "new", "workspace": "team"}),
+        ("workspace.delete", {"workspace": "team"}),
+        ("workspace.restore", {"name": "gone"}),
+    ],
+)
+def test_every_write_can_be_repeated(caller, operation, params):
+    caller("state.set", path="v.json", value=1)
+    caller("state.set", path="l.json", value=[])
+    for name in ("team", "gone"):
+        caller("workspace.create", name=name)
+    caller("workspace.delete", workspace="gone")
+    first = caller(operation, key="k", **params)
+    before = caller.snapshot()
+    assert caller(operation, key="k", **params) == first
+    assert caller.snapshot() == before
+
+
+def test_files_too(caller):
+    for operation in ("file.put", "file.append"):
+        for size in (10, 100_000):
+            params = {"path": "f", "key": f"{operation}{size}"}
+            first = caller(operation, content=caller.upload(b"x" * size), **params)
+            assert caller(operation, content=caller.upload(b"x" * size), **params) == first
+            caller.refused("invalid", operation, content=caller.upload(b"y" * size), **params)
+
+
+def test_another_payload_is_refused(caller):
+    caller("state.set", path="v.json", value=1, key="k")
+    for operation, params in (
+        ("state.set", {"path": "v.json", "value": 2}),
+        ("state.set", {"path": "w.json", "value": 1}),
+        ("state.set", {"path": "v.json", "value": 1, "if_version": 1}),
+        ("state.init", {"path": "v.json", "value": 1}),
+        ("state.set", {"path": "v.json", "value": True}),
+        ("state.set", {"path": "v.json", "value": 1.0}),
+    ):
+        caller.refused("invalid", operation, key="k", **params)
+
+
+def test_a_key_belongs_to_its_workspace(caller):
+    caller("workspace.create", name="team")
+    caller("state.set", path="v.json", value=1, key="k")
+    caller("state.set", path="v.json", value=2, key="k", workspace="team")
+    assert caller.value("v.json") == 1
+    assert caller.value("v.json", workspace="team") == 2
+
+
+def test_a_key_for_one_workspace_does_not_answer_for_another(caller):
+    for name in ("one", "two"):
+        caller("workspace.create", name=name)
+    caller("workspace.delete", workspace="one", key="k")
+    caller.refused("invalid", "workspace.delete", workspace="two", key="k")
+    caller.refused("not_found", "workspace.delete", workspace="one")
+
+
+def test_a_call_that_failed_may_be_repeated(caller):
+    caller.refused("not_found", "state.increment", path="v.json", key="k")
+    caller("state.set", path="v.json", value=1)
+    assert caller("state.increment", path="v.json", key="k")["value"] == 2
+
+
+def test_a_repeat_answers_even_where_the_first_would_fail_now(caller):
+    first = caller("state.set", path="v.json", value=1, if_version=0, key="k")
+    caller("lock.acquire", path="v.json")
+    assert caller("state.set", path="v.json", value=1, if_version=0, key="k") == first
+
+
+def test_a_key_is_forgotten_after_a_day(timed, clock):
+    timed("state.set", path="v.json", value=0)
+    timed("state.increment", path="v.json", key="k")
+    clock.advance(DAY_S - 1)
+    assert timed("state.increment", path="v.json", key="k")["value"] == 1
+    clock.advance(1)
+    assert timed("state.increment", path="v.json", key="k")["value"] == 2
+    assert timed("state.increment", path="v.json", key="k")["value"] == 2
+
+
+def test_a_lock_that_was_waited_for_is_given_once(caller, open_caller):
+    caller("lock.acquire", path="v", ttl_s=1)
+    first = open_caller()("lock.acquire", path="v", wait_s=60, key="k")
+    assert caller("lock.acquire", path="v", wait_s=60, key="k") == first
+
+
+def test_the_same_key_at_the_same_time(caller, open_caller):
+    caller("state.set", path="v.json", value=0)
+    calls = [
+        Background(lambda: open_caller()("state.increment", path="v.json", key="k"))
+        for _ in range(8)
+    ]
+    assert {call.result()["version"] for call in calls} == {2}
+    assert caller.value("v.json") == 1
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\nb", "a\0"])
+def test_what_is_not_a_key(caller, key):
+    caller.refused("invalid", "state.set", path="v.json", value=1, key=key)
+
+
+def test_reading_takes_no_key(caller):
+    caller("state.set", path="v.json", value=1)
+    caller.refused("invalid", "state.get", path="v.json", key="k")
