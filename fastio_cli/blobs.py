@@ -116,10 +116,12 @@ class Blobs:
 
     def finish_parts(self, upload: str) -> Content:
         """Make the parts of an upload one blob. Raises ``not_found`` when there are none."""
-        path = self._part(upload)
+        done = self._part(upload) + ".done"
         digest = hashlib.sha256()
         try:
-            with open(path, "rb") as f:
+            if not os.path.exists(done):  # else finished before, and the answer was lost
+                os.rename(self._part(upload), done)
+            with open(done, "rb") as f:
                 while chunk := f.read(CHUNK_BYTES):
                     digest.update(chunk)
                 size = f.tell()
@@ -129,7 +131,9 @@ class Blobs:
                 "not_found", "There is no such upload.", "Begin it again: fastio file put FILE"
             ) from None
         name = digest.hexdigest()
-        self._give_name(path, name)
+        temporary = os.path.join(self.folder, "tmp", os.urandom(8).hex())
+        os.link(done, temporary)
+        self._give_name(temporary, name)
         return Content(name, size, blob=name)
 
     def _part(self, upload: str) -> str:

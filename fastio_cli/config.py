@@ -34,7 +34,7 @@ class Setting:
 FORMATS = ("table", "json", "jsonl", "markdown", "raw")
 
 SETTINGS = {
-    "store": Setting(None, "The folder that holds the store"),
+    "store": Setting(None, "The store: a folder, or the https:// URL of a server"),
     "workspace": Setting("default", "The workspace to work in"),
     "actor": Setting(None, "Who acts, in the event log (default: user@host)"),
     "format": Setting(None, "How results are printed", FORMATS),
@@ -44,6 +44,8 @@ SETTINGS = {
     "file_bytes_max": Setting(1024**3, "The largest file"),
     "storage_bytes_max": Setting(50 * 1024**3, "The most a workspace may hold, history included"),
     "credits_per_month": Setting(0, "Writes an org may do a month on a server (default: any)"),
+    "rate_per_s": Setting(1000, "Requests a second that a server takes from one token"),
+    "retry_s": Setting(30, "How long a server that is away is tried again"),
     "versions_max": Setting(100, "How many versions of an object are kept at least"),
 }
 
@@ -106,13 +108,29 @@ class Config:
                 return checked(name, value, source), source
         return SETTINGS[name].default, "default"
 
-    def store_folder(self) -> str:
+    def store(self) -> str:
         """The store to use: the setting, else the project's folder, else the user's data folder."""
-        value, source = self.lookup("store")
-        if source in ("flag", "FASTIO_STORE"):
-            return os.path.expanduser(str(value))
-        if value is None:
-            return self.project_folder or user_folder("data", self._environ)
+        return self._place("store") or self.project_folder or user_folder("data", self._environ)
+
+    def store_folder(self) -> str:
+        """The folder of an embedded store. Raises ``invalid`` when the store is elsewhere."""
+        target = self.store()
+        if "://" in target:
+            raise FastioError(
+                "invalid",
+                "This works on a store in a folder, not on a server or database.",
+                "Name one: --store FOLDER",
+            )
+        return target
+
+    def _place(self, name: str) -> str | None:
+        """A URL as it is, or a folder, relative to the file that names it."""
+        value: str | None
+        value, source = self.lookup(name)
+        if value is None or "://" in value:
+            return value
+        if source == "flag" or source.startswith("FASTIO_"):
+            return os.path.expanduser(value)
         return os.path.join(os.path.dirname(source), os.path.expanduser(value))
 
     def limits(self) -> Limits:

@@ -57,7 +57,8 @@ class Call:
         self.request_hash = request_hash
         self.key_kept_ms = key_kept_ms
         self.identity = identity
-        self.id = os.urandom(8).hex()
+        # A call that comes again keeps its place in a line of waiters.
+        self.id = os.urandom(8).hex() if idempotency_key is None else _short_hash(idempotency_key)
 
 
 class Wait:
@@ -322,6 +323,12 @@ def _give_up(pending: Pending) -> Any:
     if isinstance(pending.otherwise, Exception):
         raise pending.otherwise
     return pending.otherwise
+
+
+def _short_hash(text: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _request_hash(what: list[str], params: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from fastio_cli.config import Limits
 from fastio_cli.engine import Engine
 from fastio_cli.errors import FastioError
 from fastio_cli.store.sqlite import FILE, SqliteStore
+from tests.remote import behind_server
 
 DEADLINE_S = 30.0
 
@@ -61,6 +62,7 @@ class Sqlite:
 
 BACKENDS = {
     "sqlite": Sqlite,
+    "remote-sqlite": behind_server(Sqlite),
 }
 
 

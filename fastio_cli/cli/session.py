@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.engine import Call, Engine
+    from fastio_cli.remote import Remote, RemoteCall
 
 SCHEME = "fio://"
 
@@ -33,20 +34,31 @@ class Session:
             fields=flags.get("fields"),
             quiet=bool(flags.get("quiet")),
         )
-        self._engine: Engine | None = None
+        self._engine: Engine | Remote | None = None
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Engine | Remote:
         """The operations on the store that the settings name."""
         if self._engine is None:
-            from fastio_cli.blobs import Blobs
-            from fastio_cli.engine import Engine
-            from fastio_cli.store.sqlite import SqliteStore
-
-            folder = self.config.store_folder()
-            store = SqliteStore(folder, durability=self.config.get("durability"))
-            self._engine = Engine(store, Blobs(os.path.join(folder, "blobs")), self.config.limits())
+            store = self.config.store()
+            self._engine = self._remote(store) if _is_url(store) else self.local_engine()
         return self._engine
+
+    def local_engine(self) -> Engine:
+        """The engine of the store's own folder. Raises ``invalid`` when the store is a server."""
+        from fastio_cli.blobs import Blobs
+        from fastio_cli.engine import Engine
+        from fastio_cli.store.sqlite import SqliteStore
+
+        folder = self.config.store_folder()
+        store = SqliteStore(folder, durability=self.config.get("durability"))
+        return Engine(store, Blobs(os.path.join(folder, "blobs")), self.config.limits())
+
+    def _remote(self, url: str) -> Remote:
+        from fastio_cli.credentials import find_token
+        from fastio_cli.remote import Remote
+
+        return Remote(url, find_token(url), retry_s=self.config.get("retry_s"))
 
     @property
     def workspace(self) -> str:
@@ -59,9 +71,10 @@ class Session:
         A lock token from the environment is used where the operation takes one (``lock run`` sets
         it together with the path it is for).
         """
-        return self.engine.run(self.prepare(name, params, idempotency_key))
+        return self.engine.run(self.prepare(name, params, idempotency_key))  # type: ignore[arg-type]
 
-    def prepare(self, name: str, params: dict[str, Any], idempotency_key: str | None) -> Call:
+    def prepare(self, name: str, params: dict[str, Any], idempotency_key: str | None
+    ) -> Call | RemoteCall:
         """A call checked and ready, as ``call`` makes it; ``workspace`` may be among ``params``."""
         workspace = self._locate(params)
         if params.get("lock_token", "") is None:
@@ -96,6 +109,10 @@ class Session:
             named = workspace
             params[key] = path
         return named or self.workspace
+
+
+def _is_url(store: str) -> bool:
+    return store.startswith(("https://", "http://"))
 
 
 def lock_token_of(path: str) -> str | None:

@@ -30,6 +30,7 @@ from fastio_cli.server.http import (
     query_of,
     range_of,
     respond,
+    text_of,
 )
 from fastio_cli.server.lanes import Desk
 from fastio_cli.server.log import AccessLog
@@ -182,6 +183,7 @@ class App:
             if length is not None:
                 params["length"] = length
         key = request.headers.get("idempotency-key")
+        key = text_of(key) if key is not None else None
         call = self._engine.prepare(
             operation.name, params, x.workspace, "", key, identity=identity
         )

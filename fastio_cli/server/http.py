@@ -177,7 +177,7 @@ def _header_params(operation: Operation, request: Request) -> dict[str, Any]:
         if header in headers:
             if name not in operation.rules:
                 raise FastioError("invalid", f"{operation.name} takes no {header} header.")
-            params[name] = headers[header]
+            params[name] = text_of(headers[header])
     if "if_version" in operation.rules:
         if "if-match" in headers:
             match = ETAG.fullmatch(headers["if-match"].strip())
@@ -187,6 +187,13 @@ def _header_params(operation: Operation, request: Request) -> dict[str, Any]:
         elif headers.get("if-none-match", "").strip() == "*":
             params["if_version"] = 0
     return params
+
+
+def text_of(header: str) -> str:
+    """A text in a header: percent-encoded where it is not plain ASCII."""
+    from urllib.parse import unquote
+
+    return unquote(header, errors="replace") if "%" in header else header
 
 
 def etag_of(record: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 
@@ -23,10 +24,11 @@ class AccessLog:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._lines: list[str] = []
-        self._flushed = 0.0
 
     def note(self, x: Exchange, elapsed_s: float) -> None:
         """One request was answered (status 0: its client went away)."""
+        if not self._lines:
+            asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
         now = time.time()
         self._lines.append(
             json.dumps(
@@ -43,9 +45,8 @@ class AccessLog:
                 }
             )
         )
-        if now - self._flushed > FLUSH_S or len(self._lines) > LINES_MAX:
+        if len(self._lines) > LINES_MAX:
             self.flush()
-            self._flushed = now
 
     def flush(self) -> None:
         """Write what was collected."""
