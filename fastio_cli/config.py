@@ -44,6 +44,7 @@ SETTINGS = {
     "file_bytes_max": Setting(1024**3, "The largest file"),
     "storage_bytes_max": Setting(50 * 1024**3, "The most a workspace may hold, history included"),
     "credits_per_month": Setting(0, "Writes an org may do a month on a server (default: any)"),
+    "org_bytes_max": Setting(50 * 1024**3, "The most an org may hold on a server, all together"),
     "rate_per_s": Setting(1000, "Requests a second that a server takes from one token"),
     "retry_s": Setting(30, "How long a server that is away is tried again"),
     "versions_max": Setting(100, "How many versions of an object are kept at least"),
@@ -53,7 +54,13 @@ SETTINGS = {
 class Limits:
     """The limits that operations enforce."""
 
-    __slots__ = ("credits_per_month", "file_bytes_max", "storage_bytes_max", "versions_max")
+    __slots__ = (
+        "credits_per_month",
+        "file_bytes_max",
+        "org_bytes_max",
+        "storage_bytes_max",
+        "versions_max",
+    )
 
     def __init__(
         self,
@@ -61,7 +68,9 @@ class Limits:
         storage_bytes_max: int = 50 * 1024**3,
         versions_max: int = 100,
         credits_per_month: int = 0,
+        org_bytes_max: int = 50 * 1024**3,
     ) -> None:
+        self.org_bytes_max = org_bytes_max
         self.credits_per_month = credits_per_month
         self.file_bytes_max = file_bytes_max
         self.storage_bytes_max = storage_bytes_max

@@ -195,7 +195,7 @@ class Engine:
                 [name, workspace if operation.of_workspace else ""], params
             )
             if identity is not None:  # nobody gets an answer by another's key
-                idempotency_key = f"{identity.digest}:{idempotency_key}"
+                idempotency_key = f"{identity.org}/{identity.member}:{idempotency_key}"
         elif self.store.reruns and operation.effect == "write":
             idempotency_key, kept_ms = f"rerun:{os.urandom(16).hex()}", OWN_KEY_KEPT_MS
         return Call(

@@ -145,7 +145,8 @@ class Remote:
                 raise FastioError("invalid", f"{name} changes nothing and takes no key.")
         elif idempotency_key is None:
             idempotency_key = f"auto-{os.urandom(16).hex()}"
-        given = {key: value for key, value in params.items() if value is not None}
+        rules = operation.rules
+        given = {k: v for k, v in params.items() if v is not None or not rules[k].optional}
         return RemoteCall(operation, given, workspace, idempotency_key)
 
     def run(self, call: RemoteCall) -> Any:
@@ -214,7 +215,7 @@ class Remote:
                 response = self._retried(lambda c=rest: self._send(c, None), 0)  # type: ignore[misc]
         response.close()
         stated = download.response.headers.get("repr-digest", "")
-        whole = download.response.status_code == 200
+        whole = not download.start and "length" not in download.call.params
         if whole and stated and stated != Body(digest.hexdigest(), 0, None).digest_header:  # type: ignore[arg-type]
             raise FastioError("unavailable", "The bytes that arrived are damaged.", "Try again.")
 
@@ -328,7 +329,11 @@ def _text(value: object) -> str:
 
 
 def _encoded(params: dict[str, Any]) -> bytes:
-    return json.dumps(params, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    try:
+        text = json.dumps(params, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+    except ValueError as e:
+        raise FastioError("invalid", f"The call cannot be written as JSON: {e}.") from None
 
 
 def _checked(response: httpx.Response, url: str) -> httpx.Response:

@@ -76,7 +76,7 @@ def usage(ctx: "Context") -> "model.OrgUsage":
         "workspace_count": row["workspace_count"],
         "object_count": row["object_count"],
         "size_bytes": row["size_bytes"],
-        "storage_bytes_max": ctx.limits.storage_bytes_max,
+        "storage_bytes_max": ctx.limits.org_bytes_max,
         "credits": ctx.tx.access.credits(ctx.org, month),
         "credits_per_month": ctx.limits.credits_per_month or None,
     }

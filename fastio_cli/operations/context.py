@@ -346,18 +346,20 @@ class Context:
         self._size_bytes += added_bytes
         if not added_bytes:
             return
-        who, size = f"Workspace {self.workspace_name}", self._size_bytes
-        if self.grant is not None:  # on a server the limit is the org's, for all its workspaces
-            who = "The org"
-            size += self.tx.workspaces.usage(self.org)["size_bytes"] - self._size_before
-        if size > self.limits.storage_bytes_max:
+        who = f"Workspace {self.workspace_name}"
+        self._refuse_over("storage_bytes_max", who, self._size_bytes)
+        if self.grant is not None:
+            others = self.tx.workspaces.usage(self.org)["size_bytes"] - self._size_before
+            self._refuse_over("org_bytes_max", "The org", others + self._size_bytes)
+
+    def _refuse_over(self, limit: str, who: str, size_bytes: int) -> None:
+        limit_bytes = getattr(self.limits, limit)
+        if size_bytes > limit_bytes:
             raise FastioError(
                 "quota_exceeded",
-                f"{who} would hold {size:,} bytes; the limit "
-                f"is {self.limits.storage_bytes_max:,}.",
-                "Delete what is not needed, or raise the limit: "
-                "fastio config set storage_bytes_max BYTES",
-                limit_bytes=self.limits.storage_bytes_max,
+                f"{who} would hold {size_bytes:,} bytes; the limit is {limit_bytes:,}.",
+                f"Delete what is not needed, or raise the limit: fastio config set {limit} BYTES",
+                limit_bytes=limit_bytes,
             )
 
 

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     Headers = list[tuple[bytes, bytes]]
 
-BODY_BYTES_MAX = SIZE_BYTES_MAX + 64 * 1024  # the largest value and its envelope
+# A body is an object around the parameters, the largest and deepest value among them.
+ENVELOPE_BYTES = 64 * 1024
+ENVELOPE_DEPTH = 1
+BODY_BYTES_MAX = SIZE_BYTES_MAX + ENVELOPE_BYTES
 IDLE_S = 30.0  # a body that rests for longer is given up
 BODYLESS = ("GET", "HEAD", "DELETE")
 IN_HEADERS = {"lock_token": "lock-token"}
@@ -157,7 +160,7 @@ async def _body_params(request: Request) -> dict[str, Any]:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise FastioError("invalid", "The body must be JSON, as Content-Type: application/json.")
-    params = decode(body, "body")
+    params = decode(body, "body", ENVELOPE_BYTES, ENVELOPE_DEPTH)
     if not isinstance(params, dict):
         raise FastioError("invalid", "The body must be a JSON object with the parameters.")
     return params

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.engine import Call, Engine
+    from fastio_cli.store.contract import Store
     from fastio_cli.store.tx import Tx
 
     Work = Callable[[Tx], Any]
@@ -46,6 +47,7 @@ class Lane(threading.Thread):
         name: str,
         queue: SimpleQueue[Item | None],
         run: Callable[[list[Work]], list[Any]],
+        store: Store,
         loop: asyncio.AbstractEventLoop,
         after: Callable[[], None] | None = None,
         batch_max: int = BATCH_MAX,
@@ -53,6 +55,7 @@ class Lane(threading.Thread):
         super().__init__(name=name, daemon=True)
         self._queue = queue
         self._run = run
+        self._store = store
         self._loop = loop
         self._after = after
         self._batch_max = batch_max
@@ -81,14 +84,26 @@ class Lane(threading.Thread):
             outcomes = [e] * len(batch)
         for (work, future), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Restart):
-                outcome.work()
-                self._queue.put((work, future))
+                self._restart(outcome, work, future)
         try:
             self._loop.call_soon_threadsafe(_resolve, batch, outcomes)
         except RuntimeError:
             return  # the loop is gone, and with it all who asked
         if self._after is not None:
             self._after()
+
+
+    def _restart(self, restart: Restart, work: Work, future: asyncio.Future[Any]) -> None:
+        try:
+            restart.work(self._store)
+        except Exception as e:
+            error = e
+
+            def fail(tx: Tx) -> None:
+                raise error
+
+            work = fail
+        self._queue.put((work, future))
 
 
 def _resolve(batch: list[Item], outcomes: list[Any]) -> None:
@@ -207,9 +222,10 @@ class Desk:
         self._writes: SimpleQueue[Item | None] = SimpleQueue()
         self._reads: SimpleQueue[Item | None] = SimpleQueue()
         self._room = WaitingRoom(engine, loop)
-        writer = Lane("writer", self._writes, engine.store.write_many, loop, self._room.nudge)
+        store = engine.store
+        writer = Lane("writer", self._writes, store.write_many, store, loop, self._room.nudge)
         readers = [
-            Lane(f"reader-{n}", self._reads, self._read_all, loop, batch_max=8)
+            Lane(f"reader-{n}", self._reads, self._read_all, store, loop, batch_max=8)
             for n in range(READERS)
         ]
         self._threads: list[threading.Thread] = [writer, *readers, self._room]
@@ -218,11 +234,10 @@ class Desk:
 
     async def call(self, call: Call) -> Any:
         """Do a prepared call, waiting as long as it asks to. Raises what the operation raises."""
-        if not self.engine.may_wait(call):
-            return await self._once(call)
         started = time.monotonic()
-        waiter = Waiter(call.workspace)
+        waiter = None
         while isinstance(outcome := await self._once(call), Pending):
+            waiter = waiter or Waiter(call.workspace)
             waiter.wait = Wait(outcome, started)
             if not await self._wait(waiter):
                 if outcome.abandon is not None:
