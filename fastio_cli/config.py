@@ -242,7 +242,8 @@ def change_file(path: str, name: str, value: str | int | None) -> None:
             if value is not None:
                 values[name] = value
             temporary = f"{path}.{os.getpid()}"
-            with open(temporary, "wb") as f:
+            # Some of these files hold tokens: nobody else may read them, also not for a moment.
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
                 tomli_w.dump(values, f)
                 f.flush()
                 os.fsync(f.fileno())

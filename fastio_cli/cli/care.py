@@ -86,7 +86,7 @@ def _findings(cli: Session, sweep: bool) -> Iterator[Finding]:
 
     versions = f"fastio {__version__}, Python {sys.version.split()[0]}, "
     yield care.Finding("installation", None, versions + f"SQLite {sqlite3.sqlite_version}")
-    folder = cli.config.store_folder()
+    folder = cli.config.store_folder()  # refuses a server: its operator looks after the store
     sound = True
     for finding in care.examine_file(folder):
         sound = sound and finding.ok

@@ -19,6 +19,9 @@ GROUPS = {
     "lock": ("lock", "Take turns: exclusive locks that expire"),
     "event": ("event", "Read and watch the log of all changes"),
     "audit": ("event", "Prove that the log was not tampered with"),
+    "org": ("org", "Share a server: orgs, and handing one over"),
+    "member": ("org", "Give people and agents their roles"),
+    "token": ("org", "Make and end the tokens that let them in"),
     "config": ("config", "Show and change settings"),
 }
 
@@ -26,6 +29,10 @@ LEAVES = {
     "init": ("workspace", "Make a store for this folder and those below it."),
     "use": ("workspace", "Choose the workspace that commands work in from now on."),
     "batch": ("batch", "Run operations from NDJSON on standard input, in one process."),
+    "serve": ("serve", "Turn this store into a service for a team."),
+    "login": ("login", "Work on a server from now on."),
+    "logout": ("login", "Forget a server and its token."),
+    "whoami": ("login", "Show who one is: org, member, role, and what the token is for."),
     "backup": ("care", "Copy the whole store into one file, while it is in use."),
     "restore": ("care", "Replace the whole store by what a backup file holds."),
     "doctor": ("care", "Check the installation and the store, and say how to mend what is wrong."),
