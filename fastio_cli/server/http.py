@@ -220,7 +220,7 @@ def range_of(request: Request) -> tuple[int, int | None] | None:
 def problem(error: FastioError, request_id: str) -> tuple[int, Headers, bytes]:
     """An error as problem details (RFC 9457), with everything a program finds locally too."""
     status = error.kind.http
-    headers: Headers = [PROBLEM, NO_STORE, NO_SNIFF]
+    headers: Headers = [PROBLEM, NO_STORE]
     retry_after = error.details.get("retry_after_s")
     if isinstance(retry_after, int | float):
         headers.append((b"retry-after", str(max(1, math.ceil(retry_after))).encode()))
