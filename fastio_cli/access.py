@@ -98,7 +98,9 @@ def identify(tx: Tx, digest: str) -> Identity:
     return Identity(row["org"], row["member"], digest)
 
 
-def authorise(tx: Tx, identity: Identity, operation: Operation, workspace: Row | None) -> Grant | None:
+def authorise(
+    tx: Tx, identity: Identity, operation: Operation, workspace: Row | None
+) -> Grant | None:
     """What the identity may do, if that includes the operation; None where it may see nothing.
 
     ``workspace`` is the one the call works in (None for an operation on the org). Raises

@@ -130,7 +130,7 @@ class Engine:
                 return _give_up(outcome)
 
     def work(self, call: Call) -> Callable[[Tx], Any]:
-        """A prepared call as a store takes it; its outcome may be ``Pending``, it may ``Restart``."""
+        """A prepared call as a store takes it; the outcome may be ``Pending`` or ``Restart``."""
         return lambda tx: self._run(tx, call)
 
     def call_many(self, calls: list[Call]) -> list[Any]:
@@ -270,7 +270,7 @@ class Engine:
     def admission(
         self, operation: Operation, workspace: str, identity: Identity
     ) -> Callable[[Tx], Any]:
-        """A work that raises unless the identity may do the operation, before its bytes are sent."""
+        """A work that raises unless the identity may do the operation, before bytes are sent."""
         name = f"{identity.org}/{workspace}" if identity.org else workspace
 
         def check(tx: Tx) -> None:

@@ -111,9 +111,7 @@ def behind_server(backend: type) -> type:
     """The same backend, reached through a server."""
 
     class Behind(backend):  # type: ignore[misc]
-        def open(
-            self, clock: Callable[[], float] = time.time, limits: Limits | None = None
-        ) -> Any:
+        def open(self, clock: Callable[[], float] = time.time, limits: Limits | None = None) -> Any:
             return ActingRemote(Running(super().open(clock, limits)))
 
         def __init__(self, folder: Path) -> None:

@@ -55,7 +55,8 @@ def backup(cli: Session, file: str, overwrite: bool) -> None:
         raise FastioError(
             "already_exists", f"{file} exists.", "Choose another name, or add --overwrite."
         )
-    written = care.backup(cli.engine.store, cli.engine.blobs, file)  # type: ignore[arg-type]
+    engine = cli.local_engine()
+    written = care.backup(engine.store, engine.blobs, file)  # type: ignore[arg-type]
     cli.out.record({"file": file, **written}, essential="file")
 
 

@@ -115,9 +115,7 @@ def remove_member(cli: Session, **params: Any) -> None:
     KEY,
     op="token.create",
 )
-def create_token(
-    cli: Session, scope: list[str], expires: float | None, **params: Any
-) -> None:
+def create_token(cli: Session, scope: list[str], expires: float | None, **params: Any) -> None:
     """Example:
     fastio token create researcher --role editor -q > researcher.token
     """

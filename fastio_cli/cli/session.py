@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.engine import Call, Engine
-    from fastio_cli.remote import Remote, RemoteCall
 
 SCHEME = "fio://"
 
@@ -34,10 +33,10 @@ class Session:
             fields=flags.get("fields"),
             quiet=bool(flags.get("quiet")),
         )
-        self._engine: Engine | Remote | None = None
+        self._engine: Engine | None = None
 
     @property
-    def engine(self) -> Engine | Remote:
+    def engine(self) -> Engine:
         """The operations on the store that the settings name."""
         if self._engine is None:
             store = self.config.store()
@@ -54,11 +53,13 @@ class Session:
         store = SqliteStore(folder, durability=self.config.get("durability"))
         return Engine(store, Blobs(os.path.join(folder, "blobs")), self.config.limits())
 
-    def _remote(self, url: str) -> Remote:
+    def _remote(self, url: str) -> Engine:
         from fastio_cli.credentials import find_token
         from fastio_cli.remote import Remote
 
-        return Remote(url, find_token(url), retry_s=self.config.get("retry_s"))
+        remote: Any = Remote(url, find_token(url), retry_s=self.config.get("retry_s"))
+        engine: Engine = remote  # it has the same methods
+        return engine
 
     @property
     def workspace(self) -> str:
@@ -71,10 +72,9 @@ class Session:
         A lock token from the environment is used where the operation takes one (``lock run`` sets
         it together with the path it is for).
         """
-        return self.engine.run(self.prepare(name, params, idempotency_key))  # type: ignore[arg-type]
+        return self.engine.run(self.prepare(name, params, idempotency_key))
 
-    def prepare(self, name: str, params: dict[str, Any], idempotency_key: str | None
-    ) -> Call | RemoteCall:
+    def prepare(self, name: str, params: dict[str, Any], idempotency_key: str | None) -> Call:
         """A call checked and ready, as ``call`` makes it; ``workspace`` may be among ``params``."""
         workspace = self._locate(params)
         if params.get("lock_token", "") is None:

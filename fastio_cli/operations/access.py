@@ -83,9 +83,7 @@ def usage(ctx: "Context") -> "model.OrgUsage":
 
 
 @operation("member.list", "GET /v1/members", effect="read", role="viewer")
-def list_members(
-    ctx: "Context", *, limit: Limit = 50, cursor: Cursor = ""
-) -> "model.MemberList":
+def list_members(ctx: "Context", *, limit: Limit = 50, cursor: Cursor = "") -> "model.MemberList":
     """List the members with their roles in the org and in single workspaces."""
     name, slash, id = cursor.rpartition("/")
     if slash and not is_number(id):

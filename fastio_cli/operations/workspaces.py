@@ -41,7 +41,9 @@ def list_(
     last = rows[limit - 1] if len(rows) > limit else None
     return {
         "items": [workspace_record(row) for row in rows[:limit]],
-        "next_cursor": f"{last['name'].rpartition('/')[2]}/{last['id']}" if last is not None else None,
+        "next_cursor": f"{last['name'].rpartition('/')[2]}/{last['id']}"
+        if last is not None
+        else None,
     }
 
 

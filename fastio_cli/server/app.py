@@ -147,7 +147,9 @@ class App:
             await x.answer(200, [JSON], document_bytes())
         elif path == "/metrics":
             await self._call(x, find("org.usage"), {}, answer=False)
-            await x.answer(200, [(b"content-type", Metrics.media_type.encode())], self._metrics.text())
+            await x.answer(
+                200, [(b"content-type", Metrics.media_type.encode())], self._metrics.text()
+            )
         else:
             raise FastioError("not_found", "Nothing is here.", "See what there is: /openapi.json")
 
@@ -184,9 +186,7 @@ class App:
                 params["length"] = length
         key = request.headers.get("idempotency-key")
         key = text_of(key) if key is not None else None
-        call = self._engine.prepare(
-            operation.name, params, x.workspace, "", key, identity=identity
-        )
+        call = self._engine.prepare(operation.name, params, x.workspace, "", key, identity=identity)
         if self._engine.may_wait(call):
             result = await _unless_left(self._desk.call(call), x.receive)
         else:
@@ -207,8 +207,10 @@ class App:
     async def _answer(self, x: Exchange, result: Any) -> None:
         record = result.record if isinstance(result, Download) else result
         etag = etag_of(record)
-        not_modified = etag is not None and x.request.method in ("GET", "HEAD") and (
-            x.request.headers.get("if-none-match", "").strip() == etag
+        not_modified = (
+            etag is not None
+            and x.request.method in ("GET", "HEAD")
+            and (x.request.headers.get("if-none-match", "").strip() == etag)
         )
         if not_modified and etag is not None:
             await x.answer(304, [(b"etag", etag.encode())], b"")
@@ -241,7 +243,7 @@ class App:
         identity = await self._identify(x, find("event.list"))
         query = dict(query_of(x.request.query))
         cursor = sse.start_of(query, x.request.headers.get("last-event-id"))
-        filters = {name: query[name] for name in ("type", "path") if name in query}
+        filters: Any = {name: query[name] for name in ("type", "path") if name in query}
         if unknown := set(query) - {"after", "type", "path"}:
             raise FastioError("invalid", f"A stream has no parameter {unknown.pop()!r}.")
 

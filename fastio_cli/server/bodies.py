@@ -69,7 +69,7 @@ class Transfers:
         request.refuse_encoding()
         if "upload-id" in request.headers:
             name = self._upload_name(request.headers["upload-id"], identity)
-            content = await self._on_thread(self._engine.blobs.finish_parts, name)
+            content: Content = await self._on_thread(self._engine.blobs.finish_parts, name)
         else:
             content = await self._from_body(request)
         _verify(content, request.headers.get("content-digest"))
@@ -106,9 +106,7 @@ class Transfers:
             await respond(send, status, headers, body)
             return status
         length = (b"content-length", str(download.end - download.start).encode())
-        await send(
-            {"type": "http.response.start", "status": status, "headers": [*headers, length]}
-        )
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
         chunks = self._engine.chunks(download)
         while chunk := await self._on_thread(next, chunks, b""):
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -120,11 +118,10 @@ class Transfers:
 
     async def _from_body(self, request: Request) -> Content:
         length = request.headers.get("content-length", "")
+        content: Content
         if length.isdecimal() and int(length) <= INLINE_BYTES_MAX:
             return self._engine.upload(io.BytesIO(await request.body(INLINE_BYTES_MAX)))
-        content: Content = await self._on_thread(
-            self._engine.upload, BodyStream(request, self._loop)
-        )
+        content = await self._on_thread(self._engine.upload, BodyStream(request, self._loop))
         return content
 
     def _on_thread(self, work: Any, *args: Any) -> Any:

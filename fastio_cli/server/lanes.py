@@ -92,7 +92,6 @@ class Lane(threading.Thread):
         if self._after is not None:
             self._after()
 
-
     def _restart(self, restart: Restart, work: Work, future: asyncio.Future[Any]) -> None:
         try:
             restart.work(self._store)

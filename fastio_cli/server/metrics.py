@@ -24,9 +24,7 @@ class Metrics:
             registry=self._registry,
             buckets=BUCKETS,
         )
-        self.streams = Gauge(
-            "fastio_event_streams", "Open event streams", registry=self._registry
-        )
+        self.streams = Gauge("fastio_event_streams", "Open event streams", registry=self._registry)
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     def note(self, operation: str, status: int, elapsed_s: float) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastio_cli.operations.operation import Operation
 
 PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-BINARY = {"application/octet-stream": {}}
+BINARY: dict[str, object] = {"application/octet-stream": {}}
 
 
 @functools.cache

@@ -87,9 +87,7 @@ def _found(
             f"Allowed here: {allowed}" if allowed else "See what there is: /openapi.json",
         )
     operation, names = found
-    return operation, {
-        name: decoded(value) for name, value in zip(names, values, strict=True)
-    }
+    return operation, {name: decoded(value) for name, value in zip(names, values, strict=True)}
 
 
 def decoded(text: str) -> str:

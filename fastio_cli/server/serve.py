@@ -141,4 +141,4 @@ def worker() -> App:
 
     options = Options(access_log=os.environ.get("FASTIO_SERVER_LOG") != "off")
     engine = Session({}).engine
-    return application(engine, options)  # type: ignore[arg-type]
+    return application(engine, options)

@@ -48,9 +48,7 @@ class Access:
             limit=limit,
         )
 
-    def put_member(
-        self, org: str, name: str, workspace_id: int, role: str, now_ms: int
-    ) -> None:
+    def put_member(self, org: str, name: str, workspace_id: int, role: str, now_ms: int) -> None:
         self._db.run(
             """insert into members (org, name, workspace_id, role, created_at)
             values (:org, :name, :workspace_id, :role, :now_ms)
@@ -204,9 +202,7 @@ class Access:
             limit=limit,
         )
 
-    def end_transfer(
-        self, id: str, *, claimed_by: str | None, now_ms: int
-    ) -> None:
+    def end_transfer(self, id: str, *, claimed_by: str | None, now_ms: int) -> None:
         """Claimed by somebody, or revoked."""
         column = "revoked_at" if claimed_by is None else "claimed_at"
         self._db.run(
