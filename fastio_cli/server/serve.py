@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import sys
 
 from fastio_cli.errors import FastioError
@@ -93,6 +94,9 @@ def serve(engine: Engine, options: Options) -> None:
     # Several processes cannot be handed the engine: each opens the store again, by environment.
     several = options.workers > 1
     app: Any = "fastio_cli.server.serve:worker" if several else application(engine, options)
+    # uvicorn stops gracefully and then raises the signal again; being told to stop is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: None)
     os.environ["FASTIO_SERVER_LOG"] = "on" if options.access_log else "off"
     try:
         uvicorn.run(
