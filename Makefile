@@ -30,5 +30,9 @@ $(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet -c $(CONSTRAINTS) -e '.[test]'
 	touch $@
 
+# The manual and the shells' completions, from the table of commands.
+generate: $(VENV)/.installed
+	$(BIN)/python -m fastio_cli.cli.generate .
+
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

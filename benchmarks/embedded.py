@@ -119,41 +119,41 @@ def write_rate(folder: str, quick: bool) -> Iterator[Budget]:
 
 
 def contention(folder: str, quick: bool) -> Iterator[Budget]:
-    """16 processes that increment one number, against one process doing so alone."""
-    seconds = 1.0 if quick else 3.0
-    engine = open_engine(folder)
-    engine.call("state.set", {"path": "n.json", "value": 0}, actor=ACTOR)
-    sync_s = sync_time(folder)
-    alone = [increments(folder, 1, seconds)]
-    crowds = []
-    for _ in range(1 if quick else 3):
-        crowds.append(increments(folder, PROCESSES, seconds))
-        alone.append(increments(folder, 1, seconds))
-    made = sum(done["count"] + WARM_UP for processes in alone + crowds for done in processes)
-    found = engine.call("state.get", {"path": "n.json"})["value"]
-    assert found == made, f"{made} increments were acknowledged, {found} are there"
+    """16 processes on one store against one alone: each its own object, then all the same."""
+    for verb in ("set", "increment"):
+        alone, crowds, syncs = [crowd(folder, verb, 1, quick)], [], []
+        for _ in range(1 if quick else 3):
+            syncs.append(sync_time(folder))
+            crowds.append(crowd(folder, verb, PROCESSES, quick))
+            alone.append(crowd(folder, verb, 1, quick))
+        if verb == "increment":
+            made = sum(done["count"] + WARM_UP for did in alone + crowds for done in did)
+            found = open_engine(folder).call("state.get", {"path": "n.json"})["value"]
+            assert found == made, f"{made} increments were acknowledged, {found} are there"
+        name = f"{PROCESSES} processes, state {verb}:"
+        one = statistics.median(map(total_rate, alone))
+        together = statistics.median(map(total_rate, crowds))
+        note = f"{together:.0f}/s by {one:.0f}/s"
+        ratio = together / one
+        yield Budget(f"{name} total by one's rate", ratio, 0.8, at_least=True, note=note)
+        yield Budget(
+            f"{name} slowest by mean",
+            statistics.median(
+                min(done["count"] for done in did) / statistics.mean(done["count"] for done in did)
+                for did in crowds
+            ),
+            0.5,
+            at_least=True,
+        )
+        longest_s = statistics.median(max(done["longest"] for done in did) for did in crowds)
+        sync_s = statistics.median(syncs)
+        limit_s = 0.1 + 20 * sync_s
+        note = f"100 ms + 20 syncs of {sync_s * 1e3:.2f} ms"
+        yield Budget(f"{name} longest wait", longest_s * 1e3, limit_s * 1e3, "ms", note=note)
 
-    def total(processes: list[dict[str, float]]) -> float:
-        return sum(done["count"] / done["seconds"] for done in processes)
 
-    one = statistics.median(total(processes) for processes in alone)
-    all16 = statistics.median(total(processes) for processes in crowds)
-    yield Budget(
-        "16 processes: total by one process's rate",
-        all16 / one,
-        0.8,
-        at_least=True,
-        note=f"{all16:.0f}/s by {one:.0f}/s",
-    )
-    fairness = statistics.median(
-        min(d["count"] for d in processes) / statistics.mean(d["count"] for d in processes)
-        for processes in crowds
-    )
-    yield Budget("16 processes: slowest by mean", fairness, 0.5, at_least=True)
-    longest = statistics.median(max(d["longest"] for d in processes) for processes in crowds)
-    limit = 0.1 + 20 * sync_s
-    note = f"100 ms + 20 syncs of {sync_s * 1e3:.2f} ms"
-    yield Budget("16 processes: longest wait", longest * 1e3, limit * 1e3, "ms", note=note)
+def total_rate(did: list[dict[str, float]]) -> float:
+    return sum(done["count"] / done["seconds"] for done in did)
 
 
 def sync_time(folder: str) -> float:
@@ -169,37 +169,43 @@ def sync_time(folder: str) -> float:
         return statistics.median(once(n) for n in range(100))
 
 
-def increments(folder: str, processes: int, seconds: float) -> list[dict[str, float]]:
-    """Let processes increment for a while, all from the same moment; what each of them did."""
-    children = [worker([__file__, "--worker", folder, str(seconds)]) for _ in range(processes)]
+def crowd(folder: str, verb: str, processes: int, quick: bool) -> list[dict[str, float]]:
+    """Let processes write for a while, all from the same moment; what each of them did."""
+    open_engine(folder).call("state.init", {"path": "n.json", "value": 0}, actor=ACTOR)
+    seconds = "1" if quick else "3"
+    children = [worker([__file__, "--worker", folder, verb, seconds]) for _ in range(processes)]
     for child in children:
         assert child.stdout is not None
         child.stdout.readline()  # it is ready
     for child in children:
         assert child.stdin is not None
         child.stdin.close()
-    results = []
+    did = []
     for child in children:
         assert child.stdout is not None
-        results.append(json.loads(child.stdout.readline()))
+        did.append(json.loads(child.stdout.readline()))
         child.wait()
-    return results
+    return did
 
 
-def increment_worker(folder: str, seconds: float) -> None:
+def write_for(folder: str, verb: str, seconds: float) -> None:
+    """What one of the processes does, from when its input ends."""
     engine = open_engine(folder)
+    params: dict[str, object] = {"path": "n.json"}
+    if verb == "set":
+        params = {"path": f"{os.getpid()}.json", "value": {"step": 1}}
 
-    def increment() -> None:
-        engine.call("state.increment", {"path": "n.json"}, actor=f"process {os.getpid()}")
+    def write() -> None:
+        engine.call(f"state.{verb}", params, actor=f"process {os.getpid()}")
 
     for _ in range(WARM_UP):
-        increment()
+        write()
     print("ready", flush=True)
-    sys.stdin.read()  # the start: its end
+    sys.stdin.read()
     started = now = time.perf_counter()
     count, longest = 0, 0.0
     while now - started < seconds:
-        increment()
+        write()
         before, now = now, time.perf_counter()
         count, longest = count + 1, max(longest, now - before)
     print(json.dumps({"count": count, "seconds": now - started, "longest": longest}))
@@ -336,6 +342,6 @@ PARTS: dict[str, Callable[[str, bool], Iterator[Budget]]] = {
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        increment_worker(sys.argv[2], float(sys.argv[3]))
+        write_for(sys.argv[2], sys.argv[3], float(sys.argv[4]))
     else:
         sys.exit(run_parts(arguments(str(__doc__)).parse_args(), PARTS))

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 
 from fastio_cli.errors import FastioError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,11 +85,7 @@ class Blobs:
         try:
             return self._put_file(head, stream, size_bytes_max)
         except OSError as e:
-            raise FastioError(
-                "unavailable",
-                f"The file could not be stored: {e.strerror or e}.",
-                "Free some disk space and try again: fastio doctor",
-            ) from e
+            raise _not_stored(e) from e
 
     def add_part(self, upload: str, offset: int, stream: BinaryIO, size_bytes_max: int) -> int:
         """Go on with an upload that comes in parts, at ``offset``; how many bytes there are then.
@@ -133,7 +135,7 @@ class Blobs:
         name = digest.hexdigest()
         temporary = os.path.join(self.folder, "tmp", os.urandom(8).hex())
         os.link(done, temporary)
-        self._give_name(temporary, name)
+        self.give_name(temporary, name)
         return Content(name, size, blob=name)
 
     def _part(self, upload: str) -> str:
@@ -166,6 +168,22 @@ class Blobs:
                 left -= len(chunk)
                 yield chunk
 
+    def partial(self, name: str, size_bytes: int = 0) -> Partial:
+        """The blob in the making of this name, going on after the ``size_bytes`` known to be safe.
+
+        Raises ``unavailable`` when the disk will not.
+        """
+        return Partial(self, os.path.join(self.folder, "partial", name), size_bytes)
+
+    def partials(self) -> list[str]:
+        """The names of the blobs in the making."""
+        folder = os.path.join(self.folder, "partial")
+        return os.listdir(folder) if os.path.isdir(folder) else []
+
+    def forget_partial(self, name: str) -> None:
+        """Remove a blob in the making that nobody goes on with."""
+        _remove(os.path.join(self.folder, "partial", name))
+
     def path(self, sha256: str) -> str:
         """The file that holds, or would hold, a blob."""
         return os.path.join(self.folder, sha256[:2], sha256)
@@ -194,13 +212,14 @@ class Blobs:
                     _write_all(f, buffer[:count])
                 os.fsync(f.fileno())
             name = digest.hexdigest()
-            self._give_name(temporary, name)
+            self.give_name(temporary, name)
         except BaseException:
             _remove(temporary)
             raise
         return Content(name, size, blob=name)
 
-    def _give_name(self, temporary: str, name: str) -> None:
+    def give_name(self, temporary: str, name: str) -> None:
+        """Make a synced file the blob of this name, durably."""
         final = self.path(name)
         shard = os.path.dirname(final)
         if not os.path.isdir(shard):
@@ -209,6 +228,141 @@ class Blobs:
         # Also when the name is there: replacing equal bytes renews the age that keeps them.
         os.replace(temporary, final)
         sync_folder(shard)
+
+
+class Partial:
+    """A blob in the making that outlives its writer: a file that grows, and its hash so far.
+
+    Bytes are appended; ``sync`` makes those there durable and says how many they are, and that is
+    where a later ``Partial`` of the same name can go on. Small contents never touch the disk. One
+    thread at a time.
+    """
+
+    def __init__(self, blobs: Blobs, file: str, size_bytes: int) -> None:
+        self._blobs = blobs
+        self._file = file
+        self._fd: int | None = None
+        self._head = b""
+        self._unsynced = False
+        self.size_bytes = 0
+        self._digest = hashlib.sha256()
+        if size_bytes:
+            self._go_on(size_bytes)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the bytes so far."""
+        return self._digest.hexdigest()
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Add bytes at the end. Raises ``unavailable`` when the disk is full."""
+        self._digest.update(data)
+        self.size_bytes += len(data)
+        if self._fd is None:
+            self._head += bytes(data)
+            if len(self._head) > INLINE_BYTES_MAX:
+                self._spill()
+            return
+        try:
+            _write_all_to(self._fd, data)
+        except OSError as e:
+            raise _not_stored(e) from e
+        self._unsynced = True
+
+    def sync(self) -> int:
+        """Make what was appended durable; how many bytes a later writer can rely on."""
+        if self._fd is None:
+            return 0
+        try:
+            if self._unsynced:
+                sync_data(self._fd)
+        except OSError as e:
+            raise _not_stored(e) from e
+        self._unsynced = False
+        return self.size_bytes
+
+    def restart(self) -> None:
+        """Drop all bytes and begin anew."""
+        self.discard()
+        self.size_bytes = 0
+        self._head = b""
+        self._digest = hashlib.sha256()
+
+    def finish(self) -> Content:
+        """Make it a blob (or small content that travels in its row), durable."""
+        name = self.sha256
+        if self._fd is None:
+            return Content(name, self.size_bytes, body=self._head)
+        self.sync()
+        self.close()
+        try:
+            self._blobs.give_name(self._file, name)
+        except OSError as e:
+            raise _not_stored(e) from e
+        return Content(name, self.size_bytes, blob=name)
+
+    def discard(self) -> None:
+        """Leave nothing behind. A file that this writer never had is another one's to remove."""
+        if self._fd is not None:
+            _remove(self._file)
+        self.close()
+
+    def close(self) -> None:
+        """Stop here; what was synced stays for a later writer."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def head(self, size_bytes: int) -> bytes:
+        """The first bytes, to tell what they are."""
+        if self._fd is None:
+            return self._head[:size_bytes]
+        with open(self._file, "rb") as f:
+            return f.read(size_bytes)
+
+    def _go_on(self, size_bytes: int) -> None:
+        try:
+            fd = self._open(os.O_RDWR | os.O_CLOEXEC)
+            # What lies beyond was never synced: after a power loss it may be anything.
+            os.ftruncate(fd, size_bytes)
+            with open(self._file, "rb") as f:
+                while chunk := f.read(CHUNK_BYTES):
+                    self._digest.update(chunk)
+                    self.size_bytes += len(chunk)
+            os.lseek(fd, 0, os.SEEK_END)
+        except FileNotFoundError:
+            return
+        except OSError as e:
+            raise _not_stored(e) from e
+        if self.size_bytes != size_bytes:
+            self.restart()
+
+    def _open(self, flags: int) -> int:
+        """Open the file for this writer alone; the kernel frees it when the process dies."""
+        fd = os.open(self._file, flags, 0o600)
+        try:
+            if fcntl is not None:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise FastioError(
+                "unavailable", "Another worker is still writing this file.", "Try again later."
+            ) from None
+        self._fd = fd
+        return fd
+
+    def _spill(self) -> None:
+        try:
+            folder = os.path.dirname(self._file)
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            fd = self._open(os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+            os.ftruncate(fd, 0)
+            sync_folder(folder)
+            _write_all_to(fd, self._head)
+        except OSError as e:
+            raise _not_stored(e) from e
+        self._unsynced = True
+        self._head = b""
 
 
 def sync_folder(folder: str) -> None:
@@ -235,6 +389,33 @@ def _write_all(f: BinaryIO, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[f.write(view) :]
+
+
+def _write_all_to(fd: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def sync_data(fd: int) -> None:
+    """Force a file's data to the medium itself."""
+    if sys.platform == "darwin":  # fsync there stops at the drive's cache
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    elif hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+    else:
+        os.fsync(fd)
+
+
+def _not_stored(e: OSError) -> FastioError:
+    return FastioError(
+        "unavailable",
+        f"The file could not be stored: {e.strerror or e}.",
+        "Free some disk space and try again: fastio doctor",
+        kind="disk",
+    )
 
 
 def _remove(path: str) -> None:

@@ -48,6 +48,25 @@ SETTINGS = {
     "rate_per_s": Setting(1000, "Requests a second that a server takes from one token"),
     "retry_s": Setting(30, "How long a server that is away is tried again"),
     "versions_max": Setting(100, "How many versions of an object are kept at least"),
+    "egress_allow": Setting(
+        None, "Hosts, addresses and networks that requests may go to though they are not public"
+    ),
+    "egress_ports": Setting("80,443,8080,8443", "The ports that requests may go to"),
+    "egress_ca_file": Setting(None, "Certificate authorities to trust besides the public ones"),
+    "import_parallel": Setting(8, "How many files are fetched at a time"),
+    "import_attempts_max": Setting(5, "How often in a row a transfer may fail without progress"),
+    "import_retry_ms": Setting(1000, "The pause before the first further attempt, at most"),
+    "import_timeout_s": Setting(3600, "How long one attempt to fetch a file may take"),
+    "import_stall_s": Setting(30, "How long a body may come slower than 1 KiB a second"),
+    "import_endpoints": Setting(None, "Other addresses for file services, as OFFICIAL=OTHER,…"),
+    "google_client_id": Setting(None, "Your own OAuth client at Google, for private links"),
+    "google_client_secret": Setting(None, "Its secret, if it has one"),
+    "onedrive_client_id": Setting(None, "Your own OAuth client at Microsoft"),
+    "onedrive_client_secret": Setting(None, "Its secret, if it has one"),
+    "dropbox_client_id": Setting(None, "Your own OAuth client at Dropbox"),
+    "dropbox_client_secret": Setting(None, "Its secret, if it has one"),
+    "box_client_id": Setting(None, "Your own OAuth client at Box"),
+    "box_client_secret": Setting(None, "Its secret, if it has one"),
 }
 
 

@@ -158,6 +158,34 @@ class Engine:
             outcomes[i] = outcome
         return outcomes
 
+    def act(self, works: list[tuple[int, str, Callable[[Context], Any]]]) -> list[Any]:
+        """Do background work on workspaces, in one commit, each alone: results or exceptions.
+
+        A work is a workspace's number, the actor it is done for, and a function of a context; in a
+        workspace that was deleted meanwhile it is not done, and gives None.
+        """
+
+        def run(workspace_id: int, actor: str, work: Callable[[Context], Any]) -> Any:
+            def in_transaction(tx: Tx) -> Any:
+                row = tx.workspaces.by_id(workspace_id)
+                if row is None:
+                    return None
+                ctx = Context(
+                    tx,
+                    workspace=row,
+                    actor=actor,
+                    call_id="",
+                    blobs=self.blobs,
+                    limits=self.limits,
+                )
+                result = work(ctx)
+                ctx.finish()
+                return result
+
+            return in_transaction
+
+        return self.store.write_many([run(*work) for work in works])
+
     def may_wait(self, call: Call) -> bool:
         """Whether the call asks to wait for something to happen."""
         return bool(call.params.get("wait_s") or call.params.get("timeout_s"))

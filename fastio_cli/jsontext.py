@@ -10,6 +10,9 @@ from fastio_cli.errors import FastioError
 
 DEPTH_MAX = 200
 SIZE_BYTES_MAX = 16 * 1024 * 1024
+# Compact text without any check. Made once: json.dumps with options makes an encoder every time.
+compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 def decode(
@@ -26,9 +29,20 @@ def decode(
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        elif len(text.encode("utf-8")) > SIZE_BYTES_MAX:
+            raise _too_large(what)
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_float=_finite,
+            parse_constant=_no_constant,
+        )
+        if "\\u" in text:  # an escape may stand for half a character
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as e:
         raise FastioError("invalid", f"The {what} is not valid UTF-8 (byte {e.start}).") from None
+    except UnicodeEncodeError:
+        raise _half_a_character(what) from None
     except RecursionError:
         raise _too_deep(what) from None
     except json.JSONDecodeError as e:
@@ -50,12 +64,10 @@ def encode(value: object, what: str = "value") -> bytes:
     deeper than :data:`DEPTH_MAX`) and ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = compact(value)
         body = text.encode("utf-8")
     except UnicodeEncodeError:
-        raise FastioError(
-            "invalid", f"The {what} holds a lone surrogate, which is not text."
-        ) from None
+        raise _half_a_character(what) from None
     except RecursionError:
         raise _too_deep(what) from None
     except (ValueError, TypeError) as e:
@@ -73,7 +85,7 @@ def canonical(value: object) -> bytes:
     those the form below is byte for byte JCS; ``tests/test_jsontext.py`` proves it against the
     ``rfc8785`` package, whose import would cost every command more than its work.
     """
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    return _canonical(value).encode()
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -91,6 +103,13 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is not a JSON number")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number != 0:
+        raise ValueError(f"{text[:30]} is too large for a number")
+    return number
+
+
 def _check_depth(value: object, text: str, what: str, depth_max: int = DEPTH_MAX) -> None:
     # Few brackets in the text mean little depth: most values never need the walk.
     if text.count("[") + text.count("{") <= depth_max:
@@ -106,6 +125,10 @@ def _check_depth(value: object, text: str, what: str, depth_max: int = DEPTH_MAX
         if not level:
             return
     raise _too_deep(what)
+
+
+def _half_a_character(what: str) -> FastioError:
+    return FastioError("invalid", f"The {what} holds a lone surrogate, which is not text.")
 
 
 def _too_deep(what: str) -> FastioError:

@@ -250,6 +250,44 @@ class WhoAmI(TypedDict):
     scopes: list[str]
 
 
+class Import(TypedDict):
+    """The import of one URL: a job while it goes on, afterwards the record of the bytes' origin.
+
+    ``reason`` says in words why it failed, or why it is going to be tried again. ``final_url`` is
+    where redirects led, without its query.
+    """
+
+    id: int
+    url: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    path: str | None
+    version: int | None
+    unchanged: bool
+    received_bytes: int
+    total_bytes: int | None
+    attempts: int
+    reason_code: str | None
+    reason: str | None
+    hint: str | None
+    on_conflict: str
+    sha256: str | None
+    media_type: str | None
+    final_url: str | None
+    source_etag: str | None
+    source_last_modified: str | None
+    fetched_at: str | None
+    actor: str
+    created_at: str
+    updated_at: str
+
+
+class ImportList(TypedDict):
+    """A page of imports, newest first; those just made in the order of their URLs."""
+
+    items: list[Import]
+    next_cursor: str | None
+
+
 class ObjectList(TypedDict):
     """A page of objects."""
 

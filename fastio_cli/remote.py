@@ -318,7 +318,7 @@ def _path(operation: Operation, params: dict[str, Any], workspace: str) -> str:
     for segment in operation.route.split("/"):
         if segment.startswith("{"):
             name = segment.strip("{}").partition(":")[0]
-            value = workspace if name == "workspace" else params.pop(name)
+            value = workspace if name == "workspace" else _text(params.pop(name))
             segment = quote(value, safe="/" if segment.endswith(":path}") else "")
         segments.append(segment)
     return "/".join(segments)

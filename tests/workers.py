@@ -41,6 +41,7 @@ class Worker:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.workers", name, str(folder), *map(str, arguments)],
             cwd=ROOT,
+            bufsize=0,  # what a buffer had read ahead would be lost to communicate()
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )

@@ -57,12 +57,13 @@ class Arg:
 
 
 class Opt:
-    """An option with a value; ``flags`` are its spellings, the first of them its name."""
+    """An option with a value; ``flags`` are its spellings; ``name`` defaults to the first."""
 
     def __init__(
         self,
         *flags: str,
         help: str,
+        name: str | None = None,
         metavar: str = "TEXT",
         many: bool = False,
         convert: Convert | None = None,
@@ -70,7 +71,7 @@ class Opt:
         complete: str | None = None,
     ) -> None:
         self.flags = flags
-        self.name = _identifier(flags[0])
+        self.name = name or _identifier(flags[0])
         self.help = help
         self.metavar = "|".join(choices) if choices else metavar
         self.many = many

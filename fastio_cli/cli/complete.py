@@ -17,7 +17,7 @@ OFFERED_MAX = 200
 
 @command(
     "complete",
-    Arg("what", "path or workspace"),
+    Arg("what", "path or workspace; or bash, zsh, fish or powershell: the script for that shell"),
     Arg("prefix", "What was typed so far", required=False),
     help="Offer words to a shell's completion.",
     hidden=True,
@@ -25,7 +25,16 @@ OFFERED_MAX = 200
 def complete(cli: Session, what: str, prefix: str | None) -> None:
     """Prints one candidate a line, and nothing at all when something is wrong: whoever types is not
     to be disturbed, and no store is made by asking.
+
+    Example:
+    eval "$(fastio complete bash)"
     """
+    if what in ("bash", "zsh", "fish", "powershell"):
+        from fastio_cli.cli.completions import scripts
+        from fastio_cli.cli.spec import spec
+
+        cli.out.text(scripts(spec())[what].rstrip("\n"))
+        return
     if not os.path.exists(os.path.join(cli.config.store_folder(), "store.sqlite")):
         return
     try:

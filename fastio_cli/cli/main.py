@@ -28,11 +28,14 @@ def main() -> NoReturn:
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-        sys.stderr.flush()
     except BrokenPipeError:
         code = BROKEN_PIPE
     except OSError as e:
         code = _complain(as_fastio_error(e), as_json=False)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        pass  # nobody is there to read it; the exit code says the rest
     if os.environ.get("FASTIO_NO_FAST_EXIT"):
         _silence()
         sys.exit(code)
@@ -41,7 +44,7 @@ def main() -> NoReturn:
 
 def run(argv: list[str]) -> int:
     """Run one command line; its exit code. Every failure ends as an error with a code and hint."""
-    flags: dict[str, Any] = {"json": "--json" in argv}
+    flags = _format_asked(argv)
     try:
         from fastio_cli.cli.parse import parse
 
@@ -69,7 +72,7 @@ def run(argv: list[str]) -> int:
 
 
 def as_fastio_error(e: Exception) -> FastioError:
-    """Any failure as one of ours; unknown ones as ``internal`` with an id, traceback on demand."""
+    """Any failure as one of ours; unknown ones as ``internal``, their traceback on demand."""
     if isinstance(e, FastioError):
         return e
     if isinstance(e, OSError) and e.filename is not None:
@@ -95,6 +98,17 @@ def _complain(error: FastioError, as_json: bool) -> int:
     except OSError:
         pass  # nobody is there to read it; the exit code says the rest
     return KINDS[error.code].exit
+
+
+def _format_asked(argv: list[str]) -> dict[str, Any]:
+    """The format that errors are to have while the command line is not understood yet."""
+    flags: dict[str, Any] = {"json": "--json" in argv}
+    for word, following in zip(argv, [*argv[1:], ""], strict=False):
+        if word == "--format":
+            flags["format"] = following
+        elif word.startswith("--format="):
+            flags["format"] = word.partition("=")[2]
+    return flags
 
 
 def _as_json(flags: dict[str, Any]) -> bool:

@@ -15,8 +15,20 @@ if TYPE_CHECKING:
 HISTORY = (PATH, LIMIT, CURSOR)
 DIFF = (
     PATH,
-    Opt("--from", help="The older version (default: the one before)", metavar="N", convert=integer),
-    Opt("--to", help="The newer version (default: the newest)", metavar="N", convert=integer),
+    Opt(
+        "--from",
+        name="from_version",  # "from" cannot be a parameter in Python
+        help="The older version (default: the one before)",
+        metavar="N",
+        convert=integer,
+    ),
+    Opt(
+        "--to",
+        name="to_version",
+        help="The newer version (default: the newest)",
+        metavar="N",
+        convert=integer,
+    ),
 )
 
 
@@ -31,9 +43,8 @@ def history_object(cli: Session, **params: Any) -> None:
     cli.out.page(page, columns="version,change,size_bytes,author,at,etag", essential="version")
 
 
-def diff_object(cli: Session, path: str, **versions: Any) -> None:
-    params = given(from_version=versions["from"], to_version=versions["to"])
-    diff = cli.call("object.diff", path=path, **params)
+def diff_object(cli: Session, **params: Any) -> None:
+    diff = cli.call("object.diff", **given(**params))
     if cli.out.format in ("json", "jsonl"):
         cli.out.record(diff)
     elif diff["text"]:

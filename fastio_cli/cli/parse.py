@@ -9,7 +9,7 @@ test holds that whatever is accepted here, Typer reads the same way.
 from __future__ import annotations
 
 from fastio_cli.cli.command import GLOBALS, Arg, Flag, Opt
-from fastio_cli.cli.tree import GROUPS, lookup
+from fastio_cli.cli.tree import GROUPS, default_word, lookup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,11 +35,12 @@ def parse(argv: list[str]) -> Parsed | None:
     words: list[str] = []
     rest = list(argv)
     while rest and len(words) < 2:
-        if rest[0].startswith("-"):
-            if not _option(rest, GLOBAL_FLAGS, flags):
-                return None
+        if rest[0].startswith("-") and _option(rest, GLOBAL_FLAGS, flags):
             continue
-        words.append(rest.pop(0))
+        default = default_word(words[0], rest[0]) if words else None
+        if default is None and rest[0].startswith("-"):
+            return None
+        words.append(default or rest.pop(0))
         if words[0] not in GROUPS:
             break
     command = lookup(words)
@@ -47,6 +48,14 @@ def parse(argv: list[str]) -> Parsed | None:
         return None
     values = _parameters(command, rest, flags)
     return None if values is None else Parsed(command, values, flags)
+
+
+def globals_before(argv: list[str]) -> int:
+    """How many arguments at the beginning are global options and their values."""
+    rest = list(argv)
+    while rest and rest[0].startswith("-") and _option(rest, GLOBAL_FLAGS, {}):
+        pass
+    return len(argv) - len(rest)
 
 
 def _parameters(command: Command, rest: list[str], flags: dict[str, Any]) -> dict[str, Any] | None:

@@ -22,8 +22,12 @@ GROUPS = {
     "org": ("org", "Share a server: orgs, and handing one over"),
     "member": ("org", "Give people and agents their roles"),
     "token": ("org", "Make and end the tokens that let them in"),
+    "import": ("import_", "Fetch files from URLs into the workspace: fastio import URL..."),
     "config": ("config", "Show and change settings"),
 }
+
+# The command that a group means when none of its commands is named: fastio import URL.
+DEFAULTS = {"import": "add"}
 
 LEAVES = {
     "init": ("workspace", "Make a store for this folder and those below it."),
@@ -59,6 +63,14 @@ def lookup(words: list[str]) -> Command | None:
         import_module(f"fastio_cli.cli.{GROUPS[first][0]}")
         return COMMANDS.get(f"{first} {words[1]}")
     return None
+
+
+def default_word(name: str, word: str) -> str | None:
+    """The word to read before ``word`` in a group, if that names none of its commands."""
+    default = DEFAULTS.get(name)
+    if default is None or word in ("-h", "--help") or lookup([name, word]) is not None:
+        return None
+    return default
 
 
 def group(name: str) -> list[Command]:

@@ -22,7 +22,7 @@ from typer._click.exceptions import NoArgsIsHelpError
 from fastio_cli.cli import tree
 from fastio_cli.cli.command import GLOBALS, Arg, Command, Flag, Opt
 from fastio_cli.cli.exit import Exit
-from fastio_cli.cli.parse import Parsed
+from fastio_cli.cli.parse import Parsed, globals_before
 from fastio_cli.errors import KINDS, FastioError
 
 EPILOG = "Options for every command: fastio --help"
@@ -96,6 +96,12 @@ class Group(Listing):
     def lines(self) -> list[tuple[str, str]]:
         commands = tree.group(self.name or "")
         return [(c.words.partition(" ")[2], c.help) for c in commands if not c.hidden]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        before = globals_before(args)
+        if before < len(args) and (word := tree.default_word(self.name or "", args[before])):
+            args = [*args[:before], word, *args[before:]]
+        return super().parse_args(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         command = tree.lookup([self.name or "", cmd_name])

@@ -81,3 +81,18 @@ def seconds(text: str, name: str) -> float:
 def fields(text: str) -> list[list[str]]:
     """``a,b.c`` as paths into a record."""
     return [name.strip().split(".") for name in text.split(",") if name.strip()]
+
+
+def size(text: str, name: str) -> int:
+    """A number of bytes: plain, or with a unit (``500MB``, ``1.5GiB``)."""
+    number = text.strip().rstrip("BbiKkMmGgTt ")
+    unit = text.strip()[len(number) :].strip().lower().removesuffix("b")
+    units = {"": 1} | {
+        letter + mark: base**power
+        for power, letter in enumerate("kmgt", 1)
+        for mark, base in (("", 1000), ("i", 1024))
+    }
+    plain = number.isascii() and number.replace(".", "", 1).isdecimal()
+    if not plain or unit not in units or len(number) > 15:
+        raise FastioError("invalid", f"{name} must be a size, not {text!r}.", "As 500MB or 1GiB.")
+    return int(float(number) * units[unit])

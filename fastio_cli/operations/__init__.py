@@ -21,11 +21,15 @@ MODULES = {
     "token": "access",
     "transfer": "access",
     "access": "access",
+    "import": "imports",
 }
 
 
 def find(name: str) -> Operation:
     """The operation of this name. Raises ``not_found`` with the nearest names as hint."""
+    operation = CATALOGUE.get(name)
+    if operation is not None:
+        return operation
     module = MODULES.get(name.partition(".")[0])
     if module is not None:
         import_module(f"fastio_cli.operations.{module}")

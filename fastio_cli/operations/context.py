@@ -7,12 +7,11 @@ Every change of an object goes the same way: :meth:`Context.guard` (lock and pre
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 
 from fastio_cli.blobs import Content
 from fastio_cli.errors import FastioError
-from fastio_cli.jsontext import canonical
+from fastio_cli.jsontext import canonical, compact
 from fastio_cli.operations.operation import Restart
 from fastio_cli.operations.records import object_record, timestamp
 
@@ -35,16 +34,13 @@ NOTHING = Content(hashlib.sha256(b"").hexdigest(), 0, body=b"")
 class Slot:
     """A path that may be changed now: its lock and precondition held when it was made."""
 
-    __slots__ = ("head", "path")
+    __slots__ = ("head", "live", "path")
 
     def __init__(self, path: str, head: Row | None) -> None:
         self.path = path
         self.head = head
-
-    @property
-    def live(self) -> Row | None:
-        """The head, unless the object is deleted or was never there."""
-        return None if self.head is None or self.head["deleted"] else self.head
+        # The head, unless the object is deleted or was never there.
+        self.live: Row | None = None if head is None or head["deleted"] else head
 
 
 class Context:
@@ -118,16 +114,9 @@ class Context:
             "data": data or {},
             "prev_hash": self.head_hash,
         }
-        self.head_hash = event_hash(event)
-        self.tx.events.add(
-            self.workspace_id,
-            **{
-                **event,
-                "at": self.now_ms,
-                "data": json.dumps(event["data"], ensure_ascii=False, separators=(",", ":")),
-                "hash": self.head_hash,
-            },
-        )
+        event["hash"] = self.head_hash = event_hash(event)
+        event["at"], event["data"] = self.now_ms, compact(event["data"])
+        self.tx.events.add(self.workspace_id, **event)
         return self.seq
 
     def finish(self) -> None:
@@ -166,12 +155,16 @@ class Context:
 
     def check_lock(self, path: str, lock_token: str | None) -> Row | None:
         """The live lock on a path if ``lock_token`` holds it, None if nobody does; else raises."""
+        return self.check_lock_hash(path, None if lock_token is None else token_hash(lock_token))
+
+    def check_lock_hash(self, path: str, held_hash: str | None) -> Row | None:
+        """``check_lock`` for work that goes on without its asker: it has the token's hash alone."""
         lock = self.live_lock(path)
-        if lock_token is None:
+        if held_hash is None:
             if lock is not None:
                 raise self.locked(path, lock)
             return None
-        if lock is None or lock["token_hash"] != token_hash(lock_token):
+        if lock is None or lock["token_hash"] != held_hash:
             now_held = f" {lock['holder']} holds it now." if lock is not None else ""
             raise FastioError(
                 "lock_lost",

@@ -197,20 +197,6 @@ class BooleanRule(ScalarRule):
         return value
 
 
-class TextsRule(Rule):
-    """A list of short strings."""
-
-    def __init__(self, count_max: int) -> None:
-        self.count_max = count_max
-        self.item = TextRule(128, 1)
-        self.schema = {"type": "array", "maxItems": count_max, "items": self.item.schema}
-
-    def check(self, value: object, name: str) -> object:
-        if not isinstance(value, list) or not 1 <= len(value) <= self.count_max:
-            raise FastioError("invalid", f"{name} must be a list of 1 to {self.count_max} strings.")
-        return [self.item.check(item, name) for item in value]
-
-
 class RecordsRule(Rule):
     """A list of strict JSON objects, each checked by the operation that reads it."""
 
@@ -226,6 +212,39 @@ class RecordsRule(Rule):
         from fastio_cli.jsontext import encode
 
         encode(value, name)
+        return value
+
+
+class ListRule(Rule):
+    """A list of 1 to ``count_max`` values of one kind."""
+
+    def __init__(self, item: Rule, count_max: int) -> None:
+        self.item = item
+        self.count_max = count_max
+        self.schema = {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": count_max,
+            "items": item.schema,
+        }
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, list) or not 1 <= len(value) <= self.count_max:
+            raise FastioError("invalid", f"{name} must be a list of 1 to {self.count_max} values.")
+        return [self.item.check(item, f"{name}[{i}]") for i, item in enumerate(value)]
+
+
+class TextsRule(Rule):
+    """An object whose values are lines of text, such as HTTP headers."""
+
+    schema = {"type": "object", "additionalProperties": {"type": "string"}}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, dict) or len(value) > 100:
+            raise FastioError("invalid", f"{name} must be an object of at most 100 texts.")
+        for key, text in value.items():
+            TextRule(256, 1).check(key, f"a key of {name}")
+            TextRule(8192).check(text, f"{name}.{key}")
         return value
 
 
@@ -279,6 +298,7 @@ def is_number(cursor: str) -> bool:
 
 
 NAME_RULE = NameRule()
+PATH_RULE = PathRule()
 ACTOR_RULE = TextRule(256)
 
 if TYPE_CHECKING:
@@ -310,8 +330,13 @@ if TYPE_CHECKING:
     Scopes: TypeAlias = list[str]
     Lifetime: TypeAlias = float
     Upload: TypeAlias = Content
+    Urls: TypeAlias = list[str]
+    Headers: TypeAlias = dict[str, str]
+    Sha256: TypeAlias = str
+    OnConflict: TypeAlias = str
+    ImportState: TypeAlias = str
 else:
-    ObjectPath = PathRule()
+    ObjectPath = PATH_RULE
     Prefix = TextRule(PATH_BYTES_MAX)
     Name = NAME_RULE
     Line = TextRule(1024)
@@ -332,6 +357,11 @@ else:
     PatchFormat = TextRule(12, choices=("merge", "json-patch"))
     Changes = RecordsRule(1000)
     Role = TextRule(6, choices=("viewer", "editor", "admin", "owner"))
-    Scopes = TextsRule(50)
+    Scopes = ListRule(TextRule(128, 1), 50)
     Lifetime = SecondsRule(60, 10 * 366 * 24 * 3600)
     Upload = UploadRule()
+    Urls = ListRule(TextRule(8192, 1), 1000)
+    Headers = TextsRule()
+    Sha256 = TextRule(64, 64)
+    OnConflict = TextRule(7, choices=("version", "rename", "fail"))
+    ImportState = TextRule(9, choices=("queued", "running", "done", "failed", "cancelled"))

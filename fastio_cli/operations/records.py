@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 def timestamp(at_ms: int) -> str:
     """Milliseconds since 1970 as RFC 3339 in UTC."""
     seconds, ms = divmod(at_ms, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{ms:03d}Z"
+    return f"{_second(seconds)}.{ms:03d}Z"
+
+
+@lru_cache(64)  # one write shows the same second several times
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def object_record(row: Row) -> model.Object:
@@ -85,4 +91,32 @@ def event_record(row: Row) -> model.Event:
         "data": json.loads(row["data"]),
         "prev_hash": row["prev_hash"],
         "hash": row["hash"],
+    }
+
+
+def import_record(row: Row) -> model.Import:
+    fetched_at = row["fetched_at"]
+    return {
+        "id": row["id"],
+        "url": row["url"],
+        "state": row["state"],
+        "path": row["path"],
+        "version": row["version"],
+        "unchanged": bool(row["unchanged"]),
+        "received_bytes": row["received_bytes"],
+        "total_bytes": row["total_bytes"],
+        "attempts": row["attempts"],
+        "reason_code": row["reason_code"],
+        "reason": row["reason"],
+        "hint": row["hint"],
+        "on_conflict": row["on_conflict"],
+        "sha256": row["content_etag"],
+        "media_type": row["media_type"],
+        "final_url": row["final_url"],
+        "source_etag": row["source_etag"],
+        "source_last_modified": row["source_modified"],
+        "fetched_at": None if fetched_at is None else timestamp(fetched_at),
+        "actor": row["actor"],
+        "created_at": timestamp(row["created_at"]),
+        "updated_at": timestamp(row["updated_at"]),
     }

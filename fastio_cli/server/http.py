@@ -130,7 +130,9 @@ async def params_of(
             params[name] = rule.read(text, name) if rule is not None else text
     if request.method not in BODYLESS and not upload:
         _merge(params, await _body_params(request))
-    _merge(params, in_path)
+    for name, text in in_path.items():
+        rule = operation.rules[name]
+        _merge(params, {name: rule.read(text, name)})
     _merge(params, _header_params(operation, request))
     return params
 

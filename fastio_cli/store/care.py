@@ -216,7 +216,9 @@ def _unpack(source: str, copy: str, blobs: Blobs) -> int:
                     with open(copy, "wb") as f:
                         shutil.copyfileobj(stream, f)
     except (tarfile.TarError, EOFError, OSError) as e:
-        raise _not_a_backup(source, str(e)) from None
+        # An archive that no format fits is told in a line per format.
+        reason = (str(e) or "it ends too early").splitlines()[0].rstrip(":")
+        raise _not_a_backup(source, reason) from None
     if not found:
         raise _not_a_backup(source, "it holds no store")
     return count

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import time
 from _thread import _local as ThreadLocal  # threading costs a millisecond to import
 
+from fastio_cli.blobs import sync_data
 from fastio_cli.errors import FastioError
 from fastio_cli.store.tx import Tx
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILE = "store.sqlite"
 LOCK_FILE = "write.lock"
 BUSY_TIMEOUT_S = 10.0
@@ -288,16 +288,6 @@ class Connection:
             if fd is not None:
                 os.close(fd)
         self._lock_fd = self._log_fd = None
-
-
-def sync_data(fd: int) -> None:
-    """Force a file's data to the medium itself."""
-    if sys.platform == "darwin":  # fsync there stops at the drive's cache
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
-    elif hasattr(os, "fdatasync"):
-        os.fdatasync(fd)
-    else:
-        os.fsync(fd)
 
 
 def translate(error: sqlite3.Error, file: str) -> FastioError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastio_cli.store.access import Access
 from fastio_cli.store.events import Events
+from fastio_cli.store.imports import Imports
 from fastio_cli.store.locks import Locks
 from fastio_cli.store.objects import Objects
 from fastio_cli.store.requests import Requests
@@ -26,6 +27,7 @@ class Tx:
         self.events = Events(db)
         self.requests = Requests(db)
         self.access = Access(db)
+        self.imports = Imports(db)
 
     def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
         """The workspace to work in; in a writing transaction it is ours alone from here.

@@ -24,6 +24,14 @@ class Workspaces:
             name=name,
         )
 
+    def by_id(self, id: int) -> Row | None:
+        """The live workspace of this number; like ``by_name`` in a writing transaction."""
+        return self._db.one(
+            f"""select {_COLUMNS} from workspaces where id = :id and deleted_at is null
+            {self._db.lock_clause}""",
+            id=id,
+        )
+
     def seq(self, name: str) -> int:
         """The newest event of the live workspace of this name; 0 when there is none."""
         row = self._db.one(
@@ -110,9 +118,6 @@ class Workspaces:
             **_org_params(org),
             **({"org": org, "member": member} if member is not None else {}),
         )
-
-    def by_id(self, id: int) -> Row | None:
-        return self._db.one(f"select {_COLUMNS} from workspaces where id = :id", id=id)
 
     def usage(self, org: str) -> Row:
         """How many workspaces, objects and bytes an org has, the deleted ones included."""

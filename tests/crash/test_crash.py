@@ -34,7 +34,7 @@ POINTS = (
     "Locks.put",
     "Locks.remove",
     "Blobs.put",
-    "Blobs._give_name",
+    "Blobs.give_name",
     "SqliteStore._transaction",
 )
 

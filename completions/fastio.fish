@@ -1,0 +1,427 @@
+# Completion for fastio 0.1.0. Made by "make generate"; do not edit.
+
+# What may stand at a place: the next words after a group, the options of "COMMAND -", the value of
+# "COMMAND --OPTION", argument N of "COMMAND N". Prints words, or :KIND; fails if there is no such.
+function __fastio_table
+    switch "$argv"
+        case ''
+            printf '%s\n' 'workspace'\t'Create, list and remove workspaces' \
+                'state'\t'Read and change JSON state objects' \
+                'file'\t'Store, read and manage files' \
+                'lock'\t'Take turns: exclusive locks that expire' \
+                'event'\t'Read and watch the log of all changes' \
+                'audit'\t'Prove that the log was not tampered with' \
+                'import'\t'Fetch files from URLs into the workspace: fastio import URL...' \
+                'config'\t'Show and change settings' \
+                'init'\t'Make a store for this folder and those below it.' \
+                'use'\t'Choose the workspace that commands work in from now on.' \
+                'batch'\t'Run operations from NDJSON on standard input, in one process.' \
+                'backup'\t'Copy the whole store into one file, while it is in use.' \
+                'restore'\t'Replace the whole store by what a backup file holds.' \
+                'doctor'\t'Check the installation and the store, and say how to mend what is wrong.' \
+                'demo'\t'Watch three agents share one state object, and one of them die.' \
+                'help'\t'Show help for a command, or all commands as JSON.'
+        case 'workspace'
+            printf '%s\n' 'create'\t'Create a workspace.' \
+                'list'\t'List the workspaces by name (or, with ``deleted``, those that can be restored).' \
+                'show'\t'Show a workspace: how many objects and bytes it holds, and its last event.' \
+                'rename'\t'Give a workspace another name.' \
+                'delete'\t'Delete a workspace; nothing in it is lost until it is purged, and it can be restored.' \
+                'restore'\t'Bring back the workspace of this name that was deleted last.'
+        case 'state'
+            printf '%s\n' 'get'\t'Read one state object, whole or a part of it.' \
+                'set'\t'Write one state object, or the value at a pointer inside it.' \
+                'init'\t'Write a default only if nothing is there; read what is there otherwise.' \
+                'patch'\t'Change parts of one state object, leaving the rest as it is.' \
+                'append'\t'Append a value to an array of a state object.' \
+                'increment'\t'Add to a number in a state object, and read the sum.' \
+                'transact'\t'Apply several changes to several objects of one workspace, all or nothing.' \
+                'wait'\t'Wait until a JMESPath expression over a state object is true, and read the object.' \
+                'list'\t'List the state objects by path.' \
+                'schema'\t'Read the JSON Schema that a state object has to satisfy (null: none).' \
+                'edit'\t'Change a state object in your editor ($VISUAL or $EDITOR).' \
+                'history'\t'List the versions of an object, newest first.' \
+                'diff'\t'Show what changed between two versions of an object (default: the last two).' \
+                'restore'\t'Bring back an earlier version of an object as its newest.' \
+                'delete'\t'Delete an object; its history stays and it can be restored.'
+        case 'file'
+            printf '%s\n' 'put'\t'Write a file.' \
+                'append'\t'Append bytes to a file, at the price of what is appended; creates it if need be.' \
+                'get'\t'Read the bytes of an object, whole or a range of them.' \
+                'list'\t'List objects by path, a page at a time.' \
+                'info'\t'Show what stands at a path: kind, version, etag, size, author and times.' \
+                'move'\t'Move an object to another path of its workspace.' \
+                'copy'\t'Copy an object to another path of its workspace; large contents are shared, not copied.' \
+                'delete'\t'Delete an object; its history stays and it can be restored.' \
+                'restore'\t'Bring back an earlier version of an object as its newest.' \
+                'history'\t'List the versions of an object, newest first.' \
+                'diff'\t'Show what changed between two versions of an object (default: the last two).'
+        case 'lock'
+            printf '%s\n' 'acquire'\t'Take the lock on a path, waiting in line for it if asked to.' \
+                'renew'\t'Extend a lock you hold, from now, by its ttl or another.' \
+                'release'\t'Give back a lock you hold; the next in line gets it.' \
+                'show'\t'Show who holds the lock on a path, why and until when.' \
+                'list'\t'List the live locks of a workspace by path.' \
+                'break'\t'Take a lock away from its holder; the audit log says who did, and why.' \
+                'run'\t'Run a command while holding a lock.'
+        case 'event'
+            printf '%s\n' 'list'\t'List events in the order they happened.' \
+                'watch'\t'Print events as they happen, one JSON line each.'
+        case 'audit'
+            printf '%s\n' 'verify'\t'Recompute the hash chain of the event log and say whether it holds.'
+        case 'import'
+            printf '%s\n' 'add'\t'Fetch files from URLs into the workspace.' \
+                'list'\t'List imports, newest first; with a path, where its contents came from.' \
+                'show'\t'Show one import, waiting for its end if asked to.' \
+                'cancel'\t'Stop an import that has not ended; nothing of it is kept.' \
+                'retry'\t'Try a failed or cancelled import again.' \
+                'login'\t'Let imports read your own files at a file service.' \
+                'logout'\t'Revoke and forget the login at a file service.' \
+                'accounts'\t'List the file services you are logged in at.'
+        case 'config'
+            printf '%s\n' 'show'\t'Show the settings in force and where each comes from.' \
+                'set'\t'Set a setting, for you or for this project.' \
+                'unset'\t'Forget a setting.'
+        case ' -'
+            printf '%s\n' '--workspace'\t'The workspace to work in' \
+                '-w'\t'The workspace to work in' \
+                '--store'\t'The folder of the store' \
+                '--format'\t'How results are printed (default: table at a terminal, else json)' \
+                '--json'\t'Short for --format json' \
+                '--fields'\t'Only these fields of the result, as a,b.c' \
+                '--quiet'\t'Print only the essential value, such as a token' \
+                '-q'\t'Print only the essential value, such as a token' \
+                '--actor'\t'Who acts, in the event log' \
+                '--help'\t'Show help'
+        case 'workspace create -'
+            printf '%s\n' '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'workspace list -'
+            printf '%s\n' '--deleted'\t'Those that were deleted and can be restored' \
+                '--limit'\t'At most this many (default: 50)' \
+                '--cursor'\t'Go on where the last page ended'
+        case 'workspace rename -'
+            printf '%s\n' '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'workspace delete -'
+            printf '%s\n' '--yes'\t'Do not ask' \
+                '-y'\t'Do not ask' \
+                '--dry-run'\t'Only show what would be deleted' \
+                '-n'\t'Only show what would be deleted' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'workspace restore -'
+            printf '%s\n' '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'state get -'
+            printf '%s\n' '--at'\t'JSON Pointer into the document, as /steps/0' \
+                '--query'\t'JMESPath expression, as log[-1]' \
+                '--version'\t'This version instead of the newest'
+        case 'state set -'
+            printf '%s\n' '--at'\t'JSON Pointer into the document, as /steps/0' \
+                '--schema'\t'JSON Schema that every version has to satisfy: JSON, @FILE or -' \
+                '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'state init -'
+            printf '%s\n' '--schema'\t'JSON Schema that every version has to satisfy: JSON, @FILE or -' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'state patch -'
+            printf '%s\n' '--json-patch'\t'The patch is an RFC 6902 list of operations' \
+                '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'state append -'
+            printf '%s\n' '--at'\t'JSON Pointer into the document, as /steps/0' \
+                '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'state increment -'
+            printf '%s\n' '--at'\t'JSON Pointer into the document, as /steps/0' \
+                '--by'\t'What to add (default: 1)' \
+                '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'state transact -'
+            printf '%s\n' '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'state wait -'
+            printf '%s\n' '--timeout'\t'Give up after (default: 60s)'
+        case 'state list -'
+            printf '%s\n' '--limit'\t'At most this many (default: 50)' \
+                '--cursor'\t'Go on where the last page ended'
+        case 'state edit -'
+            printf '%s\n' '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)'
+        case 'state history -'
+            printf '%s\n' '--limit'\t'At most this many (default: 50)' \
+                '--cursor'\t'Go on where the last page ended'
+        case 'state diff -'
+            printf '%s\n' '--from'\t'The older version (default: the one before)' \
+                '--to'\t'The newer version (default: the newest)'
+        case 'state restore -'
+            printf '%s\n' '--version'\t'This version instead of the newest' \
+                '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'state delete -'
+            printf '%s\n' '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'file put -'
+            printf '%s\n' '--recursive'\t'Store a folder with all files below it' \
+                '-r'\t'Store a folder with all files below it' \
+                '--dry-run'\t'Only say which files a folder would store, and where' \
+                '-n'\t'Only say which files a folder would store, and where' \
+                '--media-type'\t'Default: what the name says' \
+                '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'file append -'
+            printf '%s\n' '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'file get -'
+            printf '%s\n' '--output'\t'Write to this file instead of stdout' \
+                '-o'\t'Write to this file instead of stdout' \
+                '--version'\t'This version instead of the newest' \
+                '--offset'\t'Begin at this byte' \
+                '--length'\t'At most this many bytes'
+        case 'file list -'
+            printf '%s\n' '--type'\t'Only objects of this kind' \
+                '--limit'\t'At most this many (default: 50)' \
+                '--cursor'\t'Go on where the last page ended'
+        case 'file move -'
+            printf '%s\n' '--overwrite'\t'Replace what stands at the new path' \
+                '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'file copy -'
+            printf '%s\n' '--overwrite'\t'Replace what stands at the new path' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'file delete -'
+            printf '%s\n' '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'file restore -'
+            printf '%s\n' '--version'\t'This version instead of the newest' \
+                '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'file history -'
+            printf '%s\n' '--limit'\t'At most this many (default: 50)' \
+                '--cursor'\t'Go on where the last page ended'
+        case 'file diff -'
+            printf '%s\n' '--from'\t'The older version (default: the one before)' \
+                '--to'\t'The newer version (default: the newest)'
+        case 'lock acquire -'
+            printf '%s\n' '--ttl'\t'Ends by itself after (default: 60s)' \
+                '--wait'\t'Wait in line for at most' \
+                '--purpose'\t'Why, for those who find it locked' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'lock renew -'
+            printf '%s\n' '--ttl'\t'Ends by itself after (default: 60s)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'lock release -'
+            printf '%s\n' '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'lock list -'
+            printf '%s\n' '--limit'\t'At most this many (default: 50)' \
+                '--cursor'\t'Go on where the last page ended'
+        case 'lock break -'
+            printf '%s\n' '--reason'\t'Why, for the audit log' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'lock run -'
+            printf '%s\n' '--ttl'\t'Ends by itself after (default: 60s)' \
+                '--wait'\t'Wait in line for at most' \
+                '--purpose'\t'Why, for those who find it locked'
+        case 'event list -'
+            printf '%s\n' '--after'\t'Only events after this number' \
+                '--type'\t'Only events of this type, as \'state.*\'' \
+                '--path'\t'Only events of paths like this, as \'plans/*\'' \
+                '--limit'\t'At most this many (default: 50)'
+        case 'event watch -'
+            printf '%s\n' '--after'\t'Only events after this number' \
+                '--type'\t'Only events of this type, as \'state.*\'' \
+                '--path'\t'Only events of paths like this, as \'plans/*\'' \
+                '--count'\t'End after this many events' \
+                '--timeout'\t'End after this time'
+        case 'audit verify -'
+            printf '%s\n' '--head-seq'\t'Number of an event whose hash you kept' \
+                '--head-hash'\t'The hash you kept'
+        case 'import add -'
+            printf '%s\n' '--to'\t'The path, or a folder with / at its end' \
+                '--name'\t'Name of the file in its folder (default: the server\'s)' \
+                '--from-file'\t'Also the URLs in this file, one a line' \
+                '--sha256'\t'Only if the bytes have this checksum' \
+                '--header-file'\t'Send the headers in this file, one a line' \
+                '--on-conflict'\t'Where something stands: its next version, a numbered name, or fail' \
+                '--max-size'\t'Refuse larger files, as 500MB' \
+                '--wait'\t'Wait for the end also when the store is remote' \
+                '--timeout'\t'Stop waiting after' \
+                '--lock-token'\t'Token of the lock you hold on the path; @FILE or - to read it' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'import list -'
+            printf '%s\n' '--state'\t'Only those in this state' \
+                '--path'\t'Only those to this path' \
+                '--limit'\t'At most this many (default: 50)' \
+                '--cursor'\t'Go on where the last page ended'
+        case 'import show -'
+            printf '%s\n' '--wait'\t'Wait for its end for at most'
+        case 'import cancel -'
+            printf '%s\n' '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'import retry -'
+            printf '%s\n' '--timeout'\t'Stop waiting after' \
+                '--lock-token'\t'Token of the lock you hold on the path; @FILE or - to read it' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'import login -'
+            printf '%s\n' '--device'\t'Log in on another device, by a code'
+        case 'config set -'
+            printf '%s\n' '--project'\t'In this project\'s settings instead of yours'
+        case 'config unset -'
+            printf '%s\n' '--project'\t'In this project\'s settings instead of yours'
+        case 'use -'
+            printf '%s\n' '--create'\t'Create it if there is none of this name'
+        case 'batch -'
+            printf '%s\n' '--stop'\t'Stop at the first operation that fails'
+        case 'backup -'
+            printf '%s\n' '--overwrite'\t'Replace the file if it exists'
+        case 'restore -'
+            printf '%s\n' '--yes'\t'Do not ask' \
+                '-y'\t'Do not ask'
+        case 'doctor -'
+            printf '%s\n' '--sweep'\t'Also remove stored bytes that nothing has used for a day'
+        case '* --workspace' '* -w'
+            printf '%s\n' ':workspace'
+        case '* --store'
+            printf '%s\n' ':folder'
+        case '* --format'
+            printf '%s\n' 'table' \
+                'json' \
+                'jsonl' \
+                'markdown' \
+                'raw'
+        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --from-file' '* --sha256' '* --header-file' '* --max-size'
+            printf '%s\n' ':nothing'
+        case 'import add --to' 'import list --path'
+            printf '%s\n' ':path'
+        case '* --output' '* -o'
+            printf '%s\n' ':file'
+        case 'file list --type'
+            printf '%s\n' 'state' \
+                'file'
+        case '* --on-conflict'
+            printf '%s\n' 'version' \
+                'rename' \
+                'fail'
+        case '* --state'
+            printf '%s\n' 'queued' \
+                'running' \
+                'done' \
+                'failed' \
+                'cancelled'
+        case 'workspace create 0' 'workspace show 0' 'workspace rename 0' 'workspace delete 0' 'workspace restore 0' 'use 0'
+            printf '%s\n' ':workspace'
+        case 'workspace rename 1' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'config set 1'
+            printf '%s\n' ':nothing'
+        case 'state get 0' 'state set 0' 'state init 0' 'state patch 0' 'state append 0' 'state increment 0' 'state wait 0' 'state schema 0' 'state edit 0' 'state history 0' 'state diff 0' 'state restore 0' 'state delete 0' 'file put 1' 'file append 0' 'file get 0' 'file info 0' 'file move 0' 'file move 1' 'file copy 0' 'file copy 1' 'file delete 0' 'file restore 0' 'file history 0' 'file diff 0' 'lock acquire 0' 'lock renew 0' 'lock release 0' 'lock show 0' 'lock break 0' 'lock run 0'
+            printf '%s\n' ':path'
+        case 'file put 0' 'backup 0' 'restore 0'
+            printf '%s\n' ':file'
+        case 'lock run 1'
+            printf '%s\n' ':command'
+        case 'config show 0' 'config set 0' 'config unset 0'
+            printf '%s\n' 'store' \
+                'workspace' \
+                'actor' \
+                'format' \
+                'durability' \
+                'file_bytes_max' \
+                'storage_bytes_max' \
+                'versions_max' \
+                'egress_allow' \
+                'egress_ports' \
+                'egress_ca_file' \
+                'import_parallel' \
+                'import_attempts_max' \
+                'import_retry_ms' \
+                'import_timeout_s' \
+                'import_stall_s' \
+                'import_endpoints' \
+                'google_client_id' \
+                'google_client_secret' \
+                'onedrive_client_id' \
+                'onedrive_client_secret' \
+                'dropbox_client_id' \
+                'dropbox_client_secret' \
+                'box_client_id' \
+                'box_client_secret'
+        case 'lock run *'
+            printf '%s\n' ':file'
+        case 'import add *'
+            printf '%s\n' ':nothing'
+        case '*'
+            return 1
+    end
+end
+
+function __fastio
+    set -l current (commandline -ct)
+    set -l words (commandline -opc)
+    set -l command ''
+    set -l position 0
+    set -l option ''
+    set -l plain ''
+    set -l context
+    for word in $words[2..-1]
+        if test -n "$option"
+            contains -- $option --workspace -w --store; and set -a context $option $word
+            set option ''
+        else if test -z "$plain"; and test "$word" = --
+            set plain yes
+        else if test -z "$plain"; and string match -q -- '--*=*' $word
+            string match -qr -- '^--(workspace|store)=' $word; and set -a context $word
+        else if test -z "$plain"; and string match -qr -- '^-.' $word
+            __fastio_table "$command $word" >/dev/null; and set option $word
+        else if test -z "$command"
+            test "$word" = help; or set command $word
+        else if __fastio_table "$command" >/dev/null
+            set command "$command $word"
+        else
+            set position (math $position + 1)
+        end
+    end
+    set -l prefix ''
+    if test -z "$plain$option"; and string match -q -- '--*=*' $current
+        set option (string split -m 1 -f 1 = -- $current)
+        set prefix "$option="
+        set current (string split -m 1 -f 2 = -- $current)
+    end
+    set -l offered
+    if test -n "$option"
+        set offered (__fastio_table "$command $option")
+    else if test -z "$plain"; and string match -q -- '-*' $current
+        set offered (__fastio_table "$command -") (__fastio_table ' -')
+    else if set offered (__fastio_table "$command")
+        # the next word of the command
+    else
+        set offered (__fastio_table "$command $position")
+    end
+    switch "$offered[1]"
+        case :path :workspace
+            set -l kind (string sub -s 2 -- $offered[1])
+            set offered (command fastio complete $context $kind -- "$current" 2>/dev/null)
+        case :file
+            set offered (__fish_complete_path "$current")
+        case :folder
+            set offered (__fish_complete_directories "$current" '')
+        case :command
+            set offered (__fish_complete_command)
+        case :nothing
+            set offered
+            if string match -q -- '@*' "$current"
+                set offered @(__fish_complete_path (string sub -s 2 -- "$current"))
+            end
+    end
+    for word in $offered
+        echo -- $prefix$word
+    end
+end
+
+complete -c fastio -f -a '(__fastio)'

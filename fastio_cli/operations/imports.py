@@ -1,0 +1,187 @@
+"""Imports: files that the store fetches from URLs, asked for, watched, cancelled, tried again."""
+
+import json
+
+from fastio_cli.errors import FastioError
+from fastio_cli.operations.context import token_hash
+from fastio_cli.operations.operation import Pending, operation
+from fastio_cli.operations.params import (
+    PATH_RULE,
+    Cursor,
+    Headers,
+    ImportState,
+    Limit,
+    Line,
+    ObjectPath,
+    OnConflict,
+    Prefix,
+    Seq,
+    Sha256,
+    Size,
+    Token,
+    Urls,
+    Wait,
+    is_number,
+)
+from fastio_cli.operations.records import import_record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli import model
+    from fastio_cli.operations.context import Context
+    from fastio_cli.store.contract import Row
+
+BASE = "/v1/workspaces/{workspace}/imports"
+OVER = ("done", "failed", "cancelled")
+
+
+@operation("import.create", f"POST {BASE}", effect="write", role="editor")
+def create(
+    ctx: "Context",
+    *,
+    urls: Urls,
+    to: Prefix = "",
+    name: Line | None = None,
+    sha256: Sha256 | None = None,
+    headers: Headers | None = None,
+    on_conflict: OnConflict = "version",
+    size_bytes_max: Size | None = None,
+    lock_token: Token | None = None,
+) -> "model.ImportList":
+    """Fetch files from URLs into the workspace.
+
+    ``to`` is a folder if it is empty or ends with ``/``, and the files are named by ``name``, by
+    their servers or by their URLs; else it is the path. ``headers`` go to the URL's own host only,
+    and are forgotten when the import has ended. ``on_conflict`` says what to do where something
+    stands: write the next version, choose a numbered name, or fail.
+    """
+    _check_target(to, name, sha256, urls)
+    for url in urls:
+        _refuse_credentials(url)
+    rows = []
+    for url in urls:
+        id = ctx.emit("import.queue", data={"url": url, "to": to})
+        rows.append(
+            ctx.tx.imports.add(
+                ctx.workspace_id,
+                id,
+                url=url,
+                target=to,
+                name=name,
+                on_conflict=on_conflict,
+                sha256=sha256.lower() if sha256 else None,
+                size_bytes_max=size_bytes_max,
+                lock_hash=token_hash(lock_token) if lock_token else None,
+                headers=json.dumps(headers) if headers else None,
+                actor=ctx.actor,
+                now_ms=ctx.now_ms,
+            )
+        )
+    return {"items": [import_record(row) for row in rows], "next_cursor": None}
+
+
+@operation("import.list", f"GET {BASE}", effect="read", role="viewer")
+def list_(
+    ctx: "Context",
+    *,
+    state: ImportState | None = None,
+    path: ObjectPath | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> "model.ImportList":
+    """List imports, newest first; with a path, where its contents came from."""
+    if cursor and not is_number(cursor):
+        raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
+    before = int(cursor) if cursor else 2**62
+    rows = ctx.tx.imports.page(ctx.workspace_id, before, state, path, limit + 1)
+    return {
+        "items": [import_record(row) for row in rows[:limit]],
+        "next_cursor": str(rows[limit - 1]["id"]) if len(rows) > limit else None,
+    }
+
+
+@operation("import.show", f"GET {BASE}/{{id}}", effect="read", role="viewer")
+def show(ctx: "Context", *, id: Seq, wait_s: Wait = 0) -> "model.Import | Pending":
+    """Show one import, waiting for its end if asked to."""
+    row = _get(ctx, id)
+    record = import_record(row)
+    if wait_s > 0 and row["state"] not in OVER:
+        return Pending(wait_s, record)
+    return record
+
+
+@operation("import.cancel", f"POST {BASE}/{{id}}/cancel", effect="write", role="editor")
+def cancel(ctx: "Context", *, id: Seq) -> "model.Import":
+    """Stop an import that has not ended; nothing of it is kept."""
+    row = _get(ctx, id)
+    if row["state"] in OVER:
+        raise FastioError(
+            "invalid",
+            f"Import {id} has ended already: it is {row['state']}.",
+            f"See it: fastio import show {id}",
+        )
+    ctx.emit("import.cancel", row["path"], data={"import": id})
+    return import_record(ctx.tx.imports.cancel(ctx.workspace_id, id, ctx.now_ms))
+
+
+@operation("import.retry", f"POST {BASE}/{{id}}/retry", effect="write", role="editor")
+def retry(ctx: "Context", *, id: Seq, lock_token: Token | None = None) -> "model.Import":
+    """Try a failed or cancelled import again.
+
+    A failed one goes on where it stopped if that is possible; a queued one that waits for its next
+    attempt is tried at once. A cancelled one has forgotten the headers it was given.
+    """
+    row = _get(ctx, id)
+    if row["state"] in ("done", "running"):
+        raise FastioError(
+            "invalid",
+            f"Import {id} is {row['state']}.",
+            f"Import the URL anew instead: fastio import {row['url']}",
+        )
+    ctx.emit("import.retry", row["path"], data={"import": id})
+    lock_hash = token_hash(lock_token) if lock_token else row["lock_hash"]
+    return import_record(
+        ctx.tx.imports.queue(
+            ctx.workspace_id, id, failures=0, lock_hash=lock_hash, now_ms=ctx.now_ms
+        )
+    )
+
+
+def _get(ctx: "Context", id: int) -> "Row":
+    row = ctx.tx.imports.get(ctx.workspace_id, id)
+    if row is None:
+        raise FastioError(
+            "not_found",
+            f"There is no import {id} in workspace {ctx.workspace_name}.",
+            "See which there are: fastio import list",
+        )
+    return row
+
+
+def _refuse_credentials(url: str) -> None:
+    """Before it is written into a log that keeps it for ever."""
+    if "@" in url.partition("://")[2].partition("/")[0].partition("?")[0]:
+        raise FastioError(
+            "blocked_url",
+            "The URL holds a user name or password.",
+            "Pass them as a header, in a file: --header-file FILE",
+        )
+
+
+def _check_target(to: str, name: str | None, sha256: str | None, urls: list[str]) -> None:
+    if len(urls) > 1 and (name is not None or sha256 is not None):
+        raise FastioError("invalid", "A name or a checksum is for one URL alone.")
+    exact = to != "" and not to.endswith("/")
+    if exact and len(urls) > 1:
+        raise FastioError(
+            "invalid",
+            f"{len(urls)} files cannot all be {to}.",
+            f"End it with a slash to name a folder: --to {to}/",
+        )
+    if exact and name is not None:
+        raise FastioError("invalid", "The path names the file already; leave the name out.")
+    if sha256 is not None and any(c not in "0123456789abcdefABCDEF" for c in sha256):
+        raise FastioError("invalid", "sha256 must be 64 hexadecimal digits.")
+    PATH_RULE.check(f"{to}x" if to.endswith("/") else to or "x", "to")
+    if name is not None:
+        PATH_RULE.check(name.replace("/", "//"), "name")

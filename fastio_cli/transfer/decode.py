@@ -1,0 +1,113 @@
+"""Undoing a content coding (RFC 9110, 8.4) a little at a time, whatever it would expand to.
+
+fastio asks for bytes as they are; some servers send them coded all the same. A decoder here never
+makes more than one megabyte at once, so that a bomb meets the limit on size before it meets the
+memory.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import IO, cast
+
+from fastio_cli.errors import FastioError
+
+PIECE_BYTES = 1 << 20
+CODINGS_MAX = 2
+ZSTD_WINDOW_BYTES_MAX = 8 << 20  # what RFC 8878 asks every decoder to support
+
+
+def decoded(chunks: Iterator[bytes], codings: str) -> Iterator[bytes]:
+    """The bytes without the codings that ``Content-Encoding`` lists.
+
+    Raises ``unavailable`` for broken data and ``invalid`` for codings that are not known.
+    """
+    names = [name.strip().lower() for name in codings.split(",") if name.strip()]
+    names = [name for name in names if name != "identity"]
+    if len(names) > CODINGS_MAX or any(name not in _DECODERS for name in names):
+        raise FastioError("invalid", f"The answer is coded as {codings[:80]!r}, which is unknown.")
+    for name in reversed(names):
+        chunks = _named(name, _DECODERS[name](chunks))
+    return chunks
+
+
+def _named(name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    import brotli
+    import zstandard
+
+    try:
+        yield from chunks
+    except (zlib.error, brotli.error, zstandard.ZstdError, EOFError):
+        raise FastioError(
+            "unavailable", f"The answer's {name} coding is broken.", "Try again later."
+        ) from None
+
+
+def _gzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    return _zlib(chunks, 31)
+
+
+def _deflate(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    return _zlib(chunks, 15)
+
+
+def _zlib(chunks: Iterator[bytes], window: int) -> Iterator[bytes]:
+    decoder = zlib.decompressobj(window)
+    for chunk in chunks:
+        while chunk:
+            if decoder.eof:  # a further gzip member
+                decoder = zlib.decompressobj(window)
+            yield decoder.decompress(chunk, PIECE_BYTES)
+            chunk = decoder.unused_data or decoder.unconsumed_tail
+    while not decoder.eof and (rest := decoder.decompress(b"", PIECE_BYTES)):
+        yield rest
+    if not decoder.eof:
+        raise EOFError
+
+
+def _brotli(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    import brotli
+
+    decoder = brotli.Decompressor()
+    for chunk in chunks:
+        yield decoder.process(chunk, output_buffer_limit=PIECE_BYTES)
+        while not decoder.can_accept_more_data():
+            yield decoder.process(b"", output_buffer_limit=PIECE_BYTES)
+    if not decoder.is_finished():
+        raise EOFError
+
+
+def _zstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    import zstandard
+
+    # It does not tell an early end; the transfer's own framing does (see ``fetch``).
+    decoder = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX)
+    with decoder.stream_reader(
+        cast("IO[bytes]", _Reader(chunks)), read_across_frames=True
+    ) as reader:
+        while piece := reader.read(PIECE_BYTES):
+            yield piece
+
+
+class _Reader:
+    """Chunks as a file to read from."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._rest:
+            self._rest = next(self._chunks, b"")
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
+
+
+_DECODERS = {
+    "gzip": _gzip,
+    "x-gzip": _gzip,
+    "deflate": _deflate,
+    "br": _brotli,
+    "zstd": _zstd,
+}

@@ -1,0 +1,141 @@
+"""Sessions at a shell, held word for word: every file in ``golden/`` is one.
+
+A session is text with indented commands, each with what it prints::
+
+    Comment.
+
+      $ fastio state get plan.json
+      what goes to stdout
+      ! what goes to stderr
+      [3]
+
+The last line is the exit code, if it is not 0. A session runs in one bash, in an empty folder with
+an empty home. What differs from run to run is written as ``<name>`` (see ``VOLATILE``).
+``FASTIO_UPDATE_GOLDEN=1`` writes down what happens now, to be read in the diff.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastio_cli.cli import tree
+
+GOLDEN = Path(__file__).parent / "golden"
+SESSIONS = sorted(GOLDEN.glob("*.txt"))
+BIN = Path(sys.executable).parent
+PROMPT, MORE, ERROR = "  $ ", "  > ", "  ! "
+TIMEOUT_S = 120
+
+VOLATILE = {
+    "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z",
+    "token": r"lk_[0-9a-f]{48}",
+    "hash": r'(?<=hash":")(?!0{64})[0-9a-f]{64}',
+    "seconds": r'(?<="retry_after_s":)[0-9.]+',
+    "versions": r"(?<=fastio )\d\S+ Python \S+, SQLite [0-9.]+",
+    "MiB": r"[\d,]+(?= MiB free)",
+    "bytes": r'(?<="blobs":0,"size_bytes":)\d+',
+}
+
+
+class Step:
+    """A command of a session, with the text above it and what it is to print."""
+
+    def __init__(self, above: list[str], command: str, expected: list[str]) -> None:
+        self.above = above
+        self.command = command
+        self.expected = expected
+
+
+def read(path: Path) -> tuple[list[Step], list[str]]:
+    """The steps of a session, and the text below the last."""
+    steps: list[Step] = []
+    above: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith(PROMPT):
+            steps.append(Step(above, line.removeprefix(PROMPT), []))
+            above = []
+        elif line.startswith(MORE):
+            steps[-1].command += "\n" + line.removeprefix(MORE)
+        elif line.startswith("  "):
+            steps[-1].expected.append(line)
+        else:
+            above.append(line)
+    return steps, above
+
+
+def play(steps: list[Step], folder: Path) -> list[list[str]]:
+    """What each command prints, in the form of the files."""
+    work, home, results = folder / "work", folder / "home", folder / "results"
+    for new in (work, home, results):
+        new.mkdir()
+    script = "".join(
+        f"eval {shlex.quote(step.command)} >{results}/{i}.out 2>{results}/{i}.err </dev/null\n"
+        f"echo $? >{results}/{i}.code\n"
+        for i, step in enumerate(steps)
+    )
+    environment = {
+        "PATH": f"{BIN}:{os.defpath}",
+        "HOME": str(home),
+        "FASTIO_ACTOR": "ann",
+        "FASTIO_DURABILITY": "normal",  # words are tested here; syncs to disk would be most of it
+        "COLUMNS": "100",
+        "LANG": "C.UTF-8",
+    }
+    subprocess.run(
+        ["bash", "-c", script], cwd=work, env=environment, check=False, timeout=TIMEOUT_S
+    )
+    return [
+        _printed(results, i, {str(work): "<work>", str(home): "<home>"}) for i in range(len(steps))
+    ]
+
+
+def _printed(results: Path, number: int, places: dict[str, str]) -> list[str]:
+    out, err, code = (
+        (results / f"{number}.{kind}").read_text(encoding="utf-8", errors="backslashreplace")
+        for kind in ("out", "err", "code")
+    )
+    lines = [f"  {line}" for line in _normal(out, places)]
+    lines += [f"{ERROR}{line}".rstrip() for line in _normal(err, places)]
+    return lines + ([f"  [{code.strip()}]"] if code.strip() != "0" else [])
+
+
+def _normal(text: str, places: dict[str, str]) -> list[str]:
+    for place, name in places.items():
+        text = text.replace(place, name)
+    for name, pattern in VOLATILE.items():
+        text = re.sub(pattern, f"<{name}>", text)
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def written(steps: list[Step], printed: list[list[str]], below: list[str]) -> str:
+    """A session as text."""
+    lines: list[str] = []
+    for step, result in zip(steps, printed, strict=True):
+        first, *rest = step.command.split("\n")
+        lines += [*step.above, PROMPT + first, *(MORE + line for line in rest), *result]
+    return "\n".join([*lines, *below]) + "\n"
+
+
+@pytest.mark.parametrize("path", SESSIONS, ids=lambda path: path.stem)
+def test_session(path: Path, tmp_path: Path) -> None:
+    steps, below = read(path)
+    text = written(steps, play(steps, tmp_path), below)
+    assert "Traceback" not in text
+    if os.environ.get("FASTIO_UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text.splitlines() == path.read_text(encoding="utf-8").splitlines()
+
+
+def test_every_command_has_its_place_in_a_session() -> None:
+    played = "\n".join(step.command for path in SESSIONS for step in read(path)[0])
+    # Those that draw or open an editor for a person are tested in a terminal.
+    elsewhere = {"demo", "state edit"}
+    missing = [c.words for c in tree.every() if f"fastio {c.words}" not in played]
+    assert set(missing) - elsewhere - {c.words for c in tree.every() if c.hidden} == set()

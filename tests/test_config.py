@@ -1,0 +1,231 @@
+"""Settings: where each comes from, what is accepted, and files changed by many at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+
+import platformdirs
+import pytest
+
+from fastio_cli.config import SETTINGS, Config, change_file, checked, find_project, user_folder
+from fastio_cli.errors import FastioError
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home without settings, and a project folder below it to stand in."""
+    for name in list(os.environ):
+        if name.startswith(("FASTIO_", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    return tmp_path
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def user_file(home):
+    return home / ".config" / "fastio" / "config.toml"
+
+
+def refused(code, work, *arguments, **named):
+    with pytest.raises(FastioError) as caught:
+        work(*arguments, **named)
+    assert caught.value.code == code
+    assert caught.value.message
+    return caught.value
+
+
+def test_each_source_goes_before_the_next(home, monkeypatch):
+    assert Config().lookup("workspace") == ("default", "default")
+    file = write(user_file(home), 'workspace = "by-user"')
+    assert Config().lookup("workspace") == ("by-user", str(file))
+    project = write(home / "project" / ".fastio" / "config.toml", 'workspace = "by-project"')
+    assert Config().lookup("workspace") == ("by-project", str(project))
+    monkeypatch.setenv("FASTIO_WORKSPACE", "by-environment")
+    assert Config().lookup("workspace") == ("by-environment", "FASTIO_WORKSPACE")
+    assert Config({"workspace": "by-flag"}).lookup("workspace") == ("by-flag", "flag")
+
+
+def test_an_empty_variable_is_no_setting(home, monkeypatch):
+    monkeypatch.setenv("FASTIO_WORKSPACE", "")
+    assert Config().get("workspace") == "default"
+
+
+def test_the_project_is_found_upward(home):
+    deep = home / "project" / "a" / "b"
+    deep.mkdir(parents=True)
+    assert find_project(str(deep)) is None
+    (home / "project" / ".fastio").mkdir()
+    assert find_project(str(deep)) == str(home / "project" / ".fastio")
+    (home / "project" / "a" / ".fastio").mkdir()
+    assert find_project(str(deep)) == str(home / "project" / "a" / ".fastio")
+    write(home / "project" / "a" / "b" / ".fastio", "a file is not a project")
+    assert find_project(str(deep)) == str(home / "project" / "a" / ".fastio")
+
+
+def test_a_folder_that_was_removed_has_no_project(home, monkeypatch):
+    gone = home / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert find_project() is None
+
+
+def test_the_store_folder(home, monkeypatch):
+    assert Config().store_folder() == str(home / ".local" / "share" / "fastio")
+    (home / "project" / ".fastio").mkdir()
+    assert Config().store_folder() == str(home / "project" / ".fastio")
+    project = write(home / "project" / ".fastio" / "config.toml", 'store = "elsewhere"')
+    assert Config().store_folder() == str(project.parent / "elsewhere")
+    project.write_text('store = "~/in-home"')
+    assert Config().store_folder() == str(home / "in-home")
+    monkeypatch.setenv("FASTIO_STORE", "~/by-environment")
+    assert Config().store_folder() == str(home / "by-environment")
+    assert Config({"store": "by-flag"}).store_folder() == "by-flag"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere platformdirs itself is asked")
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"XDG_CONFIG_HOME": "/x/config", "XDG_DATA_HOME": "/x/data"},
+        {"XDG_CONFIG_HOME": "", "XDG_DATA_HOME": "  "},
+        {"XDG_CONFIG_HOME": "/x/with space/ü"},
+        {"HOME": "/somewhere/else"},
+    ],
+)
+def test_user_folders_are_those_of_platformdirs(home, monkeypatch, environ):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    dirs = platformdirs.PlatformDirs("fastio", appauthor=False)
+    assert user_folder("config") == dirs.user_config_dir
+    assert user_folder("data") == dirs.user_data_dir
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("file_bytes_max", "0"),
+        ("file_bytes_max", "-1"),
+        ("file_bytes_max", "1.5"),
+        ("file_bytes_max", "many"),
+        ("file_bytes_max", "1" * 19),
+        ("file_bytes_max", True),
+        ("file_bytes_max", 1.5),
+        ("file_bytes_max", [1]),
+        ("format", "xml"),
+        ("format", 5),
+        ("durability", "none"),
+        ("workspace", 5),
+        ("workspace", ["a"]),
+        ("nothing", "x"),
+    ],
+)
+def test_what_is_not_a_setting(name, value):
+    error = refused("invalid", checked, name, value, "the test")
+    assert name in error.message
+
+
+def test_numbers_may_be_written_readably(home, monkeypatch):
+    monkeypatch.setenv("FASTIO_FILE_BYTES_MAX", "1_000_000")
+    assert Config().limits().file_bytes_max == 1_000_000
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_has_a_default_that_is_accepted(home, name):
+    value, source = Config().lookup(name)
+    assert source == "default"
+    assert value is None or checked(name, value, source) == value
+    assert SETTINGS[name].help
+
+
+@pytest.mark.parametrize(
+    "text", ["workspace = ", "[[[", "a = 1\na = 2", "\0", "x = 2026-99-99", "[a]\n[a]"]
+)
+def test_a_file_that_is_no_toml(home, text):
+    file = write(user_file(home), text)
+    assert str(file) in refused("invalid", Config).message
+
+
+def test_a_file_that_is_no_text(home):
+    write(user_file(home), "").write_bytes(b"workspace = '\xff'")
+    refused("invalid", Config)
+
+
+def test_a_file_that_is_a_folder(home):
+    user_file(home).mkdir(parents=True)
+    refused("unavailable", Config)
+
+
+def test_a_wrong_value_says_where_it_stands(home):
+    file = write(user_file(home), "workspace = 5")
+    assert str(file) in refused("invalid", Config().get, "workspace").message
+
+
+def test_unknown_keys_are_left_alone(home):
+    file = write(user_file(home), 'future = "x"\n[table]\na = 1\n')
+    change_file(str(file), "workspace", "team")
+    values = tomllib.loads(file.read_text())
+    assert values == {"future": "x", "table": {"a": 1}, "workspace": "team"}
+    assert Config().get("workspace") == "team"
+
+
+def test_change_and_remove(home):
+    path = str(user_file(home))
+    change_file(path, "workspace", 'it\'s "ü"\n\\')
+    assert tomllib.loads(user_file(home).read_text())["workspace"] == 'it\'s "ü"\n\\'
+    change_file(path, "versions_max", 7)
+    assert Config().limits().versions_max == 7
+    change_file(path, "workspace", None)
+    change_file(path, "nothing", None)
+    assert tomllib.loads(user_file(home).read_text()) == {"versions_max": 7}
+    assert sorted(os.listdir(os.path.dirname(path)))[0] == "config.toml"
+
+
+def test_a_broken_file_is_not_overwritten(home):
+    file = write(user_file(home), "[[[")
+    refused("invalid", change_file, str(file), "workspace", "team")
+    assert file.read_text() == "[[["
+
+
+def test_a_folder_that_cannot_be(home):
+    write(home / ".config", "in the way")
+    refused("unavailable", change_file, str(user_file(home)), "workspace", "team")
+
+
+def test_changes_by_many_processes_are_all_there(home):
+    path = str(user_file(home))
+    program = (
+        "import sys\nfrom fastio_cli.config import change_file\n"
+        "for n in range(10): change_file(sys.argv[1], f'k{sys.argv[2]}_{n}', n)"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", program, path, str(n)]) for n in range(8)]
+    for process in processes:
+        assert process.wait(60) == 0
+    values = tomllib.loads(user_file(home).read_text())
+    assert values == {f"k{p}_{n}": n for p in range(8) for n in range(10)}
+    left = set(os.listdir(os.path.dirname(path)))
+    assert left <= {"config.toml", "config.toml.lock"}
+
+
+def test_the_actor(home, monkeypatch):
+    monkeypatch.setenv("USER", "ada")
+    assert Config().actor() == f"ada@{os.uname().nodename}"
+    monkeypatch.setenv("FASTIO_ACTOR", "agent:7")
+    assert Config().actor() == "agent:7"
+    assert Config({"actor": "me"}).actor() == "me"
+    for name in ("FASTIO_ACTOR", "USER"):
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("USERNAME", raising=False)
+    assert Config().actor().startswith("uid")

@@ -1,0 +1,304 @@
+"""The house rules, as tests: who imports whom, sizes, the hot path, the tables of commands."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fastio_cli.cli import parse, tree, typer_app
+from fastio_cli.cli.command import GLOBALS, Arg, Flag
+from fastio_cli.errors import FastioError
+from fastio_cli.operations import MODULES, every
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "fastio_cli"
+FILES = sorted(PACKAGE.rglob("*.py"))
+NAMES = [str(file.relative_to(ROOT)) for file in FILES]
+
+FUNCTION_LINES_MAX = 70
+FILE_LINES_MAX = 700
+LINE_LENGTH_MAX = 100
+
+# A module imports only what stands on lower steps, or its own package.
+STEPS = (
+    {"errors", "model"},
+    {"jsontext"},
+    {"config", "blobs"},
+    {"store"},
+    {"intelligence", "transfer", "events"},
+    {"operations"},
+    {"engine", "remote", "worker"},
+    {"server"},
+    {"cli"},
+    {"__main__"},
+)
+RANKS = {name: rank for rank, names in enumerate(STEPS) for name in names}
+# What operations get to know of the rest they get through their Context.
+OPERATIONS_MAY_IMPORT = {"errors", "model", "jsontext", "blobs"}
+HEAVY = {
+    "asyncio",
+    "dataclasses",
+    "filelock",
+    "httpx",
+    "inspect",
+    "numpy",
+    "platformdirs",
+    "pydantic",
+    "rich",
+    "ssl",
+    "typer",
+    "typing",
+}
+HOT_COMMANDS = (
+    ["state", "set", "a.json", '{"n": 1}'],
+    ["state", "get", "a.json"],
+    ["lock", "acquire", "a.json"],
+)
+
+
+def unit(module: str) -> str:
+    """The part of the package that a module belongs to, as RANKS names it."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def module_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(node: ast.AST):
+    """The modules of the package that are imported anywhere in a file when it runs."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for other in child.orelse:
+                yield from imports(other)
+        elif isinstance(child, ast.ImportFrom) and (child.module or "").startswith("fastio_cli"):
+            if child.module == "fastio_cli":
+                yield from (f"fastio_cli.{alias.name}" for alias in child.names)
+            else:
+                yield child.module
+        elif isinstance(child, ast.Import):
+            yield from (a.name for a in child.names if a.name.startswith("fastio_cli"))
+        else:
+            yield from imports(child)
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_imports_go_downward(file):
+    own = unit(module_of(file))
+    if own == "__init__":
+        return
+    for imported in imports(ast.parse(file.read_text())):
+        other = unit(imported)
+        if other == own or other.startswith("__"):  # its own, or the version
+            continue
+        assert RANKS[other] < RANKS[own], f"{own} imports {imported}"
+        if own == "operations":
+            assert other in OPERATIONS_MAY_IMPORT, f"{own} imports {imported}"
+        if other == "server":
+            assert file.stem in ("serve", "mcp", "ui"), f"{file.name} imports {imported}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_nothing_is_too_long(file):
+    lines = file.read_text().splitlines()
+    assert len(lines) <= FILE_LINES_MAX
+    assert max(map(len, lines), default=0) <= LINE_LENGTH_MAX
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= FUNCTION_LINES_MAX, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_modules_say_what_they_are_for(file):
+    assert ast.get_docstring(ast.parse(file.read_text()))
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_operations_are_not_told_apart_elsewhere(file):
+    if "operations" in file.parts:
+        return
+    assert not re.search(r"\bif .*\b(op|operation)\.name\b *(==|in)", file.read_text())
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_no_debris(file):
+    text = file.read_text()
+    assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b|breakpoint\(\)|\bpdb\b", text)
+    assert "/work/" not in text
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_larger_public_functions_say_what_they_do(file):
+    if "cli" in file.parts:  # commands take their help from their operation
+        return
+    top = ast.parse(file.read_text()).body
+    for node in [*top, *(n for c in top if isinstance(c, ast.ClassDef) for n in c.body)]:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            obvious = len(node.body) <= 3 or node.name == "check"
+            assert obvious or ast.get_docstring(node), node.name
+
+
+@pytest.mark.parametrize("argv", HOT_COMMANDS, ids=" ".join)
+def test_the_hot_path_is_light(tmp_path, argv):
+    environ = {**os.environ, "FASTIO_STORE": str(tmp_path), "HOME": str(tmp_path)}
+    environ.pop("FASTIO_NO_FAST_EXIT", None)
+    for command in (HOT_COMMANDS[0], argv):  # once to make the store and what is read
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "fastio_cli", *command],
+            capture_output=True,
+            text=True,
+            env=environ,
+            check=True,
+            timeout=60,
+        )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "fastio_cli.store.sqlite" in loaded
+    # -m itself imports these before the program begins.
+    bare = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "this"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    before = {line.rpartition("|")[2].strip() for line in bare.stderr.splitlines()}
+    assert {name.partition(".")[0] for name in loaded - before} & HEAVY == set()
+
+
+@pytest.mark.parametrize("operation", every(), ids=lambda o: o.name)
+def test_an_operation_is_well_stated(operation):
+    help = operation.help
+    assert re.fullmatch(r"[A-Z].*[^.]\.", help), help
+    assert len(help) <= 100
+    assert operation.effect in ("read", "write")
+    assert operation.role in ("viewer", "editor", "admin", "owner")
+    assert (operation.effect == "read") == (operation.role == "viewer")
+    assert operation.method in ("GET", "PUT", "POST", "PATCH", "DELETE")
+    assert operation.route.startswith("/v1/workspaces")
+    assert operation.name.partition(".")[0] in MODULES
+    for name, rule in operation.rules.items():
+        assert json.dumps(rule.schema) is not None, name
+    assert operation.run.__annotations__.get("return")
+    in_route = set(re.findall(r"{(\w+)", operation.route)) - {"workspace"}
+    assert in_route <= set(operation.rules)
+
+
+def test_routes_are_distinct():
+    routes = [(o.method, o.route) for o in every()]
+    assert len(set(routes)) == len(routes)
+
+
+@pytest.mark.parametrize("operation", every(), ids=lambda o: o.name)
+def test_an_operation_is_in_the_contract(operation):
+    contract = "".join(f.read_text() for f in (ROOT / "tests" / "contract").glob("*.py"))
+    assert f'"{operation.name}"' in contract
+
+
+@pytest.mark.parametrize("operation", every(), ids=lambda o: o.name)
+def test_an_operation_has_a_command(operation):
+    assert any(operation.name in command.operations for command in tree.every())
+
+
+COMMANDS = tree.every()
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.words)
+def test_a_command_is_well_stated(command):
+    names = {operation.name for operation in every()}
+    assert set(command.operations) <= names
+    assert re.fullmatch(r"[A-Z].*\.", command.help), command.help
+    flags = [flag for p in (*command.options, *GLOBALS) for flag in p.flags]
+    assert len(set(flags)) == len(flags)
+    assert len({p.name for p in command.params}) == len(command.params)
+    for p in command.params:
+        assert p.help
+
+
+@pytest.mark.parametrize("leaf", tree.LEAVES)
+def test_the_root_tells_the_help_of_its_leaves(leaf):
+    command = tree.lookup([leaf])
+    assert command is not None
+    assert tree.LEAVES[leaf][1] == command.help
+
+
+def test_no_command_is_out_of_the_tree():
+    from fastio_cli.cli.command import COMMANDS as entered
+
+    assert {c.words for c in COMMANDS} == set(entered)
+
+
+WORD = st.text(st.sampled_from("ab-_=1./ü @{}\"'"), max_size=6)
+
+
+@st.composite
+def command_lines(draw):
+    """A command's words among options, values and mistakes of all kinds."""
+    command = draw(st.sampled_from(COMMANDS))
+    parameters = []
+    for _ in range(draw(st.integers(0, 4))):
+        p = draw(st.sampled_from((*command.params, *GLOBALS)))
+        if isinstance(p, Arg):
+            parameters.append([draw(WORD)])
+            continue
+        flag = draw(st.sampled_from(p.flags))
+        if isinstance(p, Flag):
+            parameters.append([flag])
+            continue
+        value = draw(st.sampled_from(p.choices) if getattr(p, "choices", ()) else WORD)
+        joined = draw(st.booleans())
+        parameters.append([f"{flag}={value}"] if joined else [flag, value])
+    parameters += [[draw(WORD)] for arg in command.args if draw(st.booleans()) or arg.required]
+    if draw(st.integers(0, 9)) == 0:
+        parameters.insert(draw(st.integers(0, len(parameters))), ["--"])
+    before = []
+    for _ in range(draw(st.integers(0, 1))):
+        p = draw(st.sampled_from(GLOBALS))
+        before += [p.flags[0]] if isinstance(p, Flag) else [p.flags[0], draw(WORD)]
+    words = command.words.split()
+    return [*before, *words, *(word for group in parameters for word in group)]
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(command_lines())
+def test_both_parsers_read_the_same(argv):
+    quick = parse.parse(list(argv))
+    if quick is None:
+        return
+    slow = typer_app.parse(list(argv))
+    assert slow is not None
+    assert slow.command is quick.command
+    assert slow.values == quick.values
+    given = {k: v for k, v in quick.flags.items() if v not in (None, False)}
+    assert slow.flags == given
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.words)
+def test_the_quick_parser_reads_each_plain_command(command):
+    argv = [*command.words.split(), *("x" for arg in command.args if arg.required)]
+    for p in command.options:
+        if not isinstance(p, Flag):
+            argv += [p.flags[0], p.choices[0] if p.choices else "x"]
+    quick = parse.parse(argv)
+    assert quick is not None
+    assert quick.command is command
+    slow = typer_app.parse(argv)
+    assert slow is not None
+    assert (slow.command, slow.values, slow.flags) == (quick.command, quick.values, quick.flags)
+
+
+@pytest.mark.parametrize("argv", [["state", "get"], ["state", "wat"], ["wat"], ["--wat"]])
+def test_mistakes_are_left_to_typer(argv):
+    assert parse.parse(argv) is None
+    with pytest.raises(FastioError) as caught:
+        typer_app.parse(argv)
+    assert caught.value.code == "invalid"
