@@ -62,6 +62,11 @@ class Session:
         return engine
 
     @property
+    def is_remote(self) -> bool:
+        """Whether the store is a server."""
+        return _is_url(self.config.store())
+
+    @property
     def workspace(self) -> str:
         name: str = self.config.get("workspace")
         return name

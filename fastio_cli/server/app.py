@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from fastio_cli.engine import Engine
     from fastio_cli.operations.operation import Operation
     from fastio_cli.server.http import Headers, Receive, Scope, Send
+    from fastio_cli.server.serve import Background
 
 RATE_PER_S = 1000
 
@@ -76,8 +77,14 @@ class App:
     """The ASGI application on one engine."""
 
     def __init__(
-        self, engine: Engine, *, rate_per_s: int = RATE_PER_S, access_log: AccessLog | None = None
+        self,
+        engine: Engine,
+        *,
+        rate_per_s: int = RATE_PER_S,
+        access_log: AccessLog | None = None,
+        background: Background | None = None,
     ) -> None:
+        self._background = background
         self._engine = engine
         self._routes = Routes()
         self._uploads = {
@@ -102,9 +109,13 @@ class App:
         self._desk = Desk(self._engine, loop)
         self._door = Doorkeeper(self._desk)
         self._transfers = Transfers(self._engine, loop)
+        if self._background is not None:
+            self._background.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._transfers.close()
+        if self._background is not None:
+            await loop.run_in_executor(None, self._background.stop)
         await loop.run_in_executor(None, self._desk.close)
         if self._log is not None:
             self._log.flush()

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import signal
 import sys
+import threading
 
 from fastio_cli.errors import FastioError
 from fastio_cli.server.app import RATE_PER_S, App
@@ -130,13 +131,42 @@ def serve(engine: Engine, options: Options) -> None:
             ) from None
 
 
+class Background(threading.Thread):
+    """Works off what is to be imported while the server runs, on a thread and a connection of its
+    own."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(name="imports", daemon=True)
+        self._engine = engine
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        from fastio_cli.config import Config
+        from fastio_cli.worker import ImportWorker
+
+        worker = ImportWorker(self._engine, Config(), lambda service: None)
+        try:
+            while not self._stopped.is_set():
+                try:
+                    worker.step()
+                except FastioError:
+                    self._stopped.wait(1.0)  # the store is away for a moment
+        finally:
+            worker.close()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join(10)
+
+
 def application(engine: Engine, options: Options) -> App:
     """The ASGI application that a process serves."""
     from fastio_cli.config import Config
 
     rate_per_s = Config().get("rate_per_s") or RATE_PER_S
     log = AccessLog(sys.stderr) if options.access_log else None
-    return App(engine, rate_per_s=rate_per_s, access_log=log)
+    background = Background(engine)
+    return App(engine, rate_per_s=rate_per_s, access_log=log, background=background)
 
 
 def worker() -> App:
