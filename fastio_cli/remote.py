@@ -76,12 +76,6 @@ class Body(Content):
         while chunk := self.stream.read(CHUNK_BYTES):
             yield chunk
 
-    @property
-    def digest_header(self) -> str:
-        import base64
-
-        return f"sha-256=:{base64.b64encode(bytes.fromhex(self.etag)).decode()}:"
-
 
 class RemoteDownload:
     """The answer of ``file.get``: the object's record, and the bytes still on their way."""
@@ -199,6 +193,7 @@ class Remote:
         Raises ``unavailable`` when the bytes of a whole file are not those it should have.
         """
         import hashlib
+        from functools import partial
 
         digest, position = hashlib.sha256(), download.start
         response = download.response
@@ -212,11 +207,11 @@ class Remote:
             except httpx.TransportError:
                 response.close()
                 rest = self._rest_of(download, position)
-                response = self._retried(lambda c=rest: self._send(c, None), 0)  # type: ignore[misc]
+                response = self._retried(partial(self._send, rest, None), 0)
         response.close()
         stated = download.response.headers.get("repr-digest", "")
         whole = not download.start and "length" not in download.call.params
-        if whole and stated and stated != Body(digest.hexdigest(), 0, None).digest_header:  # type: ignore[arg-type]
+        if whole and stated and stated != digest_header(digest.hexdigest()):
             raise FastioError("unavailable", "The bytes that arrived are damaged.", "Try again.")
 
     def close(self) -> None:
@@ -248,8 +243,7 @@ class Remote:
 
     def _send(self, call: RemoteCall, body: Body | None) -> httpx.Response:
         request = self._request(call, body)
-        streamed = call.operation.name == "file.get"
-        return self._client.send(request, stream=streamed)
+        return self._client.send(request, stream=call.operation.gives_bytes)
 
     def _request(self, call: RemoteCall, body: Body | None) -> httpx.Request:
         operation = call.operation
@@ -280,7 +274,7 @@ class Remote:
             raise FastioError("invalid", f"{self.url} is not a server's URL: {e}.") from None
 
     def _content(self, body: Body, headers: dict[str, str]) -> Any:
-        headers["content-digest"] = body.digest_header
+        headers["content-digest"] = digest_header(body.etag)
         if body.size_bytes > WHOLE_BYTES_MAX:
             headers["upload-id"] = body.upload_id
             return b""
@@ -310,6 +304,13 @@ class Remote:
                 raise failure
             time.sleep(pause_s)
             backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+
+
+def digest_header(sha256: str) -> str:
+    """A SHA-256 as the fields ``Content-Digest`` and ``Repr-Digest`` hold it (RFC 9530)."""
+    import base64
+
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
 
 
 def _path(operation: Operation, params: dict[str, Any], workspace: str) -> str:

@@ -57,3 +57,12 @@ def serve(cli: Session, no_access_log: bool, **params: Any) -> None:
     # Further processes read the same choices.
     os.environ["FASTIO_STORE"] = cli.config.store()
     server.serve(engine, options)
+
+
+def worker() -> Any:
+    """The application of one of several processes; the settings come from the environment."""
+    from fastio_cli.cli.session import Session
+    from fastio_cli.server.serve import Options, application
+
+    options = Options(access_log=os.environ.get("FASTIO_SERVER_LOG") != "off")
+    return application(Session({}).local_engine(), options)

@@ -190,7 +190,7 @@ class App:
         if upload is not None:
             await self._desk.read(self._engine.admission(operation, x.workspace, identity))
             params[upload] = await self._transfers.content(request, identity)
-        asked = range_of(request) if operation.name == "file.get" else None
+        asked = range_of(request) if operation.gives_bytes else None
         if asked is not None:
             params["offset"], length = asked
             if length is not None:

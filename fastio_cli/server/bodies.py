@@ -47,6 +47,7 @@ class BodyStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Fill the buffer with what has come; waits for more only when nothing has."""
         if not self._rest:
             future = asyncio.run_coroutine_threadsafe(anext(self._parts, b""), self._loop)
             self._rest = memoryview(future.result())

@@ -94,7 +94,7 @@ def serve(engine: Engine, options: Options) -> None:
 
     # Several processes cannot be handed the engine: each opens the store again, by environment.
     several = options.workers > 1
-    app: Any = "fastio_cli.server.serve:worker" if several else application(engine, options)
+    app: Any = "fastio_cli.cli.serve:worker" if several else application(engine, options)
     # uvicorn stops gracefully and then raises the signal again; being told to stop is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: None)
@@ -141,6 +141,7 @@ class Background(threading.Thread):
         self._stopped = threading.Event()
 
     def run(self) -> None:
+        """Work until told to stop."""
         from fastio_cli.config import Config
         from fastio_cli.worker import ImportWorker
 
@@ -167,12 +168,3 @@ def application(engine: Engine, options: Options) -> App:
     log = AccessLog(sys.stderr) if options.access_log else None
     background = Background(engine)
     return App(engine, rate_per_s=rate_per_s, access_log=log, background=background)
-
-
-def worker() -> App:
-    """The application of one of several processes."""
-    from fastio_cli.cli.session import Session
-
-    options = Options(access_log=os.environ.get("FASTIO_SERVER_LOG") != "off")
-    engine = Session({}).engine
-    return application(engine, options)

@@ -26,7 +26,7 @@ class Access:
     def member(self, org: str, name: str, workspace_id: int) -> Row | None:
         """A member's role in the org (workspace 0) or in one workspace."""
         return self._db.one(
-            """select name, role from members
+            """select name, role, created_at from members
             where org = :org and name = :name and workspace_id = :workspace_id""",
             org=org,
             name=name,
