@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test check generate clean
+.PHONY: demo test test-failover check generate clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fastio demo
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest
+
+# The database's primary killed under load, five times over.
+test-failover: $(VENV)/.installed-test
+	FASTIO_FAILOVER_ROUNDS=5 $(BIN)/python -m pytest -s tests/failover
 
 # What CI runs after the tests: style, types.
 check: $(VENV)/.installed-test

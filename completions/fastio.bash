@@ -52,6 +52,8 @@ _fastio_value() {
             *" --sha256" | \
             *" --header-file" | \
             *" --max-size" | \
+            *" --source-blobs" | \
+            *" --target-blobs" | \
             *" --host" | \
             *" --port" | \
             *" --workers" | \
@@ -113,6 +115,8 @@ _fastio_argument() {
             "import retry 0" | \
             "import login 0" | \
             "import logout 0" | \
+            "store copy 0" | \
+            "store copy 1" | \
             "config set 1" | \
             "login 0" | \
             "logout 0")
@@ -158,7 +162,7 @@ _fastio_argument() {
         "config show 0" | \
             "config set 0" | \
             "config unset 0")
-            kind=words words='store workspace actor format durability file_bytes_max storage_bytes_max credits_per_month org_bytes_max rate_per_s retry_s versions_max egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
+            kind=words words='store blobs workspace actor format durability file_bytes_max storage_bytes_max credits_per_month org_bytes_max rate_per_s retry_s versions_max egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
         "lock run "*)
             kind='file' ;;
         "import add "*)
@@ -170,7 +174,7 @@ _fastio_argument() {
 # The words that may come next after $1: sets words; fails if $1 is a whole command.
 _fastio_verbs() {
     case "$1" in
-        '') words='workspace state file lock event audit org member token import config init use batch serve login logout whoami backup restore doctor demo help' ;;
+        '') words='workspace state file lock event audit org member token import store config init use batch serve login logout whoami backup restore doctor demo help' ;;
         'workspace') words='create list show usage rename delete restore' ;;
         'state') words='get set init patch append increment transact wait list schema edit history diff restore delete' ;;
         'file') words='put append get list info move copy delete restore history diff' ;;
@@ -181,6 +185,7 @@ _fastio_verbs() {
         'member') words='list set remove' ;;
         'token') words='create list revoke' ;;
         'import') words='add list show cancel retry login logout accounts' ;;
+        'store') words='copy' ;;
         'config') words='show set unset' ;;
         *) return 1 ;;
     esac
@@ -242,6 +247,7 @@ _fastio_options() {
         'import cancel') words="--idempotency-key $words" ;;
         'import retry') words="--timeout --lock-token --idempotency-key $words" ;;
         'import login') words="--device $words" ;;
+        'store copy') words="--source-blobs --target-blobs --progress $words" ;;
         'config set') words="--project $words" ;;
         'config unset') words="--project $words" ;;
         'use') words="--create $words" ;;

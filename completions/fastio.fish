@@ -15,6 +15,7 @@ function __fastio_table
                 'member'\t'Give people and agents their roles' \
                 'token'\t'Make and end the tokens that let them in' \
                 'import'\t'Fetch files from URLs into the workspace: fastio import URL...' \
+                'store'\t'Move whole stores between folders and databases' \
                 'config'\t'Show and change settings' \
                 'init'\t'Make a store for this folder and those below it.' \
                 'use'\t'Choose the workspace that commands work in from now on.' \
@@ -99,6 +100,8 @@ function __fastio_table
                 'login'\t'Let imports read your own files at a file service.' \
                 'logout'\t'Revoke and forget the login at a file service.' \
                 'accounts'\t'List the file services you are logged in at.'
+        case 'store'
+            printf '%s\n' 'copy'\t'Copy a whole store into an empty one, and compare them.'
         case 'config'
             printf '%s\n' 'show'\t'Show the settings in force and where each comes from.' \
                 'set'\t'Set a setting, for you or for this project.' \
@@ -322,6 +325,10 @@ function __fastio_table
                 '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'import login -'
             printf '%s\n' '--device'\t'Log in on another device, by a code'
+        case 'store copy -'
+            printf '%s\n' '--source-blobs'\t'Where a source database keeps large files' \
+                '--target-blobs'\t'Where a target database keeps large files' \
+                '--progress'\t'Show how far it is'
         case 'config set -'
             printf '%s\n' '--project'\t'In this project\'s settings instead of yours'
         case 'config unset -'
@@ -357,7 +364,7 @@ function __fastio_table
                 'jsonl' \
                 'markdown' \
                 'raw'
-        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --expires' '* --scope' '* --label' '* --from-file' '* --sha256' '* --header-file' '* --max-size' '* --host' '* --port' '* --workers' '* --token'
+        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --expires' '* --scope' '* --label' '* --from-file' '* --sha256' '* --header-file' '* --max-size' '* --source-blobs' '* --target-blobs' '* --host' '* --port' '* --workers' '* --token'
             printf '%s\n' ':nothing'
         case 'import add --to' 'import list --path'
             printf '%s\n' ':path'
@@ -383,7 +390,7 @@ function __fastio_table
                 'cancelled'
         case 'workspace create 0' 'workspace show 0' 'workspace usage 0' 'workspace rename 0' 'workspace delete 0' 'workspace restore 0' 'use 0'
             printf '%s\n' ':workspace'
-        case 'workspace rename 1' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'org create 0' 'org transfer 0' 'org transfer 1' 'member set 0' 'member set 1' 'member remove 0' 'token create 0' 'token revoke 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'config set 1' 'login 0' 'logout 0'
+        case 'workspace rename 1' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'org create 0' 'org transfer 0' 'org transfer 1' 'member set 0' 'member set 1' 'member remove 0' 'token create 0' 'token revoke 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'store copy 0' 'store copy 1' 'config set 1' 'login 0' 'logout 0'
             printf '%s\n' ':nothing'
         case 'state get 0' 'state set 0' 'state init 0' 'state patch 0' 'state append 0' 'state increment 0' 'state wait 0' 'state schema 0' 'state edit 0' 'state history 0' 'state diff 0' 'state restore 0' 'state delete 0' 'file put 1' 'file append 0' 'file get 0' 'file info 0' 'file move 0' 'file move 1' 'file copy 0' 'file copy 1' 'file delete 0' 'file restore 0' 'file history 0' 'file diff 0' 'lock acquire 0' 'lock renew 0' 'lock release 0' 'lock show 0' 'lock break 0' 'lock run 0'
             printf '%s\n' ':path'
@@ -393,6 +400,7 @@ function __fastio_table
             printf '%s\n' ':command'
         case 'config show 0' 'config set 0' 'config unset 0'
             printf '%s\n' 'store' \
+                'blobs' \
                 'workspace' \
                 'actor' \
                 'format' \

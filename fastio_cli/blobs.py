@@ -188,6 +188,13 @@ class Blobs:
         """The file that holds, or would hold, a blob."""
         return os.path.join(self.folder, sha256[:2], sha256)
 
+    def has(self, sha256: str, size_bytes: int) -> bool:
+        """Whether a blob is there, in its full size."""
+        try:
+            return os.path.getsize(self.path(sha256)) == size_bytes
+        except OSError:
+            return False
+
     def names(self) -> Iterator[str]:
         """The SHA-256 of every blob that is there."""
         for shard in sorted(os.listdir(self.folder)) if os.path.isdir(self.folder) else []:

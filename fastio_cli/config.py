@@ -34,7 +34,10 @@ class Setting:
 FORMATS = ("table", "json", "jsonl", "markdown", "raw")
 
 SETTINGS = {
-    "store": Setting(None, "The store: a folder, or the https:// URL of a server"),
+    "store": Setting(
+        None, "The store: a folder, postgresql://USER@HOST/DATABASE, or a server's URL"
+    ),
+    "blobs": Setting(None, "Where a database's store keeps large files: a folder or s3://BUCKET"),
     "workspace": Setting("default", "The workspace to work in"),
     "actor": Setting(None, "Who acts, in the event log (default: user@host)"),
     "format": Setting(None, "How results are printed", FORMATS),
@@ -150,6 +153,10 @@ class Config:
                 "Name one: --store FOLDER",
             )
         return target
+
+    def blobs(self) -> str | None:
+        """Where a store without a folder keeps large files."""
+        return self._place("blobs")
 
     def _place(self, name: str) -> str | None:
         """A URL as it is, or a folder, relative to the file that names it."""

@@ -46,7 +46,7 @@ class Call:
         actor: str,
         idempotency_key: str | None,
         request_hash: str,
-        key_kept_ms: int = KEY_KEPT_MS,
+        own_key: bool = False,
         identity: Identity | None = None,
     ) -> None:
         self.operation = operation
@@ -55,7 +55,9 @@ class Call:
         self.actor = actor
         self.idempotency_key = idempotency_key
         self.request_hash = request_hash
-        self.key_kept_ms = key_kept_ms
+        self.key_kept_ms = OWN_KEY_KEPT_MS if own_key else KEY_KEPT_MS
+        # The key that the engine made was never seen before this very call ran.
+        self.may_be_done = idempotency_key is not None and not own_key
         self.identity = identity
         # A call that comes again keeps its place in a line of waiters.
         self.id = os.urandom(8).hex() if idempotency_key is None else _short_hash(idempotency_key)
@@ -211,7 +213,7 @@ class Engine:
         if identity is not None:
             actor = identity.member
             workspace = f"{identity.org}/{workspace}" if identity.org else workspace
-        request_hash, kept_ms = "", KEY_KEPT_MS
+        request_hash, own_key = "", False
         if idempotency_key is not None:
             if operation.effect != "write":
                 raise FastioError("invalid", f"{name} changes nothing and takes no key.")
@@ -225,7 +227,7 @@ class Engine:
             if identity is not None:  # nobody gets an answer by another's key
                 idempotency_key = f"{identity.org}/{identity.member}:{idempotency_key}"
         elif self.store.reruns and operation.effect == "write":
-            idempotency_key, kept_ms = f"rerun:{os.urandom(16).hex()}", OWN_KEY_KEPT_MS
+            idempotency_key, own_key = f"rerun:{os.urandom(16).hex()}", True
         return Call(
             operation,
             decoded,
@@ -233,7 +235,7 @@ class Engine:
             actor,
             idempotency_key,
             request_hash,
-            kept_ms,
+            own_key,
             identity,
         )
 
@@ -252,14 +254,15 @@ class Engine:
         operation = call.operation
         row = grant = None
         if operation.in_workspace:
-            row = tx.enter(call.workspace, call.params.get("path"), call.idempotency_key)
+            key = call.idempotency_key if call.may_be_done else None
+            row = tx.enter(call.workspace, call.params.get("path"), key)
         if call.identity is not None:
             from fastio_cli.access import authorise
 
             grant = authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.of_workspace else 0
-        if call.idempotency_key is not None:
+        if call.idempotency_key is not None and call.may_be_done:
             done = tx.requests.get(scope, call.idempotency_key, tx.now_ms)
             if done is not None:
                 return _repeated(done, call)
@@ -293,6 +296,7 @@ class Engine:
                     now_ms=tx.now_ms,
                     kept_ms=call.key_kept_ms,
                 )
+                call.may_be_done = True
         return result
 
     def admission(

@@ -7,6 +7,7 @@ A backend is a class that opens engines on one store. Another one is its class a
 from __future__ import annotations
 
 import io
+import re
 import sqlite3
 import threading
 import time
@@ -21,10 +22,13 @@ from fastio_cli.blobs import Blobs
 from fastio_cli.config import Limits
 from fastio_cli.engine import Engine
 from fastio_cli.errors import FastioError
+from fastio_cli.store.contract import Store
 from fastio_cli.store.sqlite import FILE, SqliteStore
+from tests import postgres
 from tests.remote import behind_server
 
 DEADLINE_S = 30.0
+URL_FILE = "url"  # in the folder of a store that is a database
 
 
 class Clock:
@@ -50,9 +54,10 @@ class Sqlite:
     def missing() -> str | None:
         return None
 
-    def open(self, clock: Callable[[], float] = time.time, limits: Limits | None = None) -> Engine:
-        store = SqliteStore(self.folder, clock=clock)
-        return Engine(store, Blobs(f"{self.folder}/blobs"), limits or Limits())
+    def open(
+        self, clock: Callable[[], float] | None = None, limits: Limits | None = None
+    ) -> Engine:
+        return open_engine(self.folder, clock, limits)
 
     def tamper(self, sql: str, **params: object) -> int:
         """Change rows behind the store's back; how many."""
@@ -60,9 +65,52 @@ class Sqlite:
             return db.execute(sql, params).rowcount
 
 
+class Postgres:
+    """A PostgreSQL schema of its own; the folder holds its URL and the large bodies."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = str(folder)
+        self.url = postgres.new_namespace(postgres.server_url() or "")
+        (folder / URL_FILE).write_text(self.url)
+
+    @staticmethod
+    def missing() -> str | None:
+        return None if postgres.server_url() else "no PostgreSQL server was found"
+
+    def open(
+        self, clock: Callable[[], float] | None = None, limits: Limits | None = None
+    ) -> Engine:
+        return open_engine(self.folder, clock, limits)
+
+    def tamper(self, sql: str, **params: object) -> int:
+        """Change rows behind the store's back; how many."""
+        import psycopg
+
+        with psycopg.connect(self.url) as c:
+            return c.execute(re.sub(r":([a-z_]+)", r"%(\1)s", sql), params).rowcount
+
+
+def open_engine(
+    folder: object, clock: Callable[[], float] | None = None, limits: Limits | None = None
+) -> Engine:
+    """An engine on the store of either kind that a folder holds."""
+    url = Path(str(folder)) / URL_FILE
+    store: Store
+    if url.exists():
+        from fastio_cli.store.postgres import PostgresStore
+
+        store = PostgresStore(url.read_text(), clock=clock)
+    else:
+        store = SqliteStore(str(folder), clock=clock or time.time)
+    return Engine(store, Blobs(f"{folder}/blobs"), limits or Limits())
+
+
 BACKENDS = {
     "sqlite": Sqlite,
     "remote-sqlite": behind_server(Sqlite),
+    "postgres": Postgres,
+    "remote-postgres": behind_server(Postgres),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,11 +31,17 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 @pytest.fixture
+def folder(backend: Any) -> str:
+    """The folder of a store of each kind, for processes of their own to open."""
+    return str(backend.folder)
+
+
+@pytest.fixture
 def open_caller(backend: Any) -> Any:
     """Opens further callers on the backend's store, as another process would."""
     opened = []
 
-    def open(clock: Callable[[], float] = time.time, **limits: int) -> Caller:
+    def open(clock: Callable[[], float] | None = None, **limits: int) -> Caller:
         caller = Caller(backend, backend.open(clock, Limits(**limits)))
         opened.append(caller)
         return caller

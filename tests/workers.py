@@ -1,4 +1,4 @@
-"""Processes that work on one embedded store, for the tests of concurrency and of crashes.
+"""Processes that work on one store, for the tests of concurrency and of crashes.
 
 ``python -m tests.workers NAME FOLDER ARGUMENT...`` runs one function of this module; what it
 acknowledges it writes to standard output, a JSON line each.
@@ -22,16 +22,16 @@ from fastio_cli.config import Limits
 from fastio_cli.engine import Engine
 from fastio_cli.errors import FastioError
 from fastio_cli.store.sqlite import SqliteStore
+from tests import backends
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 120.0
 LOCK_TTL_S = 30.0
 
 
-def open_engine(folder: Any, clock: Any = time.time) -> Engine:
+def open_engine(folder: Any, clock: Any = None) -> Engine:
     """An engine that keeps every version."""
-    store = SqliteStore(str(folder), clock=clock)
-    return Engine(store, Blobs(f"{folder}/blobs"), Limits(versions_max=10**9))
+    return backends.open_engine(folder, clock, Limits(versions_max=10**9))
 
 
 class Worker:
@@ -241,10 +241,12 @@ def _step(point: str) -> tuple[Any, str]:
     from fastio_cli.store.events import Events
     from fastio_cli.store.locks import Locks
     from fastio_cli.store.objects import Objects
+    from fastio_cli.store.postgres import Migration, Transaction
     from fastio_cli.store.sqlite import Connection
     from fastio_cli.store.workspaces import Workspaces
 
-    owners = (Context, Events, Locks, Objects, Connection, SqliteStore, Workspaces, Blobs)
+    nouns = (Context, Events, Locks, Objects, Workspaces, Blobs)
+    owners = (*nouns, Connection, SqliteStore, Migration, Transaction)
     name, _, method = point.partition(".")
     return next(owner for owner in owners if owner.__name__ == name), method
 

@@ -55,6 +55,7 @@ def backup(cli: Session, file: str, overwrite: bool) -> None:
         raise FastioError(
             "already_exists", f"{file} exists.", "Choose another name, or add --overwrite."
         )
+    cli.config.store_folder()  # a database is backed up by its own means
     engine = cli.local_engine()
     written = care.backup(engine.store, engine.blobs, file)  # type: ignore[arg-type]
     cli.out.record({"file": file, **written}, essential="file")

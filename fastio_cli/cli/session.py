@@ -44,14 +44,14 @@ class Session:
         return self._engine
 
     def local_engine(self) -> Engine:
-        """The engine of the store's own folder. Raises ``invalid`` when the store is a server."""
-        from fastio_cli.blobs import Blobs
+        """An engine on the store itself. Raises ``invalid`` when that is behind a server."""
         from fastio_cli.engine import Engine
-        from fastio_cli.store.sqlite import SqliteStore
+        from fastio_cli.store import open_blobs, open_store
 
-        folder = self.config.store_folder()
-        store = SqliteStore(folder, durability=self.config.get("durability"))
-        return Engine(store, Blobs(os.path.join(folder, "blobs")), self.config.limits())
+        target = self.config.store()
+        store = open_store(target, durability=self.config.get("durability"))
+        blobs = open_blobs(target, self.config.blobs())
+        return Engine(store, blobs, self.config.limits())
 
     def _remote(self, url: str) -> Engine:
         from fastio_cli.credentials import find_token

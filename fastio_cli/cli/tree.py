@@ -23,6 +23,7 @@ GROUPS = {
     "member": ("org", "Give people and agents their roles"),
     "token": ("org", "Make and end the tokens that let them in"),
     "import": ("import_", "Fetch files from URLs into the workspace: fastio import URL..."),
+    "store": ("store", "Move whole stores between folders and databases"),
     "config": ("config", "Show and change settings"),
 }
 

@@ -1,1 +1,69 @@
-"""Rows behind one contract (``contract.py``): SQLite here, PostgreSQL beside it."""
+"""Rows behind one contract (``contract.py``): SQLite in a folder, or PostgreSQL behind a URL."""
+
+from __future__ import annotations
+
+import os
+
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.blobs import Blobs
+    from fastio_cli.store.contract import Store
+
+
+def open_store(target: str, *, durability: str = "full", make: bool = True) -> Store:
+    """The store that a folder or a ``postgresql://`` URL names, made there if need be.
+
+    With ``make`` off a folder without a store is ``not_found``. Raises ``invalid`` for a URL that
+    names no store, ``unavailable`` when it cannot be opened.
+    """
+    scheme, is_url, _ = target.partition("://")
+    if not is_url:
+        from fastio_cli.store.sqlite import FILE, SqliteStore
+
+        if not make and not os.path.exists(os.path.join(target, FILE)):
+            raise FastioError(
+                "not_found", f"There is no store in {target}.", "Name the folder that holds it."
+            )
+        return SqliteStore(target, durability=durability)
+    if scheme not in ("postgresql", "postgres"):
+        raise FastioError(
+            "invalid",
+            f"There is no store of the kind {scheme}://.",
+            "Use a folder, or postgresql://USER@HOST/DATABASE.",
+        )
+    try:
+        from fastio_cli.store.postgres import PostgresStore
+    except ImportError:
+        raise FastioError(
+            "unavailable",
+            "Support for PostgreSQL is not installed.",
+            "Install it: pip install 'fastio-durable[postgres]'",
+        ) from None
+    return PostgresStore(target, durability=durability)
+
+
+def open_blobs(target: str, place: str | None) -> Blobs:
+    """Where the store that ``target`` names keeps large bodies.
+
+    A folder holds its own; a database's are at ``place``, a folder. Raises ``invalid`` for a
+    URL, which names no folder.
+    """
+    if "://" not in target:
+        from fastio_cli.blobs import Blobs
+
+        return Blobs(os.path.join(target, "blobs"))
+    if place is None:
+        from fastio_cli.store.no_blobs import NoBlobs
+
+        return NoBlobs()
+    if "://" in place:
+        raise FastioError(
+            "invalid",
+            f"There are no blobs of the kind {place.partition('://')[0]}://.",
+            "Name a folder that all users of the store reach: fastio config set blobs FOLDER",
+        )
+    from fastio_cli.blobs import Blobs
+
+    return Blobs(place)

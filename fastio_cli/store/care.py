@@ -259,7 +259,8 @@ def _remove_unused(blobs: Blobs, name: str) -> int:
 
 
 def _sweep_segments(tx: Tx) -> None:
-    tx.objects.forget_unused_chains()
+    for workspace in tx.workspaces.every():
+        tx.objects.forget_unused_chains(workspace["id"])
 
 
 def _age_s(path: str) -> float:

@@ -33,6 +33,9 @@ class Db(Protocol):
     lock_clause: str
     """What a SELECT ends with to keep other writers from its rows, where that needs words."""
 
+    now_column: str
+    """A further column ``, ... as now_ms`` with the time, where the clock is the database's."""
+
     def one(self, sql: str, **params: object) -> Row | None: ...
 
     def all(self, sql: str, **params: object) -> list[Row]: ...

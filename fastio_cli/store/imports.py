@@ -84,7 +84,8 @@ class Imports:
     def due(self, now_ms: int, limit: int) -> list[Row]:
         """What is due in any workspace, the longest waiting first."""
         return self._db.all(
-            """select workspace_id, id from imports where due_at <= :now_ms
+            """select workspace_id, id from imports
+            where due_at is not null and due_at <= :now_ms
             order by due_at, workspace_id, id limit :limit""",
             now_ms=now_ms,
             limit=limit,

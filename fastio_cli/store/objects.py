@@ -57,11 +57,8 @@ class Objects:
         deleted: int,
     ) -> None:
         """Add a version and make it the head of its path."""
-        self._db.run(
-            f"""insert into versions (workspace_id, {_VERSION}, body, blob, chain)
-            values (:workspace_id, :path, :version, :kind, :etag, :media_type, :size_bytes,
-            :author, :now_ms, :change, :deleted, :body, :blob, :chain)""",
-            workspace_id=workspace_id,
+        self.add_version(
+            workspace_id,
             path=path,
             version=version,
             kind=kind,
@@ -69,23 +66,15 @@ class Objects:
             media_type=media_type,
             size_bytes=content.size_bytes,
             author=author,
-            now_ms=now_ms,
+            at=now_ms,
             change=change,
             deleted=deleted,
             body=content.body,
             blob=content.blob,
             chain=content.chain,
         )
-        self._db.run(
-            f"""insert into objects (workspace_id, {_HEAD})
-            values (:workspace_id, :path, :kind, :version, :etag, :media_type, :size_bytes,
-            :schema, :author, :created_at, :now_ms, :deleted)
-            on conflict (workspace_id, path) do update set kind = excluded.kind,
-            version = excluded.version, etag = excluded.etag, media_type = excluded.media_type,
-            size_bytes = excluded.size_bytes, schema = excluded.schema, author = excluded.author,
-            created_at = excluded.created_at, updated_at = excluded.updated_at,
-            deleted = excluded.deleted""",
-            workspace_id=workspace_id,
+        self.set_head(
+            workspace_id,
             path=path,
             kind=kind,
             version=version,
@@ -95,8 +84,33 @@ class Objects:
             schema=schema,
             author=author,
             created_at=created_at,
-            now_ms=now_ms,
+            updated_at=now_ms,
             deleted=deleted,
+        )
+
+    def add_version(self, workspace_id: int, **columns: object) -> None:
+        """Add a version as a row, with its content."""
+        self._db.run(
+            f"""insert into versions (workspace_id, {_VERSION}, body, blob, chain)
+            values (:workspace_id, :path, :version, :kind, :etag, :media_type, :size_bytes,
+            :author, :at, :change, :deleted, :body, :blob, :chain)""",
+            workspace_id=workspace_id,
+            **columns,
+        )
+
+    def set_head(self, workspace_id: int, **columns: object) -> None:
+        """Make a row the head of its path."""
+        self._db.run(
+            f"""insert into objects (workspace_id, {_HEAD})
+            values (:workspace_id, :path, :kind, :version, :etag, :media_type, :size_bytes,
+            :schema, :author, :created_at, :updated_at, :deleted)
+            on conflict (workspace_id, path) do update set kind = excluded.kind,
+            version = excluded.version, etag = excluded.etag, media_type = excluded.media_type,
+            size_bytes = excluded.size_bytes, schema = excluded.schema, author = excluded.author,
+            created_at = excluded.created_at, updated_at = excluded.updated_at,
+            deleted = excluded.deleted""",
+            workspace_id=workspace_id,
+            **columns,
         )
 
     def page(
@@ -203,12 +217,14 @@ class Objects:
             limit=limit,
         )
 
-    def forget_unused_chains(self) -> None:
-        """Drop the segments of chains that no kept version refers to."""
+    def forget_unused_chains(self, workspace_id: int) -> None:
+        """Drop the segments of a workspace's chains that no kept version refers to."""
         self._db.run(
-            """delete from segments where not exists (select 1 from versions
+            """delete from segments where workspace_id = :workspace_id
+            and not exists (select 1 from versions
             where versions.workspace_id = segments.workspace_id
-            and versions.chain = segments.chain)"""
+            and versions.chain = segments.chain)""",
+            workspace_id=workspace_id,
         )
 
     def blobs_in_use(self) -> list[Row]:

@@ -7,6 +7,9 @@ if TYPE_CHECKING:
     from fastio_cli.store.contract import Db, Row
 
 
+TIDY_EVERY = 16  # milliseconds come at random, so this is one write in so many
+
+
 class Requests:
     def __init__(self, db: Db) -> None:
         self._db = db
@@ -35,15 +38,18 @@ class Requests:
         now_ms: int,
         kept_ms: int,
     ) -> None:
-        """Store a result, and forget those of the workspace whose time is over."""
-        self._db.run(
-            "delete from requests where workspace_id = :workspace_id and expires_at <= :now_ms",
-            workspace_id=workspace_id,
-            now_ms=now_ms,
-        )
+        """Store a result; now and then forget those of the workspace whose time is over."""
+        if now_ms % TIDY_EVERY == 0:
+            self._db.run(
+                "delete from requests where workspace_id = :workspace_id and expires_at <= :now_ms",
+                workspace_id=workspace_id,
+                now_ms=now_ms,
+            )
         self._db.run(
             """insert into requests (workspace_id, key, request_hash, result, expires_at)
-            values (:workspace_id, :key, :request_hash, :result, :expires_at)""",
+            values (:workspace_id, :key, :request_hash, :result, :expires_at)
+            on conflict (workspace_id, key) do update set request_hash = excluded.request_hash,
+            result = excluded.result, expires_at = excluded.expires_at""",
             workspace_id=workspace_id,
             key=key,
             request_hash=request_hash,

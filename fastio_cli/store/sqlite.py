@@ -193,6 +193,7 @@ class Connection:
     """One thread's SQLite connection, its file lock and its handle on the write-ahead log."""
 
     dialect = "sqlite"
+    now_column = ""
     lock_clause = ""  # the file has one writer at a time; no row needs a lock
 
     def __init__(self, folder: str, synced: bool) -> None:

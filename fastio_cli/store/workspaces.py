@@ -19,8 +19,8 @@ class Workspaces:
     def by_name(self, name: str) -> Row | None:
         """The live workspace of this name; in a writing transaction it is ours alone from here."""
         return self._db.one(
-            f"""select {_COLUMNS} from workspaces where name = :name and deleted_at is null
-            {self._db.lock_clause}""",
+            f"""select {_COLUMNS} {self._db.now_column} from workspaces
+            where name = :name and deleted_at is null {self._db.lock_clause}""",
             name=name,
         )
 
@@ -82,6 +82,15 @@ class Workspaces:
             now_ms=now_ms,
         )
 
+    def adopt(self, id: int, name: str, created_at: int) -> None:
+        """Make an untouched workspace a copy of another."""
+        self._db.run(
+            "update workspaces set name = :name, created_at = :created_at where id = :id",
+            id=id,
+            name=name,
+            created_at=created_at,
+        )
+
     def rename(self, id: int, name: str) -> None:
         self._db.run("update workspaces set name = :name where id = :id", id=id, name=name)
 
@@ -91,6 +100,10 @@ class Workspaces:
             id=id,
             deleted_at=deleted_at,
         )
+
+    def every(self) -> list[Row]:
+        """All workspaces, live and deleted, in the order they were made."""
+        return self._db.all(f"select {_COLUMNS} from workspaces order by id")
 
     def page(
         self,

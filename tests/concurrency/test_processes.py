@@ -1,4 +1,4 @@
-"""Many processes on one embedded store."""
+"""Many processes on one store."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ from tests.workers import Worker, open_engine
 
 PROCESSES = 16
 EACH = 15
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "store"
 
 
 @pytest.fixture

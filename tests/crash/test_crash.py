@@ -22,10 +22,6 @@ WRITERS = 8
 SHARED = {"shared.json": 0, "debit.json": 0, "credit.json": 0}
 
 POINTS = (
-    "Connection.begin",
-    "Connection.lock",
-    "Connection.unlock",
-    "Connection.sync_log",
     "Context.finish",
     "Events.add",
     "Objects.write",
@@ -35,13 +31,21 @@ POINTS = (
     "Locks.remove",
     "Blobs.put",
     "Blobs.give_name",
-    "SqliteStore._transaction",
 )
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "store"
+OWN_POINTS = {
+    "sqlite": (
+        "Connection.begin",
+        "Connection.lock",
+        "Connection.unlock",
+        "Connection.sync_log",
+        "SqliteStore._transaction",
+    ),
+    "postgres": ("Transaction.begin", "Transaction.enter", "Transaction.commit"),
+}
+MAKING_POINTS = {
+    "sqlite": ("Workspaces.add", "Connection.sync_log", "Connection.unlock"),
+    "postgres": ("Migration.schema_version", "Workspaces.add", "Migration.set_schema_version"),
+}
 
 
 def prepare(folder):
@@ -131,6 +135,20 @@ def test_killed_at_a_random_moment(folder, count):
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_a_point(folder, point, moment):
+    killed_at(folder, point, moment)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    ("backend", "point"),
+    [(kind, point) for kind, points in OWN_POINTS.items() for point in points],
+    indirect=["backend"],
+)
+def test_killed_at_a_point_of_its_own(folder, point, moment):
+    killed_at(folder, point, moment)
+
+
+def killed_at(folder, point, moment):
     prepare(folder)
     workers = [Worker("die_at", folder, f"agent{n}", point, moment, 2 + 3 * n) for n in range(2)]
     acknowledged = []
@@ -140,10 +158,13 @@ def test_killed_at_a_point(folder, point, moment):
     check(folder, acknowledged, time.time())
 
 
-@pytest.mark.parametrize("step", range(3))
-def test_killed_while_the_store_is_made(folder, step):
-    points = ("Workspaces.add", "Connection.sync_log", "Connection.unlock")
-    worker = Worker("make_and_die", folder, points[step])
+@pytest.mark.parametrize(
+    ("backend", "point"),
+    [(kind, point) for kind, points in MAKING_POINTS.items() for point in points],
+    indirect=["backend"],
+)
+def test_killed_while_the_store_is_made(folder, point):
+    worker = Worker("make_and_die", folder, point)
     worker.rest()
     assert worker.process.returncode == -9
     engine = open_engine(folder)

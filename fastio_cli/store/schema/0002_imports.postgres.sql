@@ -5,7 +5,7 @@ create table imports (
     workspace_id bigint not null references workspaces (id),
     id bigint not null,
     state text not null,
-    url text not null,
+    url text collate "C" not null,
     target text not null,
     name text,
     on_conflict text not null,
@@ -36,5 +36,5 @@ create table imports (
     worker text,
     primary key (workspace_id, id)
 ) with (fillfactor = 80);
-create index imports_due on imports (due_at) where due_at is not null;
+create index imports_due on imports (workspace_id, due_at) where due_at is not null;
 create index imports_url on imports (workspace_id, url, id);

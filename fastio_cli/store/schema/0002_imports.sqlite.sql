@@ -36,5 +36,5 @@ create table imports (
     worker text,
     primary key (workspace_id, id)
 ) strict, without rowid;
-create index imports_due on imports (due_at) where due_at is not null;
+create index imports_due on imports (workspace_id, due_at) where due_at is not null;
 create index imports_url on imports (workspace_id, url, id);

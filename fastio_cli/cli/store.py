@@ -1,0 +1,77 @@
+"""fastio store"""
+
+from __future__ import annotations
+
+from fastio_cli.cli.command import Arg, Flag, Opt, command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastio_cli.cli.session import Session
+    from fastio_cli.store.copy import Place
+
+
+@command(
+    "store copy",
+    Arg("source", "The store to copy: a folder, or postgresql://USER@HOST/DATABASE"),
+    Arg("target", "Where to: an empty folder or database"),
+    Opt("--source-blobs", help="Where a source database keeps large files", metavar="FOLDER"),
+    Opt("--target-blobs", help="Where a target database keeps large files", metavar="FOLDER"),
+    Flag("--progress", help="Show how far it is"),
+    help="Copy a whole store into an empty one, and compare them.",
+)
+def copy(
+    cli: Session,
+    source: str,
+    target: str,
+    source_blobs: str | None,
+    target_blobs: str | None,
+    progress: bool,
+) -> None:
+    """Objects with their history, files, workspaces and the log are copied as they are; locks are
+    not. Run it again after an interruption, and it goes on where it stopped. Stop the writers of
+    the source before.
+
+    Example:
+    fastio store copy .fastio postgresql://fastio@db.internal/fastio --progress
+    """
+    from fastio_cli.store.copy import copy_store
+
+    with _Shown(progress) as show:
+        compared = copy_store(
+            _place(cli, source, source_blobs, make=False),
+            _place(cli, target, target_blobs, make=True),
+            show,
+        )
+    cli.out.record(compared, essential="events")
+
+
+def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Place:
+    from fastio_cli.store import open_blobs, open_store
+    from fastio_cli.store.copy import Place
+
+    store = open_store(name, durability=cli.config.get("durability"), make=make)
+    return Place(store, open_blobs(name, blobs or cli.config.blobs()))
+
+
+class _Shown:
+    """A progress bar on standard error, if asked for."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        if not self._wanted:
+            return lambda done, total: None
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._bar = Progress(console=Console(stderr=True))
+        self._bar.start()
+        task = self._bar.add_task("Copying events", total=None)
+        return lambda done, total: self._bar.update(task, completed=done, total=total)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._wanted:
+            self._bar.stop()

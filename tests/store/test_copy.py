@@ -1,0 +1,196 @@
+"""A whole store copied from folder to database and back: nothing differs but the locks."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+
+import pytest
+
+from fastio_cli.errors import FastioError
+from fastio_cli.store import copy
+from fastio_cli.store.copy import Place, copy_store
+from tests.backends import BACKENDS
+
+PAIRS = [("sqlite", "postgres"), ("postgres", "sqlite"), ("sqlite", "sqlite")]
+
+
+@pytest.fixture
+def opened(tmp_path, pg_url):
+    """Opens an engine on a new store of a kind, by name."""
+    with ExitStack() as stack:
+
+        def open(kind, name):
+            engine = BACKENDS[kind](tmp_path / name).open()
+            stack.callback(engine.store.close)
+            return engine
+
+        yield open
+
+
+def place(engine):
+    return Place(engine.store, engine.blobs)
+
+
+def quiet(done, total):
+    assert done <= total
+
+
+def fill(engine):
+    """Some of everything that a store can hold."""
+
+    def call(name, /, workspace="default", **params):
+        return engine.call(name, params, workspace=workspace, actor="ada")
+
+    def upload(body):
+        return engine.upload(io.BytesIO(body))
+
+    for n in range(20):
+        call("state.set", path="n.json", value={"n": n, "text": "ä\u0000" * n})
+    call("state.set", path="gone.json", value=1)
+    call("object.delete", path="gone.json")
+    call("file.put", path="large.bin", content=upload(os.urandom(200_000)))
+    call("file.put", path="small.txt", content=upload(b"small"))
+    for n in range(5):
+        call("file.append", path="log.txt", content=upload(f"line {n}\n".encode() * 20_000))
+    call("object.copy", path="log.txt", to="fork.txt")
+    call("file.append", path="fork.txt", content=upload(b"other\n"))
+    call("file.append", path="log.txt", content=upload(b"more\n"))
+    call("lock.acquire", path="n.json")
+    for name in ("w", "ended"):
+        call("workspace.create", name=name)
+        call("state.init", workspace=name, path="a.json", value=[1])
+    call("workspace.delete", workspace="ended")
+    call("workspace.create", name="ended")
+
+
+def dump(engine):
+    """Everything that can be read, as it is read."""
+    workspaces = engine.call("workspace.list")["items"]
+    found = [workspaces, engine.call("workspace.list", {"deleted": True})]
+    for workspace in workspaces:
+
+        def call(name, /, workspace=workspace["name"], **params):
+            return engine.call(name, params, workspace=workspace)
+
+        found += [call("event.list", limit=1000), call("audit.verify")]
+        for item in call("object.list", limit=1000)["items"]:
+            history = call("object.history", path=item["path"])
+            found += [item, history]
+            for version in history["items"]:
+                got = call("file.get", path=item["path"], version=version["version"])
+                found.append(b"".join(engine.chunks(got)))
+    return found
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_a_copy_is_the_same(opened, source, target):
+    first, second = opened(source, "first"), opened(target, "second")
+    fill(first)
+    compared = copy_store(place(first), place(second), quiet)
+    assert dump(first) == dump(second)
+    assert compared["workspaces"] == 4
+    assert compared["events"] == 39
+    assert second.call("lock.list")["items"] == []
+    second.call("state.set", {"path": "n.json", "value": 1})
+    assert second.call("audit.verify")["verified"]
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS[:2])
+def test_an_interrupted_copy_goes_on(opened, source, target, monkeypatch):
+    first, second = opened(source, "first"), opened(target, "second")
+    fill(first)
+    monkeypatch.setattr(copy, "EVENTS_PER_BATCH", 7)
+    steps = []
+
+    def interrupt(done, total):
+        steps.append(done)
+        if len(steps) in (2, 4):
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            copy_store(place(first), place(second), interrupt)
+        with pytest.raises(FastioError):
+            second.call("state.get", {"path": "n.json"})
+    copy_store(place(first), place(second), interrupt)
+    assert dump(first) == dump(second)
+    assert len(steps) == len(set(steps)), "nothing was copied again"
+
+
+def test_a_target_with_data_is_refused(opened):
+    first, second = opened("sqlite", "first"), opened("sqlite", "second")
+    fill(first)
+    second.call("state.set", {"path": "mine.json", "value": 1})
+    before = dump(second)
+    with pytest.raises(FastioError) as caught:
+        copy_store(place(first), place(second), quiet)
+    assert caught.value.code == "already_exists"
+    assert dump(second) == before
+
+
+def test_the_beginning_of_another_copy_is_refused(opened):
+    first, other, second = (opened("sqlite", name) for name in ("first", "other", "second"))
+    fill(first)
+    fill(other)
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copy_store(place(first), place(second), interrupt)
+    with pytest.raises(FastioError) as caught:
+        copy_store(place(other), place(second), quiet)
+    assert caught.value.code == "invalid"
+
+
+def test_a_source_that_is_written_to_meanwhile_is_copied_whole(opened):
+    first, second = opened("sqlite", "first"), opened("sqlite", "second")
+    fill(first)
+    written = []
+
+    def write(done, total):
+        if not written:
+            written.append(first.call("state.set", {"path": "new.json", "value": 1}))
+
+    copy_store(place(first), place(second), write)
+    assert dump(first) == dump(second)
+
+
+def test_a_copy_that_differs_is_not_given_its_name(opened, tmp_path):
+    first, second = opened("sqlite", "first"), opened("sqlite", "second")
+    fill(first)
+
+    def tamper(done, total):
+        if done == total:
+            second.store.write(
+                lambda tx: tx.workspaces._db.run(
+                    "update versions set body = :body where path = 'small.txt'", body=b"SMALL"
+                )
+            )
+
+    with pytest.raises(FastioError) as caught:
+        copy_store(place(first), place(second), tamper)
+    assert "differs" in caught.value.message
+    with pytest.raises(FastioError):
+        second.call("state.get", {"path": "n.json"})
+
+
+def test_the_command(tmp_path, pg_url):
+    def fastio(*words):
+        command = [sys.executable, "-m", "fastio_cli", *words]
+        environ = {**os.environ, "HOME": str(tmp_path)}
+        return subprocess.run(command, capture_output=True, cwd=tmp_path, env=environ)
+
+    assert fastio("--store", "a", "state", "set", "n.json", "7").returncode == 0
+    done = fastio("store", "copy", "a", pg_url, "--progress")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b'{"workspaces":1,"events":1,"versions":1}\n'
+    assert b"Copying events" in done.stderr
+    assert fastio("--store", pg_url, "state", "get", "n.json").stdout == b"7\n"
+    again = fastio("store", "copy", "a", pg_url)
+    assert again.returncode == 5
+    assert b"already_exists" in again.stderr
