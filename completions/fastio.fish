@@ -407,6 +407,7 @@ function __fastio_table
                 'durability' \
                 'file_bytes_max' \
                 'storage_bytes_max' \
+                'metered' \
                 'credits_per_month' \
                 'org_bytes_max' \
                 'rate_per_s' \

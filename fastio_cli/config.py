@@ -34,9 +34,7 @@ class Setting:
 FORMATS = ("table", "json", "jsonl", "markdown", "raw")
 
 SETTINGS = {
-    "store": Setting(
-        None, "The store: a folder, postgresql://USER@HOST/DATABASE, or a server's URL"
-    ),
+    "store": Setting(None, "The store: a folder, postgresql://USER@HOST/DB, or a server's URL"),
     "blobs": Setting(None, "Where a database's store keeps large files: a folder or s3://BUCKET"),
     "workspace": Setting("default", "The workspace to work in"),
     "actor": Setting(None, "Who acts, in the event log (default: user@host)"),
@@ -46,7 +44,8 @@ SETTINGS = {
     ),
     "file_bytes_max": Setting(1024**3, "The largest file"),
     "storage_bytes_max": Setting(50 * 1024**3, "The most a workspace may hold, history included"),
-    "credits_per_month": Setting(0, "Writes an org may do a month on a server (default: any)"),
+    "metered": Setting("off", "Whether a server counts credits: one a write", ("off", "on")),
+    "credits_per_month": Setting(5000, "Credits that an org has a month where they are counted"),
     "org_bytes_max": Setting(50 * 1024**3, "The most an org may hold on a server, all together"),
     "rate_per_s": Setting(1000, "Requests a second that a server takes from one token"),
     "retry_s": Setting(30, "How long a server that is away is tried again"),
@@ -79,6 +78,7 @@ class Limits:
     __slots__ = (
         "credits_per_month",
         "file_bytes_max",
+        "metered",
         "org_bytes_max",
         "storage_bytes_max",
         "versions_max",
@@ -89,9 +89,11 @@ class Limits:
         file_bytes_max: int = 1024**3,
         storage_bytes_max: int = 50 * 1024**3,
         versions_max: int = 100,
-        credits_per_month: int = 0,
+        credits_per_month: int = 5000,
+        metered: str = "off",
         org_bytes_max: int = 50 * 1024**3,
     ) -> None:
+        self.metered = metered
         self.org_bytes_max = org_bytes_max
         self.credits_per_month = credits_per_month
         self.file_bytes_max = file_bytes_max

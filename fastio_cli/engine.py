@@ -269,7 +269,7 @@ class Engine:
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
         if hidden or (row is None and operation.in_workspace):
             raise no_workspace(call.workspace)
-        if grant is not None and self.limits.credits_per_month and operation.effect == "write":
+        if grant is not None and self.limits.metered == "on" and operation.effect == "write":
             self._charge(tx, call)
         ctx = Context(
             tx,

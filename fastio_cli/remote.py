@@ -176,14 +176,14 @@ class Remote:
         import hashlib
         import tempfile
 
-        again: Any = stream
-        if not stream.seekable():
+        again: Any = _own(stream)
+        if again is None:
             again = tempfile.SpooledTemporaryFile(SPOOLED_BYTES_MAX)  # noqa: SIM115
-        digest, size = hashlib.sha256(), 0
+        digest, size, spooled = hashlib.sha256(), 0, not stream.seekable()
         while chunk := stream.read(CHUNK_BYTES):
             digest.update(chunk)
             size += len(chunk)
-            if again is not stream:
+            if spooled:
                 again.write(chunk)
         return Body(digest.hexdigest(), size, again)
 
@@ -304,6 +304,17 @@ class Remote:
                 raise failure
             time.sleep(pause_s)
             backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+
+
+def _own(stream: BinaryIO) -> Any:
+    """A handle on the same bytes that stays open when the caller closes his; None if they can be
+    read only once."""
+    if not stream.seekable():
+        return None
+    try:
+        return open(os.dup(stream.fileno()), "rb")
+    except OSError:  # bytes in memory
+        return stream
 
 
 def digest_header(sha256: str) -> str:

@@ -78,7 +78,7 @@ def usage(ctx: "Context") -> "model.OrgUsage":
         "size_bytes": row["size_bytes"],
         "storage_bytes_max": ctx.limits.org_bytes_max,
         "credits": ctx.tx.access.credits(ctx.org, month),
-        "credits_per_month": ctx.limits.credits_per_month or None,
+        "credits_per_month": ctx.limits.credits_per_month if ctx.limits.metered == "on" else None,
     }
 
 

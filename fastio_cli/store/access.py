@@ -204,12 +204,14 @@ class Access:
 
     def end_transfer(self, id: str, *, claimed_by: str | None, now_ms: int) -> None:
         """Claimed by somebody, or revoked."""
-        column = "revoked_at" if claimed_by is None else "claimed_at"
+        if claimed_by is None:
+            self._db.run("update transfers set revoked_at = :at where id = :id", at=now_ms, id=id)
+            return
         self._db.run(
-            f"update transfers set {column} = :now_ms, claimed_by = :claimed_by where id = :id",
+            "update transfers set claimed_at = :at, claimed_by = :by where id = :id",
+            at=now_ms,
+            by=claimed_by,
             id=id,
-            claimed_by=claimed_by,
-            now_ms=now_ms,
         )
 
     def charge(self, org: str, month: str, credits: int) -> None:

@@ -22,6 +22,7 @@ VALUES = {
     "role": "viewer",
     "claim": "claim_none",
     "id": "none",
+    "urls": ["https://example.org/a"],
 }
 
 
@@ -29,6 +30,8 @@ def request_of(operation, workspace="default"):
     """A well-formed request for any operation: method, path and options for httpx."""
     names = [name for name in operation.rules if name not in operation.defaults]
     params = {name: VALUES[name] for name in names if name != "content"}
+    if operation.in_workspace and "id" in params:
+        params["id"] = 1
     if "timeout_s" in operation.rules:
         params["timeout_s"] = 0
     path = _path(operation, params, workspace)
@@ -204,3 +207,23 @@ def test_a_revoked_offer_is_worth_nothing(remote, client):
     with pytest.raises(FastioError) as caught:
         client(None).call("transfer.claim", {"claim": offer["claim"], "name": "eve"})
     assert caught.value.code == "not_found"
+
+
+def test_credits_are_counted_where_they_are_metered(server, remote, limits):
+    limits.metered, limits.credits_per_month = "on", 2
+    for n in range(2):
+        remote.call("state.set", {"path": "a.json", "value": n})
+    with pytest.raises(FastioError) as caught:
+        remote.call("state.set", {"path": "a.json", "value": 3})
+    assert caught.value.code == "quota_exceeded"
+    assert remote.call("state.get", {"path": "a.json"})["value"] == 1
+    assert remote.call("org.usage")["credits"] == 2
+
+
+def test_an_org_has_a_limit_for_all_its_workspaces(server, remote, limits):
+    limits.org_bytes_max = 1000
+    remote.call("workspace.create", {"name": "team"})
+    remote.call("state.set", {"path": "a.json", "value": "x" * 600})
+    with pytest.raises(FastioError) as caught:
+        remote.call("state.set", {"path": "a.json", "value": "x" * 600}, workspace="team")
+    assert caught.value.code == "quota_exceeded"

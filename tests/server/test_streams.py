@@ -166,3 +166,14 @@ def test_nothing_is_taken_from_those_who_may_not_write(server, client):
         viewer.call("file.put", {"path": "f", "content": viewer.upload(io.BytesIO(b"x" * MIB))})
     assert caught.value.code == "forbidden"
     assert list(server.engine.blobs.names()) == []
+
+
+@pytest.mark.parametrize("size", [100, 20 * MIB])
+def test_a_file_may_be_closed_before_it_is_sent(remote, tmp_path, size):
+    body = os.urandom(size)
+    (tmp_path / "f").write_bytes(body)
+    with open(tmp_path / "f", "rb") as f:
+        content = remote.upload(f)
+    remote.call("file.put", {"path": "f.bin", "content": content})
+    content.stream.close()
+    assert b"".join(remote.chunks(remote.call("file.get", {"path": "f.bin"}))) == body
