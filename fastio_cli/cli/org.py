@@ -56,7 +56,7 @@ def transfer(cli: Session, action: str, subject: str | None, **params: Any) -> N
     claims it within 72 hours owns it, and is shown a token for it.
 
     Examples:
-    fastio org transfer create -q > claim.txt
+    fastio org transfer create -q
     fastio org transfer claim @claim.txt --name ada
     """
     key = params["idempotency_key"]
