@@ -117,7 +117,7 @@ def remove_member(cli: Session, **params: Any) -> None:
 )
 def create_token(cli: Session, scope: list[str], expires: float | None, **params: Any) -> None:
     """Example:
-    fastio token create researcher --role editor -q > researcher.token
+    fastio token create researcher --role editor -q
     """
     more = given(scopes=scope or None, ttl_s=expires)
     cli.out.record(cli.call("token.create", **given(**params), **more), essential="token")
