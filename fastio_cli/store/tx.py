@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fastio_cli.store.access import Access
 from fastio_cli.store.events import Events
 from fastio_cli.store.imports import Imports
 from fastio_cli.store.locks import Locks
@@ -12,6 +11,7 @@ from fastio_cli.store.workspaces import Workspaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fastio_cli.store.access import Access
     from fastio_cli.store.contract import Db, Row
 
 
@@ -26,8 +26,15 @@ class Tx:
         self.locks = Locks(db)
         self.events = Events(db)
         self.requests = Requests(db)
-        self.access = Access(db)
+        self._db = db
         self.imports = Imports(db)
+
+    @property
+    def access(self) -> Access:
+        """Orgs, members and tokens, which no local command needs to load."""
+        from fastio_cli.store.access import Access
+
+        return Access(self._db)
 
     def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
         """The workspace to work in; in a writing transaction it is ours alone from here.
