@@ -26,7 +26,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || $(PYTHON) -m venv --without-pip $(VENV)
 
 $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
-	$(PYTHON) -m pip --python $(BIN)/python install --quiet -c $(CONSTRAINTS) -e .
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet -c $(CONSTRAINTS) -e '.[search]'
 	$(BIN)/python -m compileall -q fastio_cli
 	touch $@
 

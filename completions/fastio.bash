@@ -41,6 +41,9 @@ _fastio_value() {
             *" --after" | \
             "event list --path" | \
             "event watch --path" | \
+            "query --path" | \
+            "ask --path" | \
+            "context --path" | \
             *" --count" | \
             *" --head-seq" | \
             *" --head-hash" | \
@@ -54,6 +57,12 @@ _fastio_value() {
             *" --max-size" | \
             *" --source-blobs" | \
             *" --target-blobs" | \
+            *" --since" | \
+            *" --session" | \
+            *" --model" | \
+            *" --endpoint" | \
+            *" --budget" | \
+            *" --summary" | \
             *" --host" | \
             *" --port" | \
             *" --workers" | \
@@ -69,12 +78,18 @@ _fastio_value() {
             kind='file' ;;
         "file list --type")
             kind=words words='state file' ;;
+        "query --type" | \
+            "ask --type" | \
+            "context --type")
+            kind=words words='file state' ;;
         *" --role")
             kind=words words='viewer editor admin owner' ;;
         *" --on-conflict")
             kind=words words='version rename fail' ;;
         *" --state")
             kind=words words='queued running done failed cancelled' ;;
+        *" --mode")
+            kind=words words='hybrid semantic lexical' ;;
         *) return 1 ;;
     esac
 }
@@ -91,6 +106,7 @@ _fastio_argument() {
             "use 0")
             kind='workspace' ;;
         "workspace rename 1" | \
+            "workspace intelligence 0" | \
             "state set 1" | \
             "state init 1" | \
             "state patch 1" | \
@@ -118,6 +134,9 @@ _fastio_argument() {
             "store copy 0" | \
             "store copy 1" | \
             "config set 1" | \
+            "query 0" | \
+            "ask 0" | \
+            "context 0" | \
             "login 0" | \
             "logout 0")
             kind='nothing' ;;
@@ -162,7 +181,7 @@ _fastio_argument() {
         "config show 0" | \
             "config set 0" | \
             "config unset 0")
-            kind=words words='store blobs workspace actor format durability file_bytes_max storage_bytes_max metered credits_per_month org_bytes_max rate_per_s retry_s versions_max egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
+            kind=words words='store blobs workspace actor format durability file_bytes_max storage_bytes_max metered credits_per_month org_bytes_max rate_per_s retry_s versions_max embedding_url embedding_model chat_url chat_model egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
         "lock run "*)
             kind='file' ;;
         "import add "*)
@@ -174,8 +193,8 @@ _fastio_argument() {
 # The words that may come next after $1: sets words; fails if $1 is a whole command.
 _fastio_verbs() {
     case "$1" in
-        '') words='workspace state file lock event audit org member token import store config init use batch serve login logout whoami backup restore doctor demo help' ;;
-        'workspace') words='create list show usage rename delete restore' ;;
+        '') words='workspace state file lock event audit org member token index import store config init use query ask context batch serve login logout whoami backup restore doctor demo help' ;;
+        'workspace') words='create list show usage rename delete restore intelligence' ;;
         'state') words='get set init patch append increment transact wait list schema edit history diff restore delete' ;;
         'file') words='put append get list info move copy delete restore history diff' ;;
         'lock') words='acquire renew release show list break run' ;;
@@ -184,6 +203,7 @@ _fastio_verbs() {
         'org') words='create show usage transfer' ;;
         'member') words='list set remove' ;;
         'token') words='create list revoke' ;;
+        'index') words='status rebuild clear' ;;
         'import') words='add list show cancel retry login logout accounts' ;;
         'store') words='copy' ;;
         'config') words='show set unset' ;;
@@ -241,6 +261,7 @@ _fastio_options() {
         'token create') words="--role --scope --in-workspace --expires --label --idempotency-key $words" ;;
         'token list') words="--limit --cursor $words" ;;
         'token revoke') words="--idempotency-key $words" ;;
+        'index rebuild') words="--wait $words" ;;
         'import add') words="--to --name --from-file --sha256 --header-file --on-conflict --max-size --wait --timeout --lock-token --idempotency-key $words" ;;
         'import list') words="--state --path --limit --cursor $words" ;;
         'import show') words="--wait $words" ;;
@@ -251,6 +272,9 @@ _fastio_options() {
         'config set') words="--project $words" ;;
         'config unset') words="--project $words" ;;
         'use') words="--create $words" ;;
+        'query') words="--path --type --since --limit --mode --all-workspaces --explain --wait $words" ;;
+        'ask') words="--path --type --since --session --model --endpoint --wait $words" ;;
+        'context') words="--budget --summary --path --type --since --wait $words" ;;
         'batch') words="--stop $words" ;;
         'serve') words="--host --port --workers --tls-certificate --tls-key --behind-proxy --no-access-log $words" ;;
         'login') words="--token $words" ;;

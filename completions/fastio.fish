@@ -14,11 +14,15 @@ function __fastio_table
                 'org'\t'Share a server: orgs, and handing one over' \
                 'member'\t'Give people and agents their roles' \
                 'token'\t'Make and end the tokens that let them in' \
+                'index'\t'Look after the search index' \
                 'import'\t'Fetch files from URLs into the workspace: fastio import URL...' \
                 'store'\t'Move whole stores between folders and databases' \
                 'config'\t'Show and change settings' \
                 'init'\t'Make a store for this folder and those below it.' \
                 'use'\t'Choose the workspace that commands work in from now on.' \
+                'query'\t'Find the passages of a workspace that answer a query best, by words and by meaning.' \
+                'ask'\t'Answer a question from what the workspace holds, each sentence with its source.' \
+                'context'\t'Pack what a prompt needs to go on: the session\'s summary, then the best passages.' \
                 'batch'\t'Run operations from NDJSON on standard input, in one process.' \
                 'serve'\t'Turn this store into a service for a team.' \
                 'login'\t'Work on a server from now on.' \
@@ -36,7 +40,8 @@ function __fastio_table
                 'usage'\t'Show what a workspace holds, by kind, and what its history and locks add.' \
                 'rename'\t'Give a workspace another name.' \
                 'delete'\t'Delete a workspace; nothing in it is lost until it is purged, and it can be restored.' \
-                'restore'\t'Bring back the workspace of this name that was deleted last.'
+                'restore'\t'Bring back the workspace of this name that was deleted last.' \
+                'intelligence'\t'Turn the search over a workspace on or off; off, nothing of it stays in the index.'
         case 'state'
             printf '%s\n' 'get'\t'Read one state object, whole or a part of it.' \
                 'set'\t'Write one state object, or the value at a pointer inside it.' \
@@ -91,6 +96,10 @@ function __fastio_table
             printf '%s\n' 'create'\t'Make a token for a member (default: oneself); it is shown this once.' \
                 'list'\t'List the org\'s tokens (those who are not admin see their own).' \
                 'revoke'\t'End a token at once: one\'s own, or as an admin anybody\'s.'
+        case 'index'
+            printf '%s\n' 'status'\t'Show how far the search index has come, and which objects it could not read.' \
+                'rebuild'\t'Drop the search index and begin it anew; the next searches finish it.' \
+                'clear'\t'Drop the search index; the next search makes it again from the log.'
         case 'import'
             printf '%s\n' 'add'\t'Fetch files from URLs into the workspace.' \
                 'list'\t'List imports, newest first; with a path, where its contents came from.' \
@@ -298,6 +307,8 @@ function __fastio_table
                 '--cursor'\t'Go on where the last page ended'
         case 'token revoke -'
             printf '%s\n' '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'index rebuild -'
+            printf '%s\n' '--wait'\t'First finish the vectors of everything written, showing progress'
         case 'import add -'
             printf '%s\n' '--to'\t'The path, or a folder with / at its end' \
                 '--name'\t'Name of the file in its folder (default: the server\'s)' \
@@ -335,6 +346,30 @@ function __fastio_table
             printf '%s\n' '--project'\t'In this project\'s settings instead of yours'
         case 'use -'
             printf '%s\n' '--create'\t'Create it if there is none of this name'
+        case 'query -'
+            printf '%s\n' '--path'\t'Only objects whose path matches, as \'notes/*\'' \
+                '--type'\t'Only objects of this kind' \
+                '--since'\t'Only what changed in the last, as 7d' \
+                '--limit'\t'At most this many (default: 10)' \
+                '--mode'\t'How to search' \
+                '--all-workspaces'\t'Search every workspace' \
+                '--explain'\t'Show how the results were ranked' \
+                '--wait'\t'First finish the vectors of everything written, showing progress'
+        case 'ask -'
+            printf '%s\n' '--path'\t'Only objects whose path matches, as \'notes/*\'' \
+                '--type'\t'Only objects of this kind' \
+                '--since'\t'Only what changed in the last, as 7d' \
+                '--session'\t'State object that keeps the conversation' \
+                '--model'\t'The chat model to ask (default: the setting chat_model)' \
+                '--endpoint'\t'The chat endpoint to ask (default: the setting chat_url)' \
+                '--wait'\t'First finish the vectors of everything written, showing progress'
+        case 'context -'
+            printf '%s\n' '--budget'\t'At most this many tokens (default: 2000)' \
+                '--summary'\t'State object that comes first (default: session_summary.json)' \
+                '--path'\t'Only objects whose path matches, as \'notes/*\'' \
+                '--type'\t'Only objects of this kind' \
+                '--since'\t'Only what changed in the last, as 7d' \
+                '--wait'\t'First finish the vectors of everything written, showing progress'
         case 'batch -'
             printf '%s\n' '--stop'\t'Stop at the first operation that fails'
         case 'serve -'
@@ -364,7 +399,7 @@ function __fastio_table
                 'jsonl' \
                 'markdown' \
                 'raw'
-        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --expires' '* --scope' '* --label' '* --from-file' '* --sha256' '* --header-file' '* --max-size' '* --source-blobs' '* --target-blobs' '* --host' '* --port' '* --workers' '* --token'
+        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' 'query --path' 'ask --path' 'context --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --expires' '* --scope' '* --label' '* --from-file' '* --sha256' '* --header-file' '* --max-size' '* --source-blobs' '* --target-blobs' '* --since' '* --session' '* --model' '* --endpoint' '* --budget' '* --summary' '* --host' '* --port' '* --workers' '* --token'
             printf '%s\n' ':nothing'
         case 'import add --to' 'import list --path'
             printf '%s\n' ':path'
@@ -373,6 +408,9 @@ function __fastio_table
         case 'file list --type'
             printf '%s\n' 'state' \
                 'file'
+        case 'query --type' 'ask --type' 'context --type'
+            printf '%s\n' 'file' \
+                'state'
         case '* --role'
             printf '%s\n' 'viewer' \
                 'editor' \
@@ -388,9 +426,13 @@ function __fastio_table
                 'done' \
                 'failed' \
                 'cancelled'
+        case '* --mode'
+            printf '%s\n' 'hybrid' \
+                'semantic' \
+                'lexical'
         case 'workspace create 0' 'workspace show 0' 'workspace usage 0' 'workspace rename 0' 'workspace delete 0' 'workspace restore 0' 'use 0'
             printf '%s\n' ':workspace'
-        case 'workspace rename 1' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'org create 0' 'org transfer 0' 'org transfer 1' 'member set 0' 'member set 1' 'member remove 0' 'token create 0' 'token revoke 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'store copy 0' 'store copy 1' 'config set 1' 'login 0' 'logout 0'
+        case 'workspace rename 1' 'workspace intelligence 0' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'org create 0' 'org transfer 0' 'org transfer 1' 'member set 0' 'member set 1' 'member remove 0' 'token create 0' 'token revoke 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'store copy 0' 'store copy 1' 'config set 1' 'query 0' 'ask 0' 'context 0' 'login 0' 'logout 0'
             printf '%s\n' ':nothing'
         case 'state get 0' 'state set 0' 'state init 0' 'state patch 0' 'state append 0' 'state increment 0' 'state wait 0' 'state schema 0' 'state edit 0' 'state history 0' 'state diff 0' 'state restore 0' 'state delete 0' 'file put 1' 'file append 0' 'file get 0' 'file info 0' 'file move 0' 'file move 1' 'file copy 0' 'file copy 1' 'file delete 0' 'file restore 0' 'file history 0' 'file diff 0' 'lock acquire 0' 'lock renew 0' 'lock release 0' 'lock show 0' 'lock break 0' 'lock run 0'
             printf '%s\n' ':path'
@@ -413,6 +455,10 @@ function __fastio_table
                 'rate_per_s' \
                 'retry_s' \
                 'versions_max' \
+                'embedding_url' \
+                'embedding_model' \
+                'chat_url' \
+                'chat_model' \
                 'egress_allow' \
                 'egress_ports' \
                 'egress_ca_file' \

@@ -175,6 +175,9 @@ class Blobs:
         """
         return Partial(self, os.path.join(self.folder, "partial", name), size_bytes)
 
+    def check_place(self) -> None:
+        """Raise ``invalid`` if there is no place for large bodies."""
+
     def partials(self) -> list[str]:
         """The names of the blobs in the making."""
         folder = os.path.join(self.folder, "partial")
@@ -359,6 +362,7 @@ class Partial:
         return fd
 
     def _spill(self) -> None:
+        self._blobs.check_place()
         try:
             folder = os.path.dirname(self._file)
             os.makedirs(folder, mode=0o700, exist_ok=True)

@@ -50,6 +50,10 @@ SETTINGS = {
     "rate_per_s": Setting(1000, "Requests a second that a server takes from one token"),
     "retry_s": Setting(30, "How long a server that is away is tried again"),
     "versions_max": Setting(100, "How many versions of an object are kept at least"),
+    "embedding_url": Setting(None, "Base URL of an OpenAI-compatible endpoint for embeddings"),
+    "embedding_model": Setting(None, "The embedding model of that endpoint"),
+    "chat_url": Setting(None, "Base URL of an OpenAI-compatible endpoint that answers questions"),
+    "chat_model": Setting(None, "The chat model of that endpoint"),
     "egress_allow": Setting(
         None, "Hosts, addresses and networks that requests may go to though they are not public"
     ),
@@ -99,6 +103,24 @@ class Limits:
         self.file_bytes_max = file_bytes_max
         self.storage_bytes_max = storage_bytes_max
         self.versions_max = versions_max
+
+
+class SearchSettings:
+    """Where vectors and answers come from (keys: FASTIO_EMBEDDING_KEY, FASTIO_CHAT_KEY)."""
+
+    __slots__ = ("chat_model", "chat_url", "embedding_model", "embedding_url")
+
+    def __init__(
+        self,
+        embedding_url: str | None = None,
+        embedding_model: str | None = None,
+        chat_url: str | None = None,
+        chat_model: str | None = None,
+    ) -> None:
+        self.embedding_url = embedding_url
+        self.embedding_model = embedding_model
+        self.chat_url = chat_url
+        self.chat_model = chat_model
 
 
 class Config:
@@ -172,6 +194,9 @@ class Config:
 
     def limits(self) -> Limits:
         return Limits(**{name: self.get(name) for name in Limits.__slots__})
+
+    def search(self) -> SearchSettings:
+        return SearchSettings(**{name: self.get(name) for name in SearchSettings.__slots__})
 
     def actor(self) -> str:
         """Who acts: the setting, else user@host."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from fastio_cli.access import Identity
     from fastio_cli.blobs import Blobs, Content
-    from fastio_cli.config import Limits
+    from fastio_cli.config import Limits, SearchSettings
+    from fastio_cli.intelligence.service import Search
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
     from fastio_cli.store.contract import Store
@@ -61,6 +62,7 @@ class Call:
         self.identity = identity
         # A call that comes again keeps its place in a line of waiters.
         self.id = os.urandom(8).hex() if idempotency_key is None else _short_hash(idempotency_key)
+        self.prepared: Any = None
 
 
 class Wait:
@@ -93,10 +95,29 @@ class Wait:
 class Engine:
     """The operations on one store."""
 
-    def __init__(self, store: Store, blobs: Blobs, limits: Limits) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        limits: Limits,
+        search_settings: Callable[[], SearchSettings] | None = None,
+    ) -> None:
         self.store = store
         self.blobs = blobs
         self.limits = limits
+        self._search_settings = search_settings
+        self._search: Search | None = None
+
+    @property
+    def search(self) -> Search:
+        """What searching needs besides the store; opened at the first search."""
+        if self._search is None:
+            from fastio_cli.config import SearchSettings
+            from fastio_cli.intelligence.service import Search
+
+            settings = (self._search_settings or SearchSettings)()
+            self._search = Search(self.blobs, settings)
+        return self._search
 
     def call(
         self,
@@ -124,7 +145,7 @@ class Engine:
             try:
                 outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
             except Restart as restart:
-                restart.work(self.store)
+                call.prepared = restart.work(self.store)
                 continue
             if not isinstance(outcome, Pending):
                 return outcome
@@ -133,7 +154,14 @@ class Engine:
 
     def work(self, call: Call) -> Callable[[Tx], Any]:
         """A prepared call as a store takes it; the outcome may be ``Pending`` or ``Restart``."""
-        return lambda tx: self._run(tx, call)
+
+        def run(tx: Tx) -> Any:
+            try:
+                return self._run(tx, call)
+            except Restart as restart:
+                raise Restart(_preparing(call, restart)) from None
+
+        return run
 
     def call_many(self, calls: list[Call]) -> list[Any]:
         """Do several calls in one commit; each fails alone: results or exceptions, in order.
@@ -149,13 +177,12 @@ class Engine:
             return run
 
         outcomes = self.store.write_many([work(call) for call in calls])
-        restarts = [o for o in outcomes if isinstance(o, Restart)]
-        for restart in restarts:
-            restart.work(self.store)
-        if not restarts:
+        again = [i for i, o in enumerate(outcomes) if isinstance(o, Restart)]
+        if not again:
             return outcomes
         # Rare (a module was loaded): the same calls again, one by one, in their places.
-        again = [i for i, o in enumerate(outcomes) if isinstance(o, Restart)]
+        for i in again:
+            calls[i].prepared = outcomes[i].work(self.store)
         for i, outcome in zip(again, self.call_many([calls[i] for i in again]), strict=True):
             outcomes[i] = outcome
         return outcomes
@@ -280,6 +307,8 @@ class Engine:
             limits=self.limits,
             org=call.identity.org if call.identity is not None else "",
             grant=grant,
+            prepared=call.prepared,
+            open_search=lambda: self.search,
         )
         result = operation.run(ctx, **call.params)
         if operation.effect == "write":
@@ -349,6 +378,13 @@ def no_workspace(name: str) -> FastioError:
         f"Create it: fastio workspace create {name}",
         workspace=name,
     )
+
+
+def _preparing(call: Call, restart: Restart) -> Callable[[Store], None]:
+    def prepare(store: Store) -> None:
+        call.prepared = restart.work(store)
+
+    return prepare
 
 
 def _give_up(pending: Pending) -> Any:

@@ -328,3 +328,109 @@ class Transaction(TypedDict):
 
     items: list[Object]
     seq: int
+
+
+class Location(TypedDict):
+    """Where in an object a passage stands: lines, page, or JSON Pointer."""
+
+    line: int | None
+    end_line: int | None
+    page: int | None
+    pointer: str | None
+
+
+class ScoreParts(TypedDict):
+    """What a score is made of: BM25 and cosine as they are, and as they count in the sum."""
+
+    bm25: float | None
+    cosine: float | None
+    lexical: float
+    semantic: float
+
+
+class Match(TypedDict):
+    """A passage that was found; ``highlights`` are the ranges of ``snippet`` that match."""
+
+    path: str
+    version: int
+    kind: Kind
+    updated_at: str
+    location: Location
+    heading: str
+    snippet: str
+    highlights: list[list[int]]
+    score: float
+    parts: ScoreParts
+
+
+class MatchList(TypedDict):
+    """The best passages first. ``pending`` passages were found by their words alone."""
+
+    items: list[Match]
+    next_cursor: None
+    mode: str
+    pending: int
+    note: str | None
+    explain: dict[str, Any] | None
+
+
+class Citation(TypedDict):
+    """Where a statement comes from."""
+
+    number: int
+    path: str
+    version: int
+    location: Location
+
+
+class Answer(TypedDict):
+    """An answer whose sentences point at their sources as ``[1]``; not ``found``: no answer."""
+
+    question: str
+    answer: str
+    found: bool
+    citations: list[Citation]
+    model: str | None
+    pending: int
+    note: str | None
+
+
+class ContextPack(TypedDict):
+    """Text for a prompt: the summary and the best passages, within a number of tokens."""
+
+    text: str
+    tokens: int
+    budget: int
+    tokenizer: str
+    citations: list[Citation]
+    pending: int
+    note: str | None
+
+
+class IndexProblem(TypedDict):
+    """An object that could not be searched, or not whole."""
+
+    path: str
+    version: int
+    problem: str
+
+
+class IndexStatus(TypedDict):
+    """How far the index of a workspace has come."""
+
+    workspace: str
+    enabled: bool
+    seq: int
+    indexed_seq: int
+    objects: int
+    passages: int
+    pending: int
+    model: str | None
+    problems: list[IndexProblem]
+
+
+class Intelligence(TypedDict):
+    """Whether a workspace is searched."""
+
+    workspace: str
+    enabled: bool

@@ -18,7 +18,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import import_jobs
 from fastio_cli.operations.files import guess_media_type
 from fastio_cli.operations.import_jobs import Outcome
-from fastio_cli.transfer import naming
+from fastio_cli.transfer import buckets, naming
 from fastio_cli.transfer.fetch import Bounds, Stopped, Transfer, Validators, fetch, passing
 from fastio_cli.transfer.guard import Egress, rules_of
 from fastio_cli.transfer.providers import Endpoints, Services
@@ -65,10 +65,17 @@ class Job:
 
 
 class ImportWorker:
-    """Runs due imports, at most ``import_parallel`` at a time. Use it from one thread."""
+    """Runs due imports, at most ``import_parallel`` at a time. Use it from one thread.
 
-    def __init__(self, engine: Engine, config: Config, token_of: TokenOf) -> None:
+    With an ``actor`` it takes that actor's imports alone: whoever works with a person's logins and
+    credentials must not lend them to what others asked for.
+    """
+
+    def __init__(
+        self, engine: Engine, config: Config, token_of: TokenOf, actor: str | None = None
+    ) -> None:
         self.name = os.urandom(8).hex()
+        self._actor = actor
         self.running: dict[tuple[int, int], Job] = {}
         self._engine = engine
         self._parallel: int = config.get("import_parallel")
@@ -116,9 +123,9 @@ class ImportWorker:
     def _take(self) -> None:
         room = 2 * self._parallel - len(self.running)
         store = self._engine.store
-        if room <= 0 or not store.read(lambda tx: tx.imports.due(tx.now_ms, 1)):
+        if room <= 0 or not store.read(lambda tx: tx.imports.due(tx.now_ms, self._actor, 1)):
             return
-        taken = store.write(lambda tx: import_jobs.take(tx, self.name, LEASE_MS, room))
+        taken = store.write(lambda tx: import_jobs.take(tx, self.name, self._actor, LEASE_MS, room))
         jobs = [Job(row, known) for row, known in taken]
         checked = self._engine.act(
             [
@@ -157,7 +164,7 @@ class ImportWorker:
         if self.running:
             return TICK_S
         store = self._engine.store
-        due_at = store.read(lambda tx: tx.imports.next_due())
+        due_at = store.read(lambda tx: tx.imports.next_due(self._actor))
         if due_at is None:
             return TICK_S
         return min(TICK_S, max(0.001, (due_at - store.now_ms()) / 1000))
@@ -281,20 +288,19 @@ class ImportWorker:
 
     def _attempt(self, job: Job, partial: Any) -> Outcome:
         row, limit = job.row, self._engine.limits.file_bytes_max
-        source = self._services.source(row["url"])
-        source.secrets |= json.loads(row["headers"] or "{}")
-        source.name = row["name"] or source.name
         known = job.known
-        fetched = fetch(
-            self._egress,
-            source,
-            partial,
-            job.transfer,
-            Bounds(min(limit, row["size_bytes_max"] or limit), self._timeout_s, self._stall_s),
-            known=_validators(known) if known is not None else None,
-            sha256=row["sha256"],
-        )
-        name = fetched.name
+        bounds = Bounds(min(limit, row["size_bytes_max"] or limit), self._timeout_s, self._stall_s)
+        conditions = {
+            "known": _validators(known) if known is not None else None,
+            "sha256": row["sha256"],
+        }
+        if buckets.is_bucket(row["url"]):
+            fetched = buckets.fetch_object(row["url"], partial, job.transfer, bounds, **conditions)
+        else:
+            source = self._services.source(row["url"])
+            source.secrets |= json.loads(row["headers"] or "{}")
+            fetched = fetch(self._egress, source, partial, job.transfer, bounds, **conditions)
+        name = row["name"] or fetched.name
         if fetched.content is None and known is not None:
             name = known["path"].removeprefix(known["target"])
         return Outcome(

@@ -62,6 +62,7 @@ class Queued:
 
     def __init__(self, workspace: str, items: list[Any]) -> None:
         self.workspace = workspace
+        self.actor: str = items[0]["actor"]
         self.records = {item["id"]: item for item in items}
         self.waiting = {id for id, item in self.records.items() if item["state"] not in OVER}
 
@@ -74,11 +75,11 @@ class Queued:
             self.waiting.discard(row["id"])
         return row["state"] in OVER
 
-    def unfinished(self) -> FastioError:
+    def unfinished(self, code: str) -> FastioError:
         return FastioError(
-            "timeout",
+            code,
             f"{len(self.waiting)} of {len(self.records)} imports have not ended; they stay queued.",
-            f"Go on with them: fastio import retry {min(self.waiting)}",
+            f"Go on with them: fastio import retry {min(self.waiting, default=0)}",
         )
 
 
@@ -92,7 +93,7 @@ def follow(cli: Session, queued: Queued, timeout_s: float | None) -> None:
         _watch(cli, queued, timeout_s)
         _report(cli, list(queued.records.values()), False)
         return
-    worker = ImportWorker(cli.engine, cli.config, accounts(cli).token)
+    worker = ImportWorker(cli.engine, cli.config, accounts(cli).token, queued.actor)
     deadline = time.monotonic() + timeout_s if timeout_s is not None else None
     try:
         with _view(cli) as view:
@@ -101,7 +102,9 @@ def follow(cli: Session, queued: Queued, timeout_s: float | None) -> None:
                     cli.out.row(queued.records[row["id"]])
                 view.show(worker.running.values())
                 if deadline is not None and queued.waiting and time.monotonic() >= deadline:
-                    raise queued.unfinished()
+                    raise queued.unfinished("timeout")
+    except KeyboardInterrupt:
+        raise queued.unfinished("interrupted") from None
     finally:
         worker.close()
     _report(cli, list(queued.records.values()), streamed)

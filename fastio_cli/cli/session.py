@@ -27,13 +27,21 @@ class Session:
     def __init__(self, flags: dict[str, Any]) -> None:
         format = "json" if flags.get("json") else flags.get("format")
         self.flags = {**flags, "format": format}
-        self.config = Config({k: v for k, v in self.flags.items() if isinstance(v, str)})
+        self.config = self._configured()
         self.out = Output(
             format or self.config.get("format"),
             fields=flags.get("fields"),
             quiet=bool(flags.get("quiet")),
         )
         self._engine: Engine | None = None
+
+    def override(self, **settings: str) -> None:
+        """Let settings that a command has options for win; before the first call."""
+        self.config = self._configured(**settings)
+
+    def _configured(self, **settings: str) -> Config:
+        flags = {k: v for k, v in self.flags.items() if isinstance(v, str)}
+        return Config({**flags, **settings})
 
     @property
     def engine(self) -> Engine:
@@ -51,7 +59,7 @@ class Session:
         target = self.config.store()
         store = open_store(target, durability=self.config.get("durability"))
         blobs = open_blobs(target, self.config.blobs())
-        return Engine(store, blobs, self.config.limits())
+        return Engine(store, blobs, self.config.limits(), self.config.search)
 
     def _remote(self, url: str) -> Engine:
         from fastio_cli.credentials import find_token

@@ -22,6 +22,7 @@ GROUPS = {
     "org": ("org", "Share a server: orgs, and handing one over"),
     "member": ("org", "Give people and agents their roles"),
     "token": ("org", "Make and end the tokens that let them in"),
+    "index": ("search", "Look after the search index"),
     "import": ("import_", "Fetch files from URLs into the workspace: fastio import URL..."),
     "store": ("store", "Move whole stores between folders and databases"),
     "config": ("config", "Show and change settings"),
@@ -33,6 +34,18 @@ DEFAULTS = {"import": "add"}
 LEAVES = {
     "init": ("workspace", "Make a store for this folder and those below it."),
     "use": ("workspace", "Choose the workspace that commands work in from now on."),
+    "query": (
+        "search",
+        "Find the passages of a workspace that answer a query best, by words and by meaning.",
+    ),
+    "ask": (
+        "search",
+        "Answer a question from what the workspace holds, each sentence with its source.",
+    ),
+    "context": (
+        "search",
+        "Pack what a prompt needs to go on: the session's summary, then the best passages.",
+    ),
     "batch": ("batch", "Run operations from NDJSON on standard input, in one process."),
     "serve": ("serve", "Turn this store into a service for a team."),
     "login": ("login", "Work on a server from now on."),

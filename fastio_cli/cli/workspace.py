@@ -79,6 +79,17 @@ def restore(cli: Session, **params: Any) -> None:
 
 
 @command(
+    "workspace intelligence",
+    Arg("switch", "on or off: whether what is written here is searched"),
+    op="workspace.intelligence",
+)
+def intelligence(cli: Session, switch: str) -> None:
+    if switch not in ("on", "off"):
+        raise FastioError("invalid", f"Intelligence is on or off, not {switch!r}.")
+    cli.out.record(cli.call("workspace.intelligence", enabled=switch == "on"))
+
+
+@command(
     "use",
     NAME,
     Flag("--create", help="Create it if there is none of this name"),

@@ -21,6 +21,8 @@ MODULES = {
     "token": "access",
     "transfer": "access",
     "access": "access",
+    "search": "search",
+    "index": "search",
     "import": "imports",
 }
 

@@ -17,12 +17,14 @@ from fastio_cli.operations.records import object_record, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from fastio_cli import model
     from fastio_cli.access import Grant
     from fastio_cli.blobs import Blobs
     from fastio_cli.config import Limits
+    from fastio_cli.intelligence.service import Search
     from fastio_cli.store.contract import Row
     from fastio_cli.store.tx import Tx
 
@@ -57,6 +59,8 @@ class Context:
         limits: Limits,
         org: str = "",
         grant: Grant | None = None,
+        prepared: Any = None,
+        open_search: Callable[[], Search] | None = None,
     ) -> None:
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -65,6 +69,8 @@ class Context:
         self.call_id = call_id
         self.blobs = blobs
         self.limits = limits
+        self.prepared = prepared  # what the work of a Restart returned
+        self._open_search = open_search
         self.workspace_id = self.seq = self._seq_before = 0
         if workspace is not None:
             self.enter(workspace)
@@ -82,6 +88,12 @@ class Context:
     def stored_name(self, workspace: str) -> str:
         """The name that a workspace of this org has in the store."""
         return f"{self.org}/{workspace}" if self.org else workspace
+
+    @property
+    def search(self) -> Search:
+        """The embedding model and the index, as far as they are opened."""
+        assert self._open_search is not None
+        return self._open_search()
 
     @property
     def now_ms(self) -> int:

@@ -45,10 +45,12 @@ class Outcome:
         self.last_modified = last_modified
 
 
-def take(tx: Tx, worker: str, lease_ms: int, limit: int) -> list[tuple[Row, Row | None]]:
+def take(
+    tx: Tx, worker: str, actor: str | None, lease_ms: int, limit: int
+) -> list[tuple[Row, Row | None]]:
     """Take what is due: imports, each with the earlier one it may be unchanged against."""
     taken = []
-    for due in tx.imports.due(tx.now_ms, limit):
+    for due in tx.imports.due(tx.now_ms, actor, limit):
         row = tx.imports.take(due["workspace_id"], due["id"], worker, tx.now_ms, lease_ms)
         if row is not None:
             taken.append((row, _known(tx, row)))

@@ -32,6 +32,23 @@ if TYPE_CHECKING:
     from fastio_cli.store.contract import Row
 
 BASE = "/v1/workspaces/{workspace}/imports"
+# What says where a request goes and how its answer is framed.
+_OURS = {
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "if-match",
+    "if-none-match",
+    "if-range",
+    "proxy-authorization",
+    "range",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
 OVER = ("done", "failed", "cancelled")
 
 
@@ -56,6 +73,7 @@ def create(
     stands: write the next version, choose a numbered name, or fail.
     """
     _check_target(to, name, sha256, urls)
+    _check_headers(headers or {})
     for url in urls:
         _refuse_credentials(url)
     rows = []
@@ -156,6 +174,17 @@ def _get(ctx: "Context", id: int) -> "Row":
             "See which there are: fastio import list",
         )
     return row
+
+
+def _check_headers(headers: dict[str, str]) -> None:
+    for name, value in headers.items():
+        token = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+        if not token or not value.isascii() or not value.isprintable():
+            raise FastioError(
+                "invalid", "A header is a name of letters and digits, and ASCII text."
+            )
+        if name.lower() in _OURS:
+            raise FastioError("invalid", f"The header {name} is not yours to set.")
 
 
 def _refuse_credentials(url: str) -> None:

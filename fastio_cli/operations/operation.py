@@ -132,7 +132,8 @@ class Pending:
 class Restart(Exception):
     """Something has to be done outside this transaction: leave it, do ``work``, run me again.
 
-    ``work`` is given the store. It is either slow, or has to last even if the operation fails.
+    ``work`` is given the store. It is either slow, or has to last even if the operation fails. What
+    it returns is ``ctx.prepared`` in the next run.
     """
 
     def __init__(self, work: "Callable[[Store], object]") -> None:

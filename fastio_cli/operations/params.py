@@ -95,6 +95,25 @@ class ExpressionRule(Rule):
         return value
 
 
+class ProseRule(Rule):
+    """Text of several lines, not empty; control characters count as spaces."""
+
+    def __init__(self, length_max: int) -> None:
+        self.length_max = length_max
+        self.schema = {"type": "string", "minLength": 1, "maxLength": length_max}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, str):
+            raise FastioError("invalid", f"{name} must be a string.")
+        if len(value) > self.length_max:
+            raise FastioError("invalid", f"{name} must have at most {self.length_max} characters.")
+        text = "".join(" " if unicodedata.category(c) == "Cc" else c for c in value).strip()
+        if not text:
+            raise FastioError("invalid", f"{name} is empty.", "Say what to look for, in words.")
+        refuse_characters(text, name, ("Cs",))
+        return text
+
+
 class PathRule(Rule):
     """An object path in NFC: segments joined by ``/``, none of them empty, ``.`` or ``..``."""
 
@@ -310,6 +329,11 @@ if TYPE_CHECKING:
     Prefix: TypeAlias = str
     Name: TypeAlias = str
     Line: TypeAlias = str
+    Question: TypeAlias = str
+    SearchMode: TypeAlias = str
+    Age: TypeAlias = float
+    Tokens: TypeAlias = int
+    History: TypeAlias = list[dict[str, Any]]
     Pointer: TypeAlias = str
     Expression: TypeAlias = str
     Token: TypeAlias = str
@@ -340,6 +364,11 @@ else:
     Prefix = TextRule(PATH_BYTES_MAX)
     Name = NAME_RULE
     Line = TextRule(1024)
+    Question = ProseRule(8192)
+    SearchMode = TextRule(8, choices=("hybrid", "semantic", "lexical"))
+    Age = SecondsRule(0, 100 * 366 * 24 * 3600)
+    History = RecordsRule(100)
+    Tokens = IntegerRule(64, 1_000_000)
     Pointer = ExpressionRule(4096)
     Expression = ExpressionRule(4096, 1)
     Token = TextRule(256, 1)

@@ -1,7 +1,7 @@
 """Workspaces: named sets of objects, each with one order of writes and one log."""
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.operation import operation
+from fastio_cli.operations.operation import Restart, operation
 from fastio_cli.operations.params import Boolean, Cursor, Limit, Name, is_number
 from fastio_cli.operations.records import workspace_record
 
@@ -116,6 +116,25 @@ def restore(ctx: "Context", *, name: Name) -> "model.Workspace":
     ctx.enter(row)
     ctx.emit("workspace.restore")
     return _record(ctx, name)
+
+
+@operation(
+    "workspace.intelligence",
+    f"POST {BASE}/{{workspace}}/intelligence",
+    effect="write",
+    role="admin",
+)
+def intelligence(ctx: "Context", *, enabled: Boolean) -> "model.Intelligence":
+    """Turn the search over a workspace on or off; off, nothing of it stays in the index."""
+    index = ctx.tx.search.index(ctx.workspace_id)
+    was_enabled = index is None or bool(index["enabled"])
+    if not enabled and ctx.tx.search.next_object(ctx.workspace_id) is not None:
+        search, workspace_id = ctx.search, ctx.workspace_id
+        raise Restart(lambda store: search.switch_off(store, workspace_id))
+    if enabled != was_enabled or index is None:
+        ctx.tx.search.begin(ctx.workspace_id, ctx.search.format, enabled)
+    ctx.emit("workspace.intelligence", data={"enabled": enabled})
+    return {"workspace": ctx.workspace_name, "enabled": enabled}
 
 
 def _refuse_taken(ctx: "Context", name: str) -> None:

@@ -36,6 +36,9 @@ class Db(Protocol):
     now_column: str
     """A further column ``, ... as now_ms`` with the time, where the clock is the database's."""
 
+    has_search: bool
+    """Whether the store holds a search index."""
+
     def one(self, sql: str, **params: object) -> Row | None: ...
 
     def all(self, sql: str, **params: object) -> list[Row]: ...

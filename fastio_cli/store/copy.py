@@ -4,7 +4,8 @@ The log leads: every event names the version it made, so the events after the la
 the target are copied batch by batch, each batch one transaction with the versions and heads it
 names. A copy that was interrupted goes on where it stopped. Until everything is there and was
 compared, the target's workspaces have names that no call can use. Locks, those who wait for them,
-and idempotency records are not copied.
+idempotency records and the queue of imports are not copied; where imported bytes came from is in
+the log.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Imports:
         row = self._db.one(
             f"""insert into imports (workspace_id, id, state, url, target, name, on_conflict,
             sha256, size_bytes_max, lock_hash, headers, actor, created_at, updated_at, due_at)
-            values (:workspace_id, :id, 'queued', :url, :target, :name, :on_conflict, :sha256,
+            values (:workspace_id, :id, 'queued', :url, :target, :name, :on_conflict, :checksum,
             :size_bytes_max, :lock_hash, :headers, :actor, :now_ms, :now_ms, :now_ms)
             returning {_IMPORT}""",
             workspace_id=workspace_id,
@@ -49,7 +49,7 @@ class Imports:
             target=target,
             name=name,
             on_conflict=on_conflict,
-            sha256=sha256,
+            checksum=sha256,
             size_bytes_max=size_bytes_max,
             lock_hash=lock_hash,
             headers=headers,
@@ -81,19 +81,24 @@ class Imports:
             limit=limit,
         )
 
-    def due(self, now_ms: int, limit: int) -> list[Row]:
-        """What is due in any workspace, the longest waiting first."""
+    def due(self, now_ms: int, actor: str | None, limit: int) -> list[Row]:
+        """What is due in any workspace (of this actor's, if given), the longest waiting first."""
         return self._db.all(
             """select workspace_id, id from imports
-            where due_at is not null and due_at <= :now_ms
+            where due_at is not null and due_at <= :now_ms and actor = coalesce(:actor, actor)
             order by due_at, workspace_id, id limit :limit""",
             now_ms=now_ms,
+            actor=actor,
             limit=limit,
         )
 
-    def next_due(self) -> int | None:
+    def next_due(self, actor: str | None) -> int | None:
         """When something will be due next."""
-        row = self._db.one("select min(due_at) as due_at from imports where due_at is not null")
+        row = self._db.one(
+            """select min(due_at) as due_at from imports where due_at is not null
+            and actor = coalesce(:actor, actor)""",
+            actor=actor,
+        )
         return row["due_at"] if row is not None else None
 
     def take(

@@ -273,6 +273,8 @@ class PostgresStore:
 class Transaction:
     """One transaction on one connection, as the SQL modules use it."""
 
+    has_search = False
+
     def __init__(self, raw: Raw, ids: dict[str, int], writable: bool) -> None:
         self.lock_clause = "for update" if writable else ""
         self.now_column = f", {_NOW}"
@@ -469,6 +471,8 @@ class PostgresTx(Tx):
 class _Noted:
     """A Db that notes which reads it is asked for instead of doing them."""
 
+    has_search = False
+
     def __init__(self, lock_clause: str = "", now_column: str = "") -> None:
         self.lock_clause = lock_clause
         self.now_column = now_column
@@ -489,6 +493,7 @@ class _Plain:
     """A Db that sends each statement by itself and waits for its answer."""
 
     lock_clause = now_column = ""
+    has_search = False
 
     def __init__(self, raw: Raw) -> None:
         self._raw = raw

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 FILE = "store.sqlite"
 LOCK_FILE = "write.lock"
 BUSY_TIMEOUT_S = 10.0
@@ -194,6 +194,7 @@ class Connection:
 
     dialect = "sqlite"
     now_column = ""
+    has_search = True
     lock_clause = ""  # the file has one writer at a time; no row needs a lock
 
     def __init__(self, folder: str, synced: bool) -> None:

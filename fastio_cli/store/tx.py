@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastio_cli.errors import FastioError
 from fastio_cli.store.events import Events
 from fastio_cli.store.imports import Imports
 from fastio_cli.store.locks import Locks
@@ -13,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.store.access import Access
     from fastio_cli.store.contract import Db, Row
+    from fastio_cli.store.search import Search
 
 
 class Tx:
@@ -28,6 +30,20 @@ class Tx:
         self.requests = Requests(db)
         self._db = db
         self.imports = Imports(db)
+        self._db = db
+
+    @property
+    def search(self) -> Search:
+        """The search index; its module is not for those who only read and write."""
+        from fastio_cli.store.search import Search
+
+        if not self._db.has_search:
+            raise FastioError(
+                "unavailable",
+                "This store cannot be searched yet: only embedded stores have a search index.",
+                "Use an embedded store: fastio query QUERY --store FOLDER",
+            )
+        return Search(self._db)
 
     @property
     def access(self) -> Access:

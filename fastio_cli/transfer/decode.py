@@ -72,10 +72,13 @@ def _brotli(chunks: Iterator[bytes]) -> Iterator[bytes]:
     decoder = brotli.Decompressor()
     for chunk in chunks:
         yield decoder.process(chunk, output_buffer_limit=PIECE_BYTES)
-        while not decoder.can_accept_more_data():
+        while not decoder.is_finished() and not decoder.can_accept_more_data():
             yield decoder.process(b"", output_buffer_limit=PIECE_BYTES)
-    if not decoder.is_finished():
-        raise EOFError
+    while not decoder.is_finished():  # it may hold output back when the input has ended
+        rest = decoder.process(b"", output_buffer_limit=PIECE_BYTES)
+        if not rest:
+            raise EOFError
+        yield rest
 
 
 def _zstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -98,8 +101,8 @@ class _Reader:
         self._rest = b""
 
     def read(self, size: int = -1) -> bytes:
-        if not self._rest:
-            self._rest = next(self._chunks, b"")
+        while not self._rest and (chunk := next(self._chunks, None)) is not None:
+            self._rest = chunk
         taken, self._rest = self._rest[:size], self._rest[size:]
         return taken
 

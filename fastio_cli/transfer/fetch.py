@@ -106,21 +106,20 @@ class Fetched:
 
     def __init__(
         self,
-        source: Source,
-        response: httpx.Response,
+        content: Content | None,
+        *,
+        name: str,
+        media_type: str,
+        final_url: str,
         validators: Validators,
-        content: Content | None = None,
         head: bytes = b"",
     ) -> None:
         self.content = content
-        self.head = head
+        self.name = name
+        self.media_type = media_type
+        self.final_url = final_url
         self.validators = validators
-        self.media_type = _media_type(response)
-        self.final_url = shown(response.url)
-        disposition = response.headers.get("content-disposition")
-        self.name = naming.clean(source.name or "") or naming.file_name(
-            disposition, response.url.path, self.media_type
-        )
+        self.head = head
 
 
 class Stopped(Exception):
@@ -153,7 +152,7 @@ def fetch(
     request = {"method": source.method, "headers": headers, "secrets": source.secrets}
     with egress.stream(source.url, **request) as response:  # type: ignore[arg-type]
         if response.status_code == 304 and known is not None:
-            return Fetched(source, response, known)
+            return _fetched(source, response, None, known)
         whole = _check_status(source, response, partial)
         transfer.validators = _validators(response) or transfer.validators
         if not whole:
@@ -161,17 +160,63 @@ def fetch(
             _receive(response, partial, transfer, bounds)
     head = partial.head(HEAD_BYTES)
     _refuse_login(source, response, head)
-    if sha256 is not None and partial.sha256 != sha256.lower():
-        wrong = FastioError(
-            "invalid",
-            f"The bytes have SHA-256 {partial.sha256}, not {sha256.lower()}.",
-            "Check the checksum with whoever published it.",
-            passing=transfer.resumed,  # perhaps the pieces do not belong together
-        )
-        partial.restart()
-        transfer.safe = 0
-        raise wrong
-    return Fetched(source, response, transfer.validators, partial.finish(), head)
+    check_sum(partial, transfer, sha256)
+    return _fetched(source, response, partial.finish(), transfer.validators, head)
+
+
+def check_sum(partial: Partial, transfer: Transfer, sha256: str | None) -> None:
+    """Raise unless the bytes have this checksum; then they are dropped."""
+    if sha256 is None or partial.sha256 == sha256.lower():
+        return
+    wrong = FastioError(
+        "invalid",
+        f"The bytes have SHA-256 {partial.sha256}, not {sha256.lower()}.",
+        "Check the checksum with whoever published it.",
+        passing=transfer.resumed,  # perhaps the pieces do not belong together
+    )
+    partial.restart()
+    transfer.safe = 0
+    raise wrong
+
+
+def receive(
+    chunks: Iterator[bytes],
+    partial: Partial,
+    transfer: Transfer,
+    bounds: Bounds,
+    *,
+    expected: int | None,
+    resumable: bool,
+    at: str,
+) -> None:
+    """A body into the partial: within bounds, synced now and then, and whole.
+
+    ``expected`` is the size of the whole file if it is known, ``at`` names the sender in errors.
+    """
+    transfer.resumed = partial.size_bytes > 0
+    transfer.received = partial.size_bytes
+    transfer.total = expected
+    if expected is not None and expected > bounds.size_bytes_max:
+        raise _too_large(bounds.size_bytes_max, expected)
+    pace = _Pace(bounds, at, partial.size_bytes)
+    synced_at = time.monotonic()
+    try:
+        for chunk in chunks:
+            if transfer.stop:
+                raise Stopped
+            if partial.size_bytes + len(chunk) > bounds.size_bytes_max:
+                raise _too_large(bounds.size_bytes_max, None)
+            partial.append(chunk)
+            transfer.received = partial.size_bytes
+            now = pace.check(partial.size_bytes)
+            if resumable and now - synced_at >= SYNC_EVERY_S:
+                transfer.safe = partial.sync()
+                synced_at = time.monotonic()
+    except FastioError:
+        transfer.safe = partial.sync() if resumable else 0
+        raise
+    if expected is not None and partial.size_bytes != expected:
+        raise _passing(f"{at} sent {partial.size_bytes:,} of {expected:,} bytes, then ended.")
 
 
 def passing(error: FastioError) -> bool:
@@ -208,50 +253,53 @@ def _check_status(source: Source, response: httpx.Response, partial: Partial) ->
 def _receive(
     response: httpx.Response, partial: Partial, transfer: Transfer, bounds: Bounds
 ) -> None:
-    """The body into the partial, within bounds, and whole."""
     coding = response.headers.get("content-encoding", "")
-    expected = _expected(response, partial.size_bytes)
-    transfer.resumed = partial.size_bytes > 0
-    transfer.received = partial.size_bytes
-    transfer.total = None if coding else expected
-    if not coding and expected is not None and expected > bounds.size_bytes_max:
-        raise _too_large(bounds.size_bytes_max, expected)
-    resumable = not coding and transfer.validators.strong is not None
-    chunks: Iterator[bytes] = response.iter_raw()  # as it comes: a fixed size would wait for more
-    if coding:
-        chunks = decoded(chunks, coding)
-    pace = _Pace(bounds, response)
-    synced_at = time.monotonic()
-    try:
-        with translated(str(response.url)):
-            for chunk in chunks:
-                if transfer.stop:
-                    raise Stopped
-                if partial.size_bytes + len(chunk) > bounds.size_bytes_max:
-                    raise _too_large(bounds.size_bytes_max, None)
-                partial.append(chunk)
-                transfer.received = partial.size_bytes
-                now = pace.check(partial.size_bytes)
-                if resumable and now - synced_at >= SYNC_EVERY_S:
-                    transfer.safe = partial.sync()
-                    synced_at = time.monotonic()
-    except FastioError:
-        transfer.safe = partial.sync() if resumable else 0
-        raise
-    if not coding and expected is not None and partial.size_bytes != expected:
-        raise _passing(
-            f"{_at(response)} sent {partial.size_bytes:,} of {expected:,} bytes, then ended."
-        )
+    # As it comes: a fixed size of chunks would wait for more.
+    chunks = _translated(response)
+    receive(
+        decoded(chunks, coding) if coding else chunks,
+        partial,
+        transfer,
+        bounds,
+        expected=None if coding else _expected(response, partial.size_bytes),
+        resumable=not coding and transfer.validators.strong is not None,
+        at=_at(response),
+    )
+
+
+def _translated(response: httpx.Response) -> Iterator[bytes]:
+    with translated(str(response.url)):
+        yield from response.iter_raw()
+
+
+def _fetched(
+    source: Source,
+    response: httpx.Response,
+    content: Content | None,
+    validators: Validators,
+    head: bytes = b"",
+) -> Fetched:
+    media_type = _media_type(response)
+    disposition = response.headers.get("content-disposition")
+    return Fetched(
+        content,
+        name=naming.clean(source.name or "")
+        or naming.file_name(disposition, response.url.path, media_type),
+        media_type=media_type,
+        final_url=shown(response.url),
+        validators=validators,
+        head=head,
+    )
 
 
 class _Pace:
     """Sees to it that a body does not drip for ever."""
 
-    def __init__(self, bounds: Bounds, response: httpx.Response) -> None:
+    def __init__(self, bounds: Bounds, at: str, size_bytes: int) -> None:
         self._bounds = bounds
-        self._response = response
+        self._at = at
+        self._size = size_bytes
         self._began = self._since = time.monotonic()
-        self._size: int | None = None
 
     def check(self, size_bytes: int) -> float:
         """The time now. Raises ``timeout`` when the body is too slow or takes too long."""
@@ -264,13 +312,11 @@ class _Pace:
                 passing=False,
             )
         elapsed = now - self._since
-        if self._size is None:
-            self._size = size_bytes
         if elapsed >= self._bounds.stall_s:
             if size_bytes - self._size < SPEED_BYTES_MIN * elapsed:
                 raise FastioError(
                     "timeout",
-                    f"{_at(self._response)} sent less than {SPEED_BYTES_MIN:,} bytes a second for "
+                    f"{self._at} sent less than {SPEED_BYTES_MIN:,} bytes a second for "
                     f"{elapsed:.0f} seconds.",
                     "Try again later: fastio import retry ID",
                 )
@@ -279,8 +325,14 @@ class _Pace:
 
 
 def _validators(response: httpx.Response) -> Validators | None:
-    etag, modified = response.headers.get("etag"), response.headers.get("last-modified")
+    etag, modified = _ascii(response, "etag"), _ascii(response, "last-modified")
     return Validators(etag, modified) if etag or modified or response.status_code == 200 else None
+
+
+def _ascii(response: httpx.Response, name: str) -> str | None:
+    """A header that can be sent back as it is, else None."""
+    value: str | None = response.headers.get(name)
+    return value if value and value.isascii() and value.isprintable() else None
 
 
 def _expected(response: httpx.Response, offset: int) -> int | None:

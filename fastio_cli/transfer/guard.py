@@ -237,6 +237,7 @@ class Egress:
         request.extensions = {"timeout": self._client.timeout.as_dict()}
         with translated(str(url)), self._backend.within(self.rules.answer_s):
             response = self._client.send(request, stream=True)
+        self._client.cookies.clear()  # what one server sets is nobody else's, and not kept
         if sum(len(k) + len(v) for k, v in response.headers.raw) > self.rules.header_bytes_max:
             response.close()
             raise blocked("its answer has too many headers", url)
@@ -303,7 +304,10 @@ class _Backend(httpcore.NetworkBackend):
         for address in addresses:
             try:
                 stream = self._connect.connect_tcp(
-                    str(address), port, timeout=timeout, socket_options=socket_options
+                    str(address),
+                    port,
+                    timeout=self._deadline.bound(timeout),
+                    socket_options=socket_options,
                 )
                 return _Stream(stream, self._deadline)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as e:

@@ -14,6 +14,7 @@ import json
 import os
 import secrets
 import time
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -266,7 +267,10 @@ class _Vault:
 
     def __init__(self, folder: str) -> None:
         self._file = os.path.join(folder, FILE)
-        self._keyring = _working_keyring()
+
+    @cached_property
+    def _keyring(self) -> Any:
+        return _working_keyring()
 
     @property
     def kind(self) -> str:

@@ -78,7 +78,11 @@ class Services:
         self._token_of = token_of
 
     def source(self, url: str) -> Source:
-        """What to fetch for a URL: the URL itself unless it is a share link."""
+        """What to fetch for a URL: the URL itself unless it is a share link.
+
+        Raises ``blocked_url`` or ``invalid`` for what is not fetched at all.
+        """
+        url = str(self._egress.rules.check_url(url))  # in ASCII, as headers need it
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
         for pattern, find in _HOSTS:

@@ -155,7 +155,10 @@ class Services:
             "server_modified": "2026-01-01T00:00:00Z",
             "rev": "0" * 16,
             "size": len(body),
-            "link_permissions": {"can_revoke": False},
+            "link_permissions": {
+                **dict.fromkeys(_DROPBOX_PERMISSIONS, False),
+                "visibility_policies": [],
+            },
         }
         self.send(h, body, mime, extra={"Dropbox-API-Result": json.dumps(result)})
 
@@ -184,7 +187,7 @@ class Services:
     # What a download address gives; credentials have no business there.
 
     def bytes(self, h: Handler, query: dict[str, str], id: str) -> None:
-        if h.headers.get("authorization") or h.headers.get("boxapi"):
+        if h.headers.get("authorization"):
             h.answer(400, b"credentials arrived at another host")
             return
         name, mime, body, _ = self.files[id]
@@ -249,6 +252,18 @@ class Services:
         form = {k: v[0] for k, v in parse_qs(h.body.decode()).items()}
         self.refresh.discard(form["token"])
         h.answer(200)
+
+
+_DROPBOX_PERMISSIONS = (
+    "can_revoke",
+    "can_set_expiry",
+    "can_remove_expiry",
+    "allow_download",
+    "can_allow_download",
+    "can_disallow_download",
+    "allow_comments",
+    "team_restricts_comments",
+)
 
 
 class _Everything(dict[str, Any]):

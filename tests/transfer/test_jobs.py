@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 from fastio_cli.errors import FastioError
+from fastio_cli.worker import ImportWorker
 
 from .conftest import secure_site
 from .importing import Importing
@@ -235,6 +236,20 @@ def test_tls_errors_are_said_and_not_repeated(importing: Importing, authority: t
     site.close()
 
 
+def test_validators_that_cannot_be_sent_back(importing: Importing, site: Site) -> None:
+    cuts = iter([300_000, None])
+
+    def route(h: Handler) -> None:
+        cut = next(cuts)
+        h.begin(200, Content_Length=str(len(BODY)), ETag='"\xe4"', Last_Modified="\x01")
+        h.wfile.write(BODY[:cut])
+        h.cut()
+
+    site.routes["/f.bin"] = route
+    assert importing.run(site.url("/f.bin"))["state"] == "done"
+    assert importing.bytes("f.bin") == BODY
+
+
 def test_login_pages_are_no_files(importing: Importing, site: Site) -> None:
     login = b"<html><form action=/in><input name=u><input type='password' name=p></form></html>"
     html = {"Content-Type": "text/html; charset=utf-8"}
@@ -362,6 +377,22 @@ def test_a_killed_worker_leaves_nothing_half_and_another_goes_on(
     assert site.headers("range")[-1] == f"bytes={safe}-"
     assert importing.bytes("f.bin") == BODY
     assert importing.leftovers() == []
+
+
+def test_a_worker_for_one_actor_leaves_the_others_alone(importing: Importing, site: Site) -> None:
+    site.file("/f", b"x")
+    params = {"urls": [site.url("/f")]}
+    theirs = importing.engine.call("import.create", params, actor="bob")["items"][0]["id"]
+    worker = ImportWorker(importing.engine, importing.config, importing.tokens.get, "ada")
+    mine = importing.queue(site.url("/f"), to="mine")[0]
+    deadline = time.monotonic() + 30
+    while importing.show(mine)["state"] != "done":
+        assert time.monotonic() < deadline
+        worker.step()
+    worker.step()
+    worker.close()
+    assert importing.show(theirs)["state"] == "queued"
+    assert importing.work(theirs)[0]["state"] == "done"
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(importing: Importing, site: Site) -> None:

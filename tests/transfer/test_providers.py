@@ -80,6 +80,13 @@ def test_files_that_are_not_there(drives: Importing, service: str) -> None:
     assert drives.run(LINKS[service].replace("42", "404"))["reason_code"] == "not_found"
 
 
+@pytest.mark.parametrize("service", LINKS)
+def test_links_with_letters_of_any_kind(drives: Importing, service: str) -> None:
+    drives.tokens[service] = "at-0"
+    link = LINKS[service] + ("&" if "?" in LINKS[service] else "?") + "x=ü€"
+    assert drives.run(link)["state"] == "done"
+
+
 def test_tokens_stay_with_the_api(drives: Importing, services: Services) -> None:
     for service in LINKS:
         drives.tokens[service] = "at-0"

@@ -1,0 +1,410 @@
+"""Search: quality on retrieval sets against its parts alone, and an ablation of what it adds.
+
+Run with the Python of the environment that fastio is installed in, with the extra ``search``:
+.venv/bin/python benchmarks/search.py --data FOLDER. The folder holds ``locomo*.json.gz`` (a list of
+conversations with turns and questions) and any other ``*.json.gz`` with ``corpus``, ``queries`` and
+``qrels``. ``--keep FOLDER`` keeps the indexed stores for the next run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import gzip
+import json
+import math
+import os
+import random
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from harness import FASTIO, prepare, run, seconds_of, work_folder
+
+from fastio_cli.blobs import Blobs
+from fastio_cli.config import Limits
+from fastio_cli.engine import Engine
+from fastio_cli.intelligence import rank
+from fastio_cli.intelligence.index import Index
+from fastio_cli.intelligence.service import Prepared, Search
+from fastio_cli.store.search import BLOCK_VECTORS
+from fastio_cli.store.sqlite import SqliteStore
+from fastio_cli.store.tx import Tx
+
+RRF_K = 60
+DEPTH = 200
+
+
+class Collection:
+    """Items to find (an item is a line of a file or a whole file), and questions about them."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.files: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
+        self.item_of: dict[tuple[str, int | None], str] = {}
+        self.questions: list[tuple[str, dict[str, float]]] = []
+
+    def add_document(self, id: str, text: str) -> None:
+        path = f"documents/{id}.txt"
+        self.files[path] = text
+        self.texts[id] = text
+        self.item_of[path, None] = id
+
+    def add_conversation(self, id: str, turns: dict[str, Any]) -> None:
+        """A file a session: its date as the heading, then a line a turn."""
+        sessions: dict[str, list[tuple[str, str]]] = {}
+        for turn, said in turns.items():
+            sessions.setdefault(said["date"], []).append((turn, said["text"]))
+        for number, (date, said) in enumerate(sessions.items(), 1):
+            path = f"conversations/{id}/session-{number}.md"
+            lines = [f"# {date}", ""]
+            for turn, text in said:
+                lines.append(" ".join(text.split()))
+                self.texts[f"{id}/{turn}"] = text
+                self.item_of[path, len(lines)] = f"{id}/{turn}"
+            self.files[path] = "\n".join(lines)
+
+
+class Searcher:
+    """A workspace that holds a collection, its index complete."""
+
+    def __init__(self, collection: Collection, folder: str) -> None:
+        self.collection = collection
+        blobs = Blobs(os.path.join(folder, "blobs"))
+        self.store = SqliteStore(folder)
+        self.engine = Engine(self.store, blobs, Limits())
+        self.search: Search = self.engine.search
+        calls = [
+            self.engine.prepare(
+                "file.put",
+                {"path": path, "content": blobs.keep(text.encode())},
+                "default",
+                "benchmark",
+            )
+            for path, text in collection.files.items()
+        ]
+        if self.engine.call("workspace.show")["object_count"] < len(calls):
+            for start in range(0, len(calls), 500):
+                self.engine.call_many(calls[start : start + 500])
+        while self.engine.call("index.update")["pending"]:
+            pass
+        self.id = self.store.read(lambda tx: tx.workspaces.by_name("default")["id"])
+        self.items = self._items()
+        self.vectors = self._embedded([q for q, _ in collection.questions])
+        self._plain = plain_fts(collection.texts)
+
+    def words(self, tx: Tx, query: str, weight: float, column: str = "") -> list[Any]:
+        words = rank.terms(query)
+        if not words:
+            return []
+        match = f"{column}({rank.expression(words)})"
+        return tx.search.matches(self.id, match, weight, {}, rank.CANDIDATES)
+
+    def nearest(self, tx: Tx, query: str) -> tuple[Any, Any]:
+        return self.search._cosines(tx, self.id, self.prepared(query), {})
+
+    def prepared(self, query: str) -> Prepared:
+        return Prepared(self.vectors[query], self.search.embedder().name, 0, None)
+
+    def plain(self, query: str) -> list[str]:
+        """FTS5 over whole items, nothing else: the baseline."""
+        words = rank.terms(query)
+        if not words:
+            return []
+        rows = self._plain.execute(
+            "select id from items where items match ? order by rank limit ?",
+            (rank.expression(words), DEPTH),
+        )
+        return [row[0] for row in rows]
+
+    def ranking(self, ids: list[int]) -> list[str]:
+        """Passages as items, each where its best passage stands."""
+        return list(dict.fromkeys(self.items[id] for id in ids if id in self.items))
+
+    def _items(self) -> dict[int, str]:
+        def read(tx: Tx) -> dict[int, str]:
+            items = {}
+            for row in tx.search._db.all("select id, path, line from passages"):
+                item = self.collection.item_of.get((row["path"], None))
+                item = item or self.collection.item_of.get((row["path"], row["line"]))
+                if item is not None:
+                    items[row["id"]] = item
+            return items
+
+        return self.store.read(read)
+
+    def _embedded(self, queries: list[str]) -> dict[str, Any]:
+        embedder = self.search.embedder()
+        vectors = {}
+        for start in range(0, len(queries), 64):
+            batch = queries[start : start + 64]
+            vectors.update(zip(batch, embedder.encode(batch), strict=True))
+        return vectors
+
+
+Variant = Callable[[Searcher, Tx, str], list[str]]
+
+
+def full(s: Searcher, tx: Tx, query: str) -> list[str]:
+    found = s.search.candidates(tx, s.id, query, s.prepared(query), {})
+    return s.ranking([c.id for c in found])
+
+
+def meaning_alone(s: Searcher, tx: Tx, query: str) -> list[str]:
+    ids, cosines = s.nearest(tx, query)
+    return s.ranking(ids[(-cosines).argsort()[:DEPTH]].tolist())
+
+
+def reciprocal(s: Searcher, tx: Tx, query: str) -> list[str]:
+    scores: dict[str, float] = {}
+    for ranking in (s.plain(query), meaning_alone(s, tx, query)):
+        for place, item in enumerate(ranking, 1):
+            scores[item] = scores.get(item, 0) + 1 / (RRF_K + place)
+    return sorted(scores, key=lambda item: -scores[item])
+
+
+def lexical(s: Searcher, tx: Tx, query: str) -> list[str]:
+    return s.ranking([r["id"] for r in s.words(tx, query, rank.CONTEXT_WEIGHT)])
+
+
+def without_context(s: Searcher, tx: Tx, query: str) -> list[str]:
+    rows = s.words(tx, query, 0, "{body} : ")
+    return s.ranking([c.id for c in rank.fused(rows, *s.nearest(tx, query))])
+
+
+def without_neighbours(s: Searcher, tx: Tx, query: str) -> list[str]:
+    with changed("NEIGHBOUR_WEIGHT", 0.0):
+        return full(s, tx, query)
+
+
+def without_weight(s: Searcher, tx: Tx, query: str) -> list[str]:
+    with changed("SEMANTIC_WEIGHT", 1.0):
+        return full(s, tx, query)
+
+
+@contextmanager
+def changed(name: str, value: float) -> Iterator[None]:
+    before = getattr(rank, name)
+    setattr(rank, name, value)
+    try:
+        yield
+    finally:
+        setattr(rank, name, before)
+
+
+def plain_fused(s: Searcher, tx: Tx, query: str) -> list[str]:
+    """Context in the words, ranks instead of scores."""
+    scores: dict[str, float] = {}
+    for ranking in (lexical(s, tx, query), meaning_alone(s, tx, query)):
+        for place, item in enumerate(ranking, 1):
+            scores[item] = scores.get(item, 0) + 1 / (RRF_K + place)
+    return sorted(scores, key=lambda item: -scores[item])
+
+
+VARIANTS: dict[str, Variant] = {
+    "FTS5 alone": lambda s, tx, query: s.plain(query),
+    "MiniLM alone": meaning_alone,
+    "FTS5 + MiniLM, RRF": reciprocal,
+    "fastio": full,
+    "- meaning (lexical mode)": lexical,
+    "- context column": without_context,
+    "- neighbours": without_neighbours,
+    "- semantic weight": without_weight,
+    "- scores (RRF of both)": plain_fused,
+}
+
+
+def plain_fts(texts: dict[str, str]) -> sqlite3.Connection:
+    sql = sqlite3.connect(":memory:")
+    sql.execute("create virtual table items using fts5(id unindexed, body, tokenize='porter')")
+    sql.executemany("insert into items values (?, ?)", texts.items())
+    return sql
+
+
+def collections(folder: str) -> Iterator[list[Collection]]:
+    """The sets of a folder; a set may be several collections whose figures are averaged."""
+    for file in sorted(glob.glob(os.path.join(folder, "*.json.gz"))):
+        name = os.path.basename(file).removesuffix(".json.gz")
+        with gzip.open(file) as f:
+            data = json.load(f)
+        if isinstance(data, list):
+            yield [conversation(c, f"{name} {c['id']}") for c in data]
+            yield [pooled(data, f"{name} pooled")]
+        else:
+            yield [documents(data, name)]
+
+
+def conversation(data: dict[str, Any], name: str) -> Collection:
+    collection = Collection(name)
+    collection.add_conversation(data["id"], data["turns"])
+    collection.questions = list(questions(data))
+    return collection
+
+
+def pooled(data: list[dict[str, Any]], name: str) -> Collection:
+    collection = Collection(name)
+    for c in data:
+        collection.add_conversation(c["id"], c["turns"])
+        collection.questions += questions(c)
+    return collection
+
+
+def questions(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
+    for qa in data["qa"]:
+        evidence = [turn for turn in qa["ev"] if turn in data["turns"]]
+        if qa["cat"] in (1, 2, 3, 4) and evidence:
+            yield qa["q"], {f"{data['id']}/{turn}": 1 for turn in evidence}
+
+
+def documents(data: dict[str, Any], name: str) -> Collection:
+    collection = Collection(name)
+    for id, text in data["corpus"].items():
+        collection.add_document(id, text)
+    for id, query in data["queries"].items():
+        relevant = {d: float(r) for d, r in data["qrels"].get(id, {}).items() if r > 0}
+        if relevant:
+            collection.questions.append((query, relevant))
+    return collection
+
+
+def figures(ranking: list[str], relevant: dict[str, float]) -> list[float]:
+    """nDCG@10, Recall@5, Recall@10 and the reciprocal rank of the first relevant item."""
+    gains = sorted(relevant.values(), reverse=True)[:10]
+    ideal = sum(gain / math.log2(i + 2) for i, gain in enumerate(gains))
+    gained = sum(relevant.get(d, 0) / math.log2(i + 2) for i, d in enumerate(ranking[:10]))
+    first = next((1 / (i + 1) for i, d in enumerate(ranking) if d in relevant), 0.0)
+    recall = [len(relevant.keys() & ranking[:n]) / len(relevant) for n in (5, 10)]
+    return [gained / ideal, *recall, first]
+
+
+def measured(searchers: list[Searcher], variant: Variant) -> list[float]:
+    rows = []
+    for s in searchers:
+        for query, relevant in s.collection.questions:
+            ranking = s.store.read(lambda tx, s=s, query=query: variant(s, tx, query))
+            rows.append(figures(ranking, relevant))
+    return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+
+
+def synthetic(folder: str, count: int) -> tuple[Engine, float]:
+    """A store of small objects with vectors of noise; and how long indexing locked writers out."""
+    import numpy as np
+
+    blobs = Blobs(os.path.join(folder, "blobs"))
+    store = SqliteStore(folder)
+    engine = Engine(store, blobs, Limits())
+    draw = random.Random(7)
+    nouns = [f"word{i}" for i in range(5000)]
+    for start in range(0, count, 1000):
+        engine.call_many([
+            engine.prepare("state.set", {"path": f"notes/{i}.json", "value": " ".join(
+                draw.choices(nouns, k=30))}, "default", "benchmark")
+            for i in range(start, min(start + 1000, count))
+        ])  # fmt: skip
+    held = indexed(store, blobs)
+    embedder = engine.search.embedder()
+    noise = np.random.default_rng(7).integers(-127, 128, (count, 384), np.int8)
+
+    def embed(tx: Tx) -> None:
+        ids = [r["id"] for r in tx.search._db.all("select id from passages order by id")]
+        for start in range(0, count, BLOCK_VECTORS):
+            part = np.array(ids[start : start + BLOCK_VECTORS], np.int64)
+            scales = np.full(len(part), 1 / 1400, np.float32)
+            codes = noise[start : start + BLOCK_VECTORS]
+            tx.search.put_block(
+                1, int(part[0]), int(part[-1]), part.tobytes(), scales.tobytes(), codes.tobytes()
+            )
+        tx.search.set_embedded(1, ids[-1], embedder.name)
+
+    store.write(embed)
+    return engine, held
+
+
+def indexed(store: SqliteStore, blobs: Blobs) -> float:
+    """Index everything; the longest time that a step held the writer lock."""
+    held = []
+
+    class Watched:
+        read = staticmethod(store.read)
+
+        @staticmethod
+        def write(work: Callable[[Tx], Any]) -> Any:
+            def timed(tx: Tx) -> Any:
+                started = time.perf_counter()
+                try:
+                    return work(tx)
+                finally:
+                    held.append(time.perf_counter() - started)
+
+            return store.write(timed)
+
+    Index(Watched(), blobs, 1).catch_up()
+    return max(held)
+
+
+MODEL_ALONE = """
+import numpy
+from fastio_cli.intelligence.embed import Local
+Local().encode(["what did we decide about pricing?"])
+"""
+
+
+def latency(folder: str, count: int, rounds: int) -> None:
+    """Cold and warm queries on a store of ``count`` passages, against bare processes."""
+    engine, held = synthetic(folder, count)
+    query = "what did word17 decide about word4711?"
+    python = [sys.executable, "-c"]
+    store = [FASTIO, "query", query, "--store", folder]
+    cold: dict[str, list[float]] = {"pass": [], "model": [], "hybrid": [], "lexical": []}
+    for _ in range(rounds):
+        cold["pass"].append(run([*python, "pass"], folder).seconds)
+        cold["model"].append(run([*python, MODEL_ALONE], folder).seconds)
+        cold["hybrid"].append(run(store, folder).seconds)
+        cold["lexical"].append(run([*store, "--mode", "lexical"], folder).seconds)
+    bare, model, hybrid, lexical_s = (statistics.median(times) for times in cold.values())
+    warm = sorted(
+        seconds_of(lambda i=i: engine.call("search.query", {"query": f"{query} word{i}"}))
+        for i in range(50)
+    )
+    print(f"\n{count:,} passages: cold hybrid {hybrid * 1000:.0f} ms = {hybrid / model:.2f} x the "
+          f"model alone; cold lexical {lexical_s * 1000:.0f} ms = {lexical_s / bare:.1f} x python; "
+          f"warm p50 {warm[25] * 1000:.1f} ms; indexing held the lock {held * 1000:.0f} ms at most",
+          flush=True)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, help="the folder of the retrieval sets")
+    parser.add_argument("--keep", help="keep the indexed stores in this folder")
+    parser.add_argument("--only", default="", help="only sets whose name holds this")
+    parser.add_argument("--latency", default="10000", help="sizes of the latency part, as 10000,")
+    options = parser.parse_args()
+    prepare()
+    for count in filter(None, options.latency.split(",")):
+        with work_folder(None) as folder:
+            latency(folder, int(count), 7)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or temporary
+        for group in collections(options.data):
+            if options.only not in group[0].name:
+                continue
+            searchers = [Searcher(c, os.path.join(folder, c.name.replace(" ", "-"))) for c in group]
+            count = sum(len(s.collection.questions) for s in searchers)
+            print(
+                f"\n{group[0].name}{f' and {len(group) - 1} more' if len(group) > 1 else ''}: "
+                f"{count} questions, {sum(len(s.items) for s in searchers)} passages"
+            )
+            print(f"{'':28}nDCG@10  R@5   R@10   MRR")
+            for name, variant in VARIANTS.items():
+                line = "  ".join(f"{value:.3f}" for value in measured(searchers, variant))
+                print(f"{name:28}{line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

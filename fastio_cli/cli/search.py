@@ -1,0 +1,265 @@
+"""fastio query, ask, context and index"""
+
+from __future__ import annotations
+
+from fastio_cli.cli.command import Arg, Flag, Opt, command
+from fastio_cli.cli.options import given
+from fastio_cli.cli.values import integer, seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.cli.session import Session
+
+QUERY = Arg("query", "What to look for, in plain words")
+WAIT = Flag("--wait", help="First finish the vectors of everything written, showing progress")
+
+
+def age(text: str, name: str) -> float:
+    """How long ago: ``90s``, ``2h``, ``7d`` (days are not among the units of a duration)."""
+    if text.endswith("d") and text[:-1].isdecimal():
+        return float(text[:-1]) * 86400
+    return seconds(text, name)
+
+
+FILTERS = (
+    Opt("--path", help="Only objects whose path matches, as 'notes/*'", metavar="PATTERN"),
+    Opt("--type", help="Only objects of this kind", choices=("file", "state")),
+    Opt("--since", help="Only what changed in the last, as 7d", metavar="DURATION", convert=age),
+)
+
+
+@command(
+    "query",
+    QUERY,
+    *FILTERS,
+    Opt("--limit", help="At most this many (default: 10)", metavar="N", convert=integer),
+    Opt("--mode", help="How to search", choices=("hybrid", "semantic", "lexical")),
+    Flag("--all-workspaces", help="Search every workspace"),
+    Flag("--explain", help="Show how the results were ranked"),
+    WAIT,
+    op=("search.query", "index.update", "workspace.list"),
+)
+def query(cli: Session, query: str, wait: bool, all_workspaces: bool, **options: Any) -> None:
+    """Examples:
+    fastio query "what did we decide about pricing?"
+    fastio query "retry policy" --path 'notes/*' --since 7d --mode lexical
+    """
+    params = given(
+        query=query,
+        kind=options["type"],
+        path=options["path"],
+        since_s=options["since"],
+        limit=options["limit"],
+        mode=options["mode"],
+        explain=options["explain"] or None,
+    )
+    pages = []
+    for workspace in _workspaces(cli) if all_workspaces else [None]:
+        place = {"workspace": workspace} if workspace is not None else {}
+        if wait:
+            finish(cli, **place)
+        pages.append((workspace, _search(cli, "search.query", all_workspaces, **params, **place)))
+    show_matches(cli, _joined(pages, options["limit"] or 10))
+
+
+@command(
+    "ask",
+    Arg("question", "What you want to know, in plain words"),
+    *FILTERS,
+    Opt("--session", help="State object that keeps the conversation", metavar="PATH"),
+    Opt("--model", help="The chat model to ask (default: the setting chat_model)", metavar="NAME"),
+    Opt("--endpoint", help="The chat endpoint to ask (default: the setting chat_url)"),
+    WAIT,
+    op=("search.ask", "index.update", "state.init", "state.append"),
+)
+def ask(cli: Session, question: str, wait: bool, session: str | None, **options: Any) -> None:
+    """Without a chat endpoint the answer is the best sentences as they stand.
+
+    Examples:
+    fastio ask "which supplier was cheapest, and why?"
+    fastio ask "and the second?" --session chats/suppliers.json
+    """
+    cli.override(**given(chat_url=options["endpoint"], chat_model=options["model"]))
+    if wait:
+        finish(cli)
+    history = None
+    if session is not None:
+        history = cli.call("state.init", path=session, value=[])["value"] or None
+    filters = given(kind=options["type"], path=options["path"], since_s=options["since"])
+    turns = given(history=history, exclude=session)
+    answer = cli.call("search.ask", question=question, **turns, **filters)
+    if session is not None:
+        turn = {"question": question, "answer": answer["answer"]}
+        cli.call("state.append", path=session, value=turn)
+    if answer["note"]:
+        cli.out.note(answer["note"])
+    if cli.out.format != "table":
+        cli.out.record(answer, essential="answer")
+        return
+    cli.out.line(answer["answer"])
+    for citation in answer["citations"]:
+        cli.out.line(
+            f"  [{citation['number']}] {place_of(citation)}, version {citation['version']}"
+        )
+
+
+@command(
+    "context",
+    Arg("task", "What is to be done, in plain words"),
+    Opt("--budget", help="At most this many tokens (default: 2000)", metavar="N", convert=integer),
+    Opt("--summary", help="State object that comes first (default: session_summary.json)"),
+    *FILTERS,
+    WAIT,
+    op=("search.context", "index.update"),
+)
+def context(cli: Session, task: str, wait: bool, **options: Any) -> None:
+    """Example:
+    fastio context "continue the pricing task" --budget 2000
+    """
+    if wait:
+        finish(cli)
+    params = given(
+        query=task,
+        budget=options["budget"],
+        summary=options["summary"],
+        kind=options["type"],
+        path=options["path"],
+        since_s=options["since"],
+    )
+    pack = cli.call("search.context", **params)
+    if pack["note"]:
+        cli.out.note(pack["note"])
+    if cli.out.format in ("table", "raw", "markdown") or cli.out.quiet:
+        cli.out.line(pack["text"].rstrip("\n"))
+    else:
+        cli.out.record(pack)
+
+
+@command("index status", op="index.status")
+def status(cli: Session) -> None:
+    cli.out.record(cli.call("index.status"), essential="pending")
+
+
+@command("index rebuild", WAIT, op=("index.rebuild", "index.update"))
+def rebuild(cli: Session, wait: bool) -> None:
+    cli.call("index.rebuild")
+    if wait:
+        finish(cli)
+    cli.out.record(cli.call("index.status"), essential="pending")
+
+
+@command("index clear", op="index.clear")
+def clear(cli: Session) -> None:
+    cli.out.record(cli.call("index.clear"), essential="passages")
+
+
+def finish(cli: Session, **place: str) -> None:
+    """Index until nothing is pending, with a progress bar for a person."""
+    status = cli.call("index.update", **place)
+    if not _unfinished(status):
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Indexing", total=None)
+        while _unfinished(status):
+            done = status["passages"] - status["pending"]
+            progress.update(task, total=status["passages"], completed=done)
+            status = cli.call("index.update", **place)
+
+
+def show_matches(cli: Session, page: Any) -> None:
+    """Print what was found: for people with the matching words marked, else as it is."""
+    if page["note"]:
+        cli.out.note(page["note"])
+    if page["pending"]:
+        cli.out.note(f"{page['pending']} passages wait for their vectors; finish them with --wait.")
+    if cli.out.format != "table":
+        columns = "path,version,location.line,score,snippet"
+        cli.out.page(page, columns=columns, essential="path", more=None)
+        return
+    if not page["items"]:
+        cli.out.note("Nothing found.")
+    for item in page["items"]:
+        cli.out.line(f"{place_of(item)}  (version {item['version']}, score {item['score']:.2f})")
+        cli.out.line("    " + _excerpt(item).replace("\n", " "))
+    if page["explain"]:
+        cli.out.document(page["explain"])
+
+
+def place_of(item: Any) -> str:
+    """``path:12-14``, ``path#/pointer`` or ``path page 3``."""
+    location = item["location"]
+    if location["page"] is not None:
+        return f"{item['path']} page {location['page']}"
+    if location["pointer"]:
+        return f"{item['path']}#{location['pointer']}"
+    if location["line"] is None:
+        return str(item["path"])
+    first, last = location["line"], location["end_line"]
+    return f"{item['path']}:{first}" + (f"-{last}" if last not in (None, first) else "")
+
+
+def _excerpt(item: Any, characters: int = 300) -> str:
+    """The part of the snippet around its first match, matches in brackets."""
+    text, ranges = item["snippet"], item["highlights"]
+    start = max(0, ranges[0][0] - characters // 3) if ranges else 0
+    end = min(len(text), start + characters)
+    parts, at = [], start
+    for first, last in ranges:
+        if first >= at and last <= end:
+            parts += [text[at:first], "[", text[first:last], "]"]
+            at = last
+    body = "".join([*parts, text[at:end]])
+    return ("… " if start else "") + body + (" …" if end < len(text) else "")
+
+
+def _search(cli: Session, name: str, lenient: bool, **params: Any) -> Any:
+    from fastio_cli.errors import FastioError
+
+    try:
+        return cli.call(name, **params)
+    except FastioError as e:
+        # One workspace that is not searched does not keep the others from it.
+        if lenient and e.details.get("reason") == "intelligence_off":
+            return {"items": [], "next_cursor": None, "pending": 0, "note": None, "explain": None}
+        raise
+
+
+def _workspaces(cli: Session) -> list[str]:
+    names: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        page = cli.call("workspace.list", cursor=cursor, limit=1000)
+        names += [item["name"] for item in page["items"]]
+        cursor = page["next_cursor"]
+    return names
+
+
+def _joined(pages: list[tuple[str | None, Any]], limit: int) -> Any:
+    """The results of several workspaces as one list, each result with its workspace's name."""
+    if len(pages) == 1 and pages[0][0] is None:
+        return pages[0][1]
+    items = []
+    for workspace, page in pages:
+        for item in page["items"]:
+            items.append({**item, "path": f"fio://{workspace}/{item['path']}"})
+    # Standardised scores say how far a passage leads its own workspace; cosines compare across.
+    items.sort(key=lambda item: -(item["parts"]["cosine"] or 0.0) or -item["score"])
+    return {
+        "items": items[:limit],
+        "next_cursor": None,
+        "mode": pages[0][1].get("mode") if pages else None,
+        "pending": sum(page["pending"] for _, page in pages),
+        "note": next((page["note"] for _, page in pages if page["note"]), None),
+        "explain": {w: page["explain"] for w, page in pages if page["explain"]} or None,
+    }
+
+
+def _unfinished(status: Any) -> bool:
+    behind = status["enabled"] and status["indexed_seq"] < status["seq"]
+    return bool(behind or (status["pending"] and status["model"]))

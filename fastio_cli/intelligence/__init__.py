@@ -1,0 +1,1 @@
+"""Search over everything that is written: text and passages, index, ranking, answers."""

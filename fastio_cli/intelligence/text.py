@@ -1,0 +1,273 @@
+"""Text into passages: pieces of 128 to 256 tokens that follow the structure of what they are from.
+
+Headings, paragraphs, turns of a conversation, rows and JSON subtrees are kept whole where they fit.
+Passages do not overlap: what stands around one is a lighter field of the index instead. Every
+passage knows its place: lines, page, or JSON Pointer.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+CHARACTERS_AIM = 600  # about 128 tokens of English: as far as short pieces are put together
+CHARACTERS_WHOLE = 1000  # a paragraph up to here is not divided: it fits the model's window
+STANDS_ALONE = 40  # a record of this many characters is a passage of its own
+CHARACTERS_MAX = 16 * 1024 * 1024  # of one object; the rest is not searched, and reported
+IDEOGRAPH_COST = 4  # an ideograph is a token, as are about four letters
+
+# Scripts written without spaces between words.
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0002fa1f"
+)
+_UNSPACED = re.compile(f"[{UNSPACED}]")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n+")
+_HEADING = re.compile(r"(#{1,6})\s+(\S.*)")
+_TURN = re.compile(r"(?:\[[^\]]{1,40}\]\s*)?[^\W\d_][\w .'’()-]{0,40}:\s+\S")
+_DEFINITION = re.compile(
+    r"(?:(?:export|default|pub|public|private|protected|static|async|abstract)\s+)*"
+    r"(?:class|def|function|fn|func|impl|struct|enum|interface|trait|module|type)\s+([\w.:<>]+)"
+)
+
+
+class Passage:
+    """A piece of an object's text, where it stands, and the headings above it."""
+
+    __slots__ = ("end_line", "heading", "line", "page", "pointer", "text")
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        line: int | None = None,
+        end_line: int | None = None,
+        page: int | None = None,
+        pointer: str | None = None,
+        heading: str = "",
+    ) -> None:
+        self.text = text
+        self.line = line
+        self.end_line = end_line
+        self.page = page
+        self.pointer = pointer
+        self.heading = heading
+
+
+def prose(text: str, *, markdown: bool = False, page: int | None = None) -> Iterator[Passage]:
+    """The passages of plain text, Markdown or source code."""
+    heading = ""
+    group: list[tuple[int, str]] = []
+    for line, last_line, paragraph, above in _paragraphs(text, markdown):
+        alone = _is_turn(paragraph)
+        full = group and _cost_of(group) + cost(paragraph) > CHARACTERS_AIM
+        if group and (above != heading or alone or full):
+            yield from _divided(group, page, heading)
+            group = []
+        heading = above
+        group += [(line + i, text) for i, text in enumerate(paragraph.split("\n"))]
+        if alone or last_line - line > 200:
+            yield from _divided(group, page, heading)
+            group = []
+    if group:
+        yield from _divided(group, page, heading)
+
+
+def document(value: Any) -> Iterator[Passage]:
+    """The passages of a JSON value: subtrees with their JSON Pointer (RFC 6901)."""
+    yield from _subtree(value, "", "")
+
+
+def records(values: Iterable[tuple[int, Any]]) -> Iterator[Passage]:
+    """The passages of numbered lines that each hold one value, as in JSONL and CSV."""
+    group: list[tuple[int, str]] = []
+    for line, value in values:
+        text = "\n".join(_lines(value, ""))
+        if group and (len(text) >= STANDS_ALONE or _cost_of(group) > CHARACTERS_AIM):
+            yield from _record(group)
+            group = []
+        group.append((line, text))
+        if len(text) >= STANDS_ALONE:
+            yield from _record(group)
+            group = []
+    if group:
+        yield from _record(group)
+
+
+def cost(text: str) -> int:
+    """The length of a text in letters, ideographs counting as the several they stand for."""
+    if text.isascii():
+        return len(text)
+    return len(text) + (IDEOGRAPH_COST - 1) * len(_UNSPACED.findall(text))
+
+
+def readable(data: bytes) -> str | None:
+    """Bytes as text, or None when they are not text: UTF-8, or UTF-16 with its mark."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "replace").replace("\0", "")
+    if b"\0" in data[:8192]:
+        return None
+    text = data.decode("utf-8-sig", "replace")
+    if text.count("\ufffd") > len(text) // 20:
+        return None
+    return text.replace("\0", "")
+
+
+def _paragraphs(text: str, markdown: bool) -> Iterator[tuple[int, int, str, str]]:
+    """First and last line, text, and the headings above, of each paragraph or turn."""
+    headings: list[tuple[int, str]] = []
+    above, fenced = "", False
+    start = 0
+    lines: list[str] = []
+    # splitlines would also break at form feeds and the like, which editors do not count.
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        if markdown and line.lstrip().startswith(("```", "~~~")):
+            fenced = not fenced
+        heading = _HEADING.match(line) if markdown and not fenced else None
+        definition = None if markdown else _DEFINITION.match(line)
+        if lines and (not line.strip() or heading or definition or _is_turn(line)):
+            yield start, number - 1, "\n".join(lines), above
+            lines = []
+        if heading:
+            level = len(heading[1])
+            headings = [h for h in headings if h[0] < level] + [
+                (level, heading[2].rstrip().rstrip("#").rstrip())
+            ]
+            above = " > ".join(title for _, title in headings)
+        elif definition:
+            above = definition[1].rstrip(":")
+        if line.strip():
+            if not lines:
+                start = number
+            lines.append(line.rstrip())
+    if lines:
+        yield start, start + len(lines) - 1, "\n".join(lines), above
+
+
+def _is_turn(line: str) -> bool:
+    """Whether a line begins what one speaker says: ``Ada: I am late.``"""
+    return _TURN.match(line) is not None
+
+
+def _divided(group: list[tuple[int, str]], page: int | None, heading: str) -> Iterator[Passage]:
+    """Numbered lines as one passage, or several of about equal length when they are long."""
+    total = _cost_of(group)
+    parts = -(-total // CHARACTERS_WHOLE)
+    taken: list[tuple[int, str]] = []
+    number, done = 1, 0
+    for line, sentence in _sentences(group) if parts > 1 else group:
+        if taken and done + cost(sentence) / 2 > number * total / parts:
+            yield _joined(taken, page, heading)
+            taken = []
+            number += 1
+        taken.append((line, sentence))
+        done += cost(sentence)
+    if taken:
+        yield _joined(taken, page, heading)
+
+
+def _sentences(group: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """The sentences of numbered lines, each with the space that follows it."""
+    for line, text in group:
+        if cost(text) <= CHARACTERS_AIM // 4:
+            yield line, text
+            continue
+        start = 0
+        for end in (*(m.end() for m in _SENTENCE_END.finditer(text)), len(text)):
+            for piece in _bounded(text[start:end]):
+                yield line, piece
+            start = end
+
+
+def _bounded(sentence: str) -> Iterator[str]:
+    """A sentence cut where it is far too long, after a space if there is one."""
+    width = CHARACTERS_AIM if sentence.isascii() else CHARACTERS_AIM // IDEOGRAPH_COST
+    start = 0
+    while len(sentence) - start > width:
+        space = sentence.rfind(" ", start + width // 2, start + width)
+        end = space + 1 if space > 0 else start + width
+        yield sentence[start:end]
+        start = end
+    if start < len(sentence):
+        yield sentence[start:]
+
+
+def _joined(taken: list[tuple[int, str]], page: int | None, heading: str) -> Passage:
+    text = taken[0][1]
+    for (before, _), (line, piece) in pairwise(taken):
+        text += piece if line == before else "\n" + piece
+    return Passage(
+        text.rstrip(), line=taken[0][0], end_line=taken[-1][0], page=page, heading=heading
+    )
+
+
+def _cost_of(group: list[tuple[int, str]]) -> int:
+    return sum(cost(text) + 1 for _, text in group)
+
+
+def _record(group: list[tuple[int, str]]) -> Iterator[Passage]:
+    """Short records together; a long one in pieces that all say its line."""
+    first, last = group[0][0], group[-1][0]
+    text = "\n".join(text for _, text in group)
+    for piece in _divided(list(enumerate(text.split("\n"))), None, ""):
+        yield Passage(piece.text, line=first, end_line=last)
+
+
+def _subtree(value: Any, pointer: str, name: str) -> Iterator[Passage]:
+    """A value as one passage if it fits, else its parts, small siblings together."""
+    lines = list(_lines(value, name))
+    text = "\n".join(lines)
+    members = list(_members(value, pointer))
+    if not members or cost(text) <= CHARACTERS_AIM:
+        for piece in _divided(list(enumerate(lines)), None, name):
+            yield Passage(piece.text, pointer=pointer, heading=name)
+        return
+    group: list[tuple[str, str]] = []
+    for at, member, key in members:
+        label = f"{name}.{key}" if name else key
+        label = name if isinstance(value, list) else label
+        text = "\n".join(_lines(member, label))
+        alone = cost(text) > CHARACTERS_AIM or (
+            isinstance(value, list) and isinstance(member, dict) and len(text) >= STANDS_ALONE
+        )
+        if group and (alone or sum(cost(t) for _, t in group) + cost(text) > CHARACTERS_AIM):
+            yield _siblings(group, pointer, name)
+            group = []
+        if alone:
+            yield from _subtree(member, at, label)
+        else:
+            group.append((at, text))
+    if group:
+        yield _siblings(group, pointer, name)
+
+
+def _siblings(group: list[tuple[str, str]], pointer: str, name: str) -> Passage:
+    at = group[0][0] if len(group) == 1 else pointer
+    return Passage("\n".join(text for _, text in group), pointer=at, heading=name)
+
+
+def _members(value: Any, pointer: str) -> Iterator[tuple[str, Any, str]]:
+    if isinstance(value, dict):
+        for key, member in value.items():
+            yield f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", member, key
+    elif isinstance(value, list):
+        for i, member in enumerate(value):
+            yield f"{pointer}/{i}", member, str(i)
+
+
+def _lines(value: Any, name: str) -> Iterator[str]:
+    """A value as lines ``key.key: scalar``; the numbers of array elements are left out."""
+    if isinstance(value, dict):
+        for key, member in value.items():
+            yield from _lines(member, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _lines(member, name)
+    elif value is not None and value != "":
+        scalar = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+        yield f"{name}: {scalar}" if name else scalar

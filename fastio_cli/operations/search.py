@@ -1,0 +1,312 @@
+"""Search: everything written is found by its words and its meaning, asked, and packed for prompts.
+
+The index is a reader of the event log. A search first brings it up to date outside any transaction
+(``Restart``), then ranks on one snapshot, so that what it returns reflects every earlier write.
+"""
+
+from fastio_cli.errors import FastioError
+from fastio_cli.operations.operation import Restart, operation
+from fastio_cli.operations.params import (
+    Age,
+    Boolean,
+    History,
+    KindName,
+    Limit,
+    Line,
+    ObjectPath,
+    Question,
+    SearchMode,
+    Tokens,
+)
+from fastio_cli.operations.records import timestamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli import model
+    from fastio_cli.intelligence.service import Found, Prepared
+    from fastio_cli.operations.context import Context
+
+BASE = "/v1/workspaces/{workspace}"
+PROBLEMS_MAX = 100
+UPDATE_S_MAX = 1.0
+ASK_PASSAGES = 6
+CONTEXT_PASSAGES = 50
+SUMMARY = "session_summary.json"
+
+
+@operation("search.query", f"POST {BASE}/search", effect="read", role="viewer")
+def query(
+    ctx: "Context",
+    *,
+    query: Question,
+    mode: SearchMode = "hybrid",
+    path: Line | None = None,
+    kind: KindName | None = None,
+    since_s: Age | None = None,
+    limit: Limit = 10,
+    merge: Boolean = True,
+    explain: Boolean = False,
+) -> "model.MatchList":
+    """Find the passages of a workspace that answer a query best, by words and by meaning.
+
+    ``path`` is a pattern (``*`` matches anything, also ``/``), ``since_s`` an age: filters apply
+    before ranking. ``merge`` makes neighbouring passages one. ``explain`` adds how it was ranked.
+    """
+    prepared = _prepared(ctx, query, mode)
+    filters = _filters(ctx, path, kind, since_s)
+    candidates = ctx.search.candidates(
+        ctx.tx, ctx.workspace_id, query, prepared, filters, lexical=mode != "semantic"
+    )
+    found = ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
+    marked = ctx.search.highlights(ctx.tx, found, query)
+    return {
+        "items": [_match(f, marked) for f in found],
+        "next_cursor": None,
+        "mode": "lexical" if prepared.vector is None else mode,
+        "pending": prepared.pending,
+        "note": prepared.note,
+        "explain": ctx.search.explained(query, prepared, filters, len(candidates))
+        if explain
+        else None,
+    }
+
+
+@operation("search.ask", f"POST {BASE}/ask", effect="read", role="viewer")
+def ask(
+    ctx: "Context",
+    *,
+    question: Question,
+    path: Line | None = None,
+    kind: KindName | None = None,
+    since_s: Age | None = None,
+    history: History | None = None,
+    exclude: ObjectPath | None = None,
+) -> "model.Answer":
+    """Answer a question from what the workspace holds, each sentence with its source.
+
+    A chat endpoint answers if one is set (``chat_url``); otherwise the answer is the best sentences
+    as they stand. ``history`` are earlier turns: ``{"question": …, "answer": …}``; ``exclude`` is
+    the object that keeps them, which is no source.
+    """
+    if isinstance(ctx.prepared, dict):
+        answer: model.Answer = ctx.prepared  # type: ignore[assignment]
+        return answer
+    filters = _filters(ctx, path, kind, since_s)
+    prepared, found = _retrieved(ctx, question, filters, 2 * ASK_PASSAGES)
+    found = [f for f in found if f.best["path"] != exclude][:ASK_PASSAGES]
+    search = ctx.search
+
+    def compose(store: object) -> "model.Answer":
+        reply = search.answer(question, found, history or [])
+        return {
+            "question": question,
+            "answer": reply.text,
+            "found": reply.found,
+            "citations": _citations(found, reply.cited),
+            "model": reply.model,
+            "pending": prepared.pending,
+            "note": prepared.note,
+        }
+
+    raise Restart(compose)
+
+
+@operation("search.context", f"POST {BASE}/context", effect="read", role="viewer")
+def context(
+    ctx: "Context",
+    *,
+    query: Question,
+    budget: Tokens = 2000,
+    summary: ObjectPath = SUMMARY,
+    path: Line | None = None,
+    kind: KindName | None = None,
+    since_s: Age | None = None,
+) -> "model.ContextPack":
+    """Pack what a prompt needs to go on: the session's summary, then the best passages.
+
+    ``summary`` is a state object (if there is one) that comes first. The text never has more than
+    ``budget`` tokens, counted as ``tokenizer`` counts.
+    """
+    if isinstance(ctx.prepared, dict):
+        packed: model.ContextPack = ctx.prepared  # type: ignore[assignment]
+        return packed
+    filters = _filters(ctx, path, kind, since_s)
+    prepared, found = _retrieved(ctx, query, filters, CONTEXT_PASSAGES)
+    begin = _summary(ctx, summary)
+    found = [f for f in found if f.best["path"] != summary]
+    search = ctx.search
+
+    def compose(store: object) -> "model.ContextPack":
+        packed = search.pack(begin, found, budget)
+        return {
+            "text": packed.text,
+            "tokens": packed.tokens,
+            "budget": budget,
+            "tokenizer": search.counter.name,
+            "citations": _citations(packed.used, list(range(1, len(packed.used) + 1))),
+            "pending": prepared.pending,
+            "note": prepared.note,
+        }
+
+    raise Restart(compose)
+
+
+@operation("index.status", f"GET {BASE}/index", effect="read", role="viewer")
+def status(ctx: "Context") -> "model.IndexStatus":
+    """Show how far the search index has come, and which objects it could not read."""
+    return _status(ctx)
+
+
+@operation("index.update", f"POST {BASE}/index", effect="read", role="viewer")
+def update(ctx: "Context") -> "model.IndexStatus":
+    """Work on the search index for about a second, and show how far it has come."""
+    if ctx.prepared is None:
+        search, workspace_id = ctx.search, ctx.workspace_id
+        raise Restart(lambda store: search.update(store, workspace_id, UPDATE_S_MAX))
+    return _status(ctx)
+
+
+@operation("index.rebuild", f"POST {BASE}/index-rebuild", effect="write", role="editor")
+def rebuild(ctx: "Context") -> "model.IndexStatus":
+    """Drop the search index and begin it anew; the next searches finish it."""
+    _clear(ctx)
+    return _status(ctx)
+
+
+@operation("index.clear", f"DELETE {BASE}/index", effect="write", role="editor")
+def clear(ctx: "Context") -> "model.IndexStatus":
+    """Drop the search index; the next search makes it again from the log."""
+    _clear(ctx)
+    return _status(ctx)
+
+
+def _clear(ctx: "Context") -> None:
+    """Remove what is indexed in bounded steps before, then how far it had come."""
+    index = ctx.tx.search.index(ctx.workspace_id)
+    enabled = index is None or bool(index["enabled"])
+    if ctx.tx.search.next_object(ctx.workspace_id) is not None:
+        search, workspace_id = ctx.search, ctx.workspace_id
+        raise Restart(lambda store: search.clear(store, workspace_id))
+    ctx.tx.search.begin(ctx.workspace_id, ctx.search.format, enabled)
+
+
+def _prepared(ctx: "Context", query: str, mode: str) -> "Prepared":
+    """What was found outside the transaction; the first run goes and finds it."""
+    index = ctx.tx.search.index(ctx.workspace_id)
+    if index is not None and not index["enabled"]:
+        raise FastioError(
+            "invalid",
+            f"Intelligence is off in workspace {ctx.workspace_name}: nothing of it is searched.",
+            f"Turn it on: fastio workspace intelligence on -w {ctx.workspace_name}",
+            reason="intelligence_off",
+        )
+    if ctx.prepared is None:
+        search, workspace_id = ctx.search, ctx.workspace_id
+        raise Restart(lambda store: search.prepare(store, workspace_id, query, mode))
+    prepared: Prepared = ctx.prepared
+    if mode == "semantic" and prepared.vector is None:
+        raise FastioError(
+            "unavailable",
+            "There is no embedding model to search by meaning with.",
+            "Install it: pip install 'fastio-durable[search]'",
+        )
+    return prepared
+
+
+def _retrieved(
+    ctx: "Context", query: str, filters: dict[str, object], limit: int
+) -> "tuple[Prepared, list[Found]]":
+    """The best passages for a question, neighbours as one."""
+    prepared = _prepared(ctx, query, "hybrid")
+    candidates = ctx.search.candidates(ctx.tx, ctx.workspace_id, query, prepared, filters)
+    return prepared, ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit)
+
+
+def _summary(ctx: "Context", path: str) -> tuple[str, str] | None:
+    """The state object that opens a context pack: its title and its JSON."""
+    head = ctx.tx.objects.head(ctx.workspace_id, path)
+    if head is None or head["deleted"] or head["kind"] != "state":
+        return None
+    row = ctx.content(path, head["version"])
+    return f"{path} (version {row['version']})", bytes(row["body"]).decode()
+
+
+def _citations(found: "list[Found]", numbers: list[int]) -> "list[model.Citation]":
+    return [
+        {
+            "number": number,
+            "path": found[number - 1].best["path"],
+            "version": found[number - 1].best["version"],
+            "location": _location(found[number - 1]),
+        }
+        for number in numbers
+    ]
+
+
+def _filters(
+    ctx: "Context", path: str | None, kind: str | None, since_s: float | None
+) -> dict[str, object]:
+    since = None if since_s is None else ctx.now_ms - int(since_s * 1000)
+    filters = {"path": path, "kind": kind, "since": since}
+    return {name: value for name, value in filters.items() if value is not None}
+
+
+def _match(found: "Found", marked: dict[int, str]) -> "model.Match":
+    candidate, best = found.candidate, found.best
+    snippet, highlights = found.unmarked(marked)
+    return {
+        "path": best["path"],
+        "version": best["version"],
+        "kind": best["kind"],
+        "updated_at": timestamp(best["updated_at"]),
+        "location": _location(found),
+        "heading": best["heading"],
+        "snippet": snippet,
+        "highlights": highlights,
+        "score": round(candidate.score, 6),
+        "parts": {
+            "bm25": candidate.bm25,
+            "cosine": candidate.cosine,
+            "lexical": candidate.lexical,
+            "semantic": candidate.semantic,
+        },
+    }
+
+
+def _location(found: "Found") -> "model.Location":
+    first, last = found.rows[0], found.rows[-1]
+    pointers = {row["pointer"] for row in found.rows}
+    return {
+        "line": first["line"],
+        "end_line": last["end_line"],
+        "page": first["page"],
+        "pointer": pointers.pop() if len(pointers) == 1 else _common(pointers),
+    }
+
+
+def _common(pointers: "set[str | None]") -> str:
+    """The pointer of the smallest subtree that holds them all."""
+    parts = [(pointer or "").split("/") for pointer in pointers]
+    common = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    return "/".join(common)
+
+
+def _status(ctx: "Context") -> "model.IndexStatus":
+    index = ctx.tx.search.index(ctx.workspace_id)
+    counts = ctx.tx.search.counts(ctx.workspace_id)
+    problems = ctx.tx.search.problems(ctx.workspace_id, PROBLEMS_MAX)
+    return {
+        "workspace": ctx.workspace_name,
+        "enabled": index is None or bool(index["enabled"]),
+        "seq": ctx.seq,
+        "indexed_seq": index["seq"] if index is not None else 0,
+        "objects": counts["objects"],
+        "passages": counts["passages"],
+        "pending": ctx.tx.search.pending(ctx.workspace_id),
+        "model": (index["model"] or None) if index is not None else None,
+        "problems": [dict(row) for row in problems],  # type: ignore[misc]
+    }

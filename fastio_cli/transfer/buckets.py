@@ -1,0 +1,152 @@
+"""``s3://``, ``gs://`` and ``az://``: objects of a bucket, with credentials of the environment.
+
+A URL names only the bucket and the key; where the service is and who asks is the environment's
+alone. Credentials have to be stated there: without, the libraries of the clouds would ask the
+metadata service of the machine for some, which nothing here may reach.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import unquote, urlsplit
+
+from fastio_cli.errors import FastioError
+from fastio_cli.transfer.fetch import (
+    HEAD_BYTES,
+    Bounds,
+    Fetched,
+    Transfer,
+    Validators,
+    check_sum,
+    receive,
+)
+from fastio_cli.transfer.naming import clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from fastio_cli.blobs import Partial
+
+CHUNK_BYTES = 64 * 1024  # what a cut loses at most
+# Any one set of these says who asks.
+_CREDENTIALS = {
+    "s3": (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),),
+    "gs": (("GOOGLE_SERVICE_ACCOUNT",), ("GOOGLE_APPLICATION_CREDENTIALS",)),
+    "az": (
+        ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),
+        ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_SAS_KEY"),
+    ),
+}
+
+
+def is_bucket(url: str) -> bool:
+    """Whether a URL names an object of a bucket."""
+    return url.partition("://")[0].lower() in _CREDENTIALS
+
+
+def fetch_object(
+    url: str,
+    partial: Partial,
+    transfer: Transfer,
+    bounds: Bounds,
+    *,
+    known: Validators | None = None,
+    sha256: str | None = None,
+) -> Fetched:
+    """Like ``fetch.fetch``, for an object of a bucket. Raises the same errors."""
+    scheme, bucket, key = _parts(url)
+    store, obstore = _store(scheme, bucket)
+    options: dict[str, Any] = {}
+    strong = transfer.validators.strong
+    if partial.size_bytes and strong is not None:
+        options = {"range": {"offset": partial.size_bytes}, "if_match": strong}
+    else:
+        partial.restart()
+        if known is not None and known.etag is not None:
+            options = {"if_none_match": known.etag}
+    at = f"{scheme}://{bucket}"
+    try:
+        result = obstore.get(store, key, options=options)
+    except obstore.exceptions.NotModifiedError:
+        return _fetched(url, key, None, known or Validators())
+    except obstore.exceptions.PreconditionError:
+        partial.restart()
+        transfer.safe = 0
+        raise FastioError("unavailable", f"{at} has other bytes than before.") from None
+    except Exception as e:
+        raise _failure(at, e, obstore) from None
+    transfer.validators = Validators(result.meta["e_tag"])
+    receive(
+        _chunks(result, at, obstore),
+        partial,
+        transfer,
+        bounds,
+        expected=result.meta["size"],
+        resumable=transfer.validators.strong is not None,
+        at=at,
+    )
+    check_sum(partial, transfer, sha256)
+    head = partial.head(HEAD_BYTES)
+    fetched = _fetched(url, key, partial.finish(), transfer.validators)
+    fetched.head = head
+    fetched.media_type = str(result.attributes.get("Content-Type") or "").partition(";")[0].lower()
+    return fetched
+
+
+def _fetched(url: str, key: str, content: Any, validators: Validators) -> Fetched:
+    name = clean(key) or "download"
+    return Fetched(content, name=name, media_type="", final_url=url, validators=validators)
+
+
+def _parts(url: str) -> tuple[str, str, str]:
+    parts = urlsplit(url)
+    key = unquote(parts.path.lstrip("/"))
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", parts.netloc) or not key:
+        raise FastioError(
+            "invalid", "This is not the URL of an object.", "Write it as s3://bucket/key"
+        )
+    return parts.scheme.lower(), parts.netloc, key
+
+
+def _store(scheme: str, bucket: str) -> tuple[Any, Any]:
+    wanted = _CREDENTIALS[scheme]
+    if not any(all(os.environ.get(name) for name in names) for names in wanted):
+        raise FastioError(
+            "unauthenticated",
+            f"There are no credentials for {scheme}:// in the environment.",
+            f"Set {' and '.join(wanted[0])}.",
+        )
+    try:
+        import obstore
+        from obstore.store import from_url
+    except ImportError:
+        raise FastioError(
+            "invalid",
+            f"{scheme}:// needs an extra package.",
+            "Install it: pip install 'fastio-durable[buckets]'",
+        ) from None
+    return from_url(f"{scheme}://{bucket}", retry_config={"max_retries": 0}), obstore
+
+
+def _chunks(result: Any, at: str, obstore: Any) -> Iterator[bytes]:
+    try:
+        for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
+            yield bytes(chunk)
+    except Exception as e:
+        raise _failure(at, e, obstore) from None
+
+
+def _failure(at: str, e: Exception, obstore: Any) -> FastioError:
+    kinds = obstore.exceptions
+    if isinstance(e, FileNotFoundError):
+        return FastioError("not_found", f"{at} has no such object.", "Check the URL.")
+    if isinstance(e, kinds.PermissionDeniedError | kinds.UnauthenticatedError):
+        return FastioError(
+            "forbidden", f"{at} does not allow it.", "Check the credentials in the environment."
+        )
+    return FastioError(
+        "unavailable", f"{at} could not be read.", "Try again later: fastio import retry ID"
+    )

@@ -1,0 +1,337 @@
+"""Search: what is written is found, what is gone is not, and nobody finds another's."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastio_cli.errors import FastioError
+from fastio_cli.intelligence import index
+from tests.backends import BACKENDS
+
+NOTES = """# Pricing
+
+We decided to raise the price of the basic plan to twelve euros.
+
+# Team
+
+Anna joins the company in May.
+"""
+
+
+@pytest.fixture
+def backend(tmp_path):
+    """The stores that hold a search index."""
+    return BACKENDS["sqlite"](tmp_path / "store")
+
+
+def test_a_store_without_an_index_says_so(tmp_path):
+    postgres = BACKENDS["postgres"]
+    if postgres.missing() is not None:
+        pytest.skip(f"backend postgres is missing: {postgres.missing()}")
+    engine = postgres(tmp_path / "store").open()
+    try:
+        with pytest.raises(FastioError, match="cannot be searched yet") as error:
+            engine.call("search.query", {"query": "heron"})
+        assert error.value.code == "unavailable"
+    finally:
+        engine.store.close()
+
+
+def paths(caller, query, **params):
+    return [m["path"] for m in caller("search.query", query=query, **params)["items"]]
+
+
+def words(caller, query, **params):
+    return paths(caller, query, mode="lexical", **params)
+
+
+def test_what_was_written_is_found_by_its_words_and_by_its_meaning(caller):
+    caller.put("notes/pricing.md", NOTES.encode())
+    caller("state.set", path="plan.json", value={"supplier": "Acme", "status": "waiting"})
+    assert words(caller, "acme") == ["plan.json"]
+    assert paths(caller, "how much does it cost?")[0] == "notes/pricing.md"
+    assert paths(caller, "how much does it cost?", mode="semantic")[0] == "notes/pricing.md"
+
+
+def test_a_match_says_where_it_stands_and_what_matched(caller):
+    caller.put("notes/pricing.md", NOTES.encode())
+    match = caller("search.query", query="prices", mode="lexical", merge=False)["items"][0]
+    assert (match["path"], match["version"], match["kind"]) == ("notes/pricing.md", 1, "file")
+    assert match["location"] == {"line": 1, "end_line": 3, "page": None, "pointer": None}
+    assert match["heading"] == "Pricing"
+    matched = [match["snippet"][first:last] for first, last in match["highlights"]]
+    assert matched == ["Pricing", "price"]
+
+
+def test_a_state_object_is_found_at_a_json_pointer(caller):
+    steps = [{"title": f"step {i}", "text": f"Measure the {i}th sample twice."} for i in range(30)]
+    steps[17]["text"] = "Calibrate the spectrometer before anything else is measured."
+    caller("state.set", path="plan.json", value={"steps": steps})
+    (match, *_) = caller("search.query", query="spectrometer", mode="lexical")["items"]
+    assert match["location"]["pointer"] == "/steps/17"
+
+
+def test_results_follow_every_change(caller):
+    caller("state.set", path="a.json", value="the heron stands in the reeds")
+    assert words(caller, "heron") == ["a.json"]
+    caller("state.set", path="a.json", value="the badger sleeps")
+    assert words(caller, "heron") == []
+    assert words(caller, "badger") == ["a.json"]
+    caller("object.move", path="a.json", to="b.json")
+    assert words(caller, "badger") == ["b.json"]
+    caller("object.delete", path="b.json")
+    assert words(caller, "badger") == paths(caller, "badger") == []
+    caller("object.restore", path="b.json")
+    assert words(caller, "badger") == ["b.json"]
+    caller("object.restore", path="a.json", version=1)
+    assert words(caller, "heron") == ["a.json"]
+
+
+def test_what_is_appended_to_a_file_is_found(caller):
+    caller.put("log.txt", b"The first line.\n")
+    assert words(caller, "walrus") == []
+    caller.append("log.txt", b"A walrus came by.\n")
+    (match,) = caller("search.query", query="walrus", mode="lexical")["items"]
+    assert match["version"] == 2
+
+
+def test_large_files_in_blobs_are_read(caller):
+    filler = "\n\n".join(f"Paragraph {i} speaks of nothing at all." for i in range(5000))
+    caller.put("big.txt", f"{filler}\n\nThe narwhal is here.\n".encode())
+    match = caller("search.query", query="narwhal", mode="lexical")["items"][0]
+    assert match["location"]["end_line"] == 10001
+
+
+def test_filters_apply_before_ranking(timed, clock):
+    for i in range(40):
+        timed("state.set", path=f"noise/{i}.json", value="otter otter otter")
+    timed.put("notes/one.txt", b"An otter, once, among many other words that are not about it.")
+    clock.advance(3600)
+    timed("state.set", path="new.json", value="A new otter.")
+    assert words(timed, "otter", path="notes/*", limit=1) == ["notes/one.txt"]
+    assert paths(timed, "otter", path="notes/*", limit=1) == ["notes/one.txt"]
+    assert words(timed, "otter", kind="file") == ["notes/one.txt"]
+    assert words(timed, "otter", since_s=60) == ["new.json"]
+
+
+def test_neighbouring_passages_are_one_result(caller):
+    turns = "\n".join(f"Ada: The giraffe counted to {i} and then went on." for i in range(6))
+    caller.put("talk.txt", turns.encode())
+    merged = caller("search.query", query="giraffe", mode="lexical")["items"]
+    single = caller("search.query", query="giraffe", mode="lexical", merge=False)["items"]
+    assert [m["location"]["line"] for m in merged] == [1]
+    assert merged[0]["location"]["end_line"] == 6
+    assert sorted(m["location"]["line"] for m in single) == [1, 2, 3, 4, 5, 6]
+
+
+def test_explain_shows_the_terms_and_the_parts(caller):
+    caller("state.set", path="a.json", value="the heron stands in the reeds")
+    page = caller("search.query", query="Where does the heron stand?", explain=True)
+    assert page["explain"]["terms"] == ["heron", "stand"]
+    parts = page["items"][0]["parts"]
+    assert parts["bm25"] is not None
+    assert -1 <= parts["cosine"] <= 1
+    assert page["items"][0]["score"] == pytest.approx(
+        parts["lexical"] + parts["semantic"], abs=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("東京都は日本の首都である。", "日本の首都"),
+        ("서울은 대한민국의 수도이다", "수도"),
+        ("กรุงเทพเป็นเมืองหลวง", "เมืองหลวง"),
+        ("Ein schöner Tag in Zürich", "zurich"),
+        ("def getUserName(self): pass", "user name"),
+        ("def getUserName(self): pass", "getUserName"),
+        ("call parse_http_header now", "parse_http_header"),
+        ("Москва является столицей", "столицей"),
+    ],
+)
+def test_every_script_is_found(caller, text, query):
+    caller("state.set", path="other.json", value="nothing of the kind")
+    caller.put("it.txt", text.encode())
+    assert words(caller, query) == ["it.txt"]
+    (match,) = caller("search.query", query=query, mode="lexical")["items"]
+    assert match["snippet"] == text
+
+
+def test_workspaces_do_not_see_each_other(caller):
+    caller("workspace.create", name="other")
+    caller("state.set", path="mine.json", value="the pelican is mine")
+    caller("state.set", workspace="other", path="theirs.json", value="the pelican is theirs")
+    for mode in ("lexical", "semantic", "hybrid"):
+        assert paths(caller, "pelican", mode=mode) == ["mine.json"]
+        assert paths(caller, "pelican", mode=mode, workspace="other") == ["theirs.json"]
+    answer = caller("search.ask", question="Whose is the pelican?")
+    assert {c["path"] for c in answer["citations"]} == {"mine.json"}
+
+
+def test_intelligence_off_leaves_nothing_and_on_brings_it_back(caller):
+    caller("state.set", path="a.json", value="the heron stands in the reeds")
+    assert paths(caller, "heron") == ["a.json"]
+    assert caller("workspace.intelligence", enabled=False) == {
+        "workspace": "default",
+        "enabled": False,
+    }
+    status = caller("index.status")
+    assert (status["enabled"], status["objects"], status["passages"]) == (False, 0, 0)
+    caller("state.set", path="b.json", value="another heron")
+    assert caller.refused("invalid", "search.query", query="heron").details["reason"] == (
+        "intelligence_off"
+    )
+    assert caller("index.update")["passages"] == 0
+    caller("workspace.intelligence", enabled=True)
+    assert sorted(paths(caller, "heron")) == ["a.json", "b.json"]
+
+
+def test_the_index_can_be_dropped_and_comes_back_the_same(caller):
+    for i in range(20):
+        caller("state.set", path=f"{i}.json", value=f"number {i} is a heron")
+    before = caller("search.query", query="heron number 7")["items"]
+    assert caller("index.clear")["passages"] == 0
+    assert caller("search.query", query="heron number 7")["items"] == before
+    caller("index.rebuild")
+    assert caller("search.query", query="heron number 7")["items"] == before
+
+
+def test_status_tells_how_far_the_index_is(caller):
+    caller("state.set", path="a.json", value="one")
+    assert caller("index.status")["indexed_seq"] == 0
+    status = caller("index.update")
+    assert status["indexed_seq"] == status["seq"] == 1
+    assert (status["objects"], status["passages"], status["pending"]) == (1, 1, 0)
+    assert status["model"].startswith("all-MiniLM-L6-v2")
+
+
+def test_an_index_of_another_format_or_model_is_made_anew(caller, monkeypatch):
+    caller("state.set", path="a.json", value="the heron stands in the reeds")
+    assert paths(caller, "heron") == ["a.json"]
+    caller.backend.tamper("update search_indexes set model = 'another'")
+    assert caller("search.query", query="heron", mode="semantic")["items"]
+    assert caller("index.status")["model"].startswith("all-MiniLM-L6-v2")
+    monkeypatch.setattr(index, "FORMAT", "0")
+    monkeypatch.setattr(type(caller.engine.search), "format", "0")
+    assert paths(caller, "heron") == ["a.json"]
+    status = caller("index.status")
+    assert (status["objects"], status["passages"], status["pending"]) == (1, 1, 0)
+
+
+def test_a_file_that_cannot_be_read_is_reported_and_stops_nothing(caller):
+    caller.put("picture.png", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4)
+    caller.put("broken.pdf", b"%PDF-1.7\nnot really")
+    caller("state.set", path="a.json", value="the heron stands in the reeds")
+    assert words(caller, "heron") == ["a.json"]
+    problems = {p["path"]: p["problem"] for p in caller("index.status")["problems"]}
+    assert problems.keys() == {"picture.png", "broken.pdf"}
+    assert problems["broken.pdf"] == "It is not a valid PDF."
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        '"', "a OR", "NEAR(", "a AND NOT b", "col:x", "* ^ - + ( ) { }", "😀🎉", "'; drop table x",
+        "-- /* */", "\\", "%", "a" * 8000, "\u200b", "\ufeff", "and the of", "x\ny\tz", "\x00a",
+    ],
+)  # fmt: skip
+def test_no_query_breaks_the_search(caller, query):
+    caller("state.set", path="a.json", value="the heron stands; drop table x")
+    for mode in ("lexical", "semantic", "hybrid"):
+        assert isinstance(caller("search.query", query=query, mode=mode)["items"], list)
+
+
+@pytest.mark.parametrize("query", ["", "   ", "\x00", "x" * 100_000, "\ud800", 5, None])
+def test_what_is_no_query_is_refused(caller, query):
+    for operation, name in (("search.query", "query"), ("search.ask", "question")):
+        caller.refused("invalid", operation, **{name: query})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\x00" * 1000,
+        b"nul \x00 in heron text",
+        b"\xff\xfe" + "heron in sixteen".encode("utf-16-le"),
+        b"\xed\xa0\x80 lone surrogate heron",
+        b"{" * 5000,
+        b"a" * 500_000,
+        ("\u200b" * 2000 + "heron").encode(),
+    ],
+)
+def test_no_content_breaks_the_index(caller, body):
+    for name in ("a.txt", "a.md", "a.json", "a.jsonl", "a.csv", "a.html"):
+        caller.put(name, body)
+    caller("state.set", path="good.json", value="the heron stands")
+    assert "good.json" in paths(caller, "heron")
+    assert caller("index.status")["indexed_seq"] == caller("index.status")["seq"]
+
+
+def test_an_answer_is_made_of_cited_sentences(caller):
+    caller.put(
+        "suppliers.md", b"# Suppliers\n\nAcme asks 40 euros. Bolt is cheapest at 31 euros.\n"
+    )
+    caller("state.set", path="a.json", value="the heron stands in the reeds")
+    answer = caller("search.ask", question="Which supplier is the cheapest?")
+    assert answer["found"]
+    assert "Bolt is cheapest at 31 euros. [1]" in answer["answer"]
+    assert answer["citations"][0]["path"] == "suppliers.md"
+    assert answer["citations"][0]["version"] == 1
+    nothing = caller("search.ask", question="What is the boiling point of tungsten?")
+    assert (nothing["found"], nothing["citations"]) == (False, [])
+    assert nothing["answer"] == "Not found in the workspace."
+
+
+def test_the_conversation_itself_is_no_source(caller):
+    caller("state.set", path="chat.json", value=[{"question": "x", "answer": "Bolt is cheapest."}])
+    answer = caller("search.ask", question="Who is cheapest?", exclude="chat.json")
+    assert not answer["found"]
+    assert caller("search.ask", question="Who is cheapest?")["found"]
+
+
+def test_a_context_pack_begins_with_the_summary_and_keeps_its_budget(caller):
+    summary = {"task": "pricing", "decided": ["raise the basic plan"]}
+    caller("state.set", path="session_summary.json", value=summary)
+    for i in range(40):
+        caller.put(
+            f"notes/{i}.md", f"# Note {i}\n\nPricing idea {i}: {'more words ' * 40}\n".encode()
+        )
+    for budget in (64, 200, 1000):
+        pack = caller("search.context", query="continue the pricing task", budget=budget)
+        assert pack["tokens"] <= budget
+        assert pack["text"].startswith("# session_summary.json (version 1)\n")
+    assert len(pack["citations"]) > 2
+    assert "session_summary.json" not in {c["path"] for c in pack["citations"]}
+    bodies = [part for part in pack["text"].split("\n[") if part]
+    assert len(bodies) == len(set(bodies))
+
+
+def test_the_recipe_of_a_small_summary_and_details_in_separate_files(caller):
+    """A session goes on from a summary; its details are found when they are needed."""
+    caller("state.set", path="session_summary.json", value={"goal": "choose a supplier", "step": 1})
+    caller("state.set", path="details/acme.json", value={"name": "Acme", "price_eur": 40})
+    caller("state.set", path="details/bolt.json", value={"name": "Bolt", "price_eur": 31})
+    caller("state.patch", path="session_summary.json", patch={"step": 2})
+    pack = caller("search.context", query="price of the supplier Bolt", budget=300)
+    assert '"step":2' in pack["text"]
+    assert pack["citations"][0]["path"] == "details/bolt.json"
+
+
+def test_without_a_model_search_is_by_words_and_says_so(caller, monkeypatch):
+    monkeypatch.setattr("fastio_cli.intelligence.embed.Local", _missing)
+    caller("state.set", path="a.json", value="the heron stands in the reeds")
+    page = caller("search.query", query="heron")
+    assert (page["mode"], len(page["items"])) == ("lexical", 1)
+    assert "fastio-durable[search]" in page["note"]
+    caller.refused("unavailable", "search.query", query="heron", mode="semantic")
+    assert caller("search.ask", question="Where does the heron stand?")["found"]
+
+
+def _missing():
+    raise ImportError
+
+
+def test_unknown_workspaces_are_refused(caller):
+    with pytest.raises(FastioError, match="There is no workspace"):
+        caller("search.query", workspace="nowhere", query="x")

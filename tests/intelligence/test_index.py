@@ -1,0 +1,154 @@
+"""The index as a reader of the log: many at once, ended at any point, never half or twice."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+
+import pytest
+
+from fastio_cli.blobs import Blobs
+from fastio_cli.config import Limits
+from fastio_cli.engine import Engine
+from fastio_cli.intelligence import embed, index
+from fastio_cli.intelligence.index import Index
+from fastio_cli.store.sqlite import FILE, SqliteStore
+
+
+@pytest.fixture
+def engine(tmp_path):
+    folder = str(tmp_path / "store")
+    engine = Engine(SqliteStore(folder), Blobs(f"{folder}/blobs"), Limits())
+    yield engine
+    engine.store.close()
+
+
+def write(engine, path, value):
+    engine.call("state.set", {"path": path, "value": value}, actor="ada")
+
+
+def state(engine):
+    """What is in the index, checked by SQLite itself to agree with its full text."""
+    with closing(sqlite3.connect(engine.store.file)) as db:
+        db.execute("insert into passages_fts (passages_fts, rank) values ('integrity-check', 1)")
+        passages = db.execute("select path, body from passages order by path, id").fetchall()
+        ids = [row[0] for row in db.execute("select id from passages order by id")]
+        vectors = []
+        for (held,) in db.execute("select ids from vector_blocks order by first_id"):
+            vectors += list(memoryview(held).cast("q"))
+        return passages, ids, vectors
+
+
+def long_text(word, count=40):
+    return [
+        {"text": f"{word} number {i} stands here among the others of its kind"}
+        for i in range(count)
+    ]
+
+
+class Dies(Exception):
+    pass
+
+
+class Dying:
+    """A store whose process dies after so many writes: the rest of the work never happens."""
+
+    def __init__(self, store, writes):
+        self.store = store
+        self.left = writes
+        self.read = store.read
+
+    def write(self, work):
+        if self.left == 0:
+            raise Dies
+        self.left -= 1
+        return self.store.write(work)
+
+
+def test_ended_after_any_step_it_goes_on_without_loss_or_repetition(engine, monkeypatch):
+    monkeypatch.setattr(index, "LOCK_S_MAX", 0)  # every step does as little as it can
+    monkeypatch.setattr(index, "EMBED_PASSAGES", 4)
+    local = embed.Local()
+    write(engine, "a.json", long_text("heron", 6))
+    write(engine, "b.json", "a badger")
+    Index(engine.store, engine.blobs, 1).catch_up()
+    Index(engine.store, engine.blobs, 1).embed(local)
+    write(engine, "a.json", long_text("otter", 12))
+    engine.call("object.delete", {"path": "b.json"}, actor="ada")
+    for _ in range(200):
+        dying = Index(Dying(engine.store, 1), engine.blobs, 1)
+        try:
+            dying.catch_up()
+            dying.embed(local)
+            break
+        except Dies:
+            state(engine)
+    passages, ids, vectors = state(engine)
+    assert [path for path, _ in passages] == ["a.json"] * len(passages)
+    assert sum(body.count("otter") for _, body in passages) == 12
+    assert vectors == ids
+
+
+def test_many_index_at_once_and_each_passage_is_there_once(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(index, "EVENTS_PER_STEP", 7)
+    for i in range(60):
+        write(engine, f"{i % 40}.json", f"the heron with the number {i}")
+    errors = []
+
+    def work():
+        store = SqliteStore(engine.store.folder)
+        try:
+            Index(store, engine.blobs, 1).catch_up()
+        except Exception as e:
+            errors.append(e)
+        finally:
+            store.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    passages, _, _ = state(engine)
+    assert [path for path, _ in passages] == sorted(f"{i}.json" for i in range(40))
+    expected = {f"{i % 40}.json": i for i in range(60)}
+    assert dict(passages) == {p: f"the heron with the number {i}" for p, i in expected.items()}
+
+
+def test_vectors_leave_with_their_passages(engine):
+    local = embed.Local()
+    for i in range(10):
+        write(engine, f"{i}.json", f"the heron with the number {i}")
+    reader = Index(engine.store, engine.blobs, 1)
+    reader.catch_up()
+    assert reader.embed(local) == 0
+    for i in (0, 4, 9):
+        engine.call("object.delete", {"path": f"{i}.json"}, actor="ada")
+    write(engine, "5.json", "something else")
+    reader.catch_up()
+    passages, ids, vectors = state(engine)
+    assert len(passages) == 7
+    assert set(vectors) < set(ids)
+    assert len(set(ids) - set(vectors)) == 1
+    reader.embed(local)
+    assert state(engine)[2] == state(engine)[1]
+
+
+def test_writing_opens_no_model_and_no_index(engine):
+    write(engine, "a.json", "the heron")
+    with closing(sqlite3.connect(f"{engine.store.folder}/{FILE}")) as db:
+        assert db.execute("select count(*) from search_indexes").fetchone() == (0,)
+    assert engine._search is None
+
+
+def test_clearing_leaves_nothing_behind(engine, monkeypatch):
+    monkeypatch.setattr(index, "LOCK_S_MAX", 0)
+    for i in range(5):
+        write(engine, f"{i}.json", long_text(f"heron{i}", 10))
+    reader = Index(engine.store, engine.blobs, 1)
+    reader.catch_up()
+    reader.embed(embed.Local())
+    reader.clear()
+    assert state(engine) == ([], [], [])
