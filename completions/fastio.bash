@@ -4,7 +4,8 @@
 _fastio_value() {
     case "$1 $2" in
         *" --workspace" | \
-            *" -w")
+            *" -w" | \
+            *" --in-workspace")
             kind='workspace' ;;
         *" --store")
             kind='folder' ;;
@@ -47,6 +48,9 @@ _fastio_value() {
             *" --head-seq" | \
             *" --head-hash" | \
             *" --name" | \
+            *" --expires" | \
+            *" --scope" | \
+            *" --label" | \
             *" --from-file" | \
             *" --sha256" | \
             *" --header-file" | \
@@ -58,13 +62,19 @@ _fastio_value() {
             *" --model" | \
             *" --endpoint" | \
             *" --budget" | \
-            *" --summary")
+            *" --summary" | \
+            *" --host" | \
+            *" --port" | \
+            *" --workers" | \
+            *" --token")
             kind='nothing' ;;
         "import add --to" | \
             "import list --path")
             kind='path' ;;
         *" --output" | \
-            *" -o")
+            *" -o" | \
+            *" --tls-certificate" | \
+            *" --tls-key")
             kind='file' ;;
         "file list --type")
             kind=words words='state file' ;;
@@ -72,6 +82,8 @@ _fastio_value() {
             "ask --type" | \
             "context --type")
             kind=words words='file state' ;;
+        *" --role")
+            kind=words words='viewer editor admin owner' ;;
         *" --on-conflict")
             kind=words words='version rename fail' ;;
         *" --state")
@@ -87,6 +99,7 @@ _fastio_argument() {
     case "$1 $2" in
         "workspace create 0" | \
             "workspace show 0" | \
+            "workspace usage 0" | \
             "workspace rename 0" | \
             "workspace delete 0" | \
             "workspace restore 0" | \
@@ -104,6 +117,14 @@ _fastio_argument() {
             "file append 1" | \
             "file list 0" | \
             "lock list 0" | \
+            "org create 0" | \
+            "org transfer 0" | \
+            "org transfer 1" | \
+            "member set 0" | \
+            "member set 1" | \
+            "member remove 0" | \
+            "token create 0" | \
+            "token revoke 0" | \
             "import add 0" | \
             "import show 0" | \
             "import cancel 0" | \
@@ -115,7 +136,9 @@ _fastio_argument() {
             "config set 1" | \
             "query 0" | \
             "ask 0" | \
-            "context 0")
+            "context 0" | \
+            "login 0" | \
+            "logout 0")
             kind='nothing' ;;
         "state get 0" | \
             "state set 0" | \
@@ -158,7 +181,7 @@ _fastio_argument() {
         "config show 0" | \
             "config set 0" | \
             "config unset 0")
-            kind=words words='store blobs workspace actor format durability file_bytes_max storage_bytes_max versions_max embedding_url embedding_model chat_url chat_model egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
+            kind=words words='store blobs workspace actor format durability file_bytes_max storage_bytes_max metered credits_per_month org_bytes_max rate_per_s retry_s versions_max embedding_url embedding_model chat_url chat_model egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
         "lock run "*)
             kind='file' ;;
         "import add "*)
@@ -170,13 +193,16 @@ _fastio_argument() {
 # The words that may come next after $1: sets words; fails if $1 is a whole command.
 _fastio_verbs() {
     case "$1" in
-        '') words='workspace state file lock event audit index import store config init use query ask context batch backup restore doctor demo help' ;;
-        'workspace') words='create list show rename delete restore intelligence' ;;
+        '') words='workspace state file lock event audit org member token index import store config init use query ask context batch serve login logout whoami backup restore doctor demo help' ;;
+        'workspace') words='create list show usage rename delete restore intelligence' ;;
         'state') words='get set init patch append increment transact wait list schema edit history diff restore delete' ;;
         'file') words='put append get list info move copy delete restore history diff' ;;
         'lock') words='acquire renew release show list break run' ;;
         'event') words='list watch' ;;
         'audit') words='verify' ;;
+        'org') words='create show usage transfer' ;;
+        'member') words='list set remove' ;;
+        'token') words='create list revoke' ;;
         'index') words='status rebuild clear' ;;
         'import') words='add list show cancel retry login logout accounts' ;;
         'store') words='copy' ;;
@@ -227,6 +253,14 @@ _fastio_options() {
         'event list') words="--after --type --path --limit $words" ;;
         'event watch') words="--after --type --path --count --timeout $words" ;;
         'audit verify') words="--head-seq --head-hash $words" ;;
+        'org create') words="--idempotency-key $words" ;;
+        'org transfer') words="--name --expires --limit --cursor --idempotency-key $words" ;;
+        'member list') words="--limit --cursor $words" ;;
+        'member set') words="--in-workspace --idempotency-key $words" ;;
+        'member remove') words="--in-workspace --idempotency-key $words" ;;
+        'token create') words="--role --scope --in-workspace --expires --label --idempotency-key $words" ;;
+        'token list') words="--limit --cursor $words" ;;
+        'token revoke') words="--idempotency-key $words" ;;
         'index rebuild') words="--wait $words" ;;
         'import add') words="--to --name --from-file --sha256 --header-file --on-conflict --max-size --wait --timeout --lock-token --idempotency-key $words" ;;
         'import list') words="--state --path --limit --cursor $words" ;;
@@ -242,6 +276,8 @@ _fastio_options() {
         'ask') words="--path --type --since --session --model --endpoint --wait $words" ;;
         'context') words="--budget --summary --path --type --since --wait $words" ;;
         'batch') words="--stop $words" ;;
+        'serve') words="--host --port --workers --tls-certificate --tls-key --behind-proxy --no-access-log $words" ;;
+        'login') words="--token $words" ;;
         'backup') words="--overwrite $words" ;;
         'restore') words="--yes -y $words" ;;
         'doctor') words="--sweep $words" ;;

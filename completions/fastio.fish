@@ -11,6 +11,9 @@ function __fastio_table
                 'lock'\t'Take turns: exclusive locks that expire' \
                 'event'\t'Read and watch the log of all changes' \
                 'audit'\t'Prove that the log was not tampered with' \
+                'org'\t'Share a server: orgs, and handing one over' \
+                'member'\t'Give people and agents their roles' \
+                'token'\t'Make and end the tokens that let them in' \
                 'index'\t'Look after the search index' \
                 'import'\t'Fetch files from URLs into the workspace: fastio import URL...' \
                 'store'\t'Move whole stores between folders and databases' \
@@ -21,6 +24,10 @@ function __fastio_table
                 'ask'\t'Answer a question from what the workspace holds, each sentence with its source.' \
                 'context'\t'Pack what a prompt needs to go on: the session\'s summary, then the best passages.' \
                 'batch'\t'Run operations from NDJSON on standard input, in one process.' \
+                'serve'\t'Turn this store into a service for a team.' \
+                'login'\t'Work on a server from now on.' \
+                'logout'\t'Forget a server and its token.' \
+                'whoami'\t'Show who one is: org, member, role, and what the token is for.' \
                 'backup'\t'Copy the whole store into one file, while it is in use.' \
                 'restore'\t'Replace the whole store by what a backup file holds.' \
                 'doctor'\t'Check the installation and the store, and say how to mend what is wrong.' \
@@ -30,6 +37,7 @@ function __fastio_table
             printf '%s\n' 'create'\t'Create a workspace.' \
                 'list'\t'List the workspaces by name (or, with ``deleted``, those that can be restored).' \
                 'show'\t'Show a workspace: how many objects and bytes it holds, and its last event.' \
+                'usage'\t'Show what a workspace holds, by kind, and what its history and locks add.' \
                 'rename'\t'Give a workspace another name.' \
                 'delete'\t'Delete a workspace; nothing in it is lost until it is purged, and it can be restored.' \
                 'restore'\t'Bring back the workspace of this name that was deleted last.' \
@@ -75,6 +83,19 @@ function __fastio_table
                 'watch'\t'Print events as they happen, one JSON line each.'
         case 'audit'
             printf '%s\n' 'verify'\t'Recompute the hash chain of the event log and say whether it holds.'
+        case 'org'
+            printf '%s\n' 'create'\t'Create an org with a workspace \'default\'; whoever creates it owns it.' \
+                'show'\t'Show the org: its owners and how many workspaces it has.' \
+                'usage'\t'Show what the org uses of its storage and of this month\'s credits.' \
+                'transfer'\t'Hand the org over to a new owner, or take one over.'
+        case 'member'
+            printf '%s\n' 'list'\t'List the members with their roles in the org and in single workspaces.' \
+                'set'\t'Give somebody a role, in the org or in one workspace only.' \
+                'remove'\t'Take a role away, in the org or in one workspace; its tokens stop working there at once.'
+        case 'token'
+            printf '%s\n' 'create'\t'Make a token for a member (default: oneself); it is shown this once.' \
+                'list'\t'List the org\'s tokens (those who are not admin see their own).' \
+                'revoke'\t'End a token at once: one\'s own, or as an admin anybody\'s.'
         case 'index'
             printf '%s\n' 'status'\t'Show how far the search index has come, and which objects it could not read.' \
                 'rebuild'\t'Drop the search index and begin it anew; the next searches finish it.' \
@@ -97,7 +118,7 @@ function __fastio_table
         case ' -'
             printf '%s\n' '--workspace'\t'The workspace to work in' \
                 '-w'\t'The workspace to work in' \
-                '--store'\t'The store: a folder or a URL' \
+                '--store'\t'The store: a folder, a database or a server' \
                 '--format'\t'How results are printed (default: table at a terminal, else json)' \
                 '--json'\t'Short for --format json' \
                 '--fields'\t'Only these fields of the result, as a,b.c' \
@@ -257,6 +278,35 @@ function __fastio_table
         case 'audit verify -'
             printf '%s\n' '--head-seq'\t'Number of an event whose hash you kept' \
                 '--head-hash'\t'The hash you kept'
+        case 'org create -'
+            printf '%s\n' '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'org transfer -'
+            printf '%s\n' '--name'\t'Who you are in the org you claim' \
+                '--expires'\t'Ends by itself after' \
+                '--limit'\t'At most this many (default: 50)' \
+                '--cursor'\t'Go on where the last page ended' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'member list -'
+            printf '%s\n' '--limit'\t'At most this many (default: 50)' \
+                '--cursor'\t'Go on where the last page ended'
+        case 'member set -'
+            printf '%s\n' '--in-workspace'\t'Only in this workspace' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'member remove -'
+            printf '%s\n' '--in-workspace'\t'Only in this workspace' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'token create -'
+            printf '%s\n' '--role'\t'At most this role' \
+                '--scope'\t'Only operations like this, as \'state.*\'' \
+                '--in-workspace'\t'Only in this workspace' \
+                '--expires'\t'Ends by itself after' \
+                '--label'\t'What it is for' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'token list -'
+            printf '%s\n' '--limit'\t'At most this many (default: 50)' \
+                '--cursor'\t'Go on where the last page ended'
+        case 'token revoke -'
+            printf '%s\n' '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'index rebuild -'
             printf '%s\n' '--wait'\t'First finish the vectors of everything written, showing progress'
         case 'import add -'
@@ -322,6 +372,16 @@ function __fastio_table
                 '--wait'\t'First finish the vectors of everything written, showing progress'
         case 'batch -'
             printf '%s\n' '--stop'\t'Stop at the first operation that fails'
+        case 'serve -'
+            printf '%s\n' '--host'\t'Address to listen on (default: 127.0.0.1)' \
+                '--port'\t'Port to listen on (default: 8787)' \
+                '--workers'\t'Processes (default: 1)' \
+                '--tls-certificate'\t'PEM file with the certificate' \
+                '--tls-key'\t'PEM file with its key' \
+                '--behind-proxy'\t'A proxy in front encrypts and says who the client is' \
+                '--no-access-log'\t'Do not write a line for every request'
+        case 'login -'
+            printf '%s\n' '--token'\t'@FILE, or - for standard input (default: asked)'
         case 'backup -'
             printf '%s\n' '--overwrite'\t'Replace the file if it exists'
         case 'restore -'
@@ -329,7 +389,7 @@ function __fastio_table
                 '-y'\t'Do not ask'
         case 'doctor -'
             printf '%s\n' '--sweep'\t'Also remove stored bytes that nothing has used for a day'
-        case '* --workspace' '* -w'
+        case '* --workspace' '* -w' '* --in-workspace'
             printf '%s\n' ':workspace'
         case '* --store'
             printf '%s\n' ':folder'
@@ -339,11 +399,11 @@ function __fastio_table
                 'jsonl' \
                 'markdown' \
                 'raw'
-        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' 'query --path' 'ask --path' 'context --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --from-file' '* --sha256' '* --header-file' '* --max-size' '* --source-blobs' '* --target-blobs' '* --since' '* --session' '* --model' '* --endpoint' '* --budget' '* --summary'
+        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' 'query --path' 'ask --path' 'context --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --expires' '* --scope' '* --label' '* --from-file' '* --sha256' '* --header-file' '* --max-size' '* --source-blobs' '* --target-blobs' '* --since' '* --session' '* --model' '* --endpoint' '* --budget' '* --summary' '* --host' '* --port' '* --workers' '* --token'
             printf '%s\n' ':nothing'
         case 'import add --to' 'import list --path'
             printf '%s\n' ':path'
-        case '* --output' '* -o'
+        case '* --output' '* -o' '* --tls-certificate' '* --tls-key'
             printf '%s\n' ':file'
         case 'file list --type'
             printf '%s\n' 'state' \
@@ -351,6 +411,11 @@ function __fastio_table
         case 'query --type' 'ask --type' 'context --type'
             printf '%s\n' 'file' \
                 'state'
+        case '* --role'
+            printf '%s\n' 'viewer' \
+                'editor' \
+                'admin' \
+                'owner'
         case '* --on-conflict'
             printf '%s\n' 'version' \
                 'rename' \
@@ -365,9 +430,9 @@ function __fastio_table
             printf '%s\n' 'hybrid' \
                 'semantic' \
                 'lexical'
-        case 'workspace create 0' 'workspace show 0' 'workspace rename 0' 'workspace delete 0' 'workspace restore 0' 'use 0'
+        case 'workspace create 0' 'workspace show 0' 'workspace usage 0' 'workspace rename 0' 'workspace delete 0' 'workspace restore 0' 'use 0'
             printf '%s\n' ':workspace'
-        case 'workspace rename 1' 'workspace intelligence 0' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'store copy 0' 'store copy 1' 'config set 1' 'query 0' 'ask 0' 'context 0'
+        case 'workspace rename 1' 'workspace intelligence 0' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'org create 0' 'org transfer 0' 'org transfer 1' 'member set 0' 'member set 1' 'member remove 0' 'token create 0' 'token revoke 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'store copy 0' 'store copy 1' 'config set 1' 'query 0' 'ask 0' 'context 0' 'login 0' 'logout 0'
             printf '%s\n' ':nothing'
         case 'state get 0' 'state set 0' 'state init 0' 'state patch 0' 'state append 0' 'state increment 0' 'state wait 0' 'state schema 0' 'state edit 0' 'state history 0' 'state diff 0' 'state restore 0' 'state delete 0' 'file put 1' 'file append 0' 'file get 0' 'file info 0' 'file move 0' 'file move 1' 'file copy 0' 'file copy 1' 'file delete 0' 'file restore 0' 'file history 0' 'file diff 0' 'lock acquire 0' 'lock renew 0' 'lock release 0' 'lock show 0' 'lock break 0' 'lock run 0'
             printf '%s\n' ':path'
@@ -384,6 +449,11 @@ function __fastio_table
                 'durability' \
                 'file_bytes_max' \
                 'storage_bytes_max' \
+                'metered' \
+                'credits_per_month' \
+                'org_bytes_max' \
+                'rate_per_s' \
+                'retry_s' \
                 'versions_max' \
                 'embedding_url' \
                 'embedding_model' \

@@ -6,21 +6,25 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
     # What may stand at a place: the next words after a group, the options of "COMMAND -", the value
     # of "COMMAND --OPTION", argument N of "COMMAND N". Words with their help, or :KIND.
     $table = @{
-        '' = @{ 'workspace' = 'Create, list and remove workspaces'; 'state' = 'Read and change JSON state objects'; 'file' = 'Store, read and manage files'; 'lock' = 'Take turns: exclusive locks that expire'; 'event' = 'Read and watch the log of all changes'; 'audit' = 'Prove that the log was not tampered with'; 'index' = 'Look after the search index'; 'import' = 'Fetch files from URLs into the workspace: fastio import URL...'; 'store' = 'Move whole stores between folders and databases'; 'config' = 'Show and change settings'; 'init' = 'Make a store for this folder and those below it.'; 'use' = 'Choose the workspace that commands work in from now on.'; 'query' = 'Find the passages of a workspace that answer a query best, by words and by meaning.'; 'ask' = 'Answer a question from what the workspace holds, each sentence with its source.'; 'context' = 'Pack what a prompt needs to go on: the session''s summary, then the best passages.'; 'batch' = 'Run operations from NDJSON on standard input, in one process.'; 'backup' = 'Copy the whole store into one file, while it is in use.'; 'restore' = 'Replace the whole store by what a backup file holds.'; 'doctor' = 'Check the installation and the store, and say how to mend what is wrong.'; 'demo' = 'Watch three agents share one state object, and one of them die.'; 'help' = 'Show help for a command, or all commands as JSON.' }
-        'workspace' = @{ 'create' = 'Create a workspace.'; 'list' = 'List the workspaces by name (or, with ``deleted``, those that can be restored).'; 'show' = 'Show a workspace: how many objects and bytes it holds, and its last event.'; 'rename' = 'Give a workspace another name.'; 'delete' = 'Delete a workspace; nothing in it is lost until it is purged, and it can be restored.'; 'restore' = 'Bring back the workspace of this name that was deleted last.'; 'intelligence' = 'Turn the search over a workspace on or off; off, nothing of it stays in the index.' }
+        '' = @{ 'workspace' = 'Create, list and remove workspaces'; 'state' = 'Read and change JSON state objects'; 'file' = 'Store, read and manage files'; 'lock' = 'Take turns: exclusive locks that expire'; 'event' = 'Read and watch the log of all changes'; 'audit' = 'Prove that the log was not tampered with'; 'org' = 'Share a server: orgs, and handing one over'; 'member' = 'Give people and agents their roles'; 'token' = 'Make and end the tokens that let them in'; 'index' = 'Look after the search index'; 'import' = 'Fetch files from URLs into the workspace: fastio import URL...'; 'store' = 'Move whole stores between folders and databases'; 'config' = 'Show and change settings'; 'init' = 'Make a store for this folder and those below it.'; 'use' = 'Choose the workspace that commands work in from now on.'; 'query' = 'Find the passages of a workspace that answer a query best, by words and by meaning.'; 'ask' = 'Answer a question from what the workspace holds, each sentence with its source.'; 'context' = 'Pack what a prompt needs to go on: the session''s summary, then the best passages.'; 'batch' = 'Run operations from NDJSON on standard input, in one process.'; 'serve' = 'Turn this store into a service for a team.'; 'login' = 'Work on a server from now on.'; 'logout' = 'Forget a server and its token.'; 'whoami' = 'Show who one is: org, member, role, and what the token is for.'; 'backup' = 'Copy the whole store into one file, while it is in use.'; 'restore' = 'Replace the whole store by what a backup file holds.'; 'doctor' = 'Check the installation and the store, and say how to mend what is wrong.'; 'demo' = 'Watch three agents share one state object, and one of them die.'; 'help' = 'Show help for a command, or all commands as JSON.' }
+        'workspace' = @{ 'create' = 'Create a workspace.'; 'list' = 'List the workspaces by name (or, with ``deleted``, those that can be restored).'; 'show' = 'Show a workspace: how many objects and bytes it holds, and its last event.'; 'usage' = 'Show what a workspace holds, by kind, and what its history and locks add.'; 'rename' = 'Give a workspace another name.'; 'delete' = 'Delete a workspace; nothing in it is lost until it is purged, and it can be restored.'; 'restore' = 'Bring back the workspace of this name that was deleted last.'; 'intelligence' = 'Turn the search over a workspace on or off; off, nothing of it stays in the index.' }
         'state' = @{ 'get' = 'Read one state object, whole or a part of it.'; 'set' = 'Write one state object, or the value at a pointer inside it.'; 'init' = 'Write a default only if nothing is there; read what is there otherwise.'; 'patch' = 'Change parts of one state object, leaving the rest as it is.'; 'append' = 'Append a value to an array of a state object.'; 'increment' = 'Add to a number in a state object, and read the sum.'; 'transact' = 'Apply several changes to several objects of one workspace, all or nothing.'; 'wait' = 'Wait until a JMESPath expression over a state object is true, and read the object.'; 'list' = 'List the state objects by path.'; 'schema' = 'Read the JSON Schema that a state object has to satisfy (null: none).'; 'edit' = 'Change a state object in your editor ($VISUAL or $EDITOR).'; 'history' = 'List the versions of an object, newest first.'; 'diff' = 'Show what changed between two versions of an object (default: the last two).'; 'restore' = 'Bring back an earlier version of an object as its newest.'; 'delete' = 'Delete an object; its history stays and it can be restored.' }
         'file' = @{ 'put' = 'Write a file.'; 'append' = 'Append bytes to a file, at the price of what is appended; creates it if need be.'; 'get' = 'Read the bytes of an object, whole or a range of them.'; 'list' = 'List objects by path, a page at a time.'; 'info' = 'Show what stands at a path: kind, version, etag, size, author and times.'; 'move' = 'Move an object to another path of its workspace.'; 'copy' = 'Copy an object to another path of its workspace; large contents are shared, not copied.'; 'delete' = 'Delete an object; its history stays and it can be restored.'; 'restore' = 'Bring back an earlier version of an object as its newest.'; 'history' = 'List the versions of an object, newest first.'; 'diff' = 'Show what changed between two versions of an object (default: the last two).' }
         'lock' = @{ 'acquire' = 'Take the lock on a path, waiting in line for it if asked to.'; 'renew' = 'Extend a lock you hold, from now, by its ttl or another.'; 'release' = 'Give back a lock you hold; the next in line gets it.'; 'show' = 'Show who holds the lock on a path, why and until when.'; 'list' = 'List the live locks of a workspace by path.'; 'break' = 'Take a lock away from its holder; the audit log says who did, and why.'; 'run' = 'Run a command while holding a lock.' }
         'event' = @{ 'list' = 'List events in the order they happened.'; 'watch' = 'Print events as they happen, one JSON line each.' }
         'audit' = @{ 'verify' = 'Recompute the hash chain of the event log and say whether it holds.' }
+        'org' = @{ 'create' = 'Create an org with a workspace ''default''; whoever creates it owns it.'; 'show' = 'Show the org: its owners and how many workspaces it has.'; 'usage' = 'Show what the org uses of its storage and of this month''s credits.'; 'transfer' = 'Hand the org over to a new owner, or take one over.' }
+        'member' = @{ 'list' = 'List the members with their roles in the org and in single workspaces.'; 'set' = 'Give somebody a role, in the org or in one workspace only.'; 'remove' = 'Take a role away, in the org or in one workspace; its tokens stop working there at once.' }
+        'token' = @{ 'create' = 'Make a token for a member (default: oneself); it is shown this once.'; 'list' = 'List the org''s tokens (those who are not admin see their own).'; 'revoke' = 'End a token at once: one''s own, or as an admin anybody''s.' }
         'index' = @{ 'status' = 'Show how far the search index has come, and which objects it could not read.'; 'rebuild' = 'Drop the search index and begin it anew; the next searches finish it.'; 'clear' = 'Drop the search index; the next search makes it again from the log.' }
         'import' = @{ 'add' = 'Fetch files from URLs into the workspace.'; 'list' = 'List imports, newest first; with a path, where its contents came from.'; 'show' = 'Show one import, waiting for its end if asked to.'; 'cancel' = 'Stop an import that has not ended; nothing of it is kept.'; 'retry' = 'Try a failed or cancelled import again.'; 'login' = 'Let imports read your own files at a file service.'; 'logout' = 'Revoke and forget the login at a file service.'; 'accounts' = 'List the file services you are logged in at.' }
         'store' = @{ 'copy' = 'Copy a whole store into an empty one, and compare them.' }
         'config' = @{ 'show' = 'Show the settings in force and where each comes from.'; 'set' = 'Set a setting, for you or for this project.'; 'unset' = 'Forget a setting.' }
-        ' -' = @{ '--workspace' = 'The workspace to work in'; '-w' = 'The workspace to work in'; '--store' = 'The store: a folder or a URL'; '--format' = 'How results are printed (default: table at a terminal, else json)'; '--json' = 'Short for --format json'; '--fields' = 'Only these fields of the result, as a,b.c'; '--quiet' = 'Print only the essential value, such as a token'; '-q' = 'Print only the essential value, such as a token'; '--actor' = 'Who acts, in the event log'; '--help' = 'Show help' }
+        ' -' = @{ '--workspace' = 'The workspace to work in'; '-w' = 'The workspace to work in'; '--store' = 'The store: a folder, a database or a server'; '--format' = 'How results are printed (default: table at a terminal, else json)'; '--json' = 'Short for --format json'; '--fields' = 'Only these fields of the result, as a,b.c'; '--quiet' = 'Print only the essential value, such as a token'; '-q' = 'Print only the essential value, such as a token'; '--actor' = 'Who acts, in the event log'; '--help' = 'Show help' }
         'workspace create -' = @{ '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
         'workspace list -' = @{ '--deleted' = 'Those that were deleted and can be restored'; '--limit' = 'At most this many (default: 50)'; '--cursor' = 'Go on where the last page ended' }
         'workspace show -' = @{  }
+        'workspace usage -' = @{  }
         'workspace rename -' = @{ '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
         'workspace delete -' = @{ '--yes' = 'Do not ask'; '-y' = 'Do not ask'; '--dry-run' = 'Only show what would be deleted'; '-n' = 'Only show what would be deleted'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
         'workspace restore -' = @{ '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
@@ -61,6 +65,16 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'event list -' = @{ '--after' = 'Only events after this number'; '--type' = 'Only events of this type, as ''state.*'''; '--path' = 'Only events of paths like this, as ''plans/*'''; '--limit' = 'At most this many (default: 50)' }
         'event watch -' = @{ '--after' = 'Only events after this number'; '--type' = 'Only events of this type, as ''state.*'''; '--path' = 'Only events of paths like this, as ''plans/*'''; '--count' = 'End after this many events'; '--timeout' = 'End after this time' }
         'audit verify -' = @{ '--head-seq' = 'Number of an event whose hash you kept'; '--head-hash' = 'The hash you kept' }
+        'org create -' = @{ '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
+        'org show -' = @{  }
+        'org usage -' = @{  }
+        'org transfer -' = @{ '--name' = 'Who you are in the org you claim'; '--expires' = 'Ends by itself after'; '--limit' = 'At most this many (default: 50)'; '--cursor' = 'Go on where the last page ended'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
+        'member list -' = @{ '--limit' = 'At most this many (default: 50)'; '--cursor' = 'Go on where the last page ended' }
+        'member set -' = @{ '--in-workspace' = 'Only in this workspace'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
+        'member remove -' = @{ '--in-workspace' = 'Only in this workspace'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
+        'token create -' = @{ '--role' = 'At most this role'; '--scope' = 'Only operations like this, as ''state.*'''; '--in-workspace' = 'Only in this workspace'; '--expires' = 'Ends by itself after'; '--label' = 'What it is for'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
+        'token list -' = @{ '--limit' = 'At most this many (default: 50)'; '--cursor' = 'Go on where the last page ended' }
+        'token revoke -' = @{ '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
         'index status -' = @{  }
         'index rebuild -' = @{ '--wait' = 'First finish the vectors of everything written, showing progress' }
         'index clear -' = @{  }
@@ -82,6 +96,10 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'ask -' = @{ '--path' = 'Only objects whose path matches, as ''notes/*'''; '--type' = 'Only objects of this kind'; '--since' = 'Only what changed in the last, as 7d'; '--session' = 'State object that keeps the conversation'; '--model' = 'The chat model to ask (default: the setting chat_model)'; '--endpoint' = 'The chat endpoint to ask (default: the setting chat_url)'; '--wait' = 'First finish the vectors of everything written, showing progress' }
         'context -' = @{ '--budget' = 'At most this many tokens (default: 2000)'; '--summary' = 'State object that comes first (default: session_summary.json)'; '--path' = 'Only objects whose path matches, as ''notes/*'''; '--type' = 'Only objects of this kind'; '--since' = 'Only what changed in the last, as 7d'; '--wait' = 'First finish the vectors of everything written, showing progress' }
         'batch -' = @{ '--stop' = 'Stop at the first operation that fails' }
+        'serve -' = @{ '--host' = 'Address to listen on (default: 127.0.0.1)'; '--port' = 'Port to listen on (default: 8787)'; '--workers' = 'Processes (default: 1)'; '--tls-certificate' = 'PEM file with the certificate'; '--tls-key' = 'PEM file with its key'; '--behind-proxy' = 'A proxy in front encrypts and says who the client is'; '--no-access-log' = 'Do not write a line for every request' }
+        'login -' = @{ '--token' = '@FILE, or - for standard input (default: asked)' }
+        'logout -' = @{  }
+        'whoami -' = @{  }
         'backup -' = @{ '--overwrite' = 'Replace the file if it exists' }
         'restore -' = @{ '--yes' = 'Do not ask'; '-y' = 'Do not ask' }
         'doctor -' = @{ '--sweep' = 'Also remove stored bytes that nothing has used for a day' }
@@ -89,6 +107,7 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'help -' = @{  }
         '* --workspace' = ':workspace'
         '* -w' = ':workspace'
+        '* --in-workspace' = ':workspace'
         '* --store' = ':folder'
         '* --format' = @{ 'table' = 'table'; 'json' = 'json'; 'jsonl' = 'jsonl'; 'markdown' = 'markdown'; 'raw' = 'raw' }
         '* --fields' = ':nothing'
@@ -128,6 +147,9 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         '* --head-seq' = ':nothing'
         '* --head-hash' = ':nothing'
         '* --name' = ':nothing'
+        '* --expires' = ':nothing'
+        '* --scope' = ':nothing'
+        '* --label' = ':nothing'
         '* --from-file' = ':nothing'
         '* --sha256' = ':nothing'
         '* --header-file' = ':nothing'
@@ -140,19 +162,27 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         '* --endpoint' = ':nothing'
         '* --budget' = ':nothing'
         '* --summary' = ':nothing'
+        '* --host' = ':nothing'
+        '* --port' = ':nothing'
+        '* --workers' = ':nothing'
+        '* --token' = ':nothing'
         'import add --to' = ':path'
         'import list --path' = ':path'
         '* --output' = ':file'
         '* -o' = ':file'
+        '* --tls-certificate' = ':file'
+        '* --tls-key' = ':file'
         'file list --type' = @{ 'state' = 'state'; 'file' = 'file' }
         'query --type' = @{ 'file' = 'file'; 'state' = 'state' }
         'ask --type' = @{ 'file' = 'file'; 'state' = 'state' }
         'context --type' = @{ 'file' = 'file'; 'state' = 'state' }
+        '* --role' = @{ 'viewer' = 'viewer'; 'editor' = 'editor'; 'admin' = 'admin'; 'owner' = 'owner' }
         '* --on-conflict' = @{ 'version' = 'version'; 'rename' = 'rename'; 'fail' = 'fail' }
         '* --state' = @{ 'queued' = 'queued'; 'running' = 'running'; 'done' = 'done'; 'failed' = 'failed'; 'cancelled' = 'cancelled' }
         '* --mode' = @{ 'hybrid' = 'hybrid'; 'semantic' = 'semantic'; 'lexical' = 'lexical' }
         'workspace create 0' = ':workspace'
         'workspace show 0' = ':workspace'
+        'workspace usage 0' = ':workspace'
         'workspace rename 0' = ':workspace'
         'workspace delete 0' = ':workspace'
         'workspace restore 0' = ':workspace'
@@ -169,6 +199,14 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'file append 1' = ':nothing'
         'file list 0' = ':nothing'
         'lock list 0' = ':nothing'
+        'org create 0' = ':nothing'
+        'org transfer 0' = ':nothing'
+        'org transfer 1' = ':nothing'
+        'member set 0' = ':nothing'
+        'member set 1' = ':nothing'
+        'member remove 0' = ':nothing'
+        'token create 0' = ':nothing'
+        'token revoke 0' = ':nothing'
         'import add 0' = ':nothing'
         'import show 0' = ':nothing'
         'import cancel 0' = ':nothing'
@@ -181,6 +219,8 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'query 0' = ':nothing'
         'ask 0' = ':nothing'
         'context 0' = ':nothing'
+        'login 0' = ':nothing'
+        'logout 0' = ':nothing'
         'state get 0' = ':path'
         'state set 0' = ':path'
         'state init 0' = ':path'
@@ -216,9 +256,9 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'backup 0' = ':file'
         'restore 0' = ':file'
         'lock run 1' = ':command'
-        'config show 0' = @{ 'store' = 'store'; 'blobs' = 'blobs'; 'workspace' = 'workspace'; 'actor' = 'actor'; 'format' = 'format'; 'durability' = 'durability'; 'file_bytes_max' = 'file_bytes_max'; 'storage_bytes_max' = 'storage_bytes_max'; 'versions_max' = 'versions_max'; 'embedding_url' = 'embedding_url'; 'embedding_model' = 'embedding_model'; 'chat_url' = 'chat_url'; 'chat_model' = 'chat_model'; 'egress_allow' = 'egress_allow'; 'egress_ports' = 'egress_ports'; 'egress_ca_file' = 'egress_ca_file'; 'import_parallel' = 'import_parallel'; 'import_attempts_max' = 'import_attempts_max'; 'import_retry_ms' = 'import_retry_ms'; 'import_timeout_s' = 'import_timeout_s'; 'import_stall_s' = 'import_stall_s'; 'import_endpoints' = 'import_endpoints'; 'google_client_id' = 'google_client_id'; 'google_client_secret' = 'google_client_secret'; 'onedrive_client_id' = 'onedrive_client_id'; 'onedrive_client_secret' = 'onedrive_client_secret'; 'dropbox_client_id' = 'dropbox_client_id'; 'dropbox_client_secret' = 'dropbox_client_secret'; 'box_client_id' = 'box_client_id'; 'box_client_secret' = 'box_client_secret' }
-        'config set 0' = @{ 'store' = 'store'; 'blobs' = 'blobs'; 'workspace' = 'workspace'; 'actor' = 'actor'; 'format' = 'format'; 'durability' = 'durability'; 'file_bytes_max' = 'file_bytes_max'; 'storage_bytes_max' = 'storage_bytes_max'; 'versions_max' = 'versions_max'; 'embedding_url' = 'embedding_url'; 'embedding_model' = 'embedding_model'; 'chat_url' = 'chat_url'; 'chat_model' = 'chat_model'; 'egress_allow' = 'egress_allow'; 'egress_ports' = 'egress_ports'; 'egress_ca_file' = 'egress_ca_file'; 'import_parallel' = 'import_parallel'; 'import_attempts_max' = 'import_attempts_max'; 'import_retry_ms' = 'import_retry_ms'; 'import_timeout_s' = 'import_timeout_s'; 'import_stall_s' = 'import_stall_s'; 'import_endpoints' = 'import_endpoints'; 'google_client_id' = 'google_client_id'; 'google_client_secret' = 'google_client_secret'; 'onedrive_client_id' = 'onedrive_client_id'; 'onedrive_client_secret' = 'onedrive_client_secret'; 'dropbox_client_id' = 'dropbox_client_id'; 'dropbox_client_secret' = 'dropbox_client_secret'; 'box_client_id' = 'box_client_id'; 'box_client_secret' = 'box_client_secret' }
-        'config unset 0' = @{ 'store' = 'store'; 'blobs' = 'blobs'; 'workspace' = 'workspace'; 'actor' = 'actor'; 'format' = 'format'; 'durability' = 'durability'; 'file_bytes_max' = 'file_bytes_max'; 'storage_bytes_max' = 'storage_bytes_max'; 'versions_max' = 'versions_max'; 'embedding_url' = 'embedding_url'; 'embedding_model' = 'embedding_model'; 'chat_url' = 'chat_url'; 'chat_model' = 'chat_model'; 'egress_allow' = 'egress_allow'; 'egress_ports' = 'egress_ports'; 'egress_ca_file' = 'egress_ca_file'; 'import_parallel' = 'import_parallel'; 'import_attempts_max' = 'import_attempts_max'; 'import_retry_ms' = 'import_retry_ms'; 'import_timeout_s' = 'import_timeout_s'; 'import_stall_s' = 'import_stall_s'; 'import_endpoints' = 'import_endpoints'; 'google_client_id' = 'google_client_id'; 'google_client_secret' = 'google_client_secret'; 'onedrive_client_id' = 'onedrive_client_id'; 'onedrive_client_secret' = 'onedrive_client_secret'; 'dropbox_client_id' = 'dropbox_client_id'; 'dropbox_client_secret' = 'dropbox_client_secret'; 'box_client_id' = 'box_client_id'; 'box_client_secret' = 'box_client_secret' }
+        'config show 0' = @{ 'store' = 'store'; 'blobs' = 'blobs'; 'workspace' = 'workspace'; 'actor' = 'actor'; 'format' = 'format'; 'durability' = 'durability'; 'file_bytes_max' = 'file_bytes_max'; 'storage_bytes_max' = 'storage_bytes_max'; 'metered' = 'metered'; 'credits_per_month' = 'credits_per_month'; 'org_bytes_max' = 'org_bytes_max'; 'rate_per_s' = 'rate_per_s'; 'retry_s' = 'retry_s'; 'versions_max' = 'versions_max'; 'embedding_url' = 'embedding_url'; 'embedding_model' = 'embedding_model'; 'chat_url' = 'chat_url'; 'chat_model' = 'chat_model'; 'egress_allow' = 'egress_allow'; 'egress_ports' = 'egress_ports'; 'egress_ca_file' = 'egress_ca_file'; 'import_parallel' = 'import_parallel'; 'import_attempts_max' = 'import_attempts_max'; 'import_retry_ms' = 'import_retry_ms'; 'import_timeout_s' = 'import_timeout_s'; 'import_stall_s' = 'import_stall_s'; 'import_endpoints' = 'import_endpoints'; 'google_client_id' = 'google_client_id'; 'google_client_secret' = 'google_client_secret'; 'onedrive_client_id' = 'onedrive_client_id'; 'onedrive_client_secret' = 'onedrive_client_secret'; 'dropbox_client_id' = 'dropbox_client_id'; 'dropbox_client_secret' = 'dropbox_client_secret'; 'box_client_id' = 'box_client_id'; 'box_client_secret' = 'box_client_secret' }
+        'config set 0' = @{ 'store' = 'store'; 'blobs' = 'blobs'; 'workspace' = 'workspace'; 'actor' = 'actor'; 'format' = 'format'; 'durability' = 'durability'; 'file_bytes_max' = 'file_bytes_max'; 'storage_bytes_max' = 'storage_bytes_max'; 'metered' = 'metered'; 'credits_per_month' = 'credits_per_month'; 'org_bytes_max' = 'org_bytes_max'; 'rate_per_s' = 'rate_per_s'; 'retry_s' = 'retry_s'; 'versions_max' = 'versions_max'; 'embedding_url' = 'embedding_url'; 'embedding_model' = 'embedding_model'; 'chat_url' = 'chat_url'; 'chat_model' = 'chat_model'; 'egress_allow' = 'egress_allow'; 'egress_ports' = 'egress_ports'; 'egress_ca_file' = 'egress_ca_file'; 'import_parallel' = 'import_parallel'; 'import_attempts_max' = 'import_attempts_max'; 'import_retry_ms' = 'import_retry_ms'; 'import_timeout_s' = 'import_timeout_s'; 'import_stall_s' = 'import_stall_s'; 'import_endpoints' = 'import_endpoints'; 'google_client_id' = 'google_client_id'; 'google_client_secret' = 'google_client_secret'; 'onedrive_client_id' = 'onedrive_client_id'; 'onedrive_client_secret' = 'onedrive_client_secret'; 'dropbox_client_id' = 'dropbox_client_id'; 'dropbox_client_secret' = 'dropbox_client_secret'; 'box_client_id' = 'box_client_id'; 'box_client_secret' = 'box_client_secret' }
+        'config unset 0' = @{ 'store' = 'store'; 'blobs' = 'blobs'; 'workspace' = 'workspace'; 'actor' = 'actor'; 'format' = 'format'; 'durability' = 'durability'; 'file_bytes_max' = 'file_bytes_max'; 'storage_bytes_max' = 'storage_bytes_max'; 'metered' = 'metered'; 'credits_per_month' = 'credits_per_month'; 'org_bytes_max' = 'org_bytes_max'; 'rate_per_s' = 'rate_per_s'; 'retry_s' = 'retry_s'; 'versions_max' = 'versions_max'; 'embedding_url' = 'embedding_url'; 'embedding_model' = 'embedding_model'; 'chat_url' = 'chat_url'; 'chat_model' = 'chat_model'; 'egress_allow' = 'egress_allow'; 'egress_ports' = 'egress_ports'; 'egress_ca_file' = 'egress_ca_file'; 'import_parallel' = 'import_parallel'; 'import_attempts_max' = 'import_attempts_max'; 'import_retry_ms' = 'import_retry_ms'; 'import_timeout_s' = 'import_timeout_s'; 'import_stall_s' = 'import_stall_s'; 'import_endpoints' = 'import_endpoints'; 'google_client_id' = 'google_client_id'; 'google_client_secret' = 'google_client_secret'; 'onedrive_client_id' = 'onedrive_client_id'; 'onedrive_client_secret' = 'onedrive_client_secret'; 'dropbox_client_id' = 'dropbox_client_id'; 'dropbox_client_secret' = 'dropbox_client_secret'; 'box_client_id' = 'box_client_id'; 'box_client_secret' = 'box_client_secret' }
         'lock run *' = ':file'
         'import add *' = ':nothing'
     }

@@ -87,6 +87,60 @@ class Blobs:
         except OSError as e:
             raise _not_stored(e) from e
 
+    def add_part(self, upload: str, offset: int, stream: BinaryIO, size_bytes_max: int) -> int:
+        """Go on with an upload that comes in parts, at ``offset``; how many bytes there are then.
+
+        What came is kept when the stream breaks, and forgotten after a day. Raises ``invalid`` with
+        the right ``offset`` when this is not where the last part ended.
+        """
+        path = self._part(upload)
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with open(path, "ab", buffering=0) as f:
+            size = f.tell()
+            if size != offset:
+                raise FastioError(
+                    "invalid", f"The upload has {size} bytes, not {offset}.", offset=size
+                )
+            buffer = memoryview(bytearray(CHUNK_BYTES))
+            while count := stream.readinto(buffer):  # type: ignore[attr-defined]
+                size += count
+                if size > size_bytes_max:
+                    raise _too_large(size_bytes_max)
+                _write_all(f, buffer[:count])
+        return size
+
+    def part_size(self, upload: str) -> int:
+        """How many bytes of an upload have come."""
+        try:
+            return os.path.getsize(self._part(upload))
+        except FileNotFoundError:
+            return 0
+
+    def finish_parts(self, upload: str) -> Content:
+        """Make the parts of an upload one blob. Raises ``not_found`` when there are none."""
+        done = self._part(upload) + ".done"
+        digest = hashlib.sha256()
+        try:
+            if not os.path.exists(done):  # else finished before, and the answer was lost
+                os.rename(self._part(upload), done)
+            with open(done, "rb") as f:
+                while chunk := f.read(CHUNK_BYTES):
+                    digest.update(chunk)
+                size = f.tell()
+                os.fsync(f.fileno())
+        except FileNotFoundError:
+            raise FastioError(
+                "not_found", "There is no such upload.", "Begin it again: fastio file put FILE"
+            ) from None
+        name = digest.hexdigest()
+        temporary = os.path.join(self.folder, "tmp", os.urandom(8).hex())
+        os.link(done, temporary)
+        self.give_name(temporary, name)
+        return Content(name, size, blob=name)
+
+    def _part(self, upload: str) -> str:
+        return os.path.join(self.folder, "tmp", f"upload-{upload}")
+
     def open(self, sha256: str) -> BinaryIO:
         """Open a blob for reading. Raises ``unavailable`` when it is missing."""
         try:

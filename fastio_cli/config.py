@@ -34,7 +34,7 @@ class Setting:
 FORMATS = ("table", "json", "jsonl", "markdown", "raw")
 
 SETTINGS = {
-    "store": Setting(None, "The store: a folder, or postgresql://USER@HOST/DATABASE"),
+    "store": Setting(None, "The store: a folder, postgresql://USER@HOST/DB, or a server's URL"),
     "blobs": Setting(None, "Where a database's store keeps large files: a folder or s3://BUCKET"),
     "workspace": Setting("default", "The workspace to work in"),
     "actor": Setting(None, "Who acts, in the event log (default: user@host)"),
@@ -44,6 +44,11 @@ SETTINGS = {
     ),
     "file_bytes_max": Setting(1024**3, "The largest file"),
     "storage_bytes_max": Setting(50 * 1024**3, "The most a workspace may hold, history included"),
+    "metered": Setting("off", "Whether a server counts credits: one a write", ("off", "on")),
+    "credits_per_month": Setting(5000, "Credits that an org has a month where they are counted"),
+    "org_bytes_max": Setting(50 * 1024**3, "The most an org may hold on a server, all together"),
+    "rate_per_s": Setting(1000, "Requests a second that a server takes from one token"),
+    "retry_s": Setting(30, "How long a server that is away is tried again"),
     "versions_max": Setting(100, "How many versions of an object are kept at least"),
     "embedding_url": Setting(None, "Base URL of an OpenAI-compatible endpoint for embeddings"),
     "embedding_model": Setting(None, "The embedding model of that endpoint"),
@@ -74,14 +79,27 @@ SETTINGS = {
 class Limits:
     """The limits that operations enforce."""
 
-    __slots__ = ("file_bytes_max", "storage_bytes_max", "versions_max")
+    __slots__ = (
+        "credits_per_month",
+        "file_bytes_max",
+        "metered",
+        "org_bytes_max",
+        "storage_bytes_max",
+        "versions_max",
+    )
 
     def __init__(
         self,
         file_bytes_max: int = 1024**3,
         storage_bytes_max: int = 50 * 1024**3,
         versions_max: int = 100,
+        credits_per_month: int = 5000,
+        metered: str = "off",
+        org_bytes_max: int = 50 * 1024**3,
     ) -> None:
+        self.metered = metered
+        self.org_bytes_max = org_bytes_max
+        self.credits_per_month = credits_per_month
         self.file_bytes_max = file_bytes_max
         self.storage_bytes_max = storage_bytes_max
         self.versions_max = versions_max
@@ -150,12 +168,12 @@ class Config:
         return self._place("store") or self.project_folder or user_folder("data", self._environ)
 
     def store_folder(self) -> str:
-        """The folder of an embedded store. Raises ``invalid`` when the store is a database."""
+        """The folder of an embedded store. Raises ``invalid`` when the store is elsewhere."""
         target = self.store()
         if "://" in target:
             raise FastioError(
                 "invalid",
-                "This works on a store in a folder, not on a database.",
+                "This works on a store in a folder, not on a server or database.",
                 "Name one: --store FOLDER",
             )
         return target
@@ -277,7 +295,8 @@ def change_file(path: str, name: str, value: str | int | None) -> None:
             if value is not None:
                 values[name] = value
             temporary = f"{path}.{os.getpid()}"
-            with open(temporary, "wb") as f:
+            # Some of these files hold tokens: nobody else may read them, also not for a moment.
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
                 tomli_w.dump(values, f)
                 f.flush()
                 os.fsync(f.fileno())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, BinaryIO
 
+    from fastio_cli.access import Identity
     from fastio_cli.blobs import Blobs, Content
     from fastio_cli.config import Limits, SearchSettings
     from fastio_cli.intelligence.service import Search
@@ -47,6 +48,7 @@ class Call:
         idempotency_key: str | None,
         request_hash: str,
         own_key: bool = False,
+        identity: Identity | None = None,
     ) -> None:
         self.operation = operation
         self.params = params
@@ -57,8 +59,37 @@ class Call:
         self.key_kept_ms = OWN_KEY_KEPT_MS if own_key else KEY_KEPT_MS
         # The key that the engine made was never seen before this very call ran.
         self.may_be_done = idempotency_key is not None and not own_key
-        self.id = os.urandom(8).hex()
+        self.identity = identity
+        # A call that comes again keeps its place in a line of waiters.
+        self.id = os.urandom(8).hex() if idempotency_key is None else _short_hash(idempotency_key)
         self.prepared: Any = None
+
+
+class Wait:
+    """A call that waits between two runs: until when, and whether it is worth another run now."""
+
+    def __init__(self, pending: Pending, started: float) -> None:
+        self.pending = pending
+        self._deadline = started + pending.wait_s
+        self._renew_at = time.monotonic() + (pending.renew_s or pending.wait_s)
+        self._wake_at_ms = pending.wake_at_ms
+
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._deadline
+
+    def pause_s(self, now_ms: int) -> float:
+        """How long there is nothing to look at, unless something changes."""
+        pause = min(self._deadline, self._renew_at) - time.monotonic()
+        if self._wake_at_ms is not None:
+            pause = min(pause, (self._wake_at_ms - now_ms) / 1000)
+        return max(pause, 0.0)
+
+    def is_worth_a_run(self, store: Store) -> bool:
+        """To be asked after a change or the pause."""
+        self._wake_at_ms = None
+        if self.pending.ready is None or time.monotonic() >= self._renew_at:
+            return True
+        return store.read(self.pending.ready)
 
 
 class Engine:
@@ -120,6 +151,17 @@ class Engine:
                 return outcome
             if not self._wait(call, outcome, token, started):
                 return _give_up(outcome)
+
+    def work(self, call: Call) -> Callable[[Tx], Any]:
+        """A prepared call as a store takes it; the outcome may be ``Pending`` or ``Restart``."""
+
+        def run(tx: Tx) -> Any:
+            try:
+                return self._run(tx, call)
+            except Restart as restart:
+                raise Restart(_preparing(call, restart)) from None
+
+        return run
 
     def call_many(self, calls: list[Call]) -> list[Any]:
         """Do several calls in one commit; each fails alone: results or exceptions, in order.
@@ -184,13 +226,21 @@ class Engine:
         workspace: str,
         actor: str,
         idempotency_key: str | None = None,
+        identity: Identity | None = None,
     ) -> Call:
-        """Check a call's parameters and do the work that needs no transaction."""
+        """Check a call's parameters and do the work that needs no transaction.
+
+        With an ``identity`` (``access.py``) it acts as that member, within what the member may do;
+        without one it acts for the owner of the store.
+        """
         operation = find(name)
         decoded = operation.decode(params)
         NAME_RULE.check(workspace, "workspace")
         ACTOR_RULE.check(actor, "actor")
-        request_hash = ""
+        if identity is not None:
+            actor = identity.member
+            workspace = f"{identity.org}/{workspace}" if identity.org else workspace
+        request_hash, own_key = "", False
         if idempotency_key is not None:
             if operation.effect != "write":
                 raise FastioError("invalid", f"{name} changes nothing and takes no key.")
@@ -201,10 +251,20 @@ class Engine:
             request_hash = _request_hash(
                 [name, workspace if operation.of_workspace else ""], params
             )
+            if identity is not None:  # nobody gets an answer by another's key
+                idempotency_key = f"{identity.org}/{identity.member}:{idempotency_key}"
         elif self.store.reruns and operation.effect == "write":
-            key = f"rerun:{os.urandom(16).hex()}"
-            return Call(operation, decoded, workspace, actor, key, "", own_key=True)
-        return Call(operation, decoded, workspace, actor, idempotency_key, request_hash)
+            idempotency_key, own_key = f"rerun:{os.urandom(16).hex()}", True
+        return Call(
+            operation,
+            decoded,
+            workspace,
+            actor,
+            idempotency_key,
+            request_hash,
+            own_key,
+            identity,
+        )
 
     def upload(self, stream: BinaryIO) -> Content:
         """Store the bytes of a stream, as the ``content`` parameter of a file operation."""
@@ -219,23 +279,25 @@ class Engine:
 
     def _run(self, tx: Tx, call: Call) -> Any:
         operation = call.operation
-        row = None
+        row = grant = None
         if operation.in_workspace:
             key = call.idempotency_key if call.may_be_done else None
             row = tx.enter(call.workspace, call.params.get("path"), key)
+        if call.identity is not None:
+            from fastio_cli.access import authorise
+
+            grant = authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.of_workspace else 0
         if call.idempotency_key is not None and call.may_be_done:
             done = tx.requests.get(scope, call.idempotency_key, tx.now_ms)
             if done is not None:
                 return _repeated(done, call)
-        if row is None and operation.in_workspace:
-            raise FastioError(
-                "not_found",
-                f"There is no workspace {call.workspace!r}.",
-                f"Create it: fastio workspace create {call.workspace}",
-                workspace=call.workspace,
-            )
+        hidden = call.identity is not None and grant is None  # exactly as if it were not there
+        if hidden or (row is None and operation.in_workspace):
+            raise no_workspace(call.workspace)
+        if grant is not None and self.limits.metered == "on" and operation.effect == "write":
+            self._charge(tx, call)
         ctx = Context(
             tx,
             workspace=row,
@@ -243,6 +305,8 @@ class Engine:
             call_id=call.id,
             blobs=self.blobs,
             limits=self.limits,
+            org=call.identity.org if call.identity is not None else "",
+            grant=grant,
             prepared=call.prepared,
             open_search=lambda: self.search,
         )
@@ -264,26 +328,38 @@ class Engine:
                 call.may_be_done = True
         return result
 
+    def admission(
+        self, operation: Operation, workspace: str, identity: Identity
+    ) -> Callable[[Tx], Any]:
+        """A work that raises unless the identity may do the operation, before bytes are sent."""
+        name = f"{identity.org}/{workspace}" if identity.org else workspace
+
+        def check(tx: Tx) -> None:
+            from fastio_cli.access import authorise
+
+            row = tx.workspaces.by_name(name)
+            if authorise(tx, identity, operation, row) is None:
+                raise no_workspace(workspace)
+
+        return check
+
+    def _charge(self, tx: Tx, call: Call) -> None:
+        from fastio_cli.access import charge
+
+        assert call.identity is not None
+        charge(tx, call.identity.org, self.limits.credits_per_month)
+
     def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
         """Wait until the call is worth another run. False when its time is up."""
-        deadline = started + pending.wait_s
-        renew_at = time.monotonic() + (pending.renew_s or pending.wait_s)
+        wait = Wait(pending, started)
         try:
-            while True:
-                now = time.monotonic()
-                if now >= deadline:
-                    self._abandon(pending)
-                    return False
-                pause = min(deadline, renew_at) - now
-                if pending.wake_at_ms is not None:
-                    pause = min(pause, (pending.wake_at_ms - self.store.now_ms()) / 1000)
-                self.store.wait_for_change(token, max(pause, 0))
-                if pending.ready is None or time.monotonic() >= renew_at:
-                    return True
+            while not wait.is_over():
+                self.store.wait_for_change(token, wait.pause_s(self.store.now_ms()))
                 token = self.store.change_token(call.workspace)
-                if self.store.read(pending.ready):
+                if wait.is_worth_a_run(self.store):
                     return True
-                pending.wake_at_ms = None
+            self._abandon(pending)
+            return False
         except BaseException:
             self._abandon(pending)
             raise
@@ -293,10 +369,34 @@ class Engine:
             self.store.write(pending.abandon)
 
 
+def no_workspace(name: str) -> FastioError:
+    """The error for a workspace that is not there, or must look as if it were not."""
+    name = name.rpartition("/")[2]
+    return FastioError(
+        "not_found",
+        f"There is no workspace {name!r}.",
+        f"Create it: fastio workspace create {name}",
+        workspace=name,
+    )
+
+
+def _preparing(call: Call, restart: Restart) -> Callable[[Store], None]:
+    def prepare(store: Store) -> None:
+        call.prepared = restart.work(store)
+
+    return prepare
+
+
 def _give_up(pending: Pending) -> Any:
     if isinstance(pending.otherwise, Exception):
         raise pending.otherwise
     return pending.otherwise
+
+
+def _short_hash(text: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _request_hash(what: list[str], params: dict[str, Any]) -> str:

@@ -15,13 +15,16 @@ compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 _canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
-def decode(text: str | bytes, what: str = "value") -> object:
+def decode(
+    text: str | bytes, what: str = "value", more_bytes: int = 0, more_depth: int = 0
+) -> object:
     """Parse one JSON text.
 
-    ``what`` names the text in errors. Raises ``invalid`` for anything that is not strict JSON or is
+    ``what`` names the text in errors; ``more_bytes`` and ``more_depth`` allow for what a protocol
+    puts around a value. Raises ``invalid`` for anything that is not strict JSON or is
     nested deeper than :data:`DEPTH_MAX`, ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes.
     """
-    if len(text) > SIZE_BYTES_MAX:
+    if len(text) > SIZE_BYTES_MAX + more_bytes:
         raise _too_large(what)
     try:
         if isinstance(text, bytes):
@@ -50,7 +53,7 @@ def decode(text: str | bytes, what: str = "value") -> object:
         ) from None
     except ValueError as e:
         raise FastioError("invalid", f"The {what} is not valid JSON: {e}.") from None
-    _check_depth(value, text, what)
+    _check_depth(value, text, what, DEPTH_MAX + more_depth)
     return value
 
 
@@ -107,12 +110,12 @@ def _finite(text: str) -> float:
     return number
 
 
-def _check_depth(value: object, text: str, what: str) -> None:
+def _check_depth(value: object, text: str, what: str, depth_max: int = DEPTH_MAX) -> None:
     # Few brackets in the text mean little depth: most values never need the walk.
-    if text.count("[") + text.count("{") <= DEPTH_MAX:
+    if text.count("[") + text.count("{") <= depth_max:
         return
     level = [value] if isinstance(value, dict | list) else []
-    for _ in range(DEPTH_MAX):
+    for _ in range(depth_max):
         level = [
             child
             for node in level

@@ -122,6 +122,134 @@ class AuditReport(TypedDict):
     problem: str | None
 
 
+class WorkspaceUsage(TypedDict):
+    """What a workspace holds. ``size_bytes`` counts history, ``live_bytes`` what is there now."""
+
+    name: str
+    object_count: int
+    state_count: int
+    file_count: int
+    live_bytes: int
+    size_bytes: int
+    event_count: int
+    storage_bytes_max: int
+
+
+class Org(TypedDict):
+    """An org: who owns it and what its workspaces hold."""
+
+    name: str
+    owners: list[str]
+    workspace_count: int
+    created_at: str
+
+
+class NewOrg(Org):
+    """An org just made, with the token of its owner, shown this once."""
+
+    token: str
+
+
+class OrgUsage(TypedDict):
+    """What an org uses of its limits, deleted workspaces and history included."""
+
+    name: str
+    workspace_count: int
+    object_count: int
+    size_bytes: int
+    storage_bytes_max: int
+    credits: int
+    credits_per_month: int | None
+
+
+class Member(TypedDict):
+    """A member's role: in the whole org, or in one workspace."""
+
+    name: str
+    role: str
+    workspace: str | None
+    created_at: str
+
+
+class MemberList(TypedDict):
+    """A page of members."""
+
+    items: list[Member]
+    next_cursor: str | None
+
+
+class AccessToken(TypedDict):
+    """A token as it may be listed: never itself."""
+
+    id: str
+    member: str
+    label: str
+    role: str
+    scopes: list[str]
+    workspace: str | None
+    created_at: str
+    created_by: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+
+
+class NewAccessToken(AccessToken):
+    """A token just made, shown this once."""
+
+    token: str
+
+
+class AccessTokenList(TypedDict):
+    """A page of tokens."""
+
+    items: list[AccessToken]
+    next_cursor: str | None
+
+
+class Transfer(TypedDict):
+    """An offer to hand an org over; ``state`` is open, claimed, revoked or expired."""
+
+    id: str
+    org: str
+    state: str
+    created_by: str
+    created_at: str
+    expires_at: str
+    claimed_by: str | None
+
+
+class NewTransfer(Transfer):
+    """An offer just made, with the claim to pass on, shown this once."""
+
+    claim: str
+
+
+class TransferList(TypedDict):
+    """A page of transfers."""
+
+    items: list[Transfer]
+    next_cursor: str | None
+
+
+class Claimed(TypedDict):
+    """What the new owner gets: the org, and a token for it, shown this once."""
+
+    org: str
+    member: str
+    role: str
+    token: str
+
+
+class WhoAmI(TypedDict):
+    """Who a token stands for."""
+
+    org: str
+    member: str
+    role: str
+    scopes: list[str]
+
+
 class Import(TypedDict):
     """The import of one URL: a job while it goes on, afterwards the record of the bytes' origin.
 

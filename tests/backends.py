@@ -25,6 +25,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.store.contract import Store
 from fastio_cli.store.sqlite import FILE, SqliteStore
 from tests import postgres
+from tests.remote import behind_server
 
 DEADLINE_S = 30.0
 URL_FILE = "url"  # in the folder of a store that is a database
@@ -107,7 +108,9 @@ def open_engine(
 
 BACKENDS = {
     "sqlite": Sqlite,
+    "remote-sqlite": behind_server(Sqlite),
     "postgres": Postgres,
+    "remote-postgres": behind_server(Postgres),
 }
 
 

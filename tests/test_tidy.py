@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fastio_cli.access import ROLES
 from fastio_cli.cli import parse, tree, typer_app
 from fastio_cli.cli.command import GLOBALS, Arg, Flag
 from fastio_cli.errors import FastioError
@@ -32,8 +33,8 @@ LINE_LENGTH_MAX = 100
 STEPS = (
     {"errors", "model"},
     {"jsontext"},
-    {"config", "blobs"},
-    {"store"},
+    {"config", "blobs", "access"},
+    {"store", "credentials"},
     {"intelligence", "transfer", "events"},
     {"operations"},
     {"engine", "remote", "worker"},
@@ -43,7 +44,7 @@ STEPS = (
 )
 RANKS = {name: rank for rank, names in enumerate(STEPS) for name in names}
 # What operations get to know of the rest they get through their Context.
-OPERATIONS_MAY_IMPORT = {"errors", "model", "jsontext", "blobs"}
+OPERATIONS_MAY_IMPORT = {"errors", "model", "jsontext", "blobs", "access"}
 HEAVY = {
     "asyncio",
     "dataclasses",
@@ -181,10 +182,13 @@ def test_an_operation_is_well_stated(operation):
     assert re.fullmatch(r"[A-Z].*[^.]\.", help), help
     assert len(help) <= 100
     assert operation.effect in ("read", "write")
-    assert operation.role in ("viewer", "editor", "admin", "owner")
-    assert (operation.effect == "read") == (operation.role == "viewer")
+    assert operation.role in ROLES
+    if operation.in_workspace:
+        assert (operation.effect == "read") == (operation.role == "viewer")
+        assert operation.role not in ("anyone", "member")
     assert operation.method in ("GET", "PUT", "POST", "PATCH", "DELETE")
-    assert operation.route.startswith("/v1/workspaces")
+    assert operation.route.startswith("/v1/")
+    assert operation.in_workspace <= operation.route.startswith("/v1/workspaces")
     assert operation.name.partition(".")[0] in MODULES
     for name, rule in operation.rules.items():
         assert json.dumps(rule.schema) is not None, name

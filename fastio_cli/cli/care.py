@@ -56,7 +56,8 @@ def backup(cli: Session, file: str, overwrite: bool) -> None:
             "already_exists", f"{file} exists.", "Choose another name, or add --overwrite."
         )
     cli.config.store_folder()  # a database is backed up by its own means
-    written = care.backup(cli.engine.store, cli.engine.blobs, file)  # type: ignore[arg-type]
+    engine = cli.local_engine()
+    written = care.backup(engine.store, engine.blobs, file)  # type: ignore[arg-type]
     cli.out.record({"file": file, **written}, essential="file")
 
 
@@ -88,8 +89,8 @@ def _findings(cli: Session, sweep: bool) -> Iterator[Finding]:
     versions = f"fastio {__version__}, Python {sys.version.split()[0]}, "
     yield care.Finding("installation", None, versions + f"SQLite {sqlite3.sqlite_version}")
     if "://" in cli.config.store():
-        cli.engine.store.now_ms()  # raises what is wrong
-        yield care.Finding("store", None, "the database answers")
+        cli.call("workspace.list", limit=1)  # raises what is wrong
+        yield care.Finding("store", None, "it answers")
         yield from _chains(cli)
         return
     folder = cli.config.store_folder()

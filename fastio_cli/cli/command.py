@@ -188,7 +188,12 @@ COMMANDS: dict[str, Command] = {}
 
 GLOBALS: tuple[Opt | Flag, ...] = (
     Opt("--workspace", "-w", help="The workspace to work in", metavar="NAME", complete="workspace"),
-    Opt("--store", help="The store: a folder or a URL", metavar="STORE", complete="folder"),
+    Opt(
+        "--store",
+        help="The store: a folder, a database or a server",
+        metavar="STORE",
+        complete="folder",
+    ),
     Opt(
         "--format",
         help="How results are printed (default: table at a terminal, else json)",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 URLS_PER_CALL = 1000
 LOOK_EVERY_S = 1.0
+WATCH_S = 25.0  # one call's share of waiting for a server
 COLUMNS = "id,state,path,version,received_bytes,reason"
 
 
@@ -88,6 +89,10 @@ def follow(cli: Session, queued: Queued, timeout_s: float | None) -> None:
     Raises the failure of the first that failed, ``timeout`` when the time is up: they stay queued.
     """
     streamed = cli.out.format == "jsonl" and not cli.out.quiet
+    if cli.is_remote:
+        _watch(cli, queued, timeout_s)
+        _report(cli, list(queued.records.values()), False)
+        return
     worker = ImportWorker(cli.engine, cli.config, accounts(cli).token, queued.actor)
     deadline = time.monotonic() + timeout_s if timeout_s is not None else None
     try:
@@ -103,6 +108,20 @@ def follow(cli: Session, queued: Queued, timeout_s: float | None) -> None:
     finally:
         worker.close()
     _report(cli, list(queued.records.values()), streamed)
+
+
+def _watch(cli: Session, queued: Queued, timeout_s: float | None) -> None:
+    """Wait until the server has ended these imports."""
+    deadline = time.monotonic() + timeout_s if timeout_s is not None else None
+    while queued.waiting:
+        left = WATCH_S if deadline is None else min(WATCH_S, deadline - time.monotonic())
+        if left <= 0:
+            raise queued.unfinished("timeout")
+        id = min(queued.waiting)
+        record = cli.call("import.show", workspace=queued.workspace, id=id, wait_s=left)
+        queued.records[id] = record
+        if record["state"] in OVER:
+            queued.waiting.discard(id)
 
 
 def _changes(cli: Session, queued: Queued, worker: ImportWorker) -> Iterator[Any]:

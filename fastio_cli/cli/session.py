@@ -47,14 +47,32 @@ class Session:
     def engine(self) -> Engine:
         """The operations on the store that the settings name."""
         if self._engine is None:
-            from fastio_cli.engine import Engine
-            from fastio_cli.store import open_blobs, open_store
-
-            target = self.config.store()
-            store = open_store(target, durability=self.config.get("durability"))
-            blobs = open_blobs(target, self.config.blobs())
-            self._engine = Engine(store, blobs, self.config.limits(), self.config.search)
+            store = self.config.store()
+            self._engine = self._remote(store) if _is_url(store) else self.local_engine()
         return self._engine
+
+    def local_engine(self) -> Engine:
+        """An engine on the store itself. Raises ``invalid`` when that is behind a server."""
+        from fastio_cli.engine import Engine
+        from fastio_cli.store import open_blobs, open_store
+
+        target = self.config.store()
+        store = open_store(target, durability=self.config.get("durability"))
+        blobs = open_blobs(target, self.config.blobs())
+        return Engine(store, blobs, self.config.limits(), self.config.search)
+
+    def _remote(self, url: str) -> Engine:
+        from fastio_cli.credentials import find_token
+        from fastio_cli.remote import Remote
+
+        remote: Any = Remote(url, find_token(url), retry_s=self.config.get("retry_s"))
+        engine: Engine = remote  # it has the same methods
+        return engine
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the store is a server."""
+        return _is_url(self.config.store())
 
     @property
     def workspace(self) -> str:
@@ -104,6 +122,10 @@ class Session:
             named = workspace
             params[key] = path
         return named or self.workspace
+
+
+def _is_url(store: str) -> bool:
+    return store.startswith(("https://", "http://"))
 
 
 def lock_token_of(path: str) -> str | None:

@@ -46,6 +46,11 @@ def show(cli: Session, name: str | None) -> None:
     cli.out.record(cli.call("workspace.show", workspace=name), essential="name")
 
 
+@command("workspace usage", NAME_OR_CURRENT, op="workspace.usage")
+def usage(cli: Session, name: str | None) -> None:
+    cli.out.record(cli.call("workspace.usage", workspace=name), essential="size_bytes")
+
+
 @command("workspace rename", NAME, Arg("new_name", "Its new name"), KEY, op="workspace.rename")
 def rename(cli: Session, name: str, new_name: str, **params: Any) -> None:
     record = cli.call("workspace.rename", workspace=name, name=new_name, **params)

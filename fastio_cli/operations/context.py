@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli import model
+    from fastio_cli.access import Grant
     from fastio_cli.blobs import Blobs
     from fastio_cli.config import Limits
     from fastio_cli.intelligence.service import Search
@@ -56,9 +57,13 @@ class Context:
         call_id: str,
         blobs: Blobs,
         limits: Limits,
+        org: str = "",
+        grant: Grant | None = None,
         prepared: Any = None,
         open_search: Callable[[], Search] | None = None,
     ) -> None:
+        self.org = org
+        self.grant = grant  # None for the owner of a local store
         self.tx = tx
         self.actor = actor
         self.call_id = call_id
@@ -73,11 +78,16 @@ class Context:
     def enter(self, workspace: Row) -> None:
         """Work in this workspace from here on (``workspace.create`` makes the one it enters)."""
         self.workspace_id = workspace["id"]
-        self.workspace_name: str = workspace["name"]
+        self.workspace_name: str = workspace["name"].rpartition("/")[2]
         self.seq = self._seq_before = workspace["seq"]
         self.head_hash: str = workspace["head_hash"]
         self._object_count: int = workspace["object_count"]
         self._size_bytes: int = workspace["size_bytes"]
+        self._size_before = self._size_bytes
+
+    def stored_name(self, workspace: str) -> str:
+        """The name that a workspace of this org has in the store."""
+        return f"{self.org}/{workspace}" if self.org else workspace
 
     @property
     def search(self) -> Search:
@@ -339,14 +349,22 @@ class Context:
 
     def _account(self, added_bytes: int) -> None:
         self._size_bytes += added_bytes
-        if added_bytes and self._size_bytes > self.limits.storage_bytes_max:
+        if not added_bytes:
+            return
+        who = f"Workspace {self.workspace_name}"
+        self._refuse_over("storage_bytes_max", who, self._size_bytes)
+        if self.grant is not None:
+            others = self.tx.workspaces.usage(self.org)["size_bytes"] - self._size_before
+            self._refuse_over("org_bytes_max", "The org", others + self._size_bytes)
+
+    def _refuse_over(self, limit: str, who: str, size_bytes: int) -> None:
+        limit_bytes = getattr(self.limits, limit)
+        if size_bytes > limit_bytes:
             raise FastioError(
                 "quota_exceeded",
-                f"Workspace {self.workspace_name} would hold {self._size_bytes:,} bytes; its limit "
-                f"is {self.limits.storage_bytes_max:,}.",
-                "Delete what is not needed, or raise the limit: "
-                "fastio config set storage_bytes_max BYTES",
-                limit_bytes=self.limits.storage_bytes_max,
+                f"{who} would hold {size_bytes:,} bytes; the limit is {limit_bytes:,}.",
+                f"Delete what is not needed, or raise the limit: fastio config set {limit} BYTES",
+                limit_bytes=limit_bytes,
             )
 
 

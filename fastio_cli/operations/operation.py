@@ -32,7 +32,8 @@ class Operation:
     """One thing fastio can do.
 
     ``effect`` is ``read`` or ``write``; ``role`` the least role that may do it (viewer, editor,
-    admin, owner); ``rules`` and ``defaults`` describe its parameters by name.
+    admin, owner; or member: whoever has a token, or anyone); ``rules`` and ``defaults`` describe
+    its parameters by name.
     """
 
     def __init__(
@@ -49,6 +50,11 @@ class Operation:
             key: rule for key, rule in run.__annotations__.items() if key not in ("ctx", "return")
         }
         self.defaults = run.__kwdefaults__ or {}
+
+    @property
+    def gives_bytes(self) -> bool:
+        """Whether the answer is a download and not a record."""
+        return "Download" in str(self.run.__annotations__.get("return"))
 
     @property
     def help(self) -> str:

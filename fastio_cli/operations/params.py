@@ -29,6 +29,10 @@ class Rule:
     def check(self, value: object, name: str) -> object:
         return value
 
+    def read(self, text: str, name: str) -> object:
+        """The value that a text in a URL stands for, still to be checked."""
+        return text
+
 
 class Optional(Rule):
     """The inner rule, or null."""
@@ -41,6 +45,9 @@ class Optional(Rule):
 
     def check(self, value: object, name: str) -> object:
         return None if value is None else self.inner.check(value, name)
+
+    def read(self, text: str, name: str) -> object:
+        return self.inner.read(text, name)
 
 
 class TextRule(Rule):
@@ -146,7 +153,16 @@ class NameRule(Rule):
         return value
 
 
-class IntegerRule(Rule):
+class ScalarRule(Rule):
+    """A number or a boolean: written as in JSON also where only text goes, as in a URL."""
+
+    def read(self, text: str, name: str) -> object:
+        from fastio_cli.jsontext import decode
+
+        return decode(text, name)
+
+
+class IntegerRule(ScalarRule):
     """An integer within bounds; a bool is not an integer."""
 
     def __init__(self, minimum: int, maximum: int) -> None:
@@ -162,7 +178,7 @@ class IntegerRule(Rule):
         return value
 
 
-class SecondsRule(Rule):
+class SecondsRule(ScalarRule):
     """A duration in seconds within bounds."""
 
     def __init__(self, minimum: float, maximum: float) -> None:
@@ -180,7 +196,7 @@ class SecondsRule(Rule):
         return value
 
 
-class NumberRule(Rule):
+class NumberRule(ScalarRule):
     """Any JSON number; integers keep every digit."""
 
     schema = {"type": "number"}
@@ -191,7 +207,7 @@ class NumberRule(Rule):
         return value
 
 
-class BooleanRule(Rule):
+class BooleanRule(ScalarRule):
     schema = {"type": "boolean"}
 
     def check(self, value: object, name: str) -> object:
@@ -335,6 +351,9 @@ if TYPE_CHECKING:
     KindName: TypeAlias = str
     PatchFormat: TypeAlias = str
     Changes: TypeAlias = list[dict[str, Any]]
+    Role: TypeAlias = str
+    Scopes: TypeAlias = list[str]
+    Lifetime: TypeAlias = float
     Upload: TypeAlias = Content
     Urls: TypeAlias = list[str]
     Headers: TypeAlias = dict[str, str]
@@ -368,6 +387,9 @@ else:
     KindName = TextRule(5, choices=("state", "file"))
     PatchFormat = TextRule(12, choices=("merge", "json-patch"))
     Changes = RecordsRule(1000)
+    Role = TextRule(6, choices=("viewer", "editor", "admin", "owner"))
+    Scopes = ListRule(TextRule(128, 1), 50)
+    Lifetime = SecondsRule(60, 10 * 366 * 24 * 3600)
     Upload = UploadRule()
     Urls = ListRule(TextRule(8192, 1), 1000)
     Headers = TextsRule()

@@ -57,7 +57,7 @@ def version_record(row: Row) -> model.Version:
 def workspace_record(row: Row) -> model.Workspace:
     deleted_at = row["deleted_at"]
     return {
-        "name": row["name"],
+        "name": row["name"].rpartition("/")[2],
         "object_count": row["object_count"],
         "size_bytes": row["size_bytes"],
         "seq": row["seq"],

@@ -17,12 +17,12 @@ BASE = "/v1/workspaces"
 def create(ctx: "Context", *, name: Name) -> "model.Workspace":
     """Create a workspace."""
     _refuse_taken(ctx, name)
-    ctx.enter(ctx.tx.workspaces.add(name, ctx.now_ms))
+    ctx.enter(ctx.tx.workspaces.add(ctx.stored_name(name), ctx.now_ms))
     ctx.emit("workspace.create", data={"name": name})
     return _record(ctx, name)
 
 
-@operation("workspace.list", f"GET {BASE}", effect="read", role="viewer")
+@operation("workspace.list", f"GET {BASE}", effect="read", role="member")
 def list_(
     ctx: "Context", *, deleted: Boolean = False, limit: Limit = 50, cursor: Cursor = ""
 ) -> "model.WorkspaceList":
@@ -31,11 +31,19 @@ def list_(
     name, slash, id = cursor.partition("/")
     if slash and not is_number(id):
         raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
-    rows = ctx.tx.workspaces.page(name, int(id or 0), limit + 1, deleted)
+    member = None
+    if ctx.grant is not None and not ctx.grant.at_least("viewer"):
+        member = ctx.actor  # only where this member has a role
+    stored, number = ctx.stored_name(name), int(id or 0)
+    rows = ctx.tx.workspaces.page(ctx.org, stored, number, limit + 1, deleted, member=member)
+    if ctx.grant is not None and ctx.grant.workspace_id is not None:
+        rows = [row for row in rows if row["id"] == ctx.grant.workspace_id]
     last = rows[limit - 1] if len(rows) > limit else None
     return {
         "items": [workspace_record(row) for row in rows[:limit]],
-        "next_cursor": f"{last['name']}/{last['id']}" if last is not None else None,
+        "next_cursor": f"{last['name'].rpartition('/')[2]}/{last['id']}"
+        if last is not None
+        else None,
     }
 
 
@@ -43,6 +51,24 @@ def list_(
 def show(ctx: "Context") -> "model.Workspace":
     """Show a workspace: how many objects and bytes it holds, and its last event."""
     return _record(ctx, ctx.workspace_name)
+
+
+@operation("workspace.usage", f"GET {BASE}-usage/{{workspace}}", effect="read", role="viewer")
+def usage(ctx: "Context") -> "model.WorkspaceUsage":
+    """Show what a workspace holds, by kind, and what its history and locks add."""
+    counts = ctx.tx.objects.usage(ctx.workspace_id)
+    row = ctx.tx.workspaces.by_id(ctx.workspace_id)
+    assert row is not None
+    return {
+        "name": ctx.workspace_name,
+        "object_count": row["object_count"],
+        "state_count": counts["state_count"],
+        "file_count": counts["file_count"],
+        "live_bytes": counts["live_bytes"],
+        "size_bytes": row["size_bytes"],
+        "event_count": ctx.seq,
+        "storage_bytes_max": ctx.limits.storage_bytes_max,
+    }
 
 
 @operation("workspace.rename", f"PATCH {BASE}/{{workspace}}", effect="write", role="admin")
@@ -55,7 +81,7 @@ def rename(ctx: "Context", *, name: Name) -> "model.Workspace":
             f"Create another: fastio workspace create {name}",
         )
     _refuse_taken(ctx, name)
-    ctx.tx.workspaces.rename(ctx.workspace_id, name)
+    ctx.tx.workspaces.rename(ctx.workspace_id, ctx.stored_name(name))
     ctx.emit("workspace.rename", data={"from": ctx.workspace_name, "to": name})
     return _record(ctx, name)
 
@@ -71,7 +97,7 @@ def delete(ctx: "Context") -> "model.Workspace":
         )
     ctx.emit("workspace.delete")
     ctx.tx.workspaces.mark_deleted(ctx.workspace_id, ctx.now_ms)
-    row = ctx.tx.workspaces.latest_deleted(ctx.workspace_name)
+    row = ctx.tx.workspaces.latest_deleted(ctx.stored_name(ctx.workspace_name))
     return {**workspace_record(row), "seq": ctx.seq}
 
 
@@ -79,7 +105,7 @@ def delete(ctx: "Context") -> "model.Workspace":
 def restore(ctx: "Context", *, name: Name) -> "model.Workspace":
     """Bring back the workspace of this name that was deleted last."""
     _refuse_taken(ctx, name)
-    row = ctx.tx.workspaces.latest_deleted(name)
+    row = ctx.tx.workspaces.latest_deleted(ctx.stored_name(name))
     if row is None:
         raise FastioError(
             "not_found",
@@ -112,7 +138,7 @@ def intelligence(ctx: "Context", *, enabled: Boolean) -> "model.Intelligence":
 
 
 def _refuse_taken(ctx: "Context", name: str) -> None:
-    if ctx.tx.workspaces.by_name(name) is not None:
+    if ctx.tx.workspaces.by_name(ctx.stored_name(name)) is not None:
         raise FastioError(
             "already_exists",
             f"There is a workspace {name!r} already.",
@@ -122,7 +148,7 @@ def _refuse_taken(ctx: "Context", name: str) -> None:
 
 
 def _record(ctx: "Context", name: str) -> "model.Workspace":
-    row = ctx.tx.workspaces.by_name(name)
+    row = ctx.tx.workspaces.by_name(ctx.stored_name(name))
     assert row is not None
     # The counter is written when the operation ends; the record already tells it.
     return {**workspace_record(row), "seq": ctx.seq}

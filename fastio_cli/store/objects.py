@@ -152,6 +152,20 @@ class Objects:
         )
         return sum(row["size_bytes"] for row in rows if row["chain"] is None)
 
+    def usage(self, workspace_id: int) -> Row:
+        """How many live objects of each kind there are, and their size without history."""
+        row = self._db.one(
+            """select cast(coalesce(sum(case when kind = 'state' then 1 else 0 end), 0) as bigint)
+                as state_count,
+            cast(coalesce(sum(case when kind = 'file' then 1 else 0 end), 0) as bigint)
+                as file_count,
+            cast(coalesce(sum(size_bytes), 0) as bigint) as live_bytes
+            from objects where workspace_id = :workspace_id and deleted = 0""",
+            workspace_id=workspace_id,
+        )
+        assert row is not None
+        return row
+
     def add_segment(self, workspace_id: int, chain: int, start: int, content: Content) -> None:
         self._db.run(
             """insert into segments (workspace_id, chain, start, size_bytes, body, blob)

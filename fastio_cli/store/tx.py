@@ -12,6 +12,7 @@ from fastio_cli.store.workspaces import Workspaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fastio_cli.store.access import Access
     from fastio_cli.store.contract import Db, Row
     from fastio_cli.store.search import Search
 
@@ -27,6 +28,7 @@ class Tx:
         self.locks = Locks(db)
         self.events = Events(db)
         self.requests = Requests(db)
+        self._db = db
         self.imports = Imports(db)
         self._db = db
 
@@ -42,6 +44,13 @@ class Tx:
                 "Use an embedded store: fastio query QUERY --store FOLDER",
             )
         return Search(self._db)
+
+    @property
+    def access(self) -> Access:
+        """Orgs, members and tokens, which no local command needs to load."""
+        from fastio_cli.store.access import Access
+
+        return Access(self._db)
 
     def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
         """The workspace to work in; in a writing transaction it is ours alone from here.

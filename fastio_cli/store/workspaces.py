@@ -105,14 +105,52 @@ class Workspaces:
         """All workspaces, live and deleted, in the order they were made."""
         return self._db.all(f"select {_COLUMNS} from workspaces order by id")
 
-    def page(self, after: str, after_id: int, limit: int, deleted: bool) -> list[Row]:
-        """Live (or deleted) workspaces by name and id."""
+    def page(
+        self,
+        org: str,
+        after: str,
+        after_id: int,
+        limit: int,
+        deleted: bool,
+        *,
+        member: str | None = None,
+    ) -> list[Row]:
+        """Live (or deleted) workspaces of an org by name and id; those where ``member`` has a role,
+        if one is named."""
         condition = "is not null" if deleted else "is null"
+        if member is not None:
+            condition += """ and id in (select workspace_id from members
+                where members.org = :org and members.name = :member)"""
         return self._db.all(
             f"""select {_COLUMNS} from workspaces
-            where (name, id) > (:after, :after_id) and deleted_at {condition}
+            where (name, id) > (:after, :after_id) and {_in_org(org)} and deleted_at {condition}
             order by name, id limit :limit""",
             after=after,
             after_id=after_id,
             limit=limit,
+            **_org_params(org),
+            **({"org": org, "member": member} if member is not None else {}),
         )
+
+    def usage(self, org: str) -> Row:
+        """How many workspaces, objects and bytes an org has, the deleted ones included."""
+        row = self._db.one(
+            f"""select count(*) as workspace_count,
+            cast(coalesce(sum(object_count), 0) as bigint) as object_count,
+            cast(coalesce(sum(size_bytes), 0) as bigint) as size_bytes
+            from workspaces where {_in_org(org)}""",
+            **_org_params(org),
+        )
+        assert row is not None
+        return row
+
+
+def _in_org(org: str) -> str:
+    # A workspace of the store's first org has a plain name, that of another "org/name".
+    if not org:
+        return "replace(name, '/', '') = name"
+    return "name >= :org_first and name < :org_last"
+
+
+def _org_params(org: str) -> dict[str, object]:
+    return {"org_first": f"{org}/", "org_last": f"{org}0"} if org else {}  # "0" follows "/"

@@ -41,16 +41,21 @@ def linearizable(
             return True
         left = [n for n in range(len(operations)) if not done >> n & 1]
         first_end = min(operations[n].ended for n in left)
+        following = []
         for n in left:
             if operations[n].began > first_end:
                 break
             try:
-                reached = (done | 1 << n, apply(state, operations[n]))
+                after = apply(state, operations[n])
             except Impossible:
                 continue
-            if reached not in seen:
-                seen.add(reached)
-                stack.append(reached)
+            following.append((done | 1 << n, after))
+            if after == state:
+                # It changes nothing, so it may as well come now: no other choice is better.
+                following = following[-1:]
+                break
+        stack += [reached for reached in following if reached not in seen]
+        seen.update(following)
     return False
 
 

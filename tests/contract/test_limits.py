@@ -50,7 +50,7 @@ def test_a_file(open_caller):
     caller.put("f", b"x" * 100_000)
     for size in (100_001, 2 * MIB):
         with pytest.raises(Exception, match="limit") as caught:
-            caller.upload(b"x" * size)
+            caller.put("g", b"x" * size)
         assert caught.value.code == "too_large"
     caller.refused("too_large", "file.append", path="f", content=caller.upload(b"y"))
     assert caller.read("f") == b"x" * 100_000
@@ -60,7 +60,7 @@ def test_a_small_file_limit_holds_for_inline_bytes(open_caller):
     caller = open_caller(file_bytes_max=10)
     caller.put("f", b"x" * 10)
     with pytest.raises(Exception, match="limit") as caught:
-        caller.upload(b"x" * 11)
+        caller.put("g", b"x" * 11)
     assert caught.value.code == "too_large"
 
 

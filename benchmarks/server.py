@@ -1,0 +1,330 @@
+"""The server against its peers: durable increments over HTTP, overhead, memory of idle streams.
+
+Peers are used when they are found: ``redis-server`` and ``workerd`` on the PATH, or workerd below
+``node_modules/.bin`` of the folder given by ``--node`` (``npm install workerd`` puts it there).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness import FASTIO, Budget, arguments, environment, median_ratio, run_parts, seconds_of
+
+HERE = Path(__file__).parent
+WORKER = """
+export class Counter {
+  constructor(ctx) {
+    this.sql = ctx.storage.sql;
+    this.sql.exec("create table if not exists n (id integer primary key, value integer)");
+    this.sql.exec("insert or ignore into n values (1, 0)");
+  }
+  async fetch() {
+    const row = this.sql.exec("update n set value = value + 1 returning value").one();
+    return Response.json(row);
+  }
+}
+export default {
+  async fetch(request, env) {
+    const name = new URL(request.url).pathname;
+    return env.COUNTER.get(env.COUNTER.idFromName(name)).fetch(request);
+  }
+}
+"""
+CONFIG = """
+using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = .counter),
+    (name = "disk", disk = (path = "{folder}", writable = true)),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:{port}", http = (), service = "main")],
+);
+const counter :Workerd.Worker = (
+  modules = [(name = "worker.js", esModule = embed "worker.js")],
+  compatibilityDate = "2025-01-01",
+  durableObjectNamespaces = [
+    (className = "Counter", uniqueKey = "counter", enableSql = true),
+  ],
+  durableObjectStorage = (localDisk = "disk"),
+  bindings = [(name = "COUNTER", durableObjectNamespace = "Counter")],
+);
+"""
+BARE = """
+import json, sqlite3, sys, uvicorn
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+db = sqlite3.connect(sys.argv[1], check_same_thread=False, isolation_level=None)
+async def get(request):
+    row = db.execute("select version, etag, body from versions where workspace_id = 1 "
+        "and path = ? order by version desc limit 1", (request.path_params["path"],)).fetchone()
+    body = {"version": row[0], "etag": row[1], "value": json.loads(row[2])}
+    return Response(json.dumps(body), media_type="application/json")
+app = Starlette(routes=[Route("/v1/workspaces/{workspace}/state/{path:path}", get)])
+uvicorn.run(app, port=int(sys.argv[2]), access_log=False, log_level="error", loop="uvloop",
+    http="httptools")
+"""
+NODE = "."
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        port: int = s.getsockname()[1]
+        return port
+
+
+@contextmanager
+def process(argv: list[str], port: int, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A server that runs until the end of the block."""
+    child = subprocess.Popen(
+        argv,
+        env={**environment(), **more},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                if child.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit(f"{argv[0]} did not start") from None
+                time.sleep(0.05)
+        yield child
+    finally:
+        child.terminate()
+        child.wait()
+
+
+@contextmanager
+def fastio_server(folder: str, objects: int = 1) -> Iterator[tuple[int, str, int]]:
+    """``fastio serve`` with objects n0.json …; its port, a token, and its process id."""
+    store = os.path.join(folder, "store")
+    more = {"FASTIO_STORE": store, "FASTIO_RATE_PER_S": "1000000000", "XDG_CONFIG_HOME": folder}
+    lines = [
+        json.dumps({"op": "state.set", "path": f"n{n}.json", "value": 0}) for n in range(objects)
+    ]
+    env = {**environment(), **more}
+    subprocess.run(
+        [FASTIO, "batch"], env=env, input="\n".join(lines).encode(), capture_output=True, check=True
+    )
+    made = subprocess.run(
+        [FASTIO, "token", "create", "bench", "--role", "editor", "-q"],
+        env=env,
+        capture_output=True,
+        check=True,
+    )
+    port = free_port()
+    argv = [FASTIO, "serve", "--port", str(port), "--no-access-log"]
+    with process(argv, port, **more) as child:
+        yield port, made.stdout.decode().strip(), child.pid
+
+
+@contextmanager
+def workerd_server(folder: str) -> Iterator[int | None]:
+    """workerd with a counter in a SQLite-backed Durable Object, if it is installed."""
+    binary = shutil.which("workerd") or shutil.which("workerd", path=f"{NODE}/node_modules/.bin")
+    if binary is None:
+        yield None
+        return
+    port = free_port()
+    disk = os.path.join(folder, "workerd")
+    os.makedirs(disk, exist_ok=True)
+    Path(folder, "worker.js").write_text(WORKER)
+    config = Path(folder, "config.capnp")
+    config.write_text(CONFIG.replace("{folder}", disk).replace("{port}", str(port)))
+    with process([binary, "serve", str(config)], port):
+        yield port
+
+
+@contextmanager
+def redis_server(folder: str) -> Iterator[int | None]:
+    binary = shutil.which("redis-server")
+    if binary is None:
+        yield None
+        return
+    port = free_port()
+    argv = [binary, "--port", str(port), "--dir", folder, "--save", ""]
+    with process([*argv, "--appendonly", "yes", "--appendfsync", "always"], port):
+        yield port
+
+
+def http(method: str, path: str, token: str = "", body: str = "") -> str:
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
+    if token:
+        lines += [f"Authorization: Bearer {token}", "Content-Type: application/json"]
+    if method != "GET":
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", body])
+
+
+def load(
+    folder: str, port: int, clients: int, requests: list[str], quick: bool
+) -> dict[str, float]:
+    """Requests a second and latencies."""
+    file = os.path.join(folder, "requests")
+    Path(file).write_text("\n".join(json.dumps(request) for request in requests) + "\n")
+    seconds = "1" if quick else "3"
+    done = subprocess.run(
+        [sys.executable, str(HERE / "load.py"), str(port), str(clients), seconds, file],
+        capture_output=True,
+        check=True,
+    )
+    figures: dict[str, float] = json.loads(done.stdout)
+    if figures["failures"]:
+        raise SystemExit(f"{figures['failures']} requests failed")
+    return figures
+
+
+def sync_s(folder: str) -> float:
+    """The median time of one sync of this disk."""
+    times = []
+    with open(os.path.join(folder, "sync"), "wb", buffering=0) as f:
+        for _ in range(100):
+            f.write(b"x" * 4096)
+            times.append(seconds_of(lambda: os.fdatasync(f.fileno())))
+    return statistics.median(times)
+
+
+def increments(folder: str, quick: bool) -> Iterator[Budget]:
+    """Durable increments of one object, and of a hundred."""
+    path = "/v1/workspaces/default/state-increment"
+    with (
+        fastio_server(folder, 100) as (port, token, _),
+        workerd_server(folder) as workerd,
+        redis_server(folder) as redis,
+    ):
+        one = [http("POST", f"{path}/n0.json", token, "{}")]
+        many = [http("POST", f"{path}/n{n}.json", token, "{}") for n in range(100)]
+        peers = {
+            "workerd": (
+                workerd,
+                [http("POST", "/n0")],
+                [http("POST", f"/n{n}") for n in range(100)],
+            ),
+            "redis": (
+                redis,
+                ["INCR n0\r\n"],
+                [f"INCR n{n}\r\n" for n in range(100)],
+            ),
+        }
+        limits = {("workerd", 1): 1.0, ("workerd", 32): 2.5, ("redis", 32): 0.15}
+        for clients, ours, which, what in (
+            (1, one, 1, "one object"),
+            (32, one, 1, "one object"),
+            (32, many, 2, "100 objects"),
+        ):
+            pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
+            p99 = []
+            for _ in range(1 if quick else 3):
+                figures = load(folder, port, clients, ours, quick)
+                p99.append(figures["p99_ms"])
+                for name, peer in peers.items():
+                    if peer[0] is not None:
+                        theirs = load(folder, peer[0], clients, peer[which], quick)
+                        pairs[name].append((figures["per_s"], theirs["per_s"]))
+            label = f"increments, {what}, {clients} clients"
+            for name, measured in pairs.items():
+                if not measured:
+                    print(f"{name} is not installed: not compared", file=sys.stderr)
+                elif (name, clients) in limits:
+                    note = f"{measured[-1][0]:,.0f}/s against {measured[-1][1]:,.0f}/s"
+                    limit = limits[name, clients]
+                    ratio = median_ratio(measured)
+                    yield Budget(f"{label}: {name}", ratio, limit, at_least=True, note=note)
+            sync_ms = sync_s(folder) * 1000
+            yield Budget(
+                f"{label}: 99th percentile",
+                statistics.median(p99),
+                10 * sync_ms + 10,
+                "ms",
+                note=f"one sync takes {sync_ms:.2f} ms",
+            )
+
+
+def overhead(folder: str, quick: bool) -> Iterator[Budget]:
+    """Catalogue, token, validation and threads against a bare handler that reads the same row."""
+    with fastio_server(folder) as (port, token, _):
+        bare_port = free_port()
+        database = os.path.join(folder, "store", "store.sqlite")
+        path = "/v1/workspaces/default/state/n0.json"
+        with process([sys.executable, "-c", BARE, database, str(bare_port)], bare_port):
+            pairs = []
+            for _ in range(1 if quick else 3):
+                ours = load(folder, port, 32, [http("GET", path, token)], quick)
+                bare = load(folder, bare_port, 32, [http("GET", path)], quick)
+                pairs.append((bare["per_s"], ours["per_s"]))
+    note = f"{pairs[-1][1]:,.0f}/s against {pairs[-1][0]:,.0f}/s"
+    yield Budget("a read: bare Starlette", median_ratio(pairs), 2.0, note=note)
+
+
+def streams(folder: str, quick: bool) -> Iterator[Budget]:
+    """What a thousand idle event streams add to the memory of the server."""
+    count = 1000
+    with fastio_server(folder) as (port, token, pid):
+        request = http("GET", "/v1/workspaces/default/events/stream", token).encode()
+        before = memory_bytes(pid)
+        connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+        for connection in connections:
+            connection.sendall(request)
+        for connection in connections:
+            while b"hello" not in connection.recv(4096):
+                pass
+        time.sleep(1)
+        grown = memory_bytes(pid) - before
+        for connection in connections:
+            connection.close()
+    yield Budget("1,000 idle event streams", grown / 1e6, 40, "MB")
+
+
+def memory_bytes(pid: int) -> int:
+    with open(f"/proc/{pid}/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def command(folder: str, quick: bool) -> Iterator[Budget]:
+    """One read as a whole process, against importing the HTTP library alone."""
+    with fastio_server(folder) as (port, token, _):
+        env = {
+            **environment(),
+            "FASTIO_STORE": f"http://127.0.0.1:{port}",
+            "FASTIO_TOKEN": token,
+            "XDG_CONFIG_HOME": folder,
+        }
+        pairs = []
+        for _ in range(5 if quick else 20):
+            ours = seconds_of(lambda: _run([FASTIO, "state", "get", "n0.json"], env))
+            peer = seconds_of(lambda: _run([sys.executable, "-c", "import httpx"], env))
+            pairs.append((ours, peer))
+    note = f"{statistics.median(a for a, _ in pairs) * 1000:.0f} ms"
+    yield Budget("state get from a server: import httpx", median_ratio(pairs), 1.6, note=note)
+
+
+def _run(argv: list[str], env: dict[str, str]) -> None:
+    subprocess.run(argv, env=env, check=True, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--node", default=".", help="folder with node_modules, for workerd")
+    options = parser.parse_args()
+    NODE = options.node
+    parts = {
+        "increments": increments,
+        "overhead": overhead,
+        "streams": streams,
+        "command": command,
+    }
+    sys.exit(run_parts(options, parts))

@@ -1,0 +1,68 @@
+"""fastio serve"""
+
+from __future__ import annotations
+
+import os
+
+from fastio_cli.cli.command import Flag, Opt, command
+from fastio_cli.cli.values import integer
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.cli.session import Session
+
+FILE = "FILE"
+
+
+@command(
+    "serve",
+    Opt("--host", help="Address to listen on (default: 127.0.0.1)", metavar="ADDRESS"),
+    Opt("--port", help="Port to listen on (default: 8787)", metavar="N", convert=integer),
+    Opt("--workers", help="Processes (default: 1)", metavar="N", convert=integer),
+    Opt("--tls-certificate", help="PEM file with the certificate", metavar=FILE, complete="file"),
+    Opt("--tls-key", help="PEM file with its key", metavar=FILE, complete="file"),
+    Flag("--behind-proxy", help="A proxy in front encrypts and says who the client is"),
+    Flag("--no-access-log", help="Do not write a line for every request"),
+    help="Turn this store into a service for a team.",
+)
+def serve(cli: Session, no_access_log: bool, **params: Any) -> None:
+    """The first time it prints the owner's token, once; with it: fastio login http://HOST:PORT
+
+    Example:
+    fastio serve --port 8787
+    """
+    try:
+        from fastio_cli.server import serve as server
+    except ImportError:
+        raise FastioError(
+            "unavailable",
+            "The server is not installed.",
+            "Install it: pip install 'fastio-durable[server]'",
+        ) from None
+    from fastio_cli.cli.options import given
+
+    options = server.Options(**given(**params), access_log=not no_access_log)
+    engine = cli.local_engine()
+    known = server.has_token(engine)
+    server.check_address(options, known)
+    scheme = "https" if options.tls_certificate else "http"
+    url = f"{scheme}://{options.host}:{options.port}"
+    if not known:
+        token = server.first_token(engine, cli.config.actor())
+        cli.out.note(f"The owner's token, shown this once:\n{token}\nLog in: fastio login {url}")
+    cli.out.note(f"Serving at {url}. Stop with Ctrl-C.")
+    # Further processes read the same choices.
+    os.environ["FASTIO_STORE"] = cli.config.store()
+    server.serve(engine, options)
+
+
+def worker() -> Any:
+    """The application of one of several processes; the settings come from the environment."""
+    from fastio_cli.cli.session import Session
+    from fastio_cli.server.serve import Options, application
+
+    options = Options(access_log=os.environ.get("FASTIO_SERVER_LOG") != "off")
+    return application(Session({}).local_engine(), options)

@@ -1,0 +1,475 @@
+"""Orgs, their members and tokens, and handing an org over.
+
+What happens to an org is written to the log of its workspace ``default``.
+"""
+
+import json
+import os
+import time
+
+from fastio_cli.errors import FastioError
+from fastio_cli.operations.operation import operation
+from fastio_cli.operations.params import (
+    Cursor,
+    Lifetime,
+    Limit,
+    Line,
+    Name,
+    Role,
+    Scopes,
+    Token,
+    is_number,
+)
+from fastio_cli.operations.records import timestamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli import model
+    from fastio_cli.operations.context import Context
+    from fastio_cli.store.contract import Row
+
+TRANSFER_S = 72 * 3600.0
+FIRST_ORG_NAME = "default"  # how the store's first org, whose stored name is empty, is shown
+
+
+@operation("org.create", "POST /v1/orgs", effect="write", role="member")
+def create_org(ctx: "Context", *, name: Name) -> "model.NewOrg":
+    """Create an org with a workspace 'default'; whoever creates it owns it.
+
+    The answer holds the owner's token for it, this once: a token works in one org.
+    """
+    if name == FIRST_ORG_NAME or ctx.tx.access.org(name) is not None:
+        raise FastioError(
+            "already_exists", f"There is an org {name!r} already.", "Choose another name."
+        )
+    ctx.tx.access.add_org(name, ctx.now_ms)
+    ctx.org = name
+    ctx.enter(ctx.tx.workspaces.add(ctx.stored_name("default"), ctx.now_ms))
+    ctx.emit("org.create", data={"name": name})
+    ctx.tx.access.put_member(name, ctx.actor, 0, "owner", ctx.now_ms)
+    token = _add_token(ctx, member=ctx.actor, role="owner", label="org.create")
+    return {**show_org(ctx), "token": token["token"]}
+
+
+@operation("org.show", "GET /v1/org", effect="read", role="viewer")
+def show_org(ctx: "Context") -> "model.Org":
+    """Show the org: its owners and how many workspaces it has."""
+    row = ctx.tx.access.org(ctx.org)
+    assert row is not None
+    return {
+        "name": ctx.org or FIRST_ORG_NAME,
+        "owners": [owner["name"] for owner in ctx.tx.access.owners(ctx.org)],
+        "workspace_count": ctx.tx.workspaces.usage(ctx.org)["workspace_count"],
+        "created_at": timestamp(row["created_at"]),
+    }
+
+
+@operation("org.usage", "GET /v1/org-usage", effect="read", role="viewer")
+def usage(ctx: "Context") -> "model.OrgUsage":
+    """Show what the org uses of its storage and of this month's credits."""
+    row = ctx.tx.workspaces.usage(ctx.org)
+    month = time.strftime("%Y-%m", time.gmtime(ctx.now_ms / 1000))
+    return {
+        "name": ctx.org or FIRST_ORG_NAME,
+        "workspace_count": row["workspace_count"],
+        "object_count": row["object_count"],
+        "size_bytes": row["size_bytes"],
+        "storage_bytes_max": ctx.limits.org_bytes_max,
+        "credits": ctx.tx.access.credits(ctx.org, month),
+        "credits_per_month": ctx.limits.credits_per_month if ctx.limits.metered == "on" else None,
+    }
+
+
+@operation("member.list", "GET /v1/members", effect="read", role="viewer")
+def list_members(ctx: "Context", *, limit: Limit = 50, cursor: Cursor = "") -> "model.MemberList":
+    """List the members with their roles in the org and in single workspaces."""
+    name, slash, id = cursor.rpartition("/")
+    if slash and not is_number(id):
+        raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
+    rows = ctx.tx.access.members(ctx.org, name, int(id or 0), limit + 1)
+    last = rows[limit - 1] if len(rows) > limit else None
+    return {
+        "items": [_member(row) for row in rows[:limit]],
+        "next_cursor": f"{last['name']}/{last['workspace_id']}" if last is not None else None,
+    }
+
+
+@operation("member.set", "PUT /v1/members/{name}", effect="write", role="admin")
+def set_member(
+    ctx: "Context", *, name: Line, role: Role, in_workspace: Name | None = None
+) -> "model.Member":
+    """Give somebody a role, in the org or in one workspace only.
+
+    Nobody can give more than they have, or change somebody who has more.
+    """
+    _enter_org(ctx)
+    id = _workspace_id(ctx, in_workspace)
+    _require(ctx, role)
+    before = ctx.tx.access.member(ctx.org, name, id)
+    if before is not None:
+        _require(ctx, before["role"])
+    if before is not None and before["role"] == "owner" and role != "owner" and not id:
+        _refuse_last_owner(ctx)
+    ctx.tx.access.put_member(ctx.org, name, id, role, ctx.now_ms)
+    data = {"name": name, "role": role, "workspace": in_workspace}
+    ctx.emit("member.set", data=data)
+    created_at = before["created_at"] if before is not None else ctx.now_ms
+    return {
+        "name": name,
+        "role": role,
+        "workspace": in_workspace,
+        "created_at": timestamp(created_at),
+    }
+
+
+@operation("member.remove", "DELETE /v1/members/{name}", effect="write", role="admin")
+def remove_member(
+    ctx: "Context", *, name: Line, in_workspace: Name | None = None
+) -> "model.Member":
+    """Take a role away, in the org or in one workspace; its tokens stop working there at once."""
+    _enter_org(ctx)
+    id = _workspace_id(ctx, in_workspace)
+    row = ctx.tx.access.member(ctx.org, name, id)
+    if row is None:
+        raise FastioError(
+            "not_found", f"{name} has no role there.", "See who has: fastio member list"
+        )
+    _require(ctx, row["role"])
+    if row["role"] == "owner" and not id:
+        _refuse_last_owner(ctx)
+    ctx.tx.access.remove_member(ctx.org, name, id)
+    ctx.emit("member.remove", data={"name": name, "workspace": in_workspace})
+    return {
+        "name": name,
+        "role": row["role"],
+        "workspace": in_workspace,
+        "created_at": timestamp(row["created_at"]),
+    }
+
+
+@operation("token.create", "POST /v1/tokens", effect="write", role="member")
+def create_token(
+    ctx: "Context",
+    *,
+    member: Line | None = None,
+    label: Line = "",
+    role: Role | None = None,
+    scopes: Scopes | None = None,
+    in_workspace: Name | None = None,
+    ttl_s: Lifetime | None = None,
+) -> "model.NewAccessToken":
+    """Make a token for a member (default: oneself); it is shown this once.
+
+    It can do what the member can, but no more than ``role``, only the operations that ``scopes``
+    match (as ``state.*``), and only in one workspace if one is named. Naming another member gives
+    ``role`` in the org to one who has none yet, and needs the role admin.
+    """
+    _enter_org(ctx)
+    name = member if member is not None else ctx.actor
+    own = ctx.grant is not None and name == ctx.actor
+    row = ctx.tx.access.member(ctx.org, name, 0)
+    given = role or (row["role"] if row is not None else "editor")
+    if own:
+        _stay_within_own_token(ctx, given, scopes, in_workspace)
+    else:
+        _require(ctx, "admin")
+        _require(ctx, row["role"] if row is not None else given)
+    if row is None and in_workspace is None and not own:
+        ctx.tx.access.put_member(ctx.org, name, 0, given, ctx.now_ms)
+        ctx.emit("member.set", data={"name": name, "role": given, "workspace": None})
+    elif in_workspace is not None and not own:
+        _give_workspace_role(ctx, name, in_workspace, given)
+    return _add_token(
+        ctx,
+        member=name,
+        role=given,
+        label=label,
+        scopes=scopes,
+        in_workspace=in_workspace,
+        ttl_s=ttl_s,
+    )
+
+
+@operation("token.list", "GET /v1/tokens", effect="read", role="member")
+def list_tokens(
+    ctx: "Context", *, limit: Limit = 50, cursor: Cursor = ""
+) -> "model.AccessTokenList":
+    """List the org's tokens (those who are not admin see their own)."""
+    everyone = ctx.grant is None or ctx.grant.at_least("admin")
+    member = None if everyone else ctx.actor
+    rows = ctx.tx.access.tokens(ctx.org, member, cursor, limit + 1)
+    return {
+        "items": [_token(ctx, row) for row in rows[:limit]],
+        "next_cursor": rows[limit - 1]["id"] if len(rows) > limit else None,
+    }
+
+
+@operation("token.revoke", "DELETE /v1/tokens/{id}", effect="write", role="member")
+def revoke_token(ctx: "Context", *, id: Line) -> "model.AccessToken":
+    """End a token at once: one's own, or as an admin anybody's."""
+    _enter_org(ctx)
+    row = ctx.tx.access.token_by_id(ctx.org, id)
+    visible = ctx.grant is None or ctx.grant.at_least("admin")
+    if row is None or not (visible or row["member"] == ctx.actor):
+        raise FastioError(
+            "not_found", f"There is no token {id}.", "See which there are: fastio token list"
+        )
+    if row["member"] != ctx.actor:
+        owner = ctx.tx.access.member(ctx.org, row["member"], 0)
+        _require(ctx, owner["role"] if owner is not None else "viewer")
+    ctx.tx.access.revoke_token(ctx.org, id, ctx.now_ms)
+    ctx.emit("token.revoke", data={"id": id, "member": row["member"]})
+    row = ctx.tx.access.token_by_id(ctx.org, id)
+    assert row is not None
+    return _token(ctx, row)
+
+
+@operation("access.whoami", "GET /v1/whoami", effect="read", role="member")
+def whoami(ctx: "Context") -> "model.WhoAmI":
+    """Show who one is: org, member, role, and what the token is for."""
+    return {
+        "org": ctx.org or FIRST_ORG_NAME,
+        "member": ctx.actor,
+        "role": ctx.grant.org_role if ctx.grant is not None else "owner",
+        "scopes": ctx.grant.scopes if ctx.grant is not None else ["*"],
+    }
+
+
+@operation("transfer.create", "POST /v1/transfers", effect="write", role="owner")
+def create_transfer(ctx: "Context", *, ttl_s: Lifetime = TRANSFER_S) -> "model.NewTransfer":
+    """Offer the org to a new owner: the answer holds a claim to pass on, shown this once.
+
+    Whoever claims it becomes the owner; those who own it now stay admin.
+    """
+    from fastio_cli.access import secret_digest
+
+    _enter_org(ctx)
+    id, claim = _new_id("tr"), "claim_" + os.urandom(32).hex()
+    ctx.tx.access.add_transfer(
+        id=id,
+        digest=secret_digest(claim),
+        org=ctx.org,
+        created_by=ctx.actor,
+        expires_at=ctx.now_ms + int(ttl_s * 1000),
+        now_ms=ctx.now_ms,
+    )
+    ctx.emit("transfer.create", data={"id": id, "ttl_ms": int(ttl_s * 1000)})
+    row = ctx.tx.access.transfer_by_id(ctx.org, id)
+    assert row is not None
+    return {**_transfer(ctx, row), "claim": claim}
+
+
+@operation("transfer.list", "GET /v1/transfers", effect="read", role="admin")
+def list_transfers(
+    ctx: "Context", *, limit: Limit = 50, cursor: Cursor = ""
+) -> "model.TransferList":
+    """List the offers to hand the org over, and what became of them."""
+    rows = ctx.tx.access.transfers(ctx.org, cursor, limit + 1)
+    return {
+        "items": [_transfer(ctx, row) for row in rows[:limit]],
+        "next_cursor": rows[limit - 1]["id"] if len(rows) > limit else None,
+    }
+
+
+@operation("transfer.revoke", "DELETE /v1/transfers/{id}", effect="write", role="owner")
+def revoke_transfer(ctx: "Context", *, id: Line) -> "model.Transfer":
+    """Take an open offer back; its claim is worth nothing then."""
+    _enter_org(ctx)
+    row = ctx.tx.access.transfer_by_id(ctx.org, id)
+    if row is None or _state(ctx, row) != "open":
+        raise FastioError(
+            "not_found", f"There is no open transfer {id}.", "See them: fastio org transfer list"
+        )
+    ctx.tx.access.end_transfer(id, claimed_by=None, now_ms=ctx.now_ms)
+    ctx.emit("transfer.revoke", data={"id": id})
+    return {**_transfer(ctx, row), "state": "revoked"}
+
+
+@operation("transfer.claim", "POST /v1/transfers-claim", effect="write", role="anyone")
+def claim_transfer(ctx: "Context", *, claim: Token, name: Line) -> "model.Claimed":
+    """Take over an org by the claim that its owner passed on, as the member ``name``.
+
+    The answer holds the new owner's token, this once. The former owners stay admin.
+    """
+    from fastio_cli.access import secret_digest
+
+    row = ctx.tx.access.transfer(secret_digest(claim))
+    if row is None or _state(ctx, row) != "open":
+        raise FastioError(
+            "not_found",
+            "This claim is not, or no longer, worth anything.",
+            "Ask for a new one: fastio org transfer create",
+        )
+    ctx.org = row["org"]
+    if ctx.tx.access.member(ctx.org, name, 0) is not None:
+        raise FastioError(
+            "already_exists", f"The org has a member {name!r} already.", "Choose another name."
+        )
+    ctx.actor = name
+    _enter_org(ctx)
+    for owner in ctx.tx.access.owners(ctx.org):
+        ctx.tx.access.put_member(ctx.org, owner["name"], 0, "admin", ctx.now_ms)
+        ctx.emit("member.set", data={"name": owner["name"], "role": "admin", "workspace": None})
+    ctx.tx.access.put_member(ctx.org, name, 0, "owner", ctx.now_ms)
+    ctx.tx.access.end_transfer(row["id"], claimed_by=name, now_ms=ctx.now_ms)
+    ctx.emit("transfer.claim", data={"id": row["id"], "from": row["created_by"], "to": name})
+    token = _add_token(ctx, member=name, role="owner", label="transfer.claim")
+    return {
+        "org": ctx.org or FIRST_ORG_NAME,
+        "member": name,
+        "role": "owner",
+        "token": token["token"],
+    }
+
+
+def _enter_org(ctx: "Context") -> None:
+    row = ctx.tx.workspaces.by_name(ctx.stored_name("default"))
+    assert row is not None, "the workspace 'default' always exists"
+    ctx.enter(row)
+
+
+def _add_token(
+    ctx: "Context",
+    *,
+    member: str,
+    role: str,
+    label: str,
+    scopes: list[str] | None = None,
+    in_workspace: str | None = None,
+    ttl_s: float | None = None,
+) -> "model.NewAccessToken":
+    from fastio_cli.access import digest_of, new_token
+
+    token, id = new_token(), _new_id("tok")
+    digest = digest_of(token)
+    ctx.tx.access.add_token(
+        id=id,
+        digest=digest,
+        org=ctx.org,
+        member=member,
+        label=label,
+        role=role,
+        scopes=json.dumps(scopes or ["*"]),
+        workspace_id=_workspace_id(ctx, in_workspace) or None,
+        created_by=ctx.actor,
+        expires_at=None if ttl_s is None else ctx.now_ms + int(ttl_s * 1000),
+        now_ms=ctx.now_ms,
+    )
+    ctx.emit("token.create", data={"id": id, "member": member, "role": role})
+    row = ctx.tx.access.token_by_id(ctx.org, id)
+    assert row is not None
+    return {**_token(ctx, row), "token": token}
+
+
+def _stay_within_own_token(
+    ctx: "Context", role: str, scopes: list[str] | None, in_workspace: str | None
+) -> None:
+    """A token can make others for its member, but none that can do more than itself."""
+    assert ctx.grant is not None
+    if ctx.grant.scopes != ["*"] and scopes != ctx.grant.scopes:
+        raise FastioError("forbidden", "A token with scopes can only make one with the same.")
+    bound = ctx.grant.workspace_id
+    if bound is not None and _workspace_id(ctx, in_workspace) != bound:
+        raise FastioError("forbidden", "A token for one workspace can only make one for the same.")
+    if bound is None:
+        _require(ctx, role)
+
+
+def _give_workspace_role(ctx: "Context", name: str, workspace: str, role: str) -> None:
+    id = _workspace_id(ctx, workspace)
+    if ctx.tx.access.member(ctx.org, name, id) is None:
+        ctx.tx.access.put_member(ctx.org, name, id, role, ctx.now_ms)
+        ctx.emit("member.set", data={"name": name, "role": role, "workspace": workspace})
+
+
+def _workspace_id(ctx: "Context", name: str | None) -> int:
+    if name is None:
+        return 0
+    row = ctx.tx.workspaces.by_name(ctx.stored_name(name))
+    if row is None:
+        raise FastioError(
+            "not_found",
+            f"There is no workspace {name!r}.",
+            "See which there are: fastio workspace list",
+        )
+    id: int = row["id"]
+    return id
+
+
+def _require(ctx: "Context", role: str) -> None:
+    if ctx.grant is not None and not ctx.grant.at_least(role):
+        raise FastioError(
+            "forbidden",
+            f"This needs the role {role}; yours is {ctx.grant.org_role}.",
+            role=ctx.grant.org_role,
+            needed=role,
+        )
+
+
+def _refuse_last_owner(ctx: "Context") -> None:
+    if len(ctx.tx.access.owners(ctx.org)) == 1:
+        raise FastioError(
+            "invalid",
+            "An org has at least one owner.",
+            "Make somebody else owner first: fastio member set NAME owner",
+        )
+
+
+def _member(row: "Row") -> "model.Member":
+    name: str | None = row["workspace"]
+    return {
+        "name": row["name"],
+        "role": row["role"],
+        "workspace": None if name is None else name.rpartition("/")[2],
+        "created_at": timestamp(row["created_at"]),
+    }
+
+
+def _token(ctx: "Context", row: "Row") -> "model.AccessToken":
+    workspace = None
+    if row["workspace_id"] is not None:
+        bound = ctx.tx.workspaces.by_id(row["workspace_id"])
+        workspace = bound["name"].rpartition("/")[2] if bound is not None else None
+    times: dict[str, Any] = {
+        key: None if row[key] is None else timestamp(row[key])
+        for key in ("expires_at", "revoked_at", "last_used_at")
+    }
+    return {
+        "id": row["id"],
+        "member": row["member"],
+        "label": row["label"],
+        "role": row["role"],
+        "scopes": json.loads(row["scopes"]),
+        "workspace": workspace,
+        "created_at": timestamp(row["created_at"]),
+        "created_by": row["created_by"],
+        "expires_at": times["expires_at"],
+        "revoked_at": times["revoked_at"],
+        "last_used_at": times["last_used_at"],
+    }
+
+
+def _transfer(ctx: "Context", row: "Row") -> "model.Transfer":
+    return {
+        "id": row["id"],
+        "org": row["org"] or FIRST_ORG_NAME,
+        "state": _state(ctx, row),
+        "created_by": row["created_by"],
+        "created_at": timestamp(row["created_at"]),
+        "expires_at": timestamp(row["expires_at"]),
+        "claimed_by": row["claimed_by"],
+    }
+
+
+def _state(ctx: "Context", row: "Row") -> str:
+    if row["claimed_at"] is not None:
+        return "claimed"
+    if row["revoked_at"] is not None:
+        return "revoked"
+    return "open" if row["expires_at"] > ctx.now_ms else "expired"
+
+
+def _new_id(prefix: str) -> str:
+    return f"{prefix}_{os.urandom(8).hex()}"

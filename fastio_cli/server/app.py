@@ -1,0 +1,307 @@
+"""The ASGI application: one request's way from bytes to the engine and back.
+
+``/v1`` is the catalogue. Around it stand ``/openapi.json``, ``/healthz`` (the process lives),
+``/readyz`` (the store answers) and ``/metrics`` (Prometheus).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+
+from fastio_cli.errors import FastioError
+from fastio_cli.operations import find
+from fastio_cli.operations.files import Download
+from fastio_cli.operations.params import UploadRule
+from fastio_cli.server import sse
+from fastio_cli.server.auth import Doorkeeper, RateLimit
+from fastio_cli.server.bodies import Transfers
+from fastio_cli.server.http import (
+    DISCONNECTED,
+    JSON,
+    NO_SNIFF,
+    NO_STORE,
+    Request,
+    etag_of,
+    params_of,
+    problem,
+    query_of,
+    range_of,
+    respond,
+    text_of,
+)
+from fastio_cli.server.lanes import Desk
+from fastio_cli.server.log import AccessLog
+from fastio_cli.server.metrics import Metrics
+from fastio_cli.server.routes import Routes, decoded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.access import Identity
+    from fastio_cli.engine import Engine
+    from fastio_cli.operations.operation import Operation
+    from fastio_cli.server.http import Headers, Receive, Scope, Send
+    from fastio_cli.server.serve import Background
+
+RATE_PER_S = 1000
+
+
+class Exchange:
+    """One request on its way, and what the log will say of it."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.request = Request(scope, receive)
+        self.receive = receive
+        self.send = send
+        self.id = os.urandom(8).hex()
+        self.started = time.perf_counter()
+        self.operation = ""
+        self.actor = ""
+        self.workspace = ""
+        self.status = 0
+
+    @property
+    def headers(self) -> Headers:
+        return [(b"x-request-id", self.id.encode()), NO_SNIFF]
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        self.status = status
+        await respond(self.send, status, [*headers, *self.headers], body)
+
+
+class App:
+    """The ASGI application on one engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        rate_per_s: int = RATE_PER_S,
+        access_log: AccessLog | None = None,
+        background: Background | None = None,
+    ) -> None:
+        self._background = background
+        self._engine = engine
+        self._routes = Routes()
+        self._uploads = {
+            op.name: next(n for n, rule in op.rules.items() if isinstance(rule, UploadRule))
+            for op in map(find, ("file.put", "file.append"))
+        }
+        self._limit = RateLimit(rate_per_s)
+        self._log = access_log
+        self._metrics = Metrics()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._serve(Exchange(scope, receive, send))
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        loop = asyncio.get_running_loop()
+        self._desk = Desk(self._engine, loop)
+        self._door = Doorkeeper(self._desk)
+        self._transfers = Transfers(self._engine, loop)
+        if self._background is not None:
+            self._background.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self._transfers.close()
+        if self._background is not None:
+            await loop.run_in_executor(None, self._background.stop)
+        await loop.run_in_executor(None, self._desk.close)
+        if self._log is not None:
+            self._log.flush()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _serve(self, x: Exchange) -> None:
+        try:
+            if x.request.raw_path.startswith("/v1/"):
+                await self._catalogue(x)
+            else:
+                await self._around(x)
+        except FastioError as e:
+            await self._refuse(x, e)
+        except Exception as e:
+            await self._refuse(x, _internal(e, x.id))
+        finally:
+            elapsed_s = time.perf_counter() - x.started
+            self._metrics.note(x.operation or "-", x.status, elapsed_s)
+            if self._log is not None:
+                self._log.note(x, elapsed_s)
+
+    async def _refuse(self, x: Exchange, error: FastioError) -> None:
+        if x.status or error is DISCONNECTED:
+            return  # the answer had begun, or nobody reads it
+        status, headers, body = problem(error, x.id)
+        await x.answer(status, headers, body)
+
+    async def _around(self, x: Exchange) -> None:
+        path, method = x.request.raw_path, x.request.method
+        if method not in ("GET", "HEAD"):
+            raise FastioError("not_found", f"{method} leads nowhere here.", "Use GET.")
+        if path == "/healthz":
+            await x.answer(200, [JSON, NO_STORE], b'{"status":"ok"}')
+        elif path == "/readyz":
+            await self._desk.read(lambda tx: tx.workspaces.by_name("default"))
+            await x.answer(200, [JSON, NO_STORE], b'{"status":"ready"}')
+        elif path == "/openapi.json":
+            from fastio_cli.server.openapi import document_bytes
+
+            await x.answer(200, [JSON], document_bytes())
+        elif path == "/metrics":
+            await self._call(x, find("org.usage"), {}, answer=False)
+            await x.answer(
+                200, [(b"content-type", Metrics.media_type.encode())], self._metrics.text()
+            )
+        else:
+            raise FastioError("not_found", "Nothing is here.", "See what there is: /openapi.json")
+
+    async def _catalogue(self, x: Exchange) -> None:
+        request = x.request
+        token = request.bearer()
+        self._limit.take(token or request.client)
+        parts = request.raw_path.split("/")
+        if len(parts) == 6 and parts[4:] == ["events", "stream"] and request.method == "GET":
+            await self._stream(x, decoded(parts[3]))
+        elif len(parts) == 6 and parts[4] == "uploads":
+            await self._upload_part(x, decoded(parts[3]), parts[5])
+        else:
+            method = "GET" if request.method == "HEAD" else request.method
+            operation, in_path = self._routes.match(method, request.raw_path)
+            await self._call(x, operation, in_path)
+
+    async def _call(
+        self, x: Exchange, operation: Operation, in_path: dict[str, str], answer: bool = True
+    ) -> Any:
+        request = x.request
+        x.operation = operation.name
+        identity = await self._identify(x, operation)
+        x.workspace = in_path.pop("workspace", "default")
+        upload = self._uploads.get(operation.name)
+        params = await params_of(operation, request, in_path, upload=upload is not None)
+        if upload is not None:
+            await self._desk.read(self._engine.admission(operation, x.workspace, identity))
+            params[upload] = await self._transfers.content(request, identity)
+        asked = range_of(request) if operation.gives_bytes else None
+        if asked is not None:
+            params["offset"], length = asked
+            if length is not None:
+                params["length"] = length
+        key = request.headers.get("idempotency-key")
+        key = text_of(key) if key is not None else None
+        call = self._engine.prepare(operation.name, params, x.workspace, "", key, identity=identity)
+        if self._engine.may_wait(call):
+            result = await _unless_left(self._desk.call(call), x.receive)
+        else:
+            result = await self._desk.call(call)
+        if answer:
+            await self._answer(x, result)
+
+    async def _identify(self, x: Exchange, operation: Operation | None) -> Identity:
+        identity = await self._door.identify(x.request.bearer())
+        if identity.digest is None and (operation is None or operation.role != "anyone"):
+            from fastio_cli.access import unauthenticated
+
+            raise unauthenticated()
+        x.actor = identity.member
+        await self._door.note_use(identity)
+        return identity
+
+    async def _answer(self, x: Exchange, result: Any) -> None:
+        record = result.record if isinstance(result, Download) else result
+        etag = etag_of(record)
+        not_modified = (
+            etag is not None
+            and x.request.method in ("GET", "HEAD")
+            and (x.request.headers.get("if-none-match", "").strip() == etag)
+        )
+        if not_modified and etag is not None:
+            await x.answer(304, [(b"etag", etag.encode())], b"")
+            return
+        if isinstance(result, Download):
+            x.status = 200
+            x.status = await self._transfers.send(x.send, x.request, result, x.headers)
+            return
+        headers: Headers = [JSON, NO_STORE]
+        if etag is not None:
+            headers.append((b"etag", etag.encode()))
+        body = json.dumps(result, ensure_ascii=False, separators=(",", ":")).encode()
+        await x.answer(200, headers, b"" if x.request.method == "HEAD" else body)
+
+    async def _upload_part(self, x: Exchange, workspace: str, id: str) -> None:
+        x.operation, x.workspace = "file.put", workspace
+        identity = await self._identify(x, None)
+        await self._desk.read(self._engine.admission(find("file.put"), workspace, identity))
+        if x.request.method == "PATCH":
+            size = await self._transfers.add_part(x.request, id, identity)
+        elif x.request.method == "GET":
+            size = await self._transfers.part_size(id, identity)
+        else:
+            raise FastioError("not_found", "An upload takes PATCH and GET.", "")
+        offset = (b"upload-offset", str(size).encode())
+        await x.answer(200, [JSON, NO_STORE, offset], json.dumps({"offset": size}).encode())
+
+    async def _stream(self, x: Exchange, workspace: str) -> None:
+        x.operation, x.workspace = "event.list", workspace
+        identity = await self._identify(x, find("event.list"))
+        query = dict(query_of(x.request.query))
+        cursor = sse.start_of(query, x.request.headers.get("last-event-id"))
+        filters: Any = {name: query[name] for name in ("type", "path") if name in query}
+        if unknown := set(query) - {"after", "type", "path"}:
+            raise FastioError("invalid", f"A stream has no parameter {unknown.pop()!r}.")
+
+        def page_after(seq: int, wait_s: float = sse.HEARTBEAT_S) -> Any:
+            params = {"after": seq, "limit": sse.PAGE, "wait_s": wait_s, **filters}
+            return self._desk.call(
+                self._engine.prepare("event.list", params, workspace, "", identity=identity)
+            )
+
+        show = self._engine.prepare("workspace.show", {}, workspace, "", identity=identity)
+        newest = (await self._desk.call(show))["seq"]  # refuses before the stream begins
+        self._metrics.streams.inc()
+        try:
+            x.status = 200
+            after = newest if cursor is None else cursor
+            await sse.stream(x.send, x.receive, page_after, after, x.headers)
+        finally:
+            self._metrics.streams.dec()
+
+
+async def _unless_left(waiting: Any, receive: Receive) -> Any:
+    """The result of a call that waits, unless the client goes away meanwhile."""
+    call = asyncio.ensure_future(waiting)
+    leaving = asyncio.ensure_future(_left(receive))
+    try:
+        await asyncio.wait((call, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if call.done():
+            return call.result()
+        call.cancel()
+        raise DISCONNECTED
+    finally:
+        leaving.cancel()
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _internal(error: Exception, request_id: str) -> FastioError:
+    """An unknown failure: the log gets the traceback, the client an id to ask about."""
+    import logging
+
+    logging.getLogger("fastio").error("request %s failed", request_id, exc_info=error)
+    return FastioError(
+        "internal",
+        "Something went wrong in the server.",
+        f"Tell its operator the request's id: {request_id}",
+        request_id=request_id,
+    )

@@ -1,0 +1,248 @@
+"""HTTP and the engine's terms: what a request asks for, and how an outcome is answered.
+
+Headers: ``If-Match`` and ``If-None-Match: *`` are ``if_version`` (RFC 9110), ``Lock-Token`` is
+``lock_token``, ``Idempotency-Key`` the key, ``Range`` an offset and a length. Secrets come in
+headers or bodies, never in a URL, which ends up in logs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from urllib.parse import unquote_plus
+
+from fastio_cli.errors import FastioError
+from fastio_cli.jsontext import SIZE_BYTES_MAX, decode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+    from typing import Any
+
+    from fastio_cli.operations.operation import Operation
+
+    Message = MutableMapping[str, Any]
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    Headers = list[tuple[bytes, bytes]]
+
+# A body is an object around the parameters, the largest and deepest value among them.
+ENVELOPE_BYTES = 64 * 1024
+ENVELOPE_DEPTH = 1
+BODY_BYTES_MAX = SIZE_BYTES_MAX + ENVELOPE_BYTES
+IDLE_S = 30.0  # a body that rests for longer is given up
+BODYLESS = ("GET", "HEAD", "DELETE")
+IN_HEADERS = {"lock_token": "lock-token"}
+ETAG = re.compile(r'"(\d{1,16})(?:-[0-9a-f]{1,64})?"')
+RANGE = re.compile(r"bytes=(\d{1,16})-(\d{0,16})")
+MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
+JSON = (b"content-type", b"application/json")
+PROBLEM = (b"content-type", b"application/problem+json")
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
+NO_STORE = (b"cache-control", b"no-store")
+DISCONNECTED = FastioError("interrupted", "The client went away.")
+
+
+class Request:
+    """One request: its parts in plain Python, its body not yet read."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.method: str = scope["method"]
+        self.raw_path: str = scope["raw_path"].partition(b"?")[0].decode("latin-1")
+        self.query: bytes = scope["query_string"]
+        self.client: str = scope["client"][0] if scope.get("client") else ""
+        self.headers: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            key = name.decode("latin-1")
+            if key in self.headers and key in SINGLE:
+                self.headers[key] = "\0"  # sent twice, so neither counts
+            else:
+                self.headers[key] = value.decode("latin-1")
+        self.receive = receive
+
+    def bearer(self) -> str | None:
+        """The token of the Authorization header (RFC 6750)."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else None
+
+    async def body(self, size_bytes_max: int = BODY_BYTES_MAX) -> bytes:
+        """The whole body. Raises ``too_large``, ``timeout`` when it stops coming."""
+        self.refuse_encoding()
+        length = self.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > size_bytes_max:
+            raise too_large(size_bytes_max)
+        parts, size = [], 0
+        async for part in self.parts():
+            size += len(part)
+            if size > size_bytes_max:
+                raise too_large(size_bytes_max)
+            parts.append(part)
+        return b"".join(parts)
+
+    async def parts(self) -> Any:
+        """The body as it comes. Raises ``timeout`` when it stops coming."""
+        import asyncio
+
+        more = True
+        while more:
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    message = await self.receive()
+            except TimeoutError:
+                raise FastioError("timeout", "The request's body stopped coming.") from None
+            if message["type"] == "http.disconnect":
+                raise DISCONNECTED
+            more = message.get("more_body", False)
+            if part := message.get("body", b""):
+                yield part
+
+    def refuse_encoding(self) -> None:
+        """A compressed body is refused: what it would unpack to is not known."""
+        if self.headers.get("content-encoding", "identity") != "identity":
+            raise FastioError("invalid", "A request's body must not be compressed.")
+
+
+SINGLE = ("authorization", "idempotency-key", "lock-token", "if-match", "content-type", "range")
+
+
+def too_large(size_bytes_max: int) -> FastioError:
+    return FastioError(
+        "too_large",
+        f"The request's body is larger than {size_bytes_max:,} bytes.",
+        "Store large content as a file: fastio file put FILE",
+    )
+
+
+async def params_of(
+    operation: Operation, request: Request, in_path: dict[str, str], *, upload: bool = False
+) -> dict[str, Any]:
+    """The parameters of a call, each from the one place where it may stand."""
+    params: dict[str, Any] = {}
+    if request.query:
+        for name, text in query_of(request.query):
+            if name in params:
+                raise FastioError("invalid", f"{name} stands twice in the URL.")
+            if name in SECRETS:
+                raise FastioError("invalid", f"{name} is a secret and must not stand in a URL.")
+            rule = operation.rules.get(name)
+            params[name] = rule.read(text, name) if rule is not None else text
+    if request.method not in BODYLESS and not upload:
+        _merge(params, await _body_params(request))
+    for name, text in in_path.items():
+        rule = operation.rules[name]
+        _merge(params, {name: rule.read(text, name)})
+    _merge(params, _header_params(operation, request))
+    return params
+
+
+def query_of(query: bytes) -> list[tuple[str, str]]:
+    """The fields of a query string. Raises ``invalid`` when it is not UTF-8."""
+    fields = []
+    try:
+        for field in query.decode("ascii").split("&"):
+            name, _, value = field.partition("=")
+            if name:
+                fields.append(
+                    (unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict"))
+                )
+    except UnicodeDecodeError:
+        raise FastioError("invalid", "The URL is not valid UTF-8.") from None
+    return fields
+
+
+SECRETS = ("lock_token", "to_lock_token", "claim")
+
+
+async def _body_params(request: Request) -> dict[str, Any]:
+    body = await request.body()
+    if not body:
+        return {}
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise FastioError("invalid", "The body must be JSON, as Content-Type: application/json.")
+    params = decode(body, "body", ENVELOPE_BYTES, ENVELOPE_DEPTH)
+    if not isinstance(params, dict):
+        raise FastioError("invalid", "The body must be a JSON object with the parameters.")
+    return params
+
+
+def _merge(params: dict[str, Any], more: dict[str, Any]) -> None:
+    for name, value in more.items():
+        if name in params:
+            raise FastioError("invalid", f"{name} is given twice.")
+        params[name] = value
+
+
+def _header_params(operation: Operation, request: Request) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    headers = request.headers
+    for name, header in IN_HEADERS.items():
+        if header in headers:
+            if name not in operation.rules:
+                raise FastioError("invalid", f"{operation.name} takes no {header} header.")
+            params[name] = text_of(headers[header])
+    if "if_version" in operation.rules:
+        if "if-match" in headers:
+            match = ETAG.fullmatch(headers["if-match"].strip())
+            if match is None:
+                raise FastioError("invalid", "If-Match must be one ETag that fastio gave out.")
+            params["if_version"] = int(match[1])
+        elif headers.get("if-none-match", "").strip() == "*":
+            params["if_version"] = 0
+    return params
+
+
+def text_of(header: str) -> str:
+    """A text in a header: percent-encoded where it is not plain ASCII."""
+    from urllib.parse import unquote
+
+    return unquote(header, errors="replace") if "%" in header else header
+
+
+def etag_of(record: Any) -> str | None:
+    """The ETag of what was read or written: its version, and the beginning of its hash."""
+    if isinstance(record, dict) and "etag" in record and "version" in record:
+        return f'"{record["version"]}-{record["etag"][:16]}"'
+    return None
+
+
+def range_of(request: Request) -> tuple[int, int | None] | None:
+    """Offset and length of a single byte range; others are ignored, as RFC 9110 allows."""
+    match = RANGE.fullmatch(request.headers.get("range", "").strip())
+    if match is None:
+        return None
+    start, end = int(match[1]), match[2]
+    if not end:
+        return start, None
+    return None if int(end) < start else (start, int(end) - start + 1)
+
+
+def problem(error: FastioError, request_id: str) -> tuple[int, Headers, bytes]:
+    """An error as problem details (RFC 9457), with everything a program finds locally too."""
+    status = error.kind.http
+    headers: Headers = [PROBLEM, NO_STORE]
+    retry_after = error.details.get("retry_after_s")
+    if isinstance(retry_after, int | float):
+        headers.append((b"retry-after", str(max(1, math.ceil(retry_after))).encode()))
+    elif error.code == "unavailable":
+        headers.append((b"retry-after", b"1"))
+    if status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="fastio"'))
+    body = {
+        "type": f"urn:fastio:error:{error.code}",
+        "title": error.code.replace("_", " "),
+        "status": status,
+        "detail": error.message,
+        "instance": f"urn:fastio:request:{request_id}",
+        **error.as_dict(),
+    }
+    return status, headers, json.dumps(body, separators=(",", ":")).encode()
+
+
+async def respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Send a whole response."""
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,100 @@
+"""From a method and a path to an operation, by the routes that the catalogue states.
+
+A path is split before it is decoded, so that an encoded slash is never a separator. Only the last
+part of a route, ``{path:path}``, holds slashes of its own.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_to_bytes
+
+from fastio_cli.errors import FastioError
+from fastio_cli.operations import every
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.operations.operation import Operation
+
+ANY = "{}"
+
+
+class Node:
+    """One level of the tree of routes: what may follow, and what may end here."""
+
+    __slots__ = ("ends", "next", "rests")
+
+    def __init__(self) -> None:
+        self.next: dict[str, Node] = {}
+        self.ends: dict[str, tuple[Operation, list[str]]] = {}
+        self.rests: dict[str, tuple[Operation, list[str]]] = {}
+
+
+class Routes:
+    """All routes of the catalogue."""
+
+    def __init__(self) -> None:
+        self._root = Node()
+        for operation in every():
+            self._add(operation)
+
+    def match(self, method: str, raw_path: str) -> tuple[Operation, dict[str, str]]:
+        """The operation and the parameters its path holds.
+
+        Raises ``not_found`` for a path that leads nowhere, ``invalid`` for one that is not UTF-8.
+        """
+        segments = raw_path[1:].split("/")
+        values: list[str] = []
+        node = self._root
+        for number, segment in enumerate(segments):
+            following = node.next.get(segment)
+            if following is None:
+                following = node.next.get(ANY)
+                if following is None:
+                    return self._rest(node, method, segments[number:], values, raw_path)
+                values.append(segment)
+            node = following
+        return _found(node.ends, method, values, raw_path)
+
+    def _rest(
+        self, node: Node, method: str, segments: list[str], values: list[str], raw_path: str
+    ) -> tuple[Operation, dict[str, str]]:
+        return _found(node.rests, method, [*values, "/".join(segments)], raw_path)
+
+    def _add(self, operation: Operation) -> None:
+        node = self._root
+        names = []
+        for segment in operation.route[1:].split("/"):
+            if segment.startswith("{"):
+                name, _, kind = segment.strip("{}").partition(":")
+                names.append(name)
+                if kind == "path":
+                    node.rests[operation.method] = (operation, names)
+                    return
+                segment = ANY
+            node = node.next.setdefault(segment, Node())
+        node.ends[operation.method] = (operation, names)
+
+
+def _found(
+    table: dict[str, tuple[Operation, list[str]]], method: str, values: list[str], raw_path: str
+) -> tuple[Operation, dict[str, str]]:
+    found = table.get(method)
+    if found is None:
+        allowed = ", ".join(sorted(table)) if table else None
+        raise FastioError(
+            "not_found",
+            f"{method} {raw_path[:200]} leads nowhere.",
+            f"Allowed here: {allowed}" if allowed else "See what there is: /openapi.json",
+        )
+    operation, names = found
+    return operation, {name: decoded(value) for name, value in zip(names, values, strict=True)}
+
+
+def decoded(text: str) -> str:
+    """Percent-decoded text. Raises ``invalid`` when it is not UTF-8."""
+    if "%" not in text and text.isascii():
+        return text
+    try:
+        return unquote_to_bytes(text).decode("utf-8")
+    except UnicodeDecodeError:
+        raise FastioError("invalid", "The path is not valid UTF-8.") from None

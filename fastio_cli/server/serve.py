@@ -1,0 +1,170 @@
+"""Starting the server: what it may bind to, its first token, its processes."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+import sys
+import threading
+
+from fastio_cli.errors import FastioError
+from fastio_cli.server.app import RATE_PER_S, App
+from fastio_cli.server.log import AccessLog
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.engine import Engine
+
+CONNECTIONS_MAX = 10_000
+GRACE_S = 5  # for requests under way when the server is told to stop
+KEEP_ALIVE_S = 75
+
+
+class Options:
+    """How to serve."""
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8787,
+        workers: int = 1,
+        tls_certificate: str | None = None,
+        tls_key: str | None = None,
+        behind_proxy: bool = False,
+        access_log: bool = True,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.workers = workers
+        self.tls_certificate = tls_certificate
+        self.tls_key = tls_key
+        self.behind_proxy = behind_proxy
+        self.access_log = access_log
+
+
+def check_address(options: Options, has_token: bool) -> None:
+    """Refuse to be reached from elsewhere without encryption and without a token."""
+    if (options.tls_certificate is None) != (options.tls_key is None):
+        raise FastioError("invalid", "--tls-certificate and --tls-key belong together.")
+    if is_loopback(options.host):
+        return
+    if options.tls_certificate is None and not options.behind_proxy:
+        raise FastioError(
+            "invalid",
+            f"{options.host} can be reached from elsewhere, and tokens would travel in the clear.",
+            "Add --tls-certificate FILE --tls-key FILE, or --behind-proxy if a proxy encrypts.",
+        )
+    if not has_token:
+        raise FastioError(
+            "invalid",
+            f"{options.host} can be reached from elsewhere, but no token exists yet.",
+            "Make one first: fastio token create NAME --role owner",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def has_token(engine: Engine) -> bool:
+    """Whether somebody could log in."""
+    return engine.store.read(lambda tx: tx.access.any_token(tx.now_ms))
+
+
+def first_token(engine: Engine, actor: str) -> str:
+    """Make the owner's token of a store that has none yet."""
+    params = {"member": actor, "role": "owner", "label": "first token"}
+    token: str = engine.call("token.create", params, actor=actor)["token"]
+    return token
+
+
+def serve(engine: Engine, options: Options) -> None:
+    """Serve until a signal says stop. Raises ``invalid`` when the port is taken."""
+    import uvicorn
+
+    # Several processes cannot be handed the engine: each opens the store again, by environment.
+    several = options.workers > 1
+    app: Any = "fastio_cli.cli.serve:worker" if several else application(engine, options)
+    # uvicorn stops gracefully and then raises the signal again; being told to stop is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: None)
+    os.environ["FASTIO_SERVER_LOG"] = "on" if options.access_log else "off"
+    try:
+        uvicorn.run(
+            app,
+            factory=several,
+            host=options.host,
+            port=options.port,
+            workers=options.workers,
+            http="fastio_cli.server.protocol:Protocol",
+            loop="uvloop",
+            ws="none",
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=options.behind_proxy,
+            forwarded_allow_ips="*" if options.behind_proxy else None,
+            limit_concurrency=CONNECTIONS_MAX,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S,
+            ssl_certfile=options.tls_certificate,
+            ssl_keyfile=options.tls_key,
+        )
+    except SystemExit as e:
+        if e.code not in (0, None):
+            raise FastioError(
+                "unavailable",
+                f"The server could not start on {options.host}:{options.port}.",
+                "Is the port taken? Choose another: fastio serve --port 8788",
+            ) from None
+
+
+class Background(threading.Thread):
+    """Works off what is to be imported while the server runs, on a thread and a connection of its
+    own."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(name="imports", daemon=True)
+        self._engine = engine
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        from fastio_cli.config import Config
+        from fastio_cli.worker import ImportWorker
+
+        worker = ImportWorker(self._engine, Config(), lambda service: None)
+        try:
+            while not self._stopped.is_set():
+                try:
+                    worker.step()
+                except FastioError:
+                    self._stopped.wait(1.0)  # the store is away for a moment
+        finally:
+            worker.close()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join(10)
+
+
+def application(engine: Engine, options: Options) -> App:
+    """The ASGI application that a process serves."""
+    from fastio_cli.config import Config
+
+    rate_per_s = Config().get("rate_per_s") or RATE_PER_S
+    log = AccessLog(sys.stderr) if options.access_log else None
+    background = Background(engine)
+    return App(engine, rate_per_s=rate_per_s, access_log=log, background=background)

@@ -1,0 +1,1 @@
+-- The search index is of the embedded store alone so far; the number keeps both schemas in step.

@@ -1,0 +1,120 @@
+"""Stores behind a server: each as another backend of the contract, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from fastio_cli.access import digest_of, new_token
+from fastio_cli.config import Limits
+from fastio_cli.engine import Engine
+from fastio_cli.operations.params import ACTOR_RULE
+from fastio_cli.remote import Remote
+from fastio_cli.server.app import App
+
+
+class Running:
+    """A server on a free port, in a thread of this process."""
+
+    def __init__(self, engine: Engine, **options: Any) -> None:
+        self.engine = engine
+        self.app = App(engine, rate_per_s=1_000_000, **options)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        config = uvicorn.Config(
+            self.app,
+            http="fastio_cli.server.protocol:Protocol",
+            loop="asyncio",
+            ws="none",
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=1,
+        )
+        self.server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        while not self.server.started:
+            assert self._thread.is_alive(), "the server did not start"
+            time.sleep(0.002)
+
+    def _run(self) -> None:
+        asyncio.run(self.server.serve(sockets=[self.socket]))
+
+    def token(self, member: str, role: str = "owner", org: str = "") -> str:
+        """A token made behind the engine's back, so that no event tells of it."""
+        token = new_token()
+
+        def make(tx: Any) -> None:
+            tx.access.put_member(org, member, 0, role, tx.now_ms)
+            tx.access.add_token(
+                id=os.urandom(4).hex(),
+                digest=digest_of(token),
+                org=org,
+                member=member,
+                label="test",
+                role=role,
+                scopes='["*"]',
+                workspace_id=None,
+                created_by="test",
+                expires_at=None,
+                now_ms=tx.now_ms,
+            )
+
+        self.engine.store.write(make)
+        return token
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self._thread.join(30)
+        self.socket.close()
+
+
+class ActingRemote:
+    """A remote engine that acts as whoever a call names, each with a token of their own."""
+
+    def __init__(self, server: Running) -> None:
+        self.server = server
+        self.store = self  # what the fixtures close
+        self._remotes: dict[str, Remote] = {}
+
+    def call(self, name: str, params: Any = None, *, actor: str = "", **options: Any) -> Any:
+        return self.acting(actor).call(name, params, **options)
+
+    def upload(self, stream: Any) -> Any:
+        return self.acting("ada").upload(stream)
+
+    def chunks(self, download: Any) -> Any:
+        return self.acting("ada").chunks(download)
+
+    def acting(self, actor: str) -> Remote:
+        ACTOR_RULE.check(actor, "actor")
+        if actor not in self._remotes:
+            self._remotes[actor] = Remote(self.server.url, self.server.token(actor), retry_s=2)
+        return self._remotes[actor]
+
+    def close(self) -> None:
+        for remote in self._remotes.values():
+            remote.close()
+        self.server.stop()
+
+
+def behind_server(backend: type) -> type:
+    """The same backend, reached through a server."""
+
+    class Behind(backend):  # type: ignore[misc]
+        def open(self, clock: Callable[[], float] = time.time, limits: Limits | None = None) -> Any:
+            return ActingRemote(Running(super().open(clock, limits)))
+
+        def __init__(self, folder: Path) -> None:
+            super().__init__(folder)
+
+    return Behind

@@ -1,0 +1,229 @@
+"""Who may do what: every operation of the catalogue, by everybody."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from fastio_cli.access import ROLES, digest_of, new_token
+from fastio_cli.errors import FastioError
+from fastio_cli.operations import every
+from fastio_cli.remote import _path
+
+VALUES = {
+    "path": "plan.json",
+    "to": "other.json",
+    "name": "someone",
+    "value": {"a": 1},
+    "patch": {},
+    "lock_token": "lk_none",
+    "expression": "a",
+    "changes": [{"op": "delete", "path": "plan.json"}],
+    "role": "viewer",
+    "claim": "claim_none",
+    "id": "none",
+    "urls": ["https://example.org/a"],
+}
+
+
+def request_of(operation, workspace="default"):
+    """A well-formed request for any operation: method, path and options for httpx."""
+    names = [name for name in operation.rules if name not in operation.defaults]
+    params = {name: VALUES[name] for name in names if name != "content"}
+    if operation.in_workspace and "id" in params:
+        params["id"] = 1
+    if "timeout_s" in operation.rules:
+        params["timeout_s"] = 0
+    path = _path(operation, params, workspace)
+    headers = {}
+    if "lock_token" in params:
+        headers["lock-token"] = params.pop("lock_token")
+    if "content" in names:
+        return operation.method, path, {"content": b"bytes", "headers": headers}
+    if operation.method in ("GET", "DELETE"):
+        return operation.method, path, {"params": params, "headers": headers}
+    return operation.method, path, {"json": params, "headers": headers}
+
+
+def send(server, operation, token, workspace="default"):
+    method, path, options = request_of(operation, workspace)
+    if token is not None:
+        options["headers"]["authorization"] = f"Bearer {token}"
+    return httpx.request(method, server.url + path, timeout=30, **options)
+
+
+@pytest.mark.parametrize("operation", every(), ids=lambda op: op.name)
+class TestTheWholeCatalogue:
+    def test_without_a_token(self, server, operation):
+        if operation.role == "anyone":
+            assert send(server, operation, None).status_code == 404
+            return
+        response = send(server, operation, None)
+        assert response.status_code == 401
+        assert response.json()["code"] == "unauthenticated"
+        assert response.headers["www-authenticate"].startswith("Bearer")
+
+    def test_with_a_token_that_counts_no_longer(self, server, operation):
+        expired, revoked = server.token("eve"), server.token("mallory")
+        server.engine.store.write(lambda tx: _end(tx, expired, revoked))
+        if operation.role != "anyone":
+            for token in (expired, revoked, new_token()):
+                assert send(server, operation, token).status_code == 401
+
+    def test_with_a_viewers_token(self, server, operation):
+        response = send(server, operation, server.token("vic", "viewer"))
+        allowed = ROLES.index("viewer") >= ROLES.index(operation.role)
+        assert (response.status_code != 403) == allowed or operation.name == "token.create"
+
+    def test_from_another_org_the_workspace_is_not_there(self, server, operation):
+        if not operation.in_workspace:
+            return
+        server.engine.call("workspace.create", {"name": "secret"})
+        server.engine.call("org.create", {"name": "acme"}, actor="bob")
+        stranger = server.token("bob", org="acme")
+        hidden = send(server, operation, stranger, "secret")
+        absent = send(server, operation, stranger, "absent")
+        assert hidden.status_code == absent.status_code == 404
+        assert hidden.json()["message"].replace("secret", "absent") == absent.json()["message"]
+
+
+def _end(tx, expired, revoked):
+    for column, token in (("expires_at", expired), ("revoked_at", revoked)):
+        tx.access._db.run(
+            f"update tokens set {column} = 1 where digest = :digest", digest=digest_of(token)
+        )
+
+
+def test_a_mistyped_token_is_told_from_a_wrong_one():
+    token = new_token()
+    with pytest.raises(FastioError, match="mistyped"):
+        digest_of(token[:-1] + ("0" if token[-1] != "0" else "1"))
+    assert len(digest_of(token)) == 64
+
+
+def test_a_token_ends_at_once_when_it_is_revoked(remote, client):
+    made = remote.call("token.create", {"member": "bob", "role": "editor"})
+    bob = client(made["token"])
+    bob.call("state.set", {"path": "a.json", "value": 1})
+    remote.call("token.revoke", {"id": made["id"]})
+    with pytest.raises(FastioError) as caught:
+        bob.call("state.get", {"path": "a.json"})
+    assert caught.value.code == "unauthenticated"
+
+
+def test_a_role_in_one_workspace_opens_that_one_only(remote, client):
+    for name in ("one", "two"):
+        remote.call("workspace.create", {"name": name})
+    made = remote.call("token.create", {"member": "bob", "role": "editor", "in_workspace": "one"})
+    bob = client(made["token"])
+    bob.call("state.set", {"path": "a.json", "value": 1}, workspace="one")
+    assert [w["name"] for w in bob.call("workspace.list")["items"]] == ["one"]
+    for name in ("two", "three"):
+        with pytest.raises(FastioError) as caught:
+            bob.call("state.set", {"path": "a.json", "value": 1}, workspace=name)
+        assert caught.value.code == "not_found"
+
+
+def test_a_scope_narrows_a_token(remote, client):
+    made = remote.call("token.create", {"scopes": ["state.*"]})
+    narrow = client(made["token"])
+    narrow.call("state.set", {"path": "a.json", "value": 1})
+    for operation, params in (
+        ("object.info", {"path": "a.json"}),
+        ("token.create", {}),
+        ("member.list", {}),
+    ):
+        with pytest.raises(FastioError) as caught:
+            narrow.call(operation, params)
+        assert caught.value.code == "forbidden"
+
+
+def test_nobody_gives_more_than_they_have(server, remote, client):
+    admin = client(server.token("adam", "admin"))
+    editor = client(server.token("ed", "editor"))
+    for caller, operation, params in (
+        (admin, "member.set", {"name": "adam", "role": "owner"}),
+        (admin, "member.set", {"name": "ada", "role": "viewer"}),
+        (admin, "member.remove", {"name": "ada"}),
+        (admin, "token.create", {"member": "ada"}),
+        (admin, "token.create", {"member": "new", "role": "owner"}),
+        (editor, "token.create", {"role": "admin"}),
+        (editor, "token.create", {"member": "adam"}),
+        (editor, "member.set", {"name": "ed", "role": "admin"}),
+    ):
+        with pytest.raises(FastioError) as caught:
+            caller.call(operation, params)
+        assert caught.value.code == "forbidden", (operation, params)
+
+
+def test_the_last_owner_stays(remote):
+    for operation, params in (
+        ("member.remove", {"name": "ada"}),
+        ("member.set", {"name": "ada", "role": "admin"}),
+    ):
+        with pytest.raises(FastioError, match="at least one owner"):
+            remote.call(operation, params)
+
+
+def test_a_token_is_shown_once_and_kept_as_its_hash(server, remote):
+    made = remote.call("token.create", {"label": "mine"})
+    listed = remote.call("token.list")["items"]
+    assert made["token"] not in str(listed)
+    row = server.engine.store.read(lambda tx: tx.access.token(digest_of(made["token"])))
+    assert made["token"] not in str(tuple(row))
+
+
+def test_an_org_is_handed_over(remote, client):
+    """An agent makes an org and its state; a human claims it and the agent stays admin."""
+    org = remote.call("org.create", {"name": "acme"})
+    agent = client(org["token"])
+    agent.call("workspace.create", {"name": "site"})
+    agent.call("state.set", {"path": "plan.json", "value": {"step": 1}}, workspace="site")
+    offer = agent.call("transfer.create")
+    assert [t["state"] for t in agent.call("transfer.list")["items"]] == ["open"]
+
+    nobody = client(None)
+    claimed = nobody.call("transfer.claim", {"claim": offer["claim"], "name": "hanna"})
+    human = client(claimed["token"])
+    assert human.call("access.whoami")["role"] == "owner"
+    assert agent.call("access.whoami")["role"] == "admin"
+    assert human.call("org.show")["owners"] == ["hanna"]
+    assert human.call("state.get", {"path": "plan.json"}, workspace="site")["value"] == {"step": 1}
+    types = [event["type"] for event in human.call("event.list", {"limit": 100})["items"]]
+    assert types[-4:] == ["member.set", "transfer.claim", "token.create"][-4:] or (
+        "transfer.create" in types and "transfer.claim" in types
+    )
+    with pytest.raises(FastioError) as caught:
+        nobody.call("transfer.claim", {"claim": offer["claim"], "name": "eve"})
+    assert caught.value.code == "not_found"
+    with pytest.raises(FastioError) as caught:
+        agent.call("transfer.create")
+    assert caught.value.code == "forbidden"
+
+
+def test_a_revoked_offer_is_worth_nothing(remote, client):
+    offer = remote.call("transfer.create")
+    remote.call("transfer.revoke", {"id": offer["id"]})
+    with pytest.raises(FastioError) as caught:
+        client(None).call("transfer.claim", {"claim": offer["claim"], "name": "eve"})
+    assert caught.value.code == "not_found"
+
+
+def test_credits_are_counted_where_they_are_metered(server, remote, limits):
+    limits.metered, limits.credits_per_month = "on", 2
+    for n in range(2):
+        remote.call("state.set", {"path": "a.json", "value": n})
+    with pytest.raises(FastioError) as caught:
+        remote.call("state.set", {"path": "a.json", "value": 3})
+    assert caught.value.code == "quota_exceeded"
+    assert remote.call("state.get", {"path": "a.json"})["value"] == 1
+    assert remote.call("org.usage")["credits"] == 2
+
+
+def test_an_org_has_a_limit_for_all_its_workspaces(server, remote, limits):
+    limits.org_bytes_max = 1000
+    remote.call("workspace.create", {"name": "team"})
+    remote.call("state.set", {"path": "a.json", "value": "x" * 600})
+    with pytest.raises(FastioError) as caught:
+        remote.call("state.set", {"path": "a.json", "value": "x" * 600}, workspace="team")
+    assert caught.value.code == "quota_exceeded"
