@@ -116,7 +116,7 @@ def _watch(cli: Session, queued: Queued, timeout_s: float | None) -> None:
     while queued.waiting:
         left = WATCH_S if deadline is None else min(WATCH_S, deadline - time.monotonic())
         if left <= 0:
-            raise queued.unfinished()
+            raise queued.unfinished("timeout")
         id = min(queued.waiting)
         record = cli.call("import.show", workspace=queued.workspace, id=id, wait_s=left)
         queued.records[id] = record
