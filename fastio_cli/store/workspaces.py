@@ -117,13 +117,14 @@ class Workspaces:
     ) -> list[Row]:
         """Live (or deleted) workspaces of an org by name and id; those where ``member`` has a role,
         if one is named."""
-        condition = "is not null" if deleted else "is null"
+        condition = _in_org(org)
+        condition += " and deleted_at is not null" if deleted else " and deleted_at is null"
         if member is not None:
             condition += """ and id in (select workspace_id from members
                 where members.org = :org and members.name = :member)"""
         return self._db.all(
             f"""select {_COLUMNS} from workspaces
-            where (name, id) > (:after, :after_id) and {_in_org(org)} and deleted_at {condition}
+            where (name, id) > (:after, :after_id) and {condition}
             order by name, id limit :limit""",
             after=after,
             after_id=after_id,
@@ -134,11 +135,12 @@ class Workspaces:
 
     def usage(self, org: str) -> Row:
         """How many workspaces, objects and bytes an org has, the deleted ones included."""
+        condition = _in_org(org)
         row = self._db.one(
             f"""select count(*) as workspace_count,
             cast(coalesce(sum(object_count), 0) as bigint) as object_count,
             cast(coalesce(sum(size_bytes), 0) as bigint) as size_bytes
-            from workspaces where {_in_org(org)}""",
+            from workspaces where {condition}""",
             **_org_params(org),
         )
         assert row is not None

@@ -22,6 +22,9 @@ VALUES = {
     "role": "viewer",
     "claim": "claim_none",
     "id": "none",
+    "question": "What?",
+    "query": "what",
+    "enabled": True,
     "urls": ["https://example.org/a"],
 }
 
