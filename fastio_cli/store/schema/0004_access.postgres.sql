@@ -10,7 +10,7 @@ insert into orgs (name, created_at)
 
 -- workspace_id 0 is the role in the whole org.
 create table members (
-    org text not null references orgs (name),
+    org text collate "C" not null references orgs (name),
     name text collate "C" not null,
     workspace_id bigint not null,
     role text not null,
@@ -19,9 +19,9 @@ create table members (
 );
 
 create table tokens (
-    digest text not null primary key,
+    digest text collate "C" not null primary key,
     id text collate "C" not null,
-    org text not null references orgs (name),
+    org text collate "C" not null references orgs (name),
     member text not null,
     label text not null,
     role text not null,
@@ -36,9 +36,9 @@ create table tokens (
 create unique index tokens_id on tokens (org, id);
 
 create table transfers (
-    digest text not null primary key,
+    digest text collate "C" not null primary key,
     id text collate "C" not null,
-    org text not null references orgs (name),
+    org text collate "C" not null references orgs (name),
     created_by text not null,
     created_at bigint not null,
     expires_at bigint not null,
@@ -49,8 +49,8 @@ create table transfers (
 create unique index transfers_id on transfers (org, id);
 
 create table credits (
-    org text not null references orgs (name),
-    month text not null,
+    org text collate "C" not null references orgs (name),
+    month text collate "C" not null,
     used bigint not null,
     primary key (org, month)
 );
