@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from tests.backends import BACKENDS, Caller, Clock
 # No deadline: how fast a machine is must not decide a test.
 settings.register_profile("fastio", deadline=None, print_blob=True)
 settings.load_profile("fastio")
+
+# A shell that starts a job in the background has it ignore Ctrl-C, and so would every process that
+# the tests start: those that test it need the default.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=BACKENDS)

@@ -423,7 +423,10 @@ class Transaction:
         assert self._pipeline is not None
         if self._changes:
             self._send_changes()
-        self._pipeline.sync()
+        # Leaving flushes all of a large body; Pipeline.sync() waits for the answer to half of one.
+        self._leave()
+        self._sending = self._raw.pipeline()
+        self._pipeline = self._sending.__enter__()
 
 
 class PostgresTx(Tx):

@@ -83,6 +83,7 @@ class Shell:
             arguments,
             env=self.environment,
             cwd=str(self.folder),
+            use_poll=True,
             encoding="utf-8",
             dimensions=(60, 160),
             timeout=TIMEOUT_S,

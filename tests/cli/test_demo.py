@@ -74,7 +74,7 @@ def test_report_holds_what_happened(facts):
 
 def test_terminal_gets_colours(environment):
     child = pexpect.spawn(
-        COMMAND[0], COMMAND[1:], env=environment, timeout=TIMEOUT_S, encoding="utf-8"
+        COMMAND[0], COMMAND[1:], env=environment, timeout=TIMEOUT_S, use_poll=True, encoding="utf-8"
     )
     child.expect(pexpect.EOF)
     child.close()

@@ -159,6 +159,7 @@ def test_progress_is_bars_for_people(environ: dict[str, str], site: Site) -> Non
         sys.executable,
         ["-m", "fastio_cli", "import", site.url("/slow.bin"), site.url("/slow.bin")],
         env={**environ, "TERM": "xterm", "COLUMNS": "100"},
+        use_poll=True,
         encoding="utf-8",
         timeout=30,
     )
