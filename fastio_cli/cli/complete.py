@@ -33,7 +33,7 @@ def complete(cli: Session, what: str, prefix: str | None) -> None:
         from fastio_cli.cli.completions import scripts
         from fastio_cli.cli.spec import spec
 
-        cli.out.text(scripts(spec())[what].rstrip("\n"))
+        cli.out.line(scripts(spec())[what].rstrip("\n"))
         return
     if not os.path.exists(os.path.join(cli.config.store_folder(), "store.sqlite")):
         return

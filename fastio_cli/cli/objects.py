@@ -48,7 +48,7 @@ def diff_object(cli: Session, **params: Any) -> None:
     if cli.out.format in ("json", "jsonl"):
         cli.out.record(diff)
     elif diff["text"]:
-        cli.out.text(diff["text"])
+        cli.out.line(diff["text"])
 
 
 def restore_object(cli: Session, **params: Any) -> None:

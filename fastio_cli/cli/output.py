@@ -76,11 +76,8 @@ class Output:
             pretty = self.terminal and self.format != "jsonl"
             self.line(dumps(value, indent=2 if pretty else None))
 
-    def text(self, text: str) -> None:
-        """Print text as it is, but safely."""
-        self.line(text)
-
     def line(self, text: str) -> None:
+        """Print text as it is; at a terminal safely."""
         if self.terminal:
             text = visible(text)
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")

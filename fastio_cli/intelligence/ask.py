@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from fastio_cli.intelligence.embed import Embedder
     from fastio_cli.intelligence.service import Found
 
-PASSAGES = 6
 SENTENCES = 3
 SENTENCES_MAX = 60
 COSINE_MIN = 0.3  # below it a sentence is about something else
