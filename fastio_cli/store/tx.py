@@ -28,7 +28,6 @@ class Tx:
         self.locks = Locks(db)
         self.events = Events(db)
         self.requests = Requests(db)
-        self._db = db
         self.imports = Imports(db)
         self._db = db
 
