@@ -22,13 +22,20 @@ FILE = "config.toml"
 class Setting:
     """One setting: its type, default, what it means, and the values it may take."""
 
-    __slots__ = ("choices", "default", "help", "type")
+    __slots__ = ("choices", "default", "help", "secret", "type")
 
-    def __init__(self, default: str | int | None, help: str, choices: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        default: str | int | None,
+        help: str,
+        choices: tuple[str, ...] = (),
+        secret: bool = False,
+    ) -> None:
         self.default = default
         self.type = int if isinstance(default, int) else str
         self.help = help
         self.choices = choices
+        self.secret = secret  # never on a command line, in a project's file or in an answer
 
 
 FORMATS = ("table", "json", "jsonl", "markdown", "raw")
@@ -66,13 +73,13 @@ SETTINGS = {
     "import_stall_s": Setting(30, "How long a body may come slower than 1 KiB a second"),
     "import_endpoints": Setting(None, "Other addresses for file services, as OFFICIAL=OTHER,…"),
     "google_client_id": Setting(None, "Your own OAuth client at Google, for private links"),
-    "google_client_secret": Setting(None, "Its secret, if it has one"),
+    "google_client_secret": Setting(None, "Its secret, if it has one", secret=True),
     "onedrive_client_id": Setting(None, "Your own OAuth client at Microsoft"),
-    "onedrive_client_secret": Setting(None, "Its secret, if it has one"),
+    "onedrive_client_secret": Setting(None, "Its secret, if it has one", secret=True),
     "dropbox_client_id": Setting(None, "Your own OAuth client at Dropbox"),
-    "dropbox_client_secret": Setting(None, "Its secret, if it has one"),
+    "dropbox_client_secret": Setting(None, "Its secret, if it has one", secret=True),
     "box_client_id": Setting(None, "Your own OAuth client at Box"),
-    "box_client_secret": Setting(None, "Its secret, if it has one"),
+    "box_client_secret": Setting(None, "Its secret, if it has one", secret=True),
 }
 
 

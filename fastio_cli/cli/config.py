@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.cli.session import Session
 
+HIDDEN = "***"  # what a secret that is set looks like
 SETTING = Arg("setting", "Name of the setting", complete="setting")
 PROJECT = Flag("--project", help="In this project's settings instead of yours")
 
@@ -26,6 +27,8 @@ def show(cli: Session, setting: str | None) -> None:
     items = []
     for name in [setting] if setting else SETTINGS:
         value, source = cli.config.lookup(name)
+        if SETTINGS[name].secret and value is not None:
+            value = HIDDEN
         items.append(
             {"setting": name, "value": value, "source": source, "help": SETTINGS[name].help}
         )
@@ -39,17 +42,21 @@ def show(cli: Session, setting: str | None) -> None:
 @command(
     "config set",
     SETTING,
-    Arg("value", "Its value"),
+    Arg("value", "Its value; a secret as @FILE or - (standard input)"),
     PROJECT,
     help="Set a setting, for you or for this project.",
 )
 def set_(cli: Session, setting: str, value: str, project: bool) -> None:
-    from fastio_cli.config import change_file, checked
+    from fastio_cli.config import SETTINGS, change_file, checked
 
     file = _file(cli, project)
-    checked_value = checked(setting, value, "the command line")
-    change_file(file, setting, checked_value)
-    cli.out.record({"setting": setting, "value": checked_value, "source": file}, essential="value")
+    is_secret = setting in SETTINGS and SETTINGS[setting].secret
+    if is_secret:
+        value = _secret(setting, value, project)
+    set_to: str | int = checked(setting, value, "the command line")
+    change_file(file, setting, set_to)
+    shown = HIDDEN if is_secret else set_to
+    cli.out.record({"setting": setting, "value": shown, "source": file}, essential="value")
 
 
 @command("config unset", SETTING, PROJECT, help="Forget a setting.")
@@ -58,6 +65,28 @@ def unset(cli: Session, setting: str, project: bool) -> None:
 
     change_file(_file(cli, project), setting, None)
     cli.out.record({"setting": setting, "value": None, "source": None}, essential="setting")
+
+
+def _secret(setting: str, text: str, project: bool) -> str:
+    """A secret from a file or standard input. Every user of the machine can read a command line."""
+    if project:
+        raise FastioError(
+            "invalid",
+            f"{setting} is a secret, and the settings of a project are shared with it.",
+            f"Keep it in your own: fastio config set {setting} @FILE",
+        )
+    if text != "-" and not text.startswith("@"):
+        raise FastioError(
+            "invalid",
+            f"{setting} is a secret and is not taken from the command line.",
+            f"Give it in a file or on standard input: fastio config set {setting} @FILE",
+        )
+    from fastio_cli.cli.values import secret
+
+    value = secret(text, setting)
+    if not value:
+        raise FastioError("invalid", f"There is no {setting} in what was given.")
+    return value
 
 
 def _file(cli: Session, project: bool) -> str:
