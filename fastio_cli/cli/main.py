@@ -133,7 +133,7 @@ def _stand_in() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             fd = os.open(os.devnull, os.O_WRONLY)  # the lowest free number, which is this one
-            setattr(sys, name, open(fd, "r" if number == 0 else "w", encoding="utf-8"))
+            setattr(sys, name, os.fdopen(fd, "r" if number == 0 else "w", encoding="utf-8"))
 
 
 def _silence() -> None:
