@@ -6,6 +6,7 @@ A backup is one tar file: ``store.sqlite``, a consistent copy made while the sto
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -18,7 +19,14 @@ import time
 from fastio_cli.blobs import GRACE_S, Blobs
 from fastio_cli.errors import FastioError
 from fastio_cli.store.migrate import expected
-from fastio_cli.store.sqlite import FILE, SCHEMA_VERSION, Connection, SqliteStore, as_uri
+from fastio_cli.store.sqlite import (
+    FILE,
+    SCHEMA_VERSION,
+    Connection,
+    SqliteStore,
+    as_uri,
+    translate,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,6 +174,8 @@ def restore(source: str, folder: str) -> dict[str, int]:
             try:
                 incoming.backup(target.sql)
                 target.sync_log()
+            except sqlite3.Error as e:
+                raise translate(e, target.place) from None
             finally:
                 target.unlock()
         finally:
@@ -225,6 +235,8 @@ def _copy_database(store: SqliteStore, copy: str) -> list[str]:
             union select blob from segments where blob is not null"""
         )
         return [row[0] for row in rows]
+    except sqlite3.Error as e:
+        raise translate(e, copy) from None
     finally:
         out.close()
 
@@ -248,6 +260,12 @@ def _unpack(source: str, copy: str, blobs: Blobs) -> int:
                     with open(copy, "wb") as f:
                         shutil.copyfileobj(stream, f)
     except (tarfile.TarError, EOFError, OSError) as e:
+        if getattr(e, "errno", None) == errno.ENOSPC:
+            raise FastioError(
+                "unavailable",
+                "The disk is full; nothing was changed.",
+                "Free some disk space and try again: fastio doctor",
+            ) from None
         # An archive that no format fits is told in a line per format.
         reason = (str(e) or "it ends too early").splitlines()[0].rstrip(":")
         raise _not_a_backup(source, reason) from None

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from fastio_cli.store.sqlite import FILE
+from tests.test_sqlite import mounted
 
 BODY = os.urandom(200_000)  # too large for a row
 
@@ -115,3 +116,18 @@ def test_a_store_of_a_newer_version_is_left_alone(home: Path) -> None:
         assert b"pip install --upgrade" in ran.stdout + ran.stderr
     with closing(sqlite3.connect(home / "store" / FILE)) as db:
         assert db.execute("pragma user_version").fetchone() == (99,)
+
+
+def test_a_full_disk_is_said_of_a_backup_and_of_a_restore(home: Path) -> None:
+    small = home / "small"
+    small.mkdir()
+    with mounted("tmpfs", small, "-t", "tmpfs", "-o", "size=100k"):
+        for words in (
+            ["backup", "small/b"],
+            ["restore", "backup.tar", "--yes", "--store", "small"],
+        ):
+            ran = fastio(home, *words)
+            assert ran.returncode == 9, ran.stderr
+            assert b'"unavailable"' in ran.stderr
+        assert not (small / "b").exists()
+    done(home, "backup", "again.tar")
