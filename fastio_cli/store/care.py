@@ -314,7 +314,7 @@ def _sweep_segments(tx: Tx) -> None:
 
 
 def _sha256(blobs: Blobs, name: str) -> str:
-    with blobs.open(name) as f:
+    with open(blobs.path(name), "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
