@@ -44,7 +44,7 @@ def edit_state(cli: Session, path: str, lock_token: str | None) -> None:
         record = cli.call(
             "state.set",
             path=path,
-            value=json_value("@" + name, "The edited text"),
+            value=json_value("@" + name, "edited text"),
             if_version=document["version"],
             lock_token=lock_token,
         )
