@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 # forbids to write bytecode. A module whose tests share one costly thing stays on one worker.
 test: $(VENV)/.installed-test
 	$(BIN)/python -m compileall -q fastio_cli tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup
 
 # The database's primary killed under load, five times over.
 test-failover: $(VENV)/.installed-test
