@@ -5,6 +5,7 @@ duplicate keys, no NaN or Infinity, no lone surrogates. Integers keep every digi
 """
 
 import json
+import sys
 
 from fastio_cli.errors import FastioError
 
@@ -75,7 +76,7 @@ def decode(
             "Strings need double quotes: fastio state set name.json '\"Ada\"'",
         ) from None
     except ValueError as e:
-        raise FastioError("invalid", f"The {what} is not valid JSON: {e}.") from None
+        raise FastioError("invalid", f"The {what} is not valid JSON: {_reason(e)}.") from None
     _check_depth(value, text, what, DEPTH_MAX + more_depth)
     return value
 
@@ -94,7 +95,8 @@ def encode(value: object, what: str = "value") -> bytes:
     except RecursionError:
         raise _too_deep(what) from None
     except (ValueError, TypeError) as e:
-        raise FastioError("invalid", f"The {what} cannot be written as JSON: {e}.") from None
+        reason = _reason(e)
+        raise FastioError("invalid", f"The {what} cannot be written as JSON: {reason}.") from None
     if len(body) > SIZE_BYTES_MAX:
         raise _too_large(what)
     _check_depth(value, text, what)
@@ -131,6 +133,13 @@ def _finite(text: str) -> float:
     if number - number != 0:
         raise ValueError(f"{text[:30]} is too large for a number")
     return number
+
+
+def _reason(e: Exception) -> str:
+    # Python takes time by the square of the digits, so it has a limit, and tells how to raise it.
+    if "set_int_max_str_digits" in str(e):
+        return f"a whole number has more than {sys.get_int_max_str_digits()} digits"
+    return str(e)
 
 
 def _check_depth(value: object, text: str, what: str, depth_max: int = DEPTH_MAX) -> None:

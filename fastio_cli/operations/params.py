@@ -191,7 +191,7 @@ class SecondsRule(ScalarRule):
             raise FastioError("invalid", f"{name} must be a number of seconds.")
         if not self.minimum <= value <= self.maximum:
             raise FastioError(
-                "invalid", f"{name} must be {self.minimum:g} to {self.maximum:g} seconds."
+                "invalid", f"{name} must be {self.minimum:.10g} to {self.maximum:.10g} seconds."
             )
         return value
 

@@ -174,7 +174,7 @@ class SqliteStore:
     def _connect(self) -> Connection:
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            c = Connection(self.folder, self._synced)
+            c = Connection(self.folder, self._synced, is_frozen(self.folder))
             if c.schema_version() != SCHEMA_VERSION:
                 self._migrate(c)
             return c
@@ -212,15 +212,19 @@ class Connection:
     has_search = True
     lock_clause = ""  # the file has one writer at a time; no row needs a lock
 
-    def __init__(self, folder: str, synced: bool) -> None:
+    def __init__(self, folder: str, synced: bool, frozen: bool = False) -> None:
         self.place = os.path.join(folder, FILE)
         self.sql = sqlite3.connect(
-            self.place, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            as_uri(folder) if frozen else self.place,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=frozen,
         )
         own_sync = synced and fcntl is not None
         self.sql.execute(f"pragma synchronous = {'normal' if own_sync or not synced else 'full'}")
         self.sql.execute("pragma foreign_keys = on")
-        self.tx = SqliteTx(self)
+        self.tx: Tx = SqliteTx(self)
         self._ahead: dict[str, tuple[dict[str, object], Row | None]] = {}
         self._lock_file = os.path.join(folder, LOCK_FILE)
         self._lock_fd: int | None = None
@@ -377,6 +381,28 @@ class Statement:
 
 
 _statement = lru_cache(maxsize=512)(Statement)
+
+
+def is_frozen(folder: str) -> bool:
+    """Whether a store can be read only as a file that nobody changes.
+
+    To read beside a writer SQLite needs the log and its index, which it would have to make: where
+    they are not, and cannot be made, nobody writes (sqlite.org/wal.html, "Read-Only Databases").
+    """
+    file = os.path.join(folder, FILE)
+    return (
+        not os.access(folder, os.W_OK)
+        and os.path.exists(file)
+        and not os.path.exists(f"{file}-wal")
+    )
+
+
+def as_uri(folder: str) -> str:
+    """The store's file for a connection that only reads it."""
+    from urllib.parse import quote
+
+    mode = "immutable=1" if is_frozen(folder) else "mode=ro"
+    return f"file:{quote(os.path.abspath(os.path.join(folder, FILE)))}?{mode}"
 
 
 def translate(error: sqlite3.Error, file: str) -> FastioError:
