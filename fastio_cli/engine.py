@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastio_cli.intelligence.service import Search
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
+    from fastio_cli.sealing import Key
     from fastio_cli.store.contract import Store
     from fastio_cli.store.tx import Tx
 
@@ -101,11 +102,13 @@ class Engine:
         blobs: Blobs,
         limits: Limits,
         search_settings: Callable[[], SearchSettings] | None = None,
+        key_file: Callable[[], str] | None = None,
     ) -> None:
         self.store = store
         self.blobs = blobs
         self.limits = limits
         self._search_settings = search_settings
+        self._key_file = key_file
         self._search: Search | None = None
 
     @property
@@ -118,6 +121,14 @@ class Engine:
             settings = (self._search_settings or SearchSettings)()
             self._search = Search(self.blobs, settings)
         return self._search
+
+    def open_key(self) -> Key:
+        """The key that secrets in this store are sealed with. Raises as ``sealing.Key`` does."""
+        from fastio_cli.sealing import Key
+
+        if self._key_file is None:
+            raise FastioError("invalid", "No key file was named to keep secrets with.")
+        return Key(self._key_file())
 
     def call(
         self,
@@ -309,6 +320,7 @@ class Engine:
             grant=grant,
             prepared=call.prepared,
             open_search=lambda: self.search,
+            open_key=self.open_key,
         )
         result = operation.run(ctx, **call.params)
         if operation.effect == "write":

@@ -1,8 +1,8 @@
-"""Work in the background, in bounded steps: fetching what is to be imported.
+"""Work in the background, in bounded steps: fetching what is to be imported, ending logins.
 
 One thread (the caller's) speaks to the store: it takes what is due, notes every second how far each
-transfer is, and commits what came. The others only fetch. A worker that dies leaves its imports
-with a lease that runs out; whoever works next goes on where it stopped.
+transfer is, and commits what came. The others fetch, and look up logins. A worker that dies leaves
+its imports with a lease that runs out; whoever works next goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from fastio_cli.operations import import_jobs
 from fastio_cli.operations.files import guess_media_type
 from fastio_cli.operations.import_jobs import Outcome
 from fastio_cli.transfer import buckets, naming
+from fastio_cli.transfer.accounts import HOLD_MS, Accounts, StoredVault
 from fastio_cli.transfer.fetch import Bounds, Stopped, Transfer, Validators, fetch, passing
 from fastio_cli.transfer.guard import Egress, rules_of
+from fastio_cli.transfer.oauth import Flows
 from fastio_cli.transfer.providers import Endpoints, Services
 
 TYPE_CHECKING = False
@@ -37,6 +39,7 @@ LEASE_MS = 20_000
 CHECKPOINT_S = 1.0
 TICK_S = 0.2
 ATTEMPTS_MAX = 100  # also with progress each time
+REVOKE_MS = 24 * 3600 * 1000  # a service that cannot be reached for longer is not told
 BACKOFF_MAX_S = 60.0
 
 
@@ -67,12 +70,17 @@ class Job:
 class ImportWorker:
     """Runs due imports, at most ``import_parallel`` at a time. Use it from one thread.
 
-    With an ``actor`` it takes that actor's imports alone: whoever works with a person's logins and
-    credentials must not lend them to what others asked for.
+    ``tokens_of`` finds the logins that an import may use. With an ``actor`` it takes that actor's
+    imports alone: whoever works with a person's logins and credentials must not lend them to what
+    others asked for.
     """
 
     def __init__(
-        self, engine: Engine, config: Config, token_of: TokenOf, actor: str | None = None
+        self,
+        engine: Engine,
+        config: Config,
+        tokens_of: Callable[[Row], TokenOf],
+        actor: str | None = None,
     ) -> None:
         self.name = os.urandom(8).hex()
         self._actor = actor
@@ -84,8 +92,8 @@ class ImportWorker:
         self._timeout_s: float = config.get("import_timeout_s")
         self._stall_s: float = config.get("import_stall_s")
         self._egress = Egress(rules_of(config))
-        endpoints = Endpoints(config.get("import_endpoints") or "")
-        self._services = Services(self._egress, endpoints, token_of)
+        self._endpoints = Endpoints(config.get("import_endpoints") or "")
+        self._tokens_of = tokens_of
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._came: queue.SimpleQueue[tuple[Job, Outcome | FastioError | None]] = (
             queue.SimpleQueue()
@@ -297,7 +305,8 @@ class ImportWorker:
         if buckets.is_bucket(row["url"]):
             fetched = buckets.fetch_object(row["url"], partial, job.transfer, bounds, **conditions)
         else:
-            source = self._services.source(row["url"])
+            services = Services(self._egress, self._endpoints, self._tokens_of(row))
+            source = services.source(row["url"])
             source.secrets |= json.loads(row["headers"] or "{}")
             fetched = fetch(self._egress, source, partial, job.transfer, bounds, **conditions)
         name = row["name"] or fetched.name
@@ -311,6 +320,53 @@ class ImportWorker:
             etag=fetched.validators.etag,
             last_modified=fetched.validators.last_modified,
         )
+
+
+def stored_logins(engine: Engine, config: Config) -> Callable[[Row], TokenOf]:
+    """Finds the logins that the member who asked for an import keeps in the store itself."""
+    flows = _refreshing(config)
+
+    def tokens_of(row: Row) -> TokenOf:
+        def token(service: str) -> str | None:
+            workspace = engine.store.read(lambda tx: tx.workspaces.by_id(row["workspace_id"]))
+            if workspace is None:
+                return None
+            org = workspace["name"].rpartition("/")[0]
+            vault = StoredVault(engine.store, engine.open_key, org, row["actor"])
+            return Accounts(vault, flows).token(service)
+
+        return token
+
+    return tokens_of
+
+
+def revoke_one(engine: Engine, config: Config) -> bool:
+    """Revoke a login that was ended and forget it; False if there is none to be revoked now.
+
+    A service that does not answer is asked again later, for a day.
+    """
+    store = engine.store
+    row = store.read(lambda tx: tx.accounts.ended(tx.now_ms))
+    if row is None:
+        return False
+    who = row["org"], row["member"], row["service"]
+    held = store.write(lambda tx: tx.accounts.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS))
+    if held is None or held["ended_at"] is None:
+        return True  # another worker was faster, or somebody logged in again
+    vault = StoredVault(store, engine.open_key, row["org"], row["member"])
+    try:
+        _refreshing(config).revoke(row["service"], vault.opened(held))
+    except FastioError as e:
+        if passing(e) and store.now_ms() < held["ended_at"] + REVOKE_MS:
+            return True
+    vault.remove(row["service"])
+    return True
+
+
+def _refreshing(config: Config) -> Flows:
+    """What refreshes and revokes grants; they name the client that they were made for."""
+    endpoints = Endpoints(config.get("import_endpoints") or "")
+    return Flows(lambda: Egress(rules_of(config)), endpoints, lambda name: None)
 
 
 _NO_PROGRESS = {

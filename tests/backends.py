@@ -103,7 +103,8 @@ def open_engine(
         store = PostgresStore(url.read_text(), clock=clock)
     else:
         store = SqliteStore(str(folder), clock=clock or time.time)
-    return Engine(store, Blobs(f"{folder}/blobs"), limits or Limits())
+    key_file = f"{folder}/secret.key"
+    return Engine(store, Blobs(f"{folder}/blobs"), limits or Limits(), key_file=lambda: key_file)
 
 
 BACKENDS = {

@@ -33,7 +33,7 @@ LINE_LENGTH_MAX = 100
 STEPS = (
     {"errors", "model"},
     {"jsontext"},
-    {"config", "blobs", "access"},
+    {"config", "blobs", "access", "sealing"},
     {"store", "credentials"},
     {"intelligence", "transfer", "events"},
     {"operations"},

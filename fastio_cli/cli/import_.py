@@ -6,6 +6,7 @@ from fastio_cli.cli.command import Arg, Flag, Opt, command
 from fastio_cli.cli.options import CURSOR, KEY, LIMIT, given
 from fastio_cli.cli.values import integer, seconds, secret, size
 from fastio_cli.errors import FastioError
+from fastio_cli.operations.params import SERVICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from fastio_cli.cli.session import Session
 
-SERVICES = ("google", "onedrive", "dropbox", "box")
 ID = Arg("id", "Number of the import", convert=integer)
 LOCK_TOKEN = Opt(
     "--lock-token",
@@ -111,11 +111,15 @@ def retry(cli: Session, id: int, timeout: float | None, **params: Any) -> None:
     "import login",
     SERVICE,
     Flag("--device", help="Log in on another device, by a code"),
-    help="Let imports read your own files at a file service.",
+    op="account.keep",
+    help="Let one's imports read private files at a file service.",
 )
 def login(cli: Session, service: str, device: bool) -> None:
     """Needs an OAuth client of your own, registered at the service with the redirect address
     http://127.0.0.1 (any port), and its id in the settings: fastio config set google_client_id ID
+
+    The login is kept in your keyring or in a file that only you can read; with a server's store
+    the server keeps it, sealed, and uses it for the imports that you ask it for.
 
     Example:
     fastio import login google
@@ -125,19 +129,25 @@ def login(cli: Session, service: str, device: bool) -> None:
     cli.out.record(log_in(cli, _service(service), device), essential="service")
 
 
-@command("import logout", SERVICE, help="Revoke and forget the login at a file service.")
+@command(
+    "import logout",
+    SERVICE,
+    op="account.remove",
+    help="Revoke and forget a login at a file service.",
+)
 def logout(cli: Session, service: str) -> None:
-    from fastio_cli.cli.importing import accounts
+    from fastio_cli.cli.importing import log_out
 
-    accounts(cli).log_out(_service(service))
-    cli.out.record({"service": service, "logged_in": False}, essential="service")
+    cli.out.record(log_out(cli, _service(service)), essential="service")
 
 
-@command("import accounts", help="List the file services you are logged in at.")
+@command(
+    "import accounts", op="account.list", help="List the file services and where you are logged in."
+)
 def list_accounts(cli: Session) -> None:
-    from fastio_cli.cli.importing import accounts
+    from fastio_cli.cli import importing
 
-    page = {"items": accounts(cli).list(), "next_cursor": None}
+    page = importing.list_accounts(cli)
     cli.out.page(page, columns="service,logged_in,expires_at,kept_in", essential="service")
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from fastio_cli.cli.session import Session
     from fastio_cli.store.contract import Row
-    from fastio_cli.transfer.oauth import Accounts
+    from fastio_cli.transfer.accounts import Accounts, UserVault
+    from fastio_cli.transfer.oauth import Flows
     from fastio_cli.worker import Job
 
 URLS_PER_CALL = 1000
@@ -93,7 +94,8 @@ def follow(cli: Session, queued: Queued, timeout_s: float | None) -> None:
         _watch(cli, queued, timeout_s)
         _report(cli, list(queued.records.values()), False)
         return
-    worker = ImportWorker(cli.engine, cli.config, accounts(cli).token, queued.actor)
+    token = accounts(cli).token
+    worker = ImportWorker(cli.engine, cli.config, lambda row: token, queued.actor)
     deadline = time.monotonic() + timeout_s if timeout_s is not None else None
     try:
         with _view(cli) as view:
@@ -141,23 +143,58 @@ def _changes(cli: Session, queued: Queued, worker: ImportWorker) -> Iterator[Any
 
 
 def accounts(cli: Session) -> Accounts:
-    """The logins of this user at file services."""
+    """The user's own logins at file services, which imports into a store of one's own use."""
+    from fastio_cli.transfer.accounts import Accounts
+
+    return Accounts(_vault(), _flows(cli))
+
+
+def list_accounts(cli: Session) -> Any:
+    """The file services, and whether imports into this store have a login there."""
+    if cli.is_remote:
+        return cli.call("account.list")
+    return {"items": _vault().describe(), "next_cursor": None}
+
+
+def log_in(cli: Session, service: str, device: bool) -> Any:
+    """Log in at a service, through the browser or by a code on another device.
+
+    The login is kept where imports will use it: with the user, or by the server of the store.
+    """
+    flows = _flows(cli)
+    ask = flows.by_device if device else flows.by_browser
+    if not cli.is_remote:
+        accounts(cli).keep(service, ask(service, cli.out.note))
+        return next(a for a in _vault().describe() if a["service"] == service)
+    cli.call("account.list")  # a server that would not let us in should say so beforehand
+    grant = ask(service, cli.out.note)
+    expires_in_s = max(0.0, grant.pop("expires_at") - time.time())
+    return cli.call("account.keep", service=service, expires_in_s=expires_in_s, **given(**grant))
+
+
+def log_out(cli: Session, service: str) -> Any:
+    """End a login where it is kept, and have it revoked."""
+    if cli.is_remote:
+        return cli.call("account.remove", service=service)
+    accounts(cli).log_out(service)
+    return next(a for a in _vault().describe() if a["service"] == service)
+
+
+def _vault() -> UserVault:
     from fastio_cli.config import user_folder
+    from fastio_cli.transfer.accounts import UserVault
+
+    return UserVault(user_folder("config", os.environ))
+
+
+def _flows(cli: Session) -> Flows:
     from fastio_cli.transfer.guard import Egress, rules_of
-    from fastio_cli.transfer.oauth import Accounts
+    from fastio_cli.transfer.oauth import Flows
     from fastio_cli.transfer.providers import Endpoints
 
-    endpoints = Endpoints(cli.config.get("import_endpoints") or "")
-    folder = user_folder("config", os.environ)
-    return Accounts(folder, lambda: Egress(rules_of(cli.config)), endpoints, cli.config.get)
-
-
-def log_in(cli: Session, service: str, device: bool) -> dict[str, Any]:
-    """Log in at a service, through the browser or by a code on another device."""
-    known = accounts(cli)
-    if device:
-        return known.log_in_by_device(service, cli.out.note)
-    return known.log_in_by_browser(service, cli.out.note)
+    config = cli.config
+    endpoints = Endpoints(config.get("import_endpoints") or "")
+    return Flows(lambda: Egress(rules_of(config)), endpoints, config.get)
 
 
 def _report(cli: Session, records: list[Any], streamed: bool) -> None:

@@ -316,6 +316,7 @@ def is_number(cursor: str) -> bool:
     return cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18
 
 
+SERVICES = ("google", "onedrive", "dropbox", "box")
 NAME_RULE = NameRule()
 PATH_RULE = PathRule()
 ACTOR_RULE = TextRule(256)
@@ -338,6 +339,9 @@ if TYPE_CHECKING:
     Pointer: TypeAlias = str
     Expression: TypeAlias = str
     Token: TypeAlias = str
+    Secret: TypeAlias = str
+    Remaining: TypeAlias = float
+    ServiceName: TypeAlias = str
     Json: TypeAlias = JsonValue
     Version: TypeAlias = int
     Seq: TypeAlias = int
@@ -374,6 +378,9 @@ else:
     Pointer = ExpressionRule(4096)
     Expression = ExpressionRule(4096, 1)
     Token = TextRule(256, 1)
+    Secret = TextRule(16_384, 1)
+    Remaining = SecondsRule(0, 10 * 366 * 24 * 3600)
+    ServiceName = TextRule(8, choices=SERVICES)
     Json = JsonRule()
     Version = IntegerRule(0, 2**53 - 1)
     Seq = IntegerRule(0, 2**53 - 1)

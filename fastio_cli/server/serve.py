@@ -16,11 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from fastio_cli.config import Config
     from fastio_cli.engine import Engine
 
 CONNECTIONS_MAX = 10_000
 GRACE_S = 5  # for requests under way when the server is told to stop
 KEEP_ALIVE_S = 75
+REVOKE_EVERY_S = 1.0
 
 
 class Options:
@@ -131,21 +133,32 @@ def serve(engine: Engine, options: Options) -> None:
             ) from None
 
 
-class Background(threading.Thread):
-    """Works off what is to be imported while the server runs, on a thread and a connection of its
-    own."""
+class Background:
+    """Works off what is to be imported, and the logins that are to be revoked, while the server
+    runs: two threads, with connections of their own."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(name="imports", daemon=True)
+    def __init__(self, engine: Engine, config: Config) -> None:
         self._engine = engine
+        self._config = config
         self._stopped = threading.Event()
+        self._threads = [
+            threading.Thread(target=work, daemon=True) for work in (self._import, self._revoke)
+        ]
 
-    def run(self) -> None:
-        """Work until told to stop."""
-        from fastio_cli.config import Config
-        from fastio_cli.worker import ImportWorker
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
 
-        worker = ImportWorker(self._engine, Config(), lambda service: None)
+    def stop(self) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _import(self) -> None:
+        from fastio_cli.worker import ImportWorker, stored_logins
+
+        logins = stored_logins(self._engine, self._config)
+        worker = ImportWorker(self._engine, self._config, logins)
         try:
             while not self._stopped.is_set():
                 try:
@@ -155,16 +168,23 @@ class Background(threading.Thread):
         finally:
             worker.close()
 
-    def stop(self) -> None:
-        self._stopped.set()
-        self.join(10)
+    def _revoke(self) -> None:
+        from fastio_cli.worker import revoke_one
+
+        while not self._stopped.wait(REVOKE_EVERY_S):
+            try:
+                while revoke_one(self._engine, self._config):
+                    pass
+            except FastioError:
+                continue  # the store is away for a moment
 
 
 def application(engine: Engine, options: Options) -> App:
     """The ASGI application that a process serves."""
     from fastio_cli.config import Config
 
-    rate_per_s = Config().get("rate_per_s") or RATE_PER_S
+    config = Config()
+    rate_per_s = config.get("rate_per_s") or RATE_PER_S
     log = AccessLog(sys.stderr) if options.access_log else None
-    background = Background(engine)
+    background = Background(engine, config)
     return App(engine, rate_per_s=rate_per_s, access_log=log, background=background)

@@ -383,7 +383,9 @@ def test_a_worker_for_one_actor_leaves_the_others_alone(importing: Importing, si
     site.file("/f", b"x")
     params = {"urls": [site.url("/f")]}
     theirs = importing.engine.call("import.create", params, actor="bob")["items"][0]["id"]
-    worker = ImportWorker(importing.engine, importing.config, importing.tokens.get, "ada")
+    worker = ImportWorker(
+        importing.engine, importing.config, lambda row: lambda service: None, "ada"
+    )
     mine = importing.queue(site.url("/f"), to="mine")[0]
     deadline = time.monotonic() + 30
     while importing.show(mine)["state"] != "done":
