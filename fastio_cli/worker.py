@@ -14,6 +14,7 @@ import random
 import threading
 import time
 
+from fastio_cli.blobs import GRACE_S
 from fastio_cli.errors import FastioError
 from fastio_cli.operations import import_jobs
 from fastio_cli.operations.files import guess_media_type
@@ -39,6 +40,7 @@ LEASE_MS = 20_000
 CHECKPOINT_S = 1.0
 TICK_S = 0.2
 ATTEMPTS_MAX = 100  # also with progress each time
+KEPT_MS = GRACE_S * 1000 // 2  # how long fetched bytes that could not be written are used
 REVOKE_MS = 24 * 3600 * 1000  # a service that cannot be reached for longer is not told
 BACKOFF_MAX_S = 60.0
 
@@ -53,6 +55,7 @@ class Job:
         self.known = known
         before = Validators(row["source_etag"], row["source_modified"])
         self.transfer = Transfer(row["received_bytes"], before)
+        self.outcome: Outcome | None = None  # what was fetched, once it is to be committed
         self.cancelled = False
 
     def progress(self) -> dict[str, Any]:
@@ -183,6 +186,7 @@ class ImportWorker:
         for job, outcome in came:
             self.running.pop((job.workspace_id, job.id), None)
             if isinstance(outcome, Outcome):
+                job.outcome = outcome
                 works.append((job, outcome))
             elif outcome is not None:
                 failed.append((job, outcome))
@@ -212,6 +216,10 @@ class ImportWorker:
         again = again and failures < self._failures_max
         pause_ms = int(self._backoff_s(failures, error) * 1000) if again else None
         progress = job.progress() if passing(error) else _NO_PROGRESS
+        outcome = job.outcome
+        if outcome is not None and outcome.content is not None:
+            size = outcome.content.size_bytes
+            progress = {**_NO_PROGRESS, "received_bytes": size, "total_bytes": size}
 
         def work(ctx: Any) -> Any:
             return import_jobs.fail(
@@ -222,6 +230,7 @@ class ImportWorker:
                 again_in_ms=pause_ms,
                 failures=failures,
                 progress=progress,
+                outcome=outcome,
             )
 
         return job.workspace_id, job.row["actor"], work
@@ -296,6 +305,10 @@ class ImportWorker:
 
     def _attempt(self, job: Job, partial: Any) -> Outcome:
         row, limit = job.row, self._engine.limits.file_bytes_max
+        kept = import_jobs.kept(row)
+        if kept is not None and self._is_there(kept):
+            return kept
+        import_jobs.refuse_forgotten(row)
         known = job.known
         bounds = Bounds(min(limit, row["size_bytes_max"] or limit), self._timeout_s, self._stall_s)
         conditions = {
@@ -320,6 +333,13 @@ class ImportWorker:
             etag=fetched.validators.etag,
             last_modified=fetched.validators.last_modified,
         )
+
+    def _is_there(self, kept: Outcome) -> bool:
+        """Whether bytes that were fetched before are in the store, and safe from being swept."""
+        content, at = kept.content, kept.fetched_at
+        if content is None or at is None or self._engine.store.now_ms() - at > KEPT_MS:
+            return False
+        return content.blob is None or self._engine.blobs.has(content.blob, content.size_bytes)
 
 
 def stored_logins(engine: Engine, config: Config) -> Callable[[Row], TokenOf]:
@@ -369,7 +389,7 @@ def _refreshing(config: Config) -> Flows:
     return Flows(lambda: Egress(rules_of(config)), endpoints, lambda name: None)
 
 
-_NO_PROGRESS = {
+_NO_PROGRESS: dict[str, Any] = {
     "received_bytes": 0,
     "total_bytes": None,
     "source_etag": None,
