@@ -21,6 +21,14 @@ LOCK_TOKEN = Opt(
     metavar="TOKEN",
     convert=secret,
 )
+HEADER_FILE = Opt(
+    "--header-file",
+    help="Send the headers in this file, 'Name: value' a line",
+    metavar="FILE",
+    complete="file",
+)
+WAIT = Flag("--wait", help="Wait for the end also when the store is remote")
+TIMEOUT = Opt("--timeout", help="Wait for the end, at most", metavar="DURATION", convert=seconds)
 SERVICE = Arg("service", "google, onedrive, dropbox or box")
 COLUMNS = "id,state,path,version,received_bytes,total_bytes,reason"
 
@@ -30,17 +38,22 @@ COLUMNS = "id,state,path,version,received_bytes,total_bytes,reason"
     Arg("urls", "Addresses, or share links of file services", required=False, many=True),
     Opt("--to", help="The path, or a folder with / at its end", metavar="PATH", complete="path"),
     Opt("--name", help="Name of the file in its folder (default: the server's)"),
-    Opt("--from-file", help="Also the URLs in this file, one a line", metavar="FILE"),
+    Opt(
+        "--from-file",
+        help="Also the URLs in this file, one a line",
+        metavar="FILE",
+        complete="file",
+    ),
     Opt("--sha256", help="Only if the bytes have this checksum", metavar="HEX"),
-    Opt("--header-file", help="Send the headers in this file, one a line", metavar="FILE"),
+    HEADER_FILE,
     Opt(
         "--on-conflict",
         help="Where something stands: its next version, a numbered name, or fail",
         choices=("version", "rename", "fail"),
     ),
     Opt("--max-size", help="Refuse larger files, as 500MB", metavar="SIZE", convert=size),
-    Flag("--wait", help="Wait for the end also when the store is remote"),
-    Opt("--timeout", help="Stop waiting after", metavar="DURATION", convert=seconds),
+    WAIT,
+    TIMEOUT,
     LOCK_TOKEN,
     KEY,
     op=("import.create", "import.show"),
@@ -50,6 +63,7 @@ def add(cli: Session, wait: bool, timeout: float | None, **params: Any) -> None:
 
     Share links of Google Drive, OneDrive, SharePoint, Dropbox and Box lead to their files.
     s3://, gs:// and az:// are read with the credentials in the environment.
+    A server fetches by itself: it is waited for only with --wait or --timeout.
 
     Examples:
     fastio import https://example.com/report.pdf
@@ -58,7 +72,7 @@ def add(cli: Session, wait: bool, timeout: float | None, **params: Any) -> None:
     """
     from fastio_cli.cli.importing import create, follow
 
-    follow(cli, create(cli, params), timeout)
+    follow(cli, create(cli, params), wait, timeout)
 
 
 @command(
@@ -95,16 +109,24 @@ def cancel(cli: Session, **params: Any) -> None:
 @command(
     "import retry",
     ID,
-    Opt("--timeout", help="Stop waiting after", metavar="DURATION", convert=seconds),
+    HEADER_FILE,
+    WAIT,
+    TIMEOUT,
     LOCK_TOKEN,
     KEY,
     op="import.retry",
 )
-def retry(cli: Session, id: int, timeout: float | None, **params: Any) -> None:
-    from fastio_cli.cli.importing import Queued, follow
+def retry(
+    cli: Session,
+    id: int,
+    header_file: str | None,
+    wait: bool,
+    timeout: float | None,
+    **params: Any,
+) -> None:
+    from fastio_cli.cli import importing
 
-    record = cli.call("import.retry", id=id, **given(**params))
-    follow(cli, Queued(cli.workspace, [record]), timeout)
+    importing.follow(cli, importing.retry(cli, id, header_file, params), wait, timeout)
 
 
 @command(
@@ -112,7 +134,7 @@ def retry(cli: Session, id: int, timeout: float | None, **params: Any) -> None:
     SERVICE,
     Flag("--device", help="Log in on another device, by a code"),
     op="account.keep",
-    help="Let one's imports read private files at a file service.",
+    help="Let imports read your private files at a file service.",
 )
 def login(cli: Session, service: str, device: bool) -> None:
     """Needs an OAuth client of your own, registered at the service with the redirect address
