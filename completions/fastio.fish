@@ -469,6 +469,7 @@ function __fastio_table
                 'import_retry_ms' \
                 'import_timeout_s' \
                 'import_stall_s' \
+                'import_buckets' \
                 'import_endpoints' \
                 'secret_key_file' \
                 'google_client_id' \

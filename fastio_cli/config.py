@@ -71,6 +71,9 @@ SETTINGS = {
     "import_retry_ms": Setting(1000, "The pause before the first further attempt, at most"),
     "import_timeout_s": Setting(3600, "How long one attempt to fetch a file may take"),
     "import_stall_s": Setting(30, "How long a body may come slower than 1 KiB a second"),
+    "import_buckets": Setting(
+        None, "Buckets that a server reads for its members with its own credentials: s3://BUCKET,…"
+    ),
     "import_endpoints": Setting(None, "Other addresses for file services, as OFFICIAL=OTHER,…"),
     "secret_key_file": Setting(
         None, "Key that a server seals its members' logins with (default: secret.key beside these)"

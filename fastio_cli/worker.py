@@ -54,7 +54,7 @@ class Job:
         self.id: int = row["id"]
         self.known = known
         before = Validators(row["source_etag"], row["source_modified"])
-        self.transfer = Transfer(row["received_bytes"], before)
+        self.transfer = Transfer(row["received_bytes"], before, row["total_bytes"])
         self.outcome: Outcome | None = None  # what was fetched, once it is to be committed
         self.cancelled = False
 
@@ -97,6 +97,7 @@ class ImportWorker:
         self._egress = Egress(rules_of(config))
         self._endpoints = Endpoints(config.get("import_endpoints") or "")
         self._tokens_of = tokens_of
+        self._buckets: str = config.get("import_buckets") or ""
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._came: queue.SimpleQueue[tuple[Job, Outcome | FastioError | None]] = (
             queue.SimpleQueue()
@@ -316,6 +317,8 @@ class ImportWorker:
             "sha256": row["sha256"],
         }
         if buckets.is_bucket(row["url"]):
+            if self._actor is None:
+                buckets.check_lent(row["url"], self._buckets)
             fetched = buckets.fetch_object(row["url"], partial, job.transfer, bounds, **conditions)
         else:
             services = Services(self._egress, self._endpoints, self._tokens_of(row))
