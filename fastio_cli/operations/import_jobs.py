@@ -145,7 +145,7 @@ def fail(
         failures=failures,
         reason_code=error.code,
         reason=error.message,
-        hint=error.hint,
+        hint=error.hint.replace("retry ID", f"retry {id}"),
         headers=row["headers"] if again_in_ms is not None else without_values(row["headers"]),
         fetched=_as_text(outcome, ctx.now_ms) if outcome is not None else None,
         now_ms=ctx.now_ms,

@@ -67,9 +67,9 @@ class TextRule(Rule):
         if not isinstance(value, str):
             raise FastioError("invalid", f"{name} must be a string.")
         if not self.length_min <= len(value) <= self.length_max:
-            raise FastioError(
-                "invalid", f"{name} must have {self.length_min} to {self.length_max} characters."
-            )
+            exactly = self.length_min == self.length_max
+            length = f"{self.length_max}" if exactly else f"{self.length_min} to {self.length_max}"
+            raise FastioError("invalid", f"{name} must have {length} characters.")
         if self.choices and value not in self.choices:
             raise FastioError("invalid", f"{name} must be one of: {', '.join(self.choices)}.")
         value = unicodedata.normalize("NFC", value)

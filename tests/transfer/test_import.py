@@ -115,6 +115,7 @@ def test_folders_names_and_paths(importing: Importing, site: Site) -> None:
         (SMALL, "text/csv; charset=utf-8", "/x", "text/csv"),
         (SMALL, "application/octet-stream", "/x.csv", "text/csv"),
         (SMALL, "text/plain", "/x", "text/plain"),
+        (SMALL, "text/plain", "/gz", "text/plain"),
         (b"<html>hi", "application/octet-stream", "/x", "application/octet-stream"),
         (b"x", "no type at all", "/x", "application/octet-stream"),
     ],

@@ -122,7 +122,9 @@ def test_failures_that_may_pass_are_tried_again(importing: Importing, site: Site
     assert record["attempts"] == 4
     site.routes["/never"] = lambda h: h.answer(503)
     before = len(site.requests)
-    assert importing.run(site.url("/never"))["state"] == "failed"
+    failed = importing.run(site.url("/never"))
+    assert failed["state"] == "failed"
+    assert failed["hint"] == f"Try again later: fastio import retry {failed['id']}"
     assert len(site.requests) - before == 5
     site.routes["/gone"] = lambda h: h.answer(404)
     before = len(site.requests)
