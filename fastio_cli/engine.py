@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastio_cli.intelligence.service import Search
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
-    from fastio_cli.sealing import Key
+    from fastio_cli.sealing import Key, Veil
     from fastio_cli.store.contract import Store
     from fastio_cli.store.tx import Tx
 
@@ -50,6 +50,7 @@ class Call:
         request_hash: str,
         own_key: bool = False,
         identity: Identity | None = None,
+        veil: Veil | None = None,
     ) -> None:
         self.operation = operation
         self.params = params
@@ -61,6 +62,7 @@ class Call:
         # The key that the engine made was never seen before this very call ran.
         self.may_be_done = idempotency_key is not None and not own_key
         self.identity = identity
+        self.veil = veil  # over a stored result that tells a secret
         # A call that comes again keeps its place in a line of waiters.
         self.id = os.urandom(8).hex() if idempotency_key is None else _short_hash(idempotency_key)
         self.prepared: Any = None
@@ -266,6 +268,12 @@ class Engine:
                 idempotency_key = f"{identity.org}/{identity.member}:{idempotency_key}"
         elif self.store.reruns and operation.effect == "write":
             idempotency_key, own_key = f"rerun:{os.urandom(16).hex()}", True
+        veil = None
+        if operation.tells_secret and idempotency_key is not None:
+            from fastio_cli.sealing import Veil
+
+            veil = Veil(idempotency_key)
+            idempotency_key = veil.name
         return Call(
             operation,
             decoded,
@@ -275,6 +283,7 @@ class Engine:
             request_hash,
             own_key,
             identity,
+            veil,
         )
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -333,7 +342,7 @@ class Engine:
                     scope,
                     call.idempotency_key,
                     request_hash=call.request_hash,
-                    result=text,
+                    result=text if call.veil is None else call.veil.hide(text),
                     now_ms=tx.now_ms,
                     kept_ms=call.key_kept_ms,
                 )
@@ -430,7 +439,8 @@ def _repeated(done: Any, call: Call) -> Any:
     if done["request_hash"] != call.request_hash:
         raise FastioError(
             "invalid",
-            f"The idempotency key {call.idempotency_key!r} was used for another request.",
+            "The idempotency key was used for another request.",
             "Use a new key for a new request.",
         )
-    return json.loads(done["result"])
+    stored = done["result"]
+    return json.loads(stored if call.veil is None else call.veil.show(stored))

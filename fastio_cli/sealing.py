@@ -1,15 +1,18 @@
-"""Secrets that a server keeps to use them again, sealed with a key that is not in its store.
+"""Secrets that have to be kept for a while: sealed with a key that is not in the store, or hidden
+from all but who asked for them.
 
-AES-256 in Galois counter mode with a random nonce (NIST SP 800-38D). To whom a secret belongs is
-part of its seal: moved to another row, it does not open.
-
+``Key`` is for what a server uses again: AES-256 in Galois counter mode with a random nonce (NIST
+SP 800-38D). To whom a secret belongs is part of its seal: moved to another row, it does not open.
 The key file holds one key a line and is readable by its owner alone. The first key seals, all of
 them open: a new one is put first, and the old one removed when nothing is sealed with it any more.
+
+``Veil`` is for results that are kept for whoever repeats a request.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 
@@ -82,6 +85,32 @@ class Key:
             f"A secret is sealed with a key that is not in {self._file}.",
             "Name the file it was sealed with: FASTIO_SECRET_KEY_FILE",
         )
+
+
+class Veil:
+    """Hides the result of a request behind the idempotency key that it came with.
+
+    The key is stored nowhere: ``name`` is a hash by which the result is found again. What hides the
+    result is a pad drawn from key and nonce by SHAKE-256 (FIPS 202), never twice the same. It is as
+    strong as the key, of which our own client draws 128 random bits. It needs no library, as locks
+    are acquired where there is none.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key.encode()
+        self.name = hashlib.sha256(b"name\0" + self._key).hexdigest()
+
+    def hide(self, text: str) -> str:
+        nonce = os.urandom(NONCE_BYTES)
+        return base64.b64encode(nonce + self._padded(nonce, text.encode())).decode()
+
+    def show(self, hidden: str) -> str:
+        raw = base64.b64decode(hidden)
+        return self._padded(raw[:NONCE_BYTES], raw[NONCE_BYTES:]).decode()
+
+    def _padded(self, nonce: bytes, data: bytes) -> bytes:
+        pad = hashlib.shake_256(b"pad\0" + nonce + self._key).digest(len(data))
+        return (int.from_bytes(data) ^ int.from_bytes(pad)).to_bytes(len(data))
 
 
 def _bound(owner: list[str]) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fastio_cli.errors import FastioError
-from fastio_cli.sealing import Key
+from fastio_cli.sealing import Key, Veil
 
 OWNER = ["account", "acme", "ada", "box"]
 
@@ -111,3 +111,28 @@ def test_without_the_library_it_says_what_to_install(
     with pytest.raises(FastioError, match="extra package") as caught:
         Key(file)
     assert "fastio-durable[server]" in str(caught.value.hint)
+
+
+TEXTS = ["", "x", '{"token":"lk_1"}', "ü" * 1000, "\0\0"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_veil_shows_to_the_same_key_alone(text: str) -> None:
+    hidden = Veil("/ada:auto-1").hide(text)
+    assert Veil("/ada:auto-1").show(hidden) == text
+    if len(text) > 2:
+        assert text not in base64.b64decode(hidden).decode("utf-8", "ignore")
+        try:
+            assert Veil("/ada:auto-2").show(hidden) != text
+        except UnicodeDecodeError:
+            pass
+
+
+def test_a_veil_is_never_the_same_twice_and_its_name_tells_nothing() -> None:
+    veil = Veil("auto-1")
+    zeros = "\0" * 32  # what is hidden is the pad itself
+    assert len({veil.hide(zeros) for _ in range(50)}) == 50
+    assert veil.name == Veil("auto-1").name != Veil("auto-2").name
+    assert "auto-1" not in veil.name
+    raw = base64.b64decode(veil.hide(zeros))
+    assert bytes.fromhex(veil.name) not in raw

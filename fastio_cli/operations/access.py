@@ -38,7 +38,7 @@ TRANSFER_S = 72 * 3600.0
 FIRST_ORG_NAME = "default"  # how the store's first org, whose stored name is empty, is shown
 
 
-@operation("org.create", "POST /v1/orgs", effect="write", role="member")
+@operation("org.create", "POST /v1/orgs", effect="write", role="member", tells_secret=True)
 def create_org(ctx: "Context", *, name: Name) -> "model.NewOrg":
     """Create an org with a workspace 'default'; whoever creates it owns it.
 
@@ -156,7 +156,7 @@ def remove_member(
     }
 
 
-@operation("token.create", "POST /v1/tokens", effect="write", role="member")
+@operation("token.create", "POST /v1/tokens", effect="write", role="member", tells_secret=True)
 def create_token(
     ctx: "Context",
     *,
@@ -244,7 +244,7 @@ def whoami(ctx: "Context") -> "model.WhoAmI":
     }
 
 
-@operation("transfer.create", "POST /v1/transfers", effect="write", role="owner")
+@operation("transfer.create", "POST /v1/transfers", effect="write", role="owner", tells_secret=True)
 def create_transfer(ctx: "Context", *, ttl_s: Lifetime = TRANSFER_S) -> "model.NewTransfer":
     """Offer the org to a new owner: the answer holds a claim to pass on, shown this once.
 
@@ -294,7 +294,13 @@ def revoke_transfer(ctx: "Context", *, id: Line) -> "model.Transfer":
     return {**_transfer(ctx, row), "state": "revoked"}
 
 
-@operation("transfer.claim", "POST /v1/transfers-claim", effect="write", role="anyone")
+@operation(
+    "transfer.claim",
+    "POST /v1/transfers-claim",
+    effect="write",
+    role="anyone",
+    tells_secret=True,
+)
 def claim_transfer(ctx: "Context", *, claim: Token, name: Line) -> "model.Claimed":
     """Take over an org by the claim that its owner passed on, as the member ``name``.
 

@@ -177,8 +177,8 @@ def test_logins_end_with_their_members_last_role(caller):
 def test_logins_are_sealed_in_the_store(caller):
     caller("account.keep", service="box", refresh_token="rt-secret", key="k", **GRANT)
     for table, column in (("accounts", "sealed"), ("requests", "result"), ("events", "data")):
-        sql = f"update {table} set {column} = {column} where {column} like '%secret%'"
-        assert caller.backend.tamper(sql) == 0
+        sql = f"update {table} set {column} = {column} where {column} like :text"
+        assert caller.backend.tamper(sql, text="%secret%") == 0
     assert caller.backend.tamper("update accounts set sealed = sealed where member = 'ada'") == 1
 
 
