@@ -35,7 +35,8 @@ STEPS = (
     {"jsontext"},
     {"config", "blobs", "access", "sealing"},
     {"store", "credentials"},
-    {"intelligence", "transfer", "events"},
+    {"transfer"},  # with the guard of every outgoing request, also of those to models and webhooks
+    {"intelligence", "events"},
     {"operations"},
     {"engine", "remote", "worker"},
     {"server"},
