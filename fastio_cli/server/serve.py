@@ -134,15 +134,20 @@ def serve(engine: Engine, options: Options) -> None:
 
 
 class Background:
-    """Works off what is to be imported, and the logins that are to be revoked, while the server
-    runs: two threads, with connections of their own."""
+    """What works while the server runs: each on a thread and a connection of its own.
+
+    Raises ``invalid`` when the settings for requests to elsewhere are wrong.
+    """
 
     def __init__(self, engine: Engine, config: Config) -> None:
-        self._engine = engine
-        self._config = config
-        self._stopped = threading.Event()
-        self._threads = [
-            threading.Thread(target=work, daemon=True) for work in (self._import, self._revoke)
+        from fastio_cli.transfer.guard import Egress, rules_of
+        from fastio_cli.transfer.providers import Endpoints
+
+        Egress(rules_of(config)).close()
+        Endpoints(config.get("import_endpoints") or "")
+        self._threads: list[Importing | Revoking] = [
+            Importing(engine, config),
+            Revoking(engine, config),
         ]
 
     def start(self) -> None:
@@ -150,28 +155,51 @@ class Background:
             thread.start()
 
     def stop(self) -> None:
-        self._stopped.set()
+        for thread in self._threads:
+            thread.stopped.set()
         for thread in self._threads:
             thread.join(10)
 
-    def _import(self) -> None:
+
+class Importing(threading.Thread):
+    """Works off what is to be imported."""
+
+    def __init__(self, engine: Engine, config: Config) -> None:
+        super().__init__(name="imports", daemon=True)
+        self.stopped = threading.Event()
+        self._engine = engine
+        self._config = config
+
+    def run(self) -> None:
+        """Work until told to stop."""
         from fastio_cli.worker import ImportWorker, stored_logins
 
         logins = stored_logins(self._engine, self._config)
-        worker = ImportWorker(self._engine, self._config, logins)
-        try:
-            while not self._stopped.is_set():
-                try:
-                    worker.step()
-                except FastioError:
-                    self._stopped.wait(1.0)  # the store is away for a moment
-        finally:
+        worker = None
+        while not self.stopped.is_set():
+            try:
+                worker = worker or ImportWorker(self._engine, self._config, logins)
+                worker.step()
+            except FastioError:
+                self.stopped.wait(1.0)  # the store is away for a moment
+        if worker is not None:
             worker.close()
 
-    def _revoke(self) -> None:
+
+class Revoking(threading.Thread):
+    """Revokes the logins at file services that were ended."""
+
+    def __init__(self, engine: Engine, config: Config) -> None:
+        super().__init__(name="revocations", daemon=True)
+        self.stopped = threading.Event()
+        self._engine = engine
+        self._config = config
+
+    def run(self) -> None:
+        """Work until told to stop."""
         from fastio_cli.worker import revoke_one
 
-        while not self._stopped.wait(REVOKE_EVERY_S):
+        while not self.stopped.wait(REVOKE_EVERY_S):
             try:
                 while revoke_one(self._engine, self._config):
                     pass

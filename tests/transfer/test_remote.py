@@ -309,3 +309,22 @@ def test_a_cancelled_one_ends_the_waiting(server: Server, site: Site) -> None:
     assert json.loads(printed)["state"] == "cancelled"
     assert process.returncode == 130
     assert "cancelled" in errors
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("EGRESS_ALLOW", "10.0.0.0/99"), ("EGRESS_PORTS", "http"), ("IMPORT_ENDPOINTS", "nonsense")],
+)
+def test_a_server_with_wrong_settings_does_not_begin(
+    tmp_path: Path, setting: str, value: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fastio_cli", "serve", "--port", "1"],
+        env={**os.environ, "FASTIO_STORE": str(tmp_path), f"FASTIO_{setting}": value},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert setting.lower() in done.stderr
