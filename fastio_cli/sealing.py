@@ -30,8 +30,8 @@ FILE_BYTES_MAX = 64 * 1024
 class Key:
     """The keys in a file, which is made if it is not there.
 
-    Raises ``unavailable`` when the file cannot be read or written, or the library is missing, and
-    ``invalid`` when others may read the file or it holds no keys.
+    Raises ``unavailable`` when the file cannot be read or written, and ``invalid`` when others may
+    read it, it holds no keys, or the library is missing.
     """
 
     def __init__(self, file: str) -> None:
@@ -122,7 +122,7 @@ def _library() -> Any:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError:
         raise FastioError(
-            "unavailable",
+            "invalid",
             "Keeping a secret needs an extra package.",
             "Install it where the store is: pip install 'fastio-durable[server]'",
         ) from None

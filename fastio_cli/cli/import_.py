@@ -63,7 +63,8 @@ def add(cli: Session, wait: bool, timeout: float | None, **params: Any) -> None:
 
     Share links of Google Drive, OneDrive, SharePoint, Dropbox and Box lead to their files.
     s3://, gs:// and az:// are read with the credentials in the environment.
-    A server fetches by itself: it is waited for only with --wait or --timeout.
+    A server fetches by itself: it is waited for only with --wait or --timeout, and it reads only
+    the buckets that its setting import_buckets lists.
 
     Examples:
     fastio import https://example.com/report.pdf
