@@ -63,6 +63,7 @@ class Call:
         self.may_be_done = idempotency_key is not None and not own_key
         self.identity = identity
         self.veil = veil  # over a stored result that tells a secret
+        self.request_key = idempotency_key if veil is None else veil.name
         # A call that comes again keeps its place in a line of waiters.
         self.id = os.urandom(8).hex() if idempotency_key is None else _short_hash(idempotency_key)
         self.prepared: Any = None
@@ -273,7 +274,6 @@ class Engine:
             from fastio_cli.sealing import Veil
 
             veil = Veil(idempotency_key)
-            idempotency_key = veil.name
         return Call(
             operation,
             decoded,
@@ -301,7 +301,7 @@ class Engine:
         operation = call.operation
         row = grant = None
         if operation.in_workspace:
-            key = call.idempotency_key if call.may_be_done else None
+            key = call.request_key if call.may_be_done else None
             row = tx.enter(call.workspace, call.params.get("path"), key)
         if call.identity is not None:
             from fastio_cli.access import authorise
@@ -309,8 +309,8 @@ class Engine:
             grant = authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.of_workspace else 0
-        if call.idempotency_key is not None and call.may_be_done:
-            done = tx.requests.get(scope, call.idempotency_key, tx.now_ms)
+        if call.request_key is not None and call.may_be_done:
+            done = tx.requests.get(scope, call.request_key, tx.now_ms)
             if done is not None:
                 return _repeated(done, call)
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
@@ -334,13 +334,13 @@ class Engine:
         result = operation.run(ctx, **call.params)
         if operation.effect == "write":
             ctx.finish()
-            if call.idempotency_key is not None and not isinstance(result, Pending):
+            if call.request_key is not None and not isinstance(result, Pending):
                 from fastio_cli.jsontext import encode
 
                 text = encode(result).decode()
                 tx.requests.put(
                     scope,
-                    call.idempotency_key,
+                    call.request_key,
                     request_hash=call.request_hash,
                     result=text if call.veil is None else call.veil.hide(text),
                     now_ms=tx.now_ms,
@@ -439,7 +439,7 @@ def _repeated(done: Any, call: Call) -> Any:
     if done["request_hash"] != call.request_hash:
         raise FastioError(
             "invalid",
-            "The idempotency key was used for another request.",
+            f"The idempotency key {call.idempotency_key!r} was used for another request.",
             "Use a new key for a new request.",
         )
     stored = done["result"]
