@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastio_cli.blobs import Blobs
     from fastio_cli.config import Limits
     from fastio_cli.intelligence.service import Search
+    from fastio_cli.sealing import Key
     from fastio_cli.store.contract import Row
     from fastio_cli.store.tx import Tx
 
@@ -61,6 +62,7 @@ class Context:
         grant: Grant | None = None,
         prepared: Any = None,
         open_search: Callable[[], Search] | None = None,
+        open_key: Callable[[], Key] | None = None,
     ) -> None:
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -71,6 +73,7 @@ class Context:
         self.limits = limits
         self.prepared = prepared  # what the work of a Restart returned
         self._open_search = open_search
+        self._open_key = open_key
         self.workspace_id = self.seq = self._seq_before = 0
         if workspace is not None:
             self.enter(workspace)
@@ -94,6 +97,16 @@ class Context:
         """The embedding model and the index, as far as they are opened."""
         assert self._open_search is not None
         return self._open_search()
+
+    @property
+    def key(self) -> Key:
+        """What secrets are sealed with; read from its file before the write begins."""
+        if self.prepared is None:
+            assert self._open_key is not None
+            open_key = self._open_key
+            raise Restart(lambda store: open_key())
+        key: Key = self.prepared
+        return key
 
     @property
     def now_ms(self) -> int:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 FILE = "store.sqlite"
 LOCK_FILE = "write.lock"
 BUSY_TIMEOUT_S = 10.0

@@ -23,7 +23,7 @@ from fastio_cli.store.tx import Tx
 
 SCHEMA = Path(migrate.__file__).parent / "schema"
 # The small tables of an organisation: their own id is their key.
-ORG_TABLES = {"workspaces", "orgs", "members", "tokens", "transfers", "credits"}
+ORG_TABLES = {"workspaces", "orgs", "members", "tokens", "transfers", "credits", "accounts"}
 # The search index is of the embedded store alone.
 SEARCH = (SCHEMA / "0003_search.sqlite.sql").read_text()
 SEARCH_TABLES = set(re.findall(r"create (?:virtual )?table (\w+)", SEARCH))
