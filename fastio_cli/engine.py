@@ -159,11 +159,12 @@ class Engine:
     def run(self, call: Call) -> Any:
         """Do a prepared call, waiting for as long as it asks to."""
         started = time.monotonic()
+        transaction = self.store.write if call.operation.effect == "write" else self.store.read
         while True:
             # Taken before running, so that no change between the run and the wait is missed.
             token = self.store.change_token(call.workspace) if self.may_wait(call) else None
             try:
-                outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
+                outcome = transaction(lambda tx: self._run(tx, call))
             except Restart as restart:
                 call.prepared = restart.work(self.store)
                 continue
@@ -299,9 +300,6 @@ class Engine:
     def chunks(self, download: Download) -> Iterator[bytes]:
         """The bytes that ``file.get`` answered with."""
         return download.chunks(self.store.read, self.blobs)
-
-    def _transaction(self, operation: Operation) -> Callable[[Callable[[Tx], Any]], Any]:
-        return self.store.write if operation.effect == "write" else self.store.read
 
     def _run(self, tx: Tx, call: Call) -> Any:
         operation = call.operation
