@@ -14,6 +14,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context
 from fastio_cli.operations.operation import Pending, Restart
+from fastio_cli.operations.operator import Operator, Prepared
 from fastio_cli.operations.params import ACTOR_RULE, NAME_RULE
 
 TYPE_CHECKING = False
@@ -36,8 +37,8 @@ KEY_KEPT_MS = 24 * 3600 * 1000
 OWN_KEY_KEPT_MS = 10 * 60 * 1000
 
 
-class Call:
-    """One call, checked and ready to run any number of times until it is done."""
+class Call(Prepared):
+    """A call on a store."""
 
     def __init__(
         self,
@@ -50,9 +51,7 @@ class Call:
         own_key: bool = False,
         identity: Identity | None = None,
     ) -> None:
-        self.operation = operation
-        self.params = params
-        self.workspace = workspace
+        super().__init__(operation, params, workspace)
         self.actor = actor
         self.idempotency_key = idempotency_key
         self.request_hash = request_hash
@@ -92,7 +91,7 @@ class Wait:
         return store.read(self.pending.ready)
 
 
-class Engine:
+class Engine(Operator):
     """The operations on one store."""
 
     def __init__(
@@ -118,23 +117,6 @@ class Engine:
             settings = (self._search_settings or SearchSettings)()
             self._search = Search(self.blobs, settings)
         return self._search
-
-    def call(
-        self,
-        name: str,
-        params: dict[str, Any] | None = None,
-        *,
-        workspace: str = "default",
-        actor: str = "",
-        idempotency_key: str | None = None,
-    ) -> Any:
-        """Do one operation and return its record; a write is durable then.
-
-        Parameters: ``name`` as in the catalogue; ``params`` by name; ``actor`` for the event log;
-        ``idempotency_key`` makes a repeated write give the first one's result for a day. Raises
-        :class:`FastioError`, and then nothing was changed.
-        """
-        return self.run(self.prepare(name, params or {}, workspace, actor, idempotency_key))
 
     def run(self, call: Call) -> Any:
         """Do a prepared call, waiting for as long as it asks to."""
@@ -215,10 +197,6 @@ class Engine:
 
         return self.store.write_many([run(*work) for work in works])
 
-    def may_wait(self, call: Call) -> bool:
-        """Whether the call asks to wait for something to happen."""
-        return bool(call.params.get("wait_s") or call.params.get("timeout_s"))
-
     def prepare(
         self,
         name: str,
@@ -249,7 +227,8 @@ class Engine:
                     "invalid", f"An idempotency key has 1 to {KEY_LENGTH_MAX} printable characters."
                 )
             request_hash = _request_hash(
-                [name, workspace if operation.of_workspace else ""], params
+                [name, workspace if operation.of_workspace else ""],
+                {key: value for key, value in params.items() if key != operation.waits_by},
             )
             if identity is not None:  # nobody gets an answer by another's key
                 idempotency_key = f"{identity.org}/{identity.member}:{idempotency_key}"

@@ -38,7 +38,13 @@ COLUMNS = "id,state,path,version,received_bytes,total_bytes,reason"
         help="Where something stands: its next version, a numbered name, or fail",
         choices=("version", "rename", "fail"),
     ),
-    Opt("--max-size", help="Refuse larger files, as 500MB", metavar="SIZE", convert=size),
+    Opt(
+        "--max-size",
+        help="Refuse larger files, as 500MB",
+        metavar="SIZE",
+        convert=size,
+        param="size_bytes_max",
+    ),
     Flag("--wait", help="Wait for the end also when the store is remote"),
     Opt("--timeout", help="Stop waiting after", metavar="DURATION", convert=seconds),
     LOCK_TOKEN,
@@ -80,7 +86,13 @@ def list_(cli: Session, **params: Any) -> None:
 @command(
     "import show",
     ID,
-    Opt("--wait", help="Wait for its end for at most", metavar="DURATION", convert=seconds),
+    Opt(
+        "--wait",
+        help="Wait for its end for at most",
+        metavar="DURATION",
+        convert=seconds,
+        param="wait_s",
+    ),
     op="import.show",
 )
 def show(cli: Session, id: int, wait: float | None) -> None:

@@ -93,7 +93,7 @@ def follow(cli: Session, queued: Queued, timeout_s: float | None) -> None:
         _watch(cli, queued, timeout_s)
         _report(cli, list(queued.records.values()), False)
         return
-    worker = ImportWorker(cli.engine, cli.config, accounts(cli).token, queued.actor)
+    worker = ImportWorker(cli.local_engine(), cli.config, accounts(cli).token, queued.actor)
     deadline = time.monotonic() + timeout_s if timeout_s is not None else None
     try:
         with _view(cli) as view:
@@ -126,7 +126,7 @@ def _watch(cli: Session, queued: Queued, timeout_s: float | None) -> None:
 
 def _changes(cli: Session, queued: Queued, worker: ImportWorker) -> Iterator[Any]:
     """Work, and give what changes; None now and then when nothing does."""
-    store = cli.engine.store
+    store = cli.local_engine().store
     workspace = store.read(lambda tx: tx.workspaces.by_name(queued.workspace))
     id = workspace["id"] if workspace is not None else 0
     look_at = time.monotonic() + LOOK_EVERY_S

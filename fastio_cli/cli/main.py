@@ -58,7 +58,7 @@ def run(argv: list[str]) -> int:
         flags = parsed.flags
         from fastio_cli.cli.session import Session
 
-        session = Session(flags)
+        session = Session(flags, parsed.command)
         parsed.command.run(session, **parsed.command.convert(parsed.values))
         return 0
     except Exit as e:

@@ -18,7 +18,13 @@ ROLES = ("viewer", "editor", "admin", "owner")
 IN_WORKSPACE = Opt(
     "--in-workspace", help="Only in this workspace", metavar="NAME", complete="workspace"
 )
-EXPIRES = Opt("--expires", help="Ends by itself after", metavar="DURATION", convert=seconds)
+EXPIRES = Opt(
+    "--expires",
+    help="Ends by itself after",
+    metavar="DURATION",
+    convert=seconds,
+    param="ttl_s",
+)
 
 
 @command("org create", Arg("name", "Name of the org"), KEY, op="org.create")
@@ -108,7 +114,13 @@ def remove_member(cli: Session, **params: Any) -> None:
     "token create",
     Arg("member", "Whose token (default: your own)", required=False),
     Opt("--role", help="At most this role", choices=ROLES),
-    Opt("--scope", help="Only operations like this, as 'state.*'", metavar="PATTERN", many=True),
+    Opt(
+        "--scope",
+        help="Only operations like this, as 'state.*'",
+        metavar="PATTERN",
+        many=True,
+        param="scopes",
+    ),
     IN_WORKSPACE,
     EXPIRES,
     Opt("--label", help="What it is for", metavar="TEXT"),

@@ -20,6 +20,7 @@ class Rule:
 
     schema: dict[str, object] = {}
     optional = False
+    waits = False
 
     def __or__(self, other: object) -> "Rule":
         """``RULE | None`` accepts null as well, and makes no copy of the rule's meaning."""
@@ -194,6 +195,13 @@ class SecondsRule(ScalarRule):
                 "invalid", f"{name} must be {self.minimum:g} to {self.maximum:g} seconds."
             )
         return value
+
+
+class WaitRule(SecondsRule):
+    """How long the caller is ready to wait. No part of what is asked for: the same call with more
+    or less patience is the same call."""
+
+    waits = True
 
 
 class NumberRule(ScalarRule):
@@ -381,7 +389,7 @@ else:
     Limit = IntegerRule(1, 1000)
     Cursor = TextRule(PATH_BYTES_MAX)
     Ttl = SecondsRule(1, 24 * 3600)
-    Wait = SecondsRule(0, 30 * 24 * 3600)
+    Wait = WaitRule(0, 30 * 24 * 3600)
     Number = NumberRule()
     Boolean = BooleanRule()
     KindName = TextRule(5, choices=("state", "file"))
