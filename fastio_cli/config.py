@@ -6,7 +6,8 @@ The project file is ``config.toml`` in the nearest ``.fastio/`` folder upward; t
 A **profile** is a named set of settings in the user file, ``[profiles.NAME]``: a server, first of
 all, made by ``fastio login``. ``--profile``, FASTIO_PROFILE or one of the files says which one is
 in force. Its settings come right after those of the flag, variable or project file that names it;
-one that the user file names goes before the other settings there.
+one that the user file names goes before the other settings there. They belong to its store: where
+something nearer names another store, none of them counts.
 """
 
 from __future__ import annotations
@@ -184,8 +185,9 @@ class Config:
         if self.profile is not None:
             rank = [_label(s, "profile") for s, _ in self._sources].index(self.profile_source)
             source = (f"profile {self.profile}", self.settings_of(self.profile))
-            rank = min(rank + 1, len(self._sources) - 1)
-            self._sources.insert(rank, source)
+            self._sources.insert(min(rank + 1, len(self._sources) - 1), source)
+            if "store" in source[1] and self.lookup("store")[1] != source[0]:
+                self._sources.remove(source)
 
     @property
     def project_file(self) -> str | None:
@@ -249,7 +251,8 @@ class Config:
         if not self.has_profile:
             raise FastioError(
                 "invalid",
-                f"There is no profile {self.profile!r} (from {self.profile_source}).",
+                f"There is no profile {self.profile!r} (from "
+                f"{'--profile' if self.profile_source == FLAG else self.profile_source}).",
                 "See which there are: fastio profile list",
             )
         return self._place("store") or user_folder("data", self._environ)

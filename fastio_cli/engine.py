@@ -231,7 +231,7 @@ class Engine(Operator):
                 {key: value for key, value in params.items() if key != operation.waits_by},
             )
             if identity is not None:  # nobody gets an answer by another's key
-                idempotency_key = f"{identity.org}/{identity.member}:{idempotency_key}"
+                idempotency_key = _whose(identity) + idempotency_key
         elif self.store.reruns and operation.effect == "write":
             idempotency_key, own_key = f"rerun:{os.urandom(16).hex()}", True
         return Call(
@@ -372,6 +372,11 @@ def _give_up(pending: Pending) -> Any:
     return pending.otherwise
 
 
+def _whose(identity: Identity) -> str:
+    """What stands before the idempotency keys of a member."""
+    return f"{identity.org}/{identity.member}:"
+
+
 def _short_hash(text: str) -> str:
     import hashlib
 
@@ -395,9 +400,12 @@ def _repeated(done: Any, call: Call) -> Any:
     import json
 
     if done["request_hash"] != call.request_hash:
+        key = str(call.idempotency_key)
+        if call.identity is not None:
+            key = key.removeprefix(_whose(call.identity))
         raise FastioError(
             "invalid",
-            f"The idempotency key {call.idempotency_key!r} was used for another request.",
+            f"The idempotency key {key!r} was used for another request.",
             "Use a new key for a new request.",
         )
     return json.loads(done["result"])

@@ -56,7 +56,8 @@ def set_(cli: Session, setting: str, value: str, project: bool) -> None:
         raise FastioError(
             "invalid",
             f"{setting} is yours alone, and the settings of a project are shared with it.",
-            f"Keep it in your own: fastio config set {setting} VALUE",
+            f"Keep it in your own: fastio config set {setting} "
+            + ("@FILE" if known.secret else "VALUE"),
         )
     if known is not None and (known.secret or known.url):
         value = _kept_from_argv(setting, value, known.secret)

@@ -135,7 +135,9 @@ def remove_profile(cli: Session, profile: str) -> None:
     from fastio_cli.credentials import forget_token
 
     if profile == LOCAL:
-        raise FastioError("invalid", "This machine's own store is always there.", "")
+        raise FastioError(
+            "invalid", "This machine's own store is always there.", "See: fastio profile list"
+        )
     settings = _settings(cli, profile)
     forget_token(profile)
     file = cli.config.user_file
@@ -171,7 +173,9 @@ def _profile_for(cli: Session, url: str) -> str:
     if named:
         NAME_RULE.check(named, "--profile")
         if named == LOCAL:
-            raise FastioError("invalid", "local is this machine; choose another name.", "")
+            raise FastioError(
+                "invalid", "local is this machine.", "Choose another name: --profile NAME"
+            )
         return str(named)
     parts = urlsplit(url)
     name = f"{parts.hostname}-{parts.port}" if parts.port else str(parts.hostname)

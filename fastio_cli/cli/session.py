@@ -68,6 +68,12 @@ class Session:
         from fastio_cli.store import open_blobs, open_store
 
         target = self.config.store()
+        if self.is_remote:
+            raise FastioError(
+                "invalid",
+                "This works on a store itself, not through a server.",
+                "Name one: --store FOLDER, or --profile local",
+            )
         store = open_store(target, durability=self.config.get("durability"))
         blobs = open_blobs(target, self.config.blobs())
         return Engine(store, blobs, self.config.limits(), self.config.search)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import time
 from contextlib import closing
 from urllib.parse import urlsplit
@@ -215,7 +216,7 @@ def strange(response: httpx.Response, url: str) -> FastioError:
 
 def unreachable(url: str, error: httpx.RequestError) -> FastioError:
     """Why there was no answer. Raises it at once when trying again would not help."""
-    reason = str(error) or type(error).__name__
+    reason = re.sub(r"\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
     failure = FastioError(
         "unavailable",
         f"{url} cannot be reached: {reason.rstrip('.')}.",
