@@ -149,13 +149,12 @@ class Remote(Operator):
         body = next((v for v in call.params.values() if isinstance(v, Body)), None)
         if body is not None and body.size_bytes > WHOLE_BYTES_MAX:
             self._upload_parts(call, body)
-        away_s, wait_s = self._retry_s, call.wait_s
-        if call.patience_s is not None:
-            away_s = min(away_s, call.patience_s)
-        patience = Patience(away_s, away_s + wait_s, self._note)
+        left = wait_s = call.wait_s
+        in_all_s = call.patience_s or self._retry_s + wait_s + ANSWER_S
+        patience = Patience(self._retry_s, in_all_s, self._note)
         until = time.monotonic() + wait_s
-        left, answer_s = wait_s, min(ANSWER_S, max(away_s, 1.0))
         while True:
+            answer_s = min(ANSWER_S, max(0.1, patience.left_s))
             held = answer_s + left > HOLD_S
             started = time.monotonic()
             try:

@@ -91,7 +91,8 @@ def within(answer_s: float, connect_s: float = CONNECT_S) -> httpx.Timeout:
 class Patience:
     """How long and at what pace something is tried again while the server is away.
 
-    ``away_s`` counts from the last sign of life (:meth:`renew`), ``in_all_s`` from now.
+    ``away_s`` counts from the first failure after a sign of life (:meth:`renew`), ``in_all_s`` from
+    now.
     """
 
     def __init__(
@@ -107,8 +108,13 @@ class Patience:
 
     def renew(self) -> None:
         """The server lives, or something was got done."""
-        self._give_up_at = time.monotonic() + self._away_s
+        self._give_up_at: float | None = None
         self._backoff_s = BACKOFF_S
+
+    @property
+    def left_s(self) -> float:
+        """What is left of it all."""
+        return self._end - time.monotonic()
 
     def pause(self, failure: FastioError, until: float | None = None) -> None:
         """Wait before another try, and not beyond a ``time.monotonic()``. Raises the failure if no
@@ -121,6 +127,8 @@ class Patience:
         now = time.monotonic()
         if until is not None:
             pause_s = max(0.0, min(pause_s, until - now))
+        if self._give_up_at is None:
+            self._give_up_at = now + self._away_s
         if now + pause_s >= min(self._end, self._give_up_at):
             raise failure
         if self._note is not None and self._backoff_s > SAY_SO_S:

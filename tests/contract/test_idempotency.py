@@ -133,3 +133,11 @@ def test_what_is_not_a_key(caller, key):
 def test_reading_takes_no_key(caller):
     caller("state.set", path="v.json", value=1)
     caller.refused("invalid", "state.get", path="v.json", key="k")
+
+
+def test_how_long_one_waits_is_no_part_of_what_is_asked(caller):
+    """A client that was cut off asks again, and has less time left."""
+    lock = caller("lock.acquire", path="a", wait_s=60, key="k")
+    assert caller("lock.acquire", path="a", wait_s=5, key="k") == lock
+    assert caller("lock.acquire", path="a", key="k") == lock
+    caller.refused("invalid", "lock.acquire", path="a", ttl_s=5, key="k")
