@@ -317,6 +317,14 @@ def without_password(value: str) -> str:
     return re.sub(r"(?i)([?&](?:ssl)?password=)[^&#]*", rf"\1{HIDDEN}", value)
 
 
+def shown(name: str, value: Any) -> Any:
+    """A setting's value as people may see it."""
+    setting = SETTINGS.get(name)
+    if setting is not None and setting.secret and value is not None:
+        return HIDDEN
+    return without_password(value) if isinstance(value, str) else value
+
+
 def has_password(value: str) -> bool:
     """Whether a URL holds a password."""
     return without_password(value) != value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastio_cli.cli.command import Arg, Flag, command
-from fastio_cli.config import HIDDEN, PROFILES, SETTINGS, has_password, without_password
+from fastio_cli.config import PROFILES, SETTINGS, has_password, shown
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -29,9 +29,13 @@ def show(cli: Session, setting: str | None) -> None:
     items = []
     for name in [setting] if setting else SETTINGS:
         value, source = cli.config.lookup(name)
-        shown = _shown(name, value)
         items.append(
-            {"setting": name, "value": shown, "source": source, "help": SETTINGS[name].help}
+            {
+                "setting": name,
+                "value": shown(name, value),
+                "source": source,
+                "help": SETTINGS[name].help,
+            }
         )
     if setting:
         cli.out.record(items[0], essential="value")
@@ -69,8 +73,7 @@ def set_(cli: Session, setting: str, value: str, project: bool) -> None:
         )
     set_to: str | int = checked(setting, value, "the command line")
     change_file(file, setting, set_to, table)
-    shown = _shown(setting, set_to)
-    record = {"setting": setting, "value": shown, "source": file}
+    record = {"setting": setting, "value": shown(setting, set_to), "source": file}
     cli.out.record(record, essential="value")
 
 
@@ -101,12 +104,6 @@ def _kept_from_argv(setting: str, text: str, secret: bool) -> str:
             f"Give it in a file or on standard input: fastio config set {setting} @FILE",
         )
     return text
-
-
-def _shown(setting: str, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return HIDDEN if SETTINGS[setting].secret else without_password(value)
 
 
 def _place(cli: Session, project: bool) -> tuple[str, tuple[str, ...]]:

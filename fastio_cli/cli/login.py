@@ -7,7 +7,7 @@ import sys
 
 from fastio_cli.cli.command import Arg, Opt, command
 from fastio_cli.cli.values import secret
-from fastio_cli.config import LOCAL, PROFILES, Config, change_file, read_file, without_password
+from fastio_cli.config import LOCAL, PROFILES, Config, change_file, read_file, shown
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.cli.session import Session
 
-PROFILE = Arg("profile", "Name of the profile", complete="profile")
+NAME = Arg("name", "Name of the profile", complete="profile")
 
 
 @command(
@@ -67,17 +67,17 @@ def login(cli: Session, url: str, token: str | None, ca_file: str | None) -> Non
 
 @command(
     "logout",
-    Arg("profile", "Its name (default: the one in force)", required=False, complete="profile"),
+    Arg("name", "The profile (default: the one in force)", required=False, complete="profile"),
     help="Forget the token for a server.",
 )
-def logout(cli: Session, profile: str | None) -> None:
+def logout(cli: Session, name: str | None) -> None:
     """The profile stays, so that commands do not go to another store unnoticed; go back to the one
     of this machine with: fastio profile use local. The token itself goes on to exist: end it with
     fastio token revoke.
     """
     from fastio_cli.credentials import forget_token
 
-    name = profile or cli.config.profile
+    name = name or cli.config.profile
     if name is None:
         raise FastioError("not_found", "You are logged in nowhere.", "See: fastio profile list")
     store = _settings(cli, name)["store"]
@@ -118,33 +118,33 @@ def list_profiles(cli: Session) -> None:
 
 @command(
     "profile use",
-    PROFILE,
+    NAME,
     help="Work with another profile from now on; local is this machine.",
 )
-def use_profile(cli: Session, profile: str) -> None:
+def use_profile(cli: Session, name: str) -> None:
     """For a single command: --profile NAME, or FASTIO_PROFILE."""
-    settings = _settings(cli, profile)
-    change_file(cli.config.user_file, "profile", profile)
-    cli.out.record({"profile": profile, **settings}, essential="profile")
-    _warn_if_not_in_force(cli, profile)
+    settings = _settings(cli, name)
+    change_file(cli.config.user_file, "profile", name)
+    cli.out.record({"profile": name, **settings}, essential="profile")
+    _warn_if_not_in_force(cli, name)
 
 
-@command("profile remove", PROFILE, help="Forget a profile and its token.")
-def remove_profile(cli: Session, profile: str) -> None:
+@command("profile remove", NAME, help="Forget a profile and its token.")
+def remove_profile(cli: Session, name: str) -> None:
     """Nothing happens to what is kept on the server."""
     from fastio_cli.credentials import forget_token
 
-    if profile == LOCAL:
+    if name == LOCAL:
         raise FastioError(
             "invalid", "This machine's own store is always there.", "See: fastio profile list"
         )
-    settings = _settings(cli, profile)
-    forget_token(profile)
+    settings = _settings(cli, name)
+    forget_token(name)
     file = cli.config.user_file
-    change_file(file, profile, None, (PROFILES,))
-    if read_file(file).get("profile") == profile:
+    change_file(file, name, None, (PROFILES,))
+    if read_file(file).get("profile") == name:
         change_file(file, "profile", None)
-    cli.out.record({"profile": profile, **settings}, essential="profile")
+    cli.out.record({"profile": name, **settings}, essential="profile")
 
 
 def _settings(cli: Session, profile: str) -> dict[str, Any]:
@@ -159,8 +159,7 @@ def _settings(cli: Session, profile: str) -> dict[str, Any]:
 
 
 def _shown(settings: dict[str, Any]) -> dict[str, Any]:
-    shown = {name: without_password(v) if isinstance(v, str) else v for name, v in settings.items()}
-    return {"store": None, **shown}
+    return {"store": None, **{name: shown(name, value) for name, value in settings.items()}}
 
 
 def _profile_for(cli: Session, url: str) -> str:

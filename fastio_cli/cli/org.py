@@ -59,7 +59,7 @@ def usage(cli: Session) -> None:
 )
 def transfer(cli: Session, action: str, subject: str | None, **params: Any) -> None:
     """An agent sets everything up, offers it, and passes the claim on; it stays admin. Whoever
-    claims it within 72 hours owns it, and is shown a token for it.
+    claims it within 72 hours owns it, and is shown a token for it: fastio login URL
 
     Examples:
     fastio org transfer create -q
@@ -69,6 +69,8 @@ def transfer(cli: Session, action: str, subject: str | None, **params: Any) -> N
     if action == "create":
         record = cli.call("transfer.create", **given(ttl_s=params["expires"], idempotency_key=key))
         cli.out.record(record, essential="claim")
+        at = f" --store {cli.config.store()}" if cli.is_remote else ""
+        cli.out.note(f"To be claimed by: fastio org transfer claim @FILE --name NAME{at}")
     elif action == "list":
         page = cli.call("transfer.list", **given(limit=params["limit"], cursor=params["cursor"]))
         cli.out.page(page, columns="id,state,created_by,expires_at,claimed_by", essential="id")

@@ -67,12 +67,12 @@ class TextRule(Rule):
     def check(self, value: object, name: str) -> object:
         if not isinstance(value, str):
             raise FastioError("invalid", f"{name} must be a string.")
+        if self.choices and value not in self.choices:
+            raise FastioError("invalid", f"{name} must be one of: {', '.join(self.choices)}.")
         if not self.length_min <= len(value) <= self.length_max:
             raise FastioError(
                 "invalid", f"{name} must have {self.length_min} to {self.length_max} characters."
             )
-        if self.choices and value not in self.choices:
-            raise FastioError("invalid", f"{name} must be one of: {', '.join(self.choices)}.")
         value = unicodedata.normalize("NFC", value)
         refuse_characters(value, name, ("Cc", "Cs"))
         return value
@@ -192,7 +192,7 @@ class SecondsRule(ScalarRule):
             raise FastioError("invalid", f"{name} must be a number of seconds.")
         if not self.minimum <= value <= self.maximum:
             raise FastioError(
-                "invalid", f"{name} must be {self.minimum:g} to {self.maximum:g} seconds."
+                "invalid", f"{name} must be {self.minimum:.12g} to {self.maximum:.12g} seconds."
             )
         return value
 

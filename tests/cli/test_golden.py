@@ -162,13 +162,19 @@ def server(tmp_path: Path) -> Iterator[Running]:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("path", SESSIONS, ids=lambda path: path.stem)
-def test_session(path: Path, place: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_session(
+    path: Path,
+    place: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> None:
     steps, below = read(path)
     played = [step for step in steps if place in step.where]
     if not played:
         return
     server = request.getfixturevalue("server") if place == "at a server" else None
-    printed = iter(play(played, tmp_path, server))
+    folder = tmp_path_factory.mktemp("s")  # short: tables are as wide as the names in them
+    printed = iter(play(played, folder, server))
     results = [next(printed) if place in step.where else step.expected for step in steps]
     text = written(steps, results, below)
     assert "Traceback" not in text

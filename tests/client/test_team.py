@@ -154,6 +154,22 @@ def test_two_agents_while_the_server_is_killed(serving, tmp_path, monkeypatch):
     store.close()
 
 
+def test_a_command_is_stopped_when_its_lock_may_be_anothers(serving, monkeypatch):
+    """The server is away for longer than the lock lasts, though it would be tried for longer."""
+    monkeypatch.setenv("FASTIO_STORE", f"http://127.0.0.1:{serving.port}")
+    monkeypatch.setenv("FASTIO_TOKEN", serving.token("ada"))
+    monkeypatch.setenv("FASTIO_RETRY_S", "600")
+    words = ("lock", "run", "report", "--ttl", "2", "--", "sh", "-c", "echo begun; exec sleep 600")
+    run = begin(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "begun\n"
+    serving.kill()
+    _, complaint = run.communicate(timeout=60)
+    assert run.returncode == 9
+    assert json.loads(complaint)["error"]["code"] == "unavailable"
+    serving.start()
+
+
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as s:
         port: int = s.getsockname()[1]
