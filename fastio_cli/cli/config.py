@@ -8,8 +8,6 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.session import Session
 
 SETTING = Arg("setting", "Name of the setting", complete="setting")
