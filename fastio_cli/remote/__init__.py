@@ -28,7 +28,7 @@ from fastio_cli.blobs import CHUNK_BYTES, Content
 from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
 from fastio_cli.operations.operator import Operator, Prepared
-from fastio_cli.operations.params import NAME_RULE, UploadRule
+from fastio_cli.operations.params import NAME_RULE, UploadRule, is_number
 from fastio_cli.remote.connection import (
     ALIVE_S,
     ANSWER_S,
@@ -190,10 +190,11 @@ class Remote(Operator):
         file until then.
         """
         import hashlib
-        import tempfile
 
         again: Any = _own(stream)
         if again is None:
+            import tempfile
+
             again = tempfile.SpooledTemporaryFile(SPOOLED_BYTES_MAX)  # noqa: SIM115
         digest, size, spooled = hashlib.sha256(), 0, not stream.seekable()
         while chunk := stream.read(CHUNK_BYTES):
@@ -247,8 +248,8 @@ class Remote(Operator):
             try:
                 headers = {"last-event-id": str(after)}
                 for seq, event in self._stream(url, headers, filters, deadline):
-                    after = max(after, seq)
-                    if event is not None:
+                    known, after = after, max(after, seq)
+                    if event is not None and seq > known:
                         patience.renew()
                         yield event
                 failure = FastioError("unavailable", f"{url} ended.")
@@ -281,7 +282,7 @@ class Remote(Operator):
             raise strange(response, self.url)
         with closing(response), cut_at(deadline, response):
             for message in messages(response.iter_bytes()):
-                seq = int(message.id) if message.id.isdecimal() else 0
+                seq = int(message.id) if is_number(message.id) else 0
                 try:
                     value = json.loads(message.data) if message.data else None
                 except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import trustme
 
 from fastio_cli.errors import FastioError
-from fastio_cli.remote import Remote, connection
+from fastio_cli.remote import SILENCE_S, Remote, connection
 from tests.client.conftest import TOKEN
 from tests.client.forward import ForwardProxy
 from tests.client.serving import Serving
@@ -159,3 +160,15 @@ def test_a_proxy_of_a_kind_that_needs_more(home, monkeypatch):
 def test_certificates_are_not_even_loaded_without_tls(server, home, monkeypatch, tmp_path: Path):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "absent"))
     assert whoami(server.url, server.token("ada")) == "ada"
+
+
+def test_a_watch_ends_in_time_also_below_tls(tls, proxy, home, monkeypatch):
+    for variable, url in (("NO_PROXY", f"https://localhost:{tls.port}"), ("X", f"https://{NAME}")):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HTTPS_PROXY", proxy.url)
+            patch.setenv(variable, "localhost")
+            remote = Remote(url, tls.owner, ca_file=tls.ca)
+            begun = time.monotonic()
+            assert list(remote.watch("default", timeout_s=0.3)) == []
+            assert 0.3 <= time.monotonic() - begun < SILENCE_S
+            remote.close()

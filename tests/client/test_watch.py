@@ -164,6 +164,12 @@ def test_a_number_without_an_event_moves_on(scripted, clock):
     assert server.requests[1].headers["last-event-id"] == "70"
 
 
+def test_an_event_that_comes_again_is_told_once(scripted, clock):
+    again = "".join(f'id: {n}\ndata: {{"seq": {n}}}\n\n' for n in (1, 2, 2, 1, 3))
+    _, remote = scripted(stream(again), stream(again.replace("3", "4")))
+    assert take(remote.watch("default", after=0), 4) == [1, 2, 3, 4]
+
+
 STREAM = (
     b": hello\n\nid: 1\nevent: x\ndata: a\ndata:b\n\nid:2\r\ndata: \xc3\xa9\r\n\r\n"
     b"retry: 5\n\nnonsense\ndata\n\ndata: unfinished\n"
