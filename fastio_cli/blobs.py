@@ -95,8 +95,11 @@ class Blobs:
         """
         path = self._part(upload)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with open(path, "ab", buffering=0) as f:
-            size = f.tell()
+        # Not appended: whoever was cut off may still be writing what had come, while the rest is
+        # sent again from there. Both write the same bytes to the same place.
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(fd, "r+b", buffering=0) as f:
+            size = f.seek(0, os.SEEK_END)
             if size != offset:
                 raise FastioError(
                     "invalid", f"The upload has {size} bytes, not {offset}.", offset=size

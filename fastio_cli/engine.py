@@ -14,6 +14,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context
 from fastio_cli.operations.operation import Pending, Restart
+from fastio_cli.operations.operator import Operator, Prepared
 from fastio_cli.operations.params import ACTOR_RULE, NAME_RULE
 
 TYPE_CHECKING = False
@@ -37,8 +38,8 @@ KEY_KEPT_MS = 24 * 3600 * 1000
 OWN_KEY_KEPT_MS = 10 * 60 * 1000
 
 
-class Call:
-    """One call, checked and ready to run any number of times until it is done."""
+class Call(Prepared):
+    """A call on a store."""
 
     def __init__(
         self,
@@ -52,9 +53,7 @@ class Call:
         identity: Identity | None = None,
         veil: Veil | None = None,
     ) -> None:
-        self.operation = operation
-        self.params = params
-        self.workspace = workspace
+        super().__init__(operation, params, workspace)
         self.actor = actor
         self.idempotency_key = idempotency_key
         self.request_hash = request_hash
@@ -102,7 +101,7 @@ class Wait:
         return store.read(self.pending.ready)
 
 
-class Engine:
+class Engine(Operator):
     """The operations on one store."""
 
     def __init__(
@@ -138,23 +137,6 @@ class Engine:
         if self._key_file is None:
             raise FastioError("invalid", "No key file was named to keep secrets with.")
         return Key(self._key_file())
-
-    def call(
-        self,
-        name: str,
-        params: dict[str, Any] | None = None,
-        *,
-        workspace: str = "default",
-        actor: str = "",
-        idempotency_key: str | None = None,
-    ) -> Any:
-        """Do one operation and return its record; a write is durable then.
-
-        Parameters: ``name`` as in the catalogue; ``params`` by name; ``actor`` for the event log;
-        ``idempotency_key`` makes a repeated write give the first one's result for a day. Raises
-        :class:`FastioError`, and then nothing was changed.
-        """
-        return self.run(self.prepare(name, params or {}, workspace, actor, idempotency_key))
 
     def run(self, call: Call) -> Any:
         """Do a prepared call, waiting for as long as it asks to."""
@@ -236,10 +218,6 @@ class Engine:
 
         return self.store.write_many([run(*work) for work in works])
 
-    def may_wait(self, call: Call) -> bool:
-        """Whether the call asks to wait for something to happen."""
-        return bool(call.params.get("wait_s") or call.params.get("timeout_s"))
-
     def prepare(
         self,
         name: str,
@@ -270,10 +248,11 @@ class Engine:
                     "invalid", f"An idempotency key has 1 to {KEY_LENGTH_MAX} printable characters."
                 )
             request_hash = _request_hash(
-                [name, workspace if operation.of_workspace else ""], params
+                [name, workspace if operation.of_workspace else ""],
+                {key: value for key, value in params.items() if key != operation.waits_by},
             )
             if identity is not None:  # nobody gets an answer by another's key
-                idempotency_key = f"{identity.org}/{identity.member}:{idempotency_key}"
+                idempotency_key = _whose(identity) + idempotency_key
         elif self.store.reruns and operation.effect == "write":
             idempotency_key, own_key = f"rerun:{os.urandom(16).hex()}", True
         veil = None
@@ -418,6 +397,11 @@ def _give_up(pending: Pending) -> Any:
     return pending.otherwise
 
 
+def _whose(identity: Identity) -> str:
+    """What stands before the idempotency keys of a member."""
+    return f"{identity.org}/{identity.member}:"
+
+
 def _short_hash(text: str) -> str:
     import hashlib
 
@@ -441,9 +425,12 @@ def _repeated(done: Any, call: Call) -> Any:
     import json
 
     if done["request_hash"] != call.request_hash:
+        key = str(call.idempotency_key)
+        if call.identity is not None:
+            key = key.removeprefix(_whose(call.identity))
         raise FastioError(
             "invalid",
-            f"The idempotency key {call.idempotency_key!r} was used for another request.",
+            f"The idempotency key {key!r} was used for another request.",
             "Use a new key for a new request.",
         )
     stored = done["result"]

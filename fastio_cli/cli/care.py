@@ -98,7 +98,8 @@ def _findings(cli: Session, sweep: bool) -> Iterator[Finding]:
         yield finding
     if not finding.ok or not os.path.isdir(folder):  # the last tells whether it can be read
         return
-    store, blobs = cli.engine.store, cli.engine.blobs
+    engine = cli.local_engine()
+    store, blobs = engine.store, engine.blobs
     yield from care.examine_bodies(folder)
     yield from care.examine_blobs(store, blobs)  # type: ignore[arg-type]
     yield from _chains(cli)

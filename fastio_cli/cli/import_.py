@@ -51,7 +51,13 @@ COLUMNS = "id,state,path,version,received_bytes,total_bytes,reason"
         help="Where something stands: its next version, a numbered name, or fail",
         choices=("version", "rename", "fail"),
     ),
-    Opt("--max-size", help="Refuse larger files, as 500MB", metavar="SIZE", convert=size),
+    Opt(
+        "--max-size",
+        help="Refuse larger files, as 500MB",
+        metavar="SIZE",
+        convert=size,
+        param="size_bytes_max",
+    ),
     WAIT,
     TIMEOUT,
     LOCK_TOKEN,
@@ -95,7 +101,13 @@ def list_(cli: Session, **params: Any) -> None:
 @command(
     "import show",
     ID,
-    Opt("--wait", help="Wait for its end for at most", metavar="DURATION", convert=seconds),
+    Opt(
+        "--wait",
+        help="Wait for its end for at most",
+        metavar="DURATION",
+        convert=seconds,
+        param="wait_s",
+    ),
     op="import.show",
 )
 def show(cli: Session, id: int, wait: float | None) -> None:

@@ -139,10 +139,10 @@ def follow(cli: Session, queued: Queued, wait: bool, timeout_s: float | None) ->
 
 def _work(cli: Session, queued: Queued) -> Steps:
     """Work on them here, step by step: what changed, and how far the running ones are."""
-    store, token = cli.engine.store, accounts(cli).token
+    store, token = cli.local_engine().store, accounts(cli).token
     workspace = store.read(lambda tx: tx.workspaces.by_name(queued.workspace))
     id = workspace["id"] if workspace is not None else 0
-    worker = ImportWorker(cli.engine, cli.config, lambda row: token, queued.actor)
+    worker = ImportWorker(cli.local_engine(), cli.config, lambda row: token, queued.actor)
     look_at = time.monotonic() + LOOK_EVERY_S
     try:
         while queued.waiting:

@@ -64,7 +64,7 @@ def run(argv: list[str]) -> int:
         flags = parsed.flags
         from fastio_cli.cli.session import Session
 
-        session = Session(flags)
+        session = Session(flags, parsed.command)
         parsed.command.run(session, **parsed.command.convert(parsed.values))
         return 0
     except Exit as e:
@@ -74,10 +74,7 @@ def run(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return _complain(FastioError("interrupted", "Interrupted."), _as_json(flags))
     except Exception as e:
-        error = as_fastio_error(e)
-        if parsed is not None:
-            parsed.command.name_options(error)
-        return _complain(error, _as_json(flags))
+        return _complain(as_fastio_error(e), _as_json(flags))
 
 
 def as_fastio_error(e: Exception) -> FastioError:

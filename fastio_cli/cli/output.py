@@ -59,7 +59,7 @@ class Output:
             for item in items:
                 self.row(item)
         else:
-            self._tables().page(items, self._fields or columns)
+            self._tables().page(items, self._fields or columns, essential)
             if more is not None and page["next_cursor"] is not None:
                 self.note(f"More: repeat with {more} {page['next_cursor']}")
 

@@ -120,7 +120,13 @@ def transact(cli: Session, changes: Any, idempotency_key: str | None) -> None:
     "state wait",
     PATH,
     Arg("expression", "JMESPath expression, as \"status == 'approved'\""),
-    Opt("--timeout", help="Give up after (default: 60s)", metavar="DURATION", convert=seconds),
+    Opt(
+        "--timeout",
+        help="Give up after (default: 60s)",
+        metavar="DURATION",
+        convert=seconds,
+        param="timeout_s",
+    ),
     op="state.wait",
 )
 def wait(cli: Session, timeout: float | None, **params: Any) -> None:

@@ -57,6 +57,7 @@ class Operation:
             key: rule for key, rule in run.__annotations__.items() if key not in ("ctx", "return")
         }
         self.defaults = run.__kwdefaults__ or {}
+        self.waits_by: str | None = next((k for k, r in self.rules.items() if r.waits), None)
 
     @property
     def gives_bytes(self) -> bool:
@@ -81,8 +82,13 @@ class Operation:
             "additionalProperties": False,
         }
 
-    def decode(self, params: "dict[str, Any]") -> "dict[str, Any]":
-        """Check every parameter against its rule. Raises ``invalid`` naming the parameter."""
+    def decode(
+        self, params: "dict[str, Any]", names: "dict[str, str] | None" = None
+    ) -> "dict[str, Any]":
+        """Check every parameter against its rule. Raises ``invalid`` naming the parameter.
+
+        ``names`` are what errors call parameters by instead of their own names.
+        """
         decoded = dict(self.defaults)
         for key, value in params.items():
             rule = self.rules.get(key)
@@ -92,11 +98,7 @@ class Operation:
                     f"{self.name} has no parameter {key!r}.",
                     f"Its parameters are: {', '.join(self.rules)}",
                 )
-            try:
-                decoded[key] = rule.check(value, key)
-            except FastioError as e:
-                e.details.setdefault("parameter", key)
-                raise
+            decoded[key] = rule.check(value, key if names is None else names.get(key, key))
         if len(decoded) != len(self.rules):
             missing = ", ".join(key for key in self.rules if key not in decoded)
             raise FastioError("invalid", f"{self.name} needs {missing}.")

@@ -22,6 +22,7 @@ class Rule:
 
     schema: dict[str, object] = {}
     optional = False
+    waits = False
 
     def __or__(self, other: object) -> "Rule":
         """``RULE | None`` accepts null as well, and makes no copy of the rule's meaning."""
@@ -68,12 +69,12 @@ class TextRule(Rule):
     def check(self, value: object, name: str) -> object:
         if not isinstance(value, str):
             raise FastioError("invalid", f"{name} must be a string.")
+        if self.choices and value not in self.choices:
+            raise FastioError("invalid", f"{name} must be one of: {', '.join(self.choices)}.")
         if not self.length_min <= len(value) <= self.length_max:
             exactly = self.length_min == self.length_max
             length = f"{self.length_max}" if exactly else f"{self.length_min} to {self.length_max}"
             raise FastioError("invalid", f"{name} must have {length} characters.")
-        if self.choices and value not in self.choices:
-            raise FastioError("invalid", f"{name} must be one of: {', '.join(self.choices)}.")
         value = unicodedata.normalize("NFC", value)
         refuse_characters(value, name, ("Cc", "Cs"))
         return value
@@ -191,9 +192,16 @@ class SecondsRule(ScalarRule):
             raise FastioError("invalid", f"{name} must be a number of seconds.")
         if not self.minimum <= value <= self.maximum:
             raise FastioError(
-                "invalid", f"{name} must be {self.minimum:.10g} to {self.maximum:.10g} seconds."
+                "invalid", f"{name} must be {self.minimum:.12g} to {self.maximum:.12g} seconds."
             )
         return value
+
+
+class WaitRule(SecondsRule):
+    """How long the caller is ready to wait. No part of what is asked for: the same call with more
+    or less patience is the same call."""
+
+    waits = True
 
 
 class NumberRule(ScalarRule):
@@ -379,7 +387,7 @@ else:
     Limit = IntegerRule(1, 1000)
     Cursor = TextRule(PATH_BYTES_MAX)
     Ttl = SecondsRule(1, 24 * 3600)
-    Wait = SecondsRule(0, 30 * 24 * 3600)
+    Wait = WaitRule(0, 30 * 24 * 3600)
     Number = NumberRule()
     Boolean = BooleanRule()
     KindName = TextRule(5, choices=("state", "file"))

@@ -274,7 +274,7 @@ def wait(
         timeout_s,
         FastioError(
             "timeout",
-            f"{path} did not come to satisfy {expression!r} within {timeout_s:g} seconds.",
+            f"{path} did not come to satisfy {expression!r} in time.",
             f"See how it stands: fastio state get {path}",
             path=path,
         ),

@@ -168,3 +168,11 @@ def test_whatever_tells_a_secret_is_marked():
         kind = getattr(model, record.removeprefix("model."), None)
         names = set(getattr(kind, "__annotations__", {}))
         assert operation.tells_secret == bool(names & {"token", "claim"}), operation.name
+
+
+def test_how_long_one_waits_is_no_part_of_what_is_asked(caller):
+    """A client that was cut off asks again, and has less time left."""
+    lock = caller("lock.acquire", path="a", wait_s=60, key="k")
+    assert caller("lock.acquire", path="a", wait_s=5, key="k") == lock
+    assert caller("lock.acquire", path="a", key="k") == lock
+    caller.refused("invalid", "lock.acquire", path="a", ttl_s=5, key="k")
