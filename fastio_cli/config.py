@@ -42,7 +42,10 @@ FORMATS = ("table", "json", "jsonl", "markdown", "raw")
 
 SETTINGS = {
     "store": Setting(None, "The store: a folder, postgresql://USER@HOST/DB, or a server's URL"),
-    "blobs": Setting(None, "Where a database's store keeps large files: a folder"),
+    "blobs": Setting(
+        None,
+        "Where a database's store keeps large files: s3://BUCKET/PREFIX, gs://, az://, a folder",
+    ),
     "workspace": Setting("default", "The workspace to work in"),
     "actor": Setting(None, "Who acts, in the event log (default: user@host)"),
     "format": Setting(None, "How results are printed", FORMATS),

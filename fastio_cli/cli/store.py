@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     "store copy",
     Arg("source", "The store to copy: a folder, or postgresql://USER@HOST/DATABASE"),
     Arg("target", "Where to: an empty folder or database"),
-    Opt("--source-blobs", help="Where a source database keeps large files", metavar="FOLDER"),
-    Opt("--target-blobs", help="Where a target database keeps large files", metavar="FOLDER"),
+    Opt("--source-blobs", help="Where a source database keeps large files", metavar="PLACE"),
+    Opt("--target-blobs", help="Where a target database keeps large files", metavar="PLACE"),
     Flag("--progress", help="Show how far it is"),
     help="Copy a whole store into an empty one, and compare them.",
 )
