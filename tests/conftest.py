@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,8 @@ import pytest
 from hypothesis import settings
 
 from fastio_cli.config import Limits
-from tests.backends import BACKENDS, Caller, Clock
+from tests import postgres
+from tests.backends import BACKENDS, Caller, Clock, made
 
 # No deadline: how fast a machine is must not decide a test.
 settings.register_profile("fastio", deadline=None, print_blob=True)
@@ -23,16 +23,14 @@ settings.load_profile("fastio")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_report_header() -> str:
+    return postgres.about()
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """A store of each kind; one that cannot run here is skipped, and in CI a failure."""
-    kind = BACKENDS[request.param]
-    reason = kind.missing()
-    if reason is not None:
-        if os.environ.get("CI"):
-            pytest.fail(f"backend {request.param} is missing: {reason}")
-        pytest.skip(f"backend {request.param} is missing: {reason}")
-    return kind(tmp_path / "store")
+    """A store of each kind."""
+    return made(request.param, BACKENDS[request.param], tmp_path / "store")
 
 
 @pytest.fixture
