@@ -93,6 +93,7 @@ class Fastio(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "engine"):
             self.engine.store.close()
+        if hasattr(self, "folder"):
             self.folder.cleanup()
 
     def held(self, path: str) -> bool:
