@@ -29,9 +29,10 @@ def copy(
     target_blobs: str | None,
     progress: bool,
 ) -> None:
-    """Objects with their history, files, workspaces and the log are copied as they are; locks are
-    not. Run it again after an interruption, and it goes on where it stopped. Stop the writers of
-    the source before.
+    """Workspaces, objects with their history, files, the log, orgs, members, tokens and imports are
+    copied as they are, and compared at the end; locks are not, and the search index is made anew.
+    Run it again after an interruption, and it goes on where it stopped. Stop the writers of the
+    source before.
 
     Example:
     fastio store copy .fastio postgresql://fastio@db.internal/fastio --progress

@@ -7,11 +7,11 @@ metadata service of the machine for some, which nothing here may reach.
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import unquote, urlsplit
 
 from fastio_cli.errors import FastioError
-from fastio_cli.store.bucket import CREDENTIALS, connect
 from fastio_cli.transfer.fetch import (
     HEAD_BYTES,
     Bounds,
@@ -31,11 +31,20 @@ if TYPE_CHECKING:
     from fastio_cli.blobs import Partial
 
 CHUNK_BYTES = 64 * 1024  # what a cut loses at most
+# Any one set of these says who asks.
+_CREDENTIALS = {
+    "s3": (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),),
+    "gs": (("GOOGLE_SERVICE_ACCOUNT",), ("GOOGLE_APPLICATION_CREDENTIALS",)),
+    "az": (
+        ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),
+        ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_SAS_KEY"),
+    ),
+}
 
 
 def is_bucket(url: str) -> bool:
     """Whether a URL names an object of a bucket."""
-    return url.partition("://")[0].lower() in CREDENTIALS
+    return url.partition("://")[0].lower() in _CREDENTIALS
 
 
 def fetch_object(
@@ -49,7 +58,7 @@ def fetch_object(
 ) -> Fetched:
     """Like ``fetch.fetch``, for an object of a bucket. Raises the same errors."""
     scheme, bucket, key = _parts(url)
-    store, obstore = connect(scheme, bucket, retries_max=0)
+    store, obstore = _store(scheme, bucket)
     options: dict[str, Any] = {}
     strong = transfer.validators.strong
     if partial.size_bytes and strong is not None:
@@ -100,6 +109,26 @@ def _parts(url: str) -> tuple[str, str, str]:
             "invalid", "This is not the URL of an object.", "Write it as s3://bucket/key"
         )
     return parts.scheme.lower(), parts.netloc, key
+
+
+def _store(scheme: str, bucket: str) -> tuple[Any, Any]:
+    wanted = _CREDENTIALS[scheme]
+    if not any(all(os.environ.get(name) for name in names) for names in wanted):
+        raise FastioError(
+            "unauthenticated",
+            f"There are no credentials for {scheme}:// in the environment.",
+            f"Set {' and '.join(wanted[0])}.",
+        )
+    try:
+        import obstore
+        from obstore.store import from_url
+    except ImportError:
+        raise FastioError(
+            "invalid",
+            f"{scheme}:// needs an extra package.",
+            "Install it: pip install 'fastio-durable[buckets]'",
+        ) from None
+    return from_url(f"{scheme}://{bucket}", retry_config={"max_retries": 0}), obstore
 
 
 def _chunks(result: Any, at: str, obstore: Any) -> Iterator[bytes]:
