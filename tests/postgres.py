@@ -120,7 +120,7 @@ class Server:
     def kill_hard(self) -> None:
         """Kill every process of it with SIGKILL, at once."""
         assert self.process is not None
-        pids = [self.process.pid, *_children(self.process.pid)]
+        pids = [self.process.pid, *children(self.process.pid)]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -158,7 +158,7 @@ class Server:
         return len(lines) >= 8 and lines[7].strip() == "ready"
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     """All processes below one."""
     below: list[int] = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
@@ -166,7 +166,7 @@ def _children(pid: int) -> list[int]:
             fields = entry.read_text().rpartition(")")[2].split()
             if int(fields[1]) == pid:
                 child = int(entry.parent.name)
-                below += [child, *_children(child)]
+                below += [child, *children(child)]
     return below
 
 
