@@ -19,6 +19,9 @@ PROJECT_FOLDER = ".fastio"
 FILE = "config.toml"
 
 
+HIDDEN = "***"  # what a secret looks like where settings are shown
+
+
 class Setting:
     """One setting: its type, default, what it means, and the values it may take."""
 
@@ -236,6 +239,14 @@ def checked(name: str, value: object, source: str) -> str | int:
             "invalid", f"{name} must be one of {', '.join(setting.choices)} (from {source})."
         )
     return value
+
+
+def without_password(value: str) -> str:
+    """A URL as people may see it; anything else as it is."""
+    import re
+
+    masked = re.sub(r"(?<=://)([^/?#:]*):[^/?#]*(?=@)", rf"\1:{HIDDEN}", value)
+    return re.sub(r"(?<=[?&]password=)[^&#]*", HIDDEN, masked)
 
 
 def find_project(cwd: str | None = None) -> str | None:

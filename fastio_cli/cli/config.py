@@ -9,7 +9,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.cli.session import Session
 
-HIDDEN = "***"  # what a secret that is set looks like
 SETTING = Arg("setting", "Name of the setting", complete="setting")
 PROJECT = Flag("--project", help="In this project's settings instead of yours")
 
@@ -20,7 +19,7 @@ PROJECT = Flag("--project", help="In this project's settings instead of yours")
     help="Show the settings in force and where each comes from.",
 )
 def show(cli: Session, setting: str | None) -> None:
-    from fastio_cli.config import SETTINGS, checked
+    from fastio_cli.config import HIDDEN, SETTINGS, checked, without_password
 
     if setting is not None and setting not in SETTINGS:
         checked(setting, "", "the command line")
@@ -29,6 +28,8 @@ def show(cli: Session, setting: str | None) -> None:
         value, source = cli.config.lookup(name)
         if SETTINGS[name].secret and value is not None:
             value = HIDDEN
+        elif isinstance(value, str):
+            value = without_password(value)
         items.append(
             {"setting": name, "value": value, "source": source, "help": SETTINGS[name].help}
         )
@@ -47,10 +48,16 @@ def show(cli: Session, setting: str | None) -> None:
     help="Set a setting, for you or for this project.",
 )
 def set_(cli: Session, setting: str, value: str, project: bool) -> None:
-    from fastio_cli.config import SETTINGS, change_file, checked
+    from fastio_cli.config import HIDDEN, SETTINGS, change_file, checked, without_password
 
     file = _file(cli, project)
     is_secret = setting in SETTINGS and SETTINGS[setting].secret
+    if without_password(value) != value:
+        raise FastioError(
+            "invalid",
+            "A password is not taken from the command line, nor kept in settings.",
+            "Leave it out of the URL and set PGPASSWORD, or write it into ~/.pgpass.",
+        )
     if is_secret:
         value = _secret(setting, value, project)
     set_to: str | int = checked(setting, value, "the command line")
