@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 BINARY = 1
 PREPARE_AFTER = 3  # uses of a statement
 PREPARED_MAX = 100
+USES_MAX = 1000  # statements whose uses are counted
 CANCEL_S = 2.0
 
 
@@ -154,6 +155,8 @@ class Line:
         name = self._prepared.get(key)
         if name is not None:
             return name
+        if len(self._uses) > USES_MAX:
+            self._uses.clear()
         uses = self._uses[key] = self._uses.get(key, 0) + 1
         if uses < PREPARE_AFTER or len(self._prepared) >= PREPARED_MAX:
             return None
@@ -193,11 +196,8 @@ class Line:
 
     def _wait(self, unsent: bool) -> None:
         """Wait for the socket, and take in what came."""
-        waiting = select.poll()
-        waiting.register(self._pgconn.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
-        for _, events in waiting.poll():
-            if events & ~select.POLLOUT:
-                self._pgconn.consume_input()
+        if _readable(self._pgconn.socket, unsent):
+            self._pgconn.consume_input()
 
     def _error(self, result: PGresult) -> psycopg.Error:
         if self._pgconn.status == ConnStatus.BAD:
@@ -212,6 +212,15 @@ class Line:
         except psycopg.Error:
             pass
         self._raw.close()
+
+
+def _readable(socket: int, unsent: bool) -> bool:
+    """Wait until a socket can be read, or written while something is ``unsent``; whether read."""
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([socket], [socket] if unsent else [], [])[0])
+    waiting = select.poll()
+    waiting.register(socket, select.POLLIN | (select.POLLOUT if unsent else 0))
+    return any(events & ~select.POLLOUT for _, events in waiting.poll())
 
 
 @lru_cache(maxsize=512)
