@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 
 from fastio_cli.errors import FastioError
 
@@ -149,11 +150,7 @@ class Blobs:
         try:
             return open(self.path(sha256), "rb")
         except OSError:
-            raise FastioError(
-                "unavailable",
-                f"The stored bytes {sha256[:12]}… are missing from the blob folder.",
-                "See what is damaged: fastio doctor",
-            ) from None
+            raise bytes_lost(sha256, "missing") from None
 
     def read(self, sha256: str, start: int, end: int) -> Iterator[bytes]:
         """The bytes ``start`` to ``end`` (exclusive) of a blob, in chunks."""
@@ -163,11 +160,7 @@ class Blobs:
             while left > 0:
                 chunk = f.read(min(CHUNK_BYTES, left))
                 if not chunk:
-                    raise FastioError(
-                        "unavailable",
-                        f"The stored bytes {sha256[:12]}… are shorter than they were.",
-                        "See what is damaged: fastio doctor",
-                    )
+                    raise bytes_lost(sha256, "shorter than they were")
                 left -= len(chunk)
                 yield chunk
 
@@ -206,6 +199,40 @@ class Blobs:
         for shard in sorted(os.listdir(self.folder)) if os.path.isdir(self.folder) else []:
             if len(shard) == 2:
                 yield from sorted(os.listdir(os.path.join(self.folder, shard)))
+
+    def sweep(self, used: set[str]) -> int:
+        """Remove blobs and temporary files that are not ``used``, a day after they came.
+
+        Returns the bytes that were freed.
+        """
+        freed = sum(self._remove_unused(name) for name in self.names() if name not in used)
+        return freed + self.sweep_temporary()
+
+    def sweep_temporary(self) -> int:
+        """Remove what writers left behind a day ago; the bytes that were freed."""
+        freed = 0
+        temporary = os.path.join(self.folder, "tmp")
+        for name in os.listdir(temporary) if os.path.isdir(temporary) else []:
+            path = os.path.join(temporary, name)
+            if _age_s(path) > GRACE_S:
+                freed += os.path.getsize(path)
+                os.unlink(path)
+        return freed
+
+    def _remove_unused(self, name: str) -> int:
+        path = self.path(name)
+        if _age_s(path) <= GRACE_S:
+            return 0
+        # Out of the way first: whoever stored the same bytes again just now renewed its age.
+        aside = os.path.join(self.folder, "tmp", name)
+        os.makedirs(os.path.dirname(aside), mode=0o700, exist_ok=True)
+        os.replace(path, aside)
+        if _age_s(aside) <= GRACE_S:
+            os.replace(aside, path)
+            return 0
+        size = os.path.getsize(aside)
+        os.unlink(aside)
+        return size
 
     def _put_file(self, head: bytes, stream: IO[bytes], size_bytes_max: int) -> Content:
         temporary_folder = os.path.join(self.folder, "tmp")
@@ -388,6 +415,15 @@ def make_folder(folder: str) -> None:
     sync_folder(above)
 
 
+def bytes_lost(sha256: str, how: str) -> FastioError:
+    """The error for stored bytes that are not there as they were: ``missing``, ``damaged``."""
+    return FastioError(
+        "unavailable",
+        f"The stored bytes {sha256[:12]}… are {how}.",
+        "See what is damaged: fastio doctor",
+    )
+
+
 def sync_folder(folder: str) -> None:
     """Make the names in a folder durable (a no-op where folders cannot be synced)."""
     try:
@@ -439,6 +475,10 @@ def _not_stored(e: OSError) -> FastioError:
         "Free some disk space and try again: fastio doctor",
         kind="disk",
     )
+
+
+def _age_s(path: str) -> float:
+    return time.time() - os.stat(path).st_mtime
 
 
 def _remove(path: str) -> None:

@@ -63,7 +63,11 @@ SETTINGS = {
         None, "The store: a folder, postgresql://USER@HOST/DB, or a server's URL", url=True
     ),
     "profile": Setting(None, "The profile in force: a server known by fastio login, or local"),
-    "blobs": Setting(None, "Where a database's store keeps large files: a folder", url=True),
+    "blobs": Setting(
+        None,
+        "Where a database's store keeps large files: s3://BUCKET/PREFIX, gs://, az://, a folder",
+        url=True,
+    ),
     "workspace": Setting("default", "The workspace to work in"),
     "actor": Setting(None, "Who acts, in the event log (default: user@host)"),
     "format": Setting(None, "How results are printed", FORMATS),

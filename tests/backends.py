@@ -7,6 +7,7 @@ A backend is a class that opens engines on one store. Another one is its class a
 from __future__ import annotations
 
 import io
+import os
 import re
 import sqlite3
 import threading
@@ -74,22 +75,24 @@ class Sqlite:
 class Postgres:
     """A PostgreSQL schema of its own; the folder holds its URL and the large bodies."""
 
+    programs: Path | None = None  # those of the first server that there is
+
     def __init__(self, folder: Path, url: str | None = None) -> None:
         folder.mkdir()
         self.folder = str(folder)
-        self.url = url or postgres.new_namespace(postgres.server_url() or "")
+        self.url = url or postgres.new_namespace(postgres.server_url(self.programs) or "")
         (folder / URL_FILE).write_text(self.url)
 
     @classmethod
     def made(cls, folder: Path) -> Any:
-        return cls(folder, postgres.namespaces(postgres.server_url() or "").take())
+        return cls(folder, postgres.namespaces(postgres.server_url(cls.programs) or "").take())
 
     def give_back(self) -> None:
-        postgres.namespaces(postgres.server_url() or "").give_back(self.url)
+        postgres.namespaces(postgres.server_url(self.programs) or "").give_back(self.url)
 
     @staticmethod
     def missing() -> str | None:
-        return None if postgres.server_url() else "no PostgreSQL server was found"
+        return None if postgres.version() else "no PostgreSQL server was found"
 
     def open(
         self, clock: Callable[[], float] | None = None, limits: Limits | None = None
@@ -110,6 +113,27 @@ BACKENDS = {
     "postgres": Postgres,
     "remote-postgres": behind_server(Postgres),
 }
+
+
+class SecondPostgres(Postgres):
+    """The same on a server of another major version."""
+
+    programs = postgres.second()
+
+
+# Where there is one, it keeps the whole contract too.
+SECOND = {f"postgres-{postgres.version_of(p)}": SecondPostgres for p in [postgres.second()] if p}
+
+
+def kind_of(name: str) -> Any:
+    """A kind of store; one that cannot run here is skipped, and in CI a failure."""
+    kind = {**BACKENDS, **SECOND}[name]
+    reason = kind.missing()
+    if reason is not None:
+        if os.environ.get("CI"):
+            pytest.fail(f"backend {name} is missing: {reason}")
+        pytest.skip(f"backend {name} is missing: {reason}")
+    return kind
 
 
 class Caller:

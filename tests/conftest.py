@@ -12,7 +12,8 @@ import pytest
 from hypothesis import settings
 
 from fastio_cli.config import Limits
-from tests.backends import BACKENDS, Caller, Clock
+from tests import postgres
+from tests.backends import BACKENDS, Caller, Clock, kind_of
 
 # No deadline: how fast a machine is must not decide a test.
 settings.register_profile("fastio", deadline=None, print_blob=True)
@@ -26,15 +27,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def kind_of(name: str) -> Any:
-    """A kind of store; one that cannot run here is skipped, and in CI a failure."""
-    kind = BACKENDS[name]
-    reason = kind.missing()
-    if reason is not None:
-        if os.environ.get("CI"):
-            pytest.fail(f"backend {name} is missing: {reason}")
-        pytest.skip(f"backend {name} is missing: {reason}")
-    return kind
+def pytest_report_header() -> str:
+    return postgres.about()
 
 
 @pytest.fixture(params=BACKENDS)

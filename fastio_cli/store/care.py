@@ -14,9 +14,9 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-import time
+from functools import partial
 
-from fastio_cli.blobs import GRACE_S, Blobs
+from fastio_cli.blobs import Blobs
 from fastio_cli.errors import FastioError
 from fastio_cli.store.migrate import expected
 from fastio_cli.store.sqlite import (
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
+    from fastio_cli.store.contract import Store
     from fastio_cli.store.tx import Tx
 
 DIALECT = Connection.dialect
@@ -67,9 +68,9 @@ def examine_file(folder: str) -> Iterator[Finding]:
     yield _integrity(file)
 
 
-def examine_blobs(store: SqliteStore, blobs: Blobs) -> Iterator[Finding]:
+def examine_blobs(store: Store, blobs: Blobs, hint: str) -> Iterator[Finding]:
     """Look for blobs that the store refers to and that are missing or not what they were."""
-    used = store.read(lambda tx: {row["blob"] for row in tx.objects.blobs_in_use()})
+    used = store.read(_blobs_in_use)
     kept = set(blobs.names())
     missing = sorted(used - kept)
     changed = sorted(name for name in used & kept if _sha256(blobs, name) != name)
@@ -82,7 +83,7 @@ def examine_blobs(store: SqliteStore, blobs: Blobs) -> Iterator[Finding]:
         "blobs",
         "; ".join(problems) or None,
         f"{len(used)} in use, {len(kept - used)} that nothing refers to any more",
-        "Put them back from a backup: fastio restore FILE",
+        hint,
     )
 
 
@@ -109,17 +110,11 @@ def examine_bodies(folder: str) -> Iterator[Finding]:
     )
 
 
-def sweep(store: SqliteStore, blobs: Blobs) -> int:
-    """Remove blobs and temporary files that nothing has referred to for a day; the bytes freed."""
-    used = store.read(lambda tx: {row["blob"] for row in tx.objects.blobs_in_use()})
-    freed = sum(_remove_unused(blobs, name) for name in blobs.names() if name not in used)
-    temporary = os.path.join(blobs.folder, "tmp")
-    for name in os.listdir(temporary) if os.path.isdir(temporary) else []:
-        path = os.path.join(temporary, name)
-        if _age_s(path) > GRACE_S:
-            freed += os.path.getsize(path)
-            os.unlink(path)
-    store.write(_sweep_segments)
+def sweep(store: Store, blobs: Blobs) -> int:
+    """Remove what nothing has referred to for a day; the bytes of blobs that were freed."""
+    freed = blobs.sweep(store.read(_blobs_in_use))
+    for workspace in store.read(lambda tx: [row["id"] for row in tx.workspaces.every()]):
+        store.write(partial(_sweep_segments, workspace))
     return freed
 
 
@@ -292,34 +287,18 @@ def _opened_or_set_aside(folder: str) -> Connection:
     return Connection(folder, True)
 
 
-def _remove_unused(blobs: Blobs, name: str) -> int:
-    path = blobs.path(name)
-    if _age_s(path) <= GRACE_S:
-        return 0
-    # Out of the way first: whoever stored the same bytes again this very moment renewed its age.
-    aside = os.path.join(blobs.folder, "tmp", name)
-    os.makedirs(os.path.dirname(aside), mode=0o700, exist_ok=True)
-    os.replace(path, aside)
-    if _age_s(aside) <= GRACE_S:
-        os.replace(aside, path)
-        return 0
-    size = os.path.getsize(aside)
-    os.unlink(aside)
-    return size
-
-
-def _sweep_segments(tx: Tx) -> None:
-    for workspace in tx.workspaces.every():
-        tx.objects.forget_unused_chains(workspace["id"])
+def _blobs_in_use(tx: Tx) -> set[str]:
+    return {row["blob"] for row in tx.objects.blobs_in_use()}
 
 
 def _sha256(blobs: Blobs, name: str) -> str:
-    with open(blobs.path(name), "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+    with blobs.open(name) as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
-def _age_s(path: str) -> float:
-    return time.time() - os.stat(path).st_mtime
+def _sweep_segments(workspace_id: int, tx: Tx) -> None:
+    tx.workspaces.by_id(workspace_id)  # its writers wait
+    tx.objects.forget_unused_chains(workspace_id)
 
 
 def _not_a_backup(source: str, why: str) -> FastioError:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastio_cli.store.access import Access
     from fastio_cli.store.accounts import Accounts
     from fastio_cli.store.contract import Db, Row
+    from fastio_cli.store.rows import Rows
     from fastio_cli.store.search import Search
 
 
@@ -58,6 +59,13 @@ class Tx:
         from fastio_cli.store.accounts import Accounts
 
         return Accounts(self._db)
+
+    @property
+    def rows(self) -> Rows:
+        """Whole rows, for a copy of the store."""
+        from fastio_cli.store.rows import Rows
+
+        return Rows(self._db)
 
     def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
         """The workspace to work in; in a writing transaction it is ours alone from here.
