@@ -35,7 +35,7 @@ from fastio_cli.server.http import (
 from fastio_cli.server.lanes import Desk
 from fastio_cli.server.log import AccessLog
 from fastio_cli.server.metrics import Metrics
-from fastio_cli.server.routes import Routes, decoded
+from fastio_cli.server.routes import Routes, decoded, wrong_method
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fastio_cli.server.serve import Background
 
 RATE_PER_S = 1000
+AROUND = ("/healthz", "/readyz", "/openapi.json", "/metrics")
 
 
 class Exchange:
@@ -145,8 +146,8 @@ class App:
 
     async def _around(self, x: Exchange) -> None:
         path, method = x.request.raw_path, x.request.method
-        if method not in ("GET", "HEAD"):
-            raise FastioError("not_found", f"{method} leads nowhere here.", "Use GET.")
+        if method not in ("GET", "HEAD") and path in AROUND:
+            raise wrong_method(method, ["GET", "HEAD"])
         if path == "/healthz":
             await x.answer(200, [JSON, NO_STORE], b'{"status":"ok"}')
         elif path == "/readyz":
@@ -245,7 +246,7 @@ class App:
         elif x.request.method == "GET":
             size = await self._transfers.part_size(id, identity)
         else:
-            raise FastioError("not_found", "An upload takes PATCH and GET.", "")
+            raise wrong_method(x.request.method, ["GET", "PATCH"])
         offset = (b"upload-offset", str(size).encode())
         await x.answer(200, [JSON, NO_STORE, offset], json.dumps({"offset": size}).encode())
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 TRANSFERS_MAX = 32  # each occupies a thread while its bytes move
 UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
-DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]{44}):")
+DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
 class BodyStream(io.RawIOBase):

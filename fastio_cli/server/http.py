@@ -35,8 +35,8 @@ BODY_BYTES_MAX = SIZE_BYTES_MAX + ENVELOPE_BYTES
 IDLE_S = 30.0  # a body that rests for longer is given up
 BODYLESS = ("GET", "HEAD", "DELETE")
 IN_HEADERS = {"lock_token": "lock-token"}
-ETAG = re.compile(r'"(\d{1,16})(?:-[0-9a-f]{1,64})?"')
-RANGE = re.compile(r"bytes=(\d{1,16})-(\d{0,16})")
+ETAG = re.compile(r'"([0-9]{1,16})(?:-[0-9a-f]{1,64})?"')
+RANGE = re.compile(r"bytes=([0-9]{1,16})-([0-9]{0,16})")
 MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
 JSON = (b"content-type", b"application/json")
 PROBLEM = (b"content-type", b"application/problem+json")
@@ -143,7 +143,7 @@ def query_of(query: bytes) -> list[tuple[str, str]]:
     try:
         for field in query.decode("ascii").split("&"):
             name, _, value = field.partition("=")
-            if name:
+            if field:
                 fields.append(
                     (unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict"))
                 )
@@ -223,6 +223,10 @@ def problem(error: FastioError, request_id: str) -> tuple[int, Headers, bytes]:
     """An error as problem details (RFC 9457), with everything a program finds locally too."""
     status = error.kind.http
     headers: Headers = [PROBLEM, NO_STORE]
+    allow = error.details.get("allow")
+    if isinstance(allow, str):  # the one thing that HTTP has a status for and others have not
+        status = 405
+        headers.append((b"allow", allow.encode()))
     retry_after = error.details.get("retry_after_s")
     if isinstance(retry_after, int | float):
         headers.append((b"retry-after", str(max(1, math.ceil(retry_after))).encode()))
