@@ -109,17 +109,24 @@ def process(argv: list[str], port: int, **more: str) -> Iterator[subprocess.Pope
 
 
 @contextmanager
-def fastio_server(folder: str, objects: int = 1) -> Iterator[tuple[int, str, int]]:
-    """``fastio serve`` with objects n0.json …; its port, a token, and its process id."""
-    store = os.path.join(folder, "store")
-    more = {"FASTIO_STORE": store, "FASTIO_RATE_PER_S": "1000000000", "XDG_CONFIG_HOME": folder}
-    lines = [
-        json.dumps({"op": "state.set", "path": f"n{n}.json", "value": 0}) for n in range(objects)
-    ]
+def fastio_server(
+    folder: str, objects: int = 1, *, store: str = "", workspaces: int = 0, workers: int = 1
+) -> Iterator[tuple[int, str, int]]:
+    """``fastio serve`` with objects n0.json … in its default workspace, and n0.json in further
+    workspaces w0 …; its port, a token, and its process id."""
+    more = {
+        "FASTIO_STORE": store or os.path.join(folder, "store"),
+        "FASTIO_RATE_PER_S": "1000000000",
+        "XDG_CONFIG_HOME": folder,
+    }
+    first = {"op": "state.set", "value": 0}
+    lines = [{**first, "path": f"n{n}.json"} for n in range(objects)]
+    for n in range(workspaces):
+        lines += [{"op": "workspace.create", "name": f"w{n}"}]
+        lines += [{**first, "path": "n0.json", "workspace": f"w{n}"}]
     env = {**environment(), **more}
-    subprocess.run(
-        [FASTIO, "batch"], env=env, input="\n".join(lines).encode(), capture_output=True, check=True
-    )
+    text = "\n".join(map(json.dumps, lines)).encode()
+    subprocess.run([FASTIO, "batch"], env=env, input=text, capture_output=True, check=True)
     made = subprocess.run(
         [FASTIO, "token", "create", "bench", "--role", "editor", "-q"],
         env=env,
@@ -127,7 +134,7 @@ def fastio_server(folder: str, objects: int = 1) -> Iterator[tuple[int, str, int
         check=True,
     )
     port = free_port()
-    argv = [FASTIO, "serve", "--port", str(port), "--no-access-log"]
+    argv = [FASTIO, "serve", "--port", str(port), "--no-access-log", "--workers", str(workers)]
     with process(argv, port, **more) as child:
         yield port, made.stdout.decode().strip(), child.pid
 
@@ -270,6 +277,30 @@ def overhead(folder: str, quick: bool) -> Iterator[Budget]:
     yield Budget("a read: bare Starlette", median_ratio(pairs), 2.0, note=note)
 
 
+def postgres(folder: str, quick: bool) -> Iterator[Budget]:
+    """Increments on PostgreSQL: one hot workspace, and one or two processes over many."""
+    from postgres import server as database
+
+    path = "/v1/workspaces/{}/state-increment/n0.json"
+    with database(folder) as pg:
+        with fastio_server(folder, store=pg.url, workspaces=64) as (port, token, _):
+            hot = [http("POST", path.format("default"), token, "{}")]
+            rates = [load(folder, port, n, hot, quick)["per_s"] for n in (1, 32)]
+            many = [http("POST", path.format(f"w{n}"), token, "{}") for n in range(64)]
+            one = load(folder, port, 32, many, quick)["per_s"]
+        note = f"{rates[1]:,.0f}/s against {rates[0]:,.0f}/s"
+        yield Budget(
+            "PostgreSQL, one workspace: 32 clients by 1", rates[1] / rates[0], 1, "x", True, note
+        )
+        with fastio_server(folder, store=pg.url, workers=2) as (port, token, _):
+            many = [http("POST", path.format(f"w{n}"), token, "{}") for n in range(64)]
+            two = load(folder, port, 32, many, quick)["per_s"]
+        note = f"{two:,.0f}/s against {one:,.0f}/s on {os.cpu_count()} cores, load included"
+        yield Budget(
+            "PostgreSQL, 64 workspaces: two processes by one", two / one, 1.5, "x", True, note
+        )
+
+
 def streams(folder: str, quick: bool) -> Iterator[Budget]:
     """What a thousand idle event streams add to the memory of the server."""
     count = 1000
@@ -324,6 +355,7 @@ if __name__ == "__main__":
     parts = {
         "increments": increments,
         "overhead": overhead,
+        "postgres": postgres,
         "streams": streams,
         "command": command,
     }

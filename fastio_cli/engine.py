@@ -161,6 +161,9 @@ class Engine:
             except Restart as restart:
                 raise Restart(_preparing(call, restart)) from None
 
+        if call.operation.in_workspace:
+            key = call.idempotency_key if call.may_be_done else None
+            run.reads = (call.workspace, call.params.get("path"), key)  # type: ignore[attr-defined]
         return run
 
     def call_many(self, calls: list[Call]) -> list[Any]:

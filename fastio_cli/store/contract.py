@@ -52,16 +52,22 @@ class Store(Protocol):
 
     ``reruns`` is True for a store that runs a work again when it lost the database in mid-commit
     and cannot know the outcome: every work of a write then finds its own trace if it was done.
+    ``writers`` is how many transactions may well write at once, each in other workspaces.
     """
 
     reruns: bool
+    writers: int
 
     def read(self, work: Callable[[Tx], T]) -> T: ...
 
     def write(self, work: Callable[[Tx], T]) -> T: ...
 
     def write_many(self, works: list[Callable[[Tx], Any]]) -> list[Any]:
-        """Several works in one commit, each undone alone if it fails: results or exceptions."""
+        """Several works in one commit, each undone alone if it fails: results or exceptions.
+
+        A work may say by its attribute ``reads`` (a workspace, a path, an idempotency key; the
+        latter may be None) what it is going to read.
+        """
 
     def now_ms(self) -> int:
         """The store's time."""

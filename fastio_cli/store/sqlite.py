@@ -57,6 +57,7 @@ class SqliteStore:
     """
 
     reruns = False
+    writers = 1
 
     def __init__(
         self,
