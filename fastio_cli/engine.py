@@ -61,7 +61,10 @@ class Call:
         self.may_be_done = idempotency_key is not None and not own_key
         self.identity = identity
         # A call that comes again keeps its place in a line of waiters.
-        self.id = os.urandom(8).hex() if idempotency_key is None else _short_hash(idempotency_key)
+        self.id = ""
+        if operation.effect == "write":
+            key = idempotency_key
+            self.id = os.urandom(8).hex() if key is None else _short_hash(key)
         self.prepared: Any = None
 
 

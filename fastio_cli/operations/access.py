@@ -226,7 +226,7 @@ def revoke_token(ctx: "Context", *, id: Line) -> "model.AccessToken":
     return _token(ctx, row)
 
 
-@operation("access.whoami", "GET /v1/whoami", effect="read", role="member")
+@operation("access.whoami", "GET /v1/whoami", effect="read", role="member", quick=True)
 def whoami(ctx: "Context") -> "model.WhoAmI":
     """Show who one is: org, member, role, and what the token is for."""
     return {

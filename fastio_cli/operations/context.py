@@ -310,7 +310,10 @@ class Context:
     def content(self, path: str, version: int | None) -> Row:
         """A kept version (None: the live one) with its content. Raises ``not_found``."""
         if version is None:
-            version = self.live(path)["version"]
+            row = self.tx.objects.live_content(self.workspace_id, path)
+            if row is not None:
+                return row
+            version = self.live(path)["version"]  # says why there is none
         row = self.tx.objects.content(self.workspace_id, path, version)
         if row is None:
             raise FastioError(

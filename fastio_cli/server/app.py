@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import time
 
 from fastio_cli.errors import FastioError
+from fastio_cli.jsontext import compact
 from fastio_cli.operations import find
 from fastio_cli.operations.files import Download
 from fastio_cli.operations.params import UploadRule
@@ -48,6 +50,9 @@ if TYPE_CHECKING:
     from fastio_cli.server.serve import Background
 
 RATE_PER_S = 1000
+# A request's id: whose it is and the how manieth.
+PROCESS = os.urandom(4).hex()
+NUMBERS = itertools.count(1)
 AROUND = ("/healthz", "/readyz", "/openapi.json", "/metrics")
 
 
@@ -58,7 +63,7 @@ class Exchange:
         self.request = Request(scope, receive)
         self.receive = receive
         self.send = send
-        self.id = os.urandom(8).hex()
+        self.id = f"{PROCESS}{next(NUMBERS):08x}"
         self.started = time.perf_counter()
         self.operation = ""
         self.actor = ""
@@ -167,8 +172,7 @@ class App:
 
     async def _catalogue(self, x: Exchange) -> None:
         request = x.request
-        token = request.bearer()
-        self._limit.take(token or request.client)
+        self._limit.take(request.token or request.client)
         parts = request.raw_path.split("/")
         if len(parts) == 6 and parts[4:] == ["events", "stream"] and request.method == "GET":
             await self._stream(x, decoded(parts[3]))
@@ -207,7 +211,7 @@ class App:
             await self._answer(x, result)
 
     async def _identify(self, x: Exchange, operation: Operation | None) -> Identity:
-        identity = await self._door.identify(x.request.bearer())
+        identity = await self._door.identify(x.request.token)
         if identity.digest is None and (operation is None or operation.role != "anyone"):
             from fastio_cli.access import unauthenticated
 
@@ -234,7 +238,7 @@ class App:
         headers: Headers = [JSON, NO_STORE]
         if etag is not None:
             headers.append((b"etag", etag.encode()))
-        body = json.dumps(result, ensure_ascii=False, separators=(",", ":")).encode()
+        body = compact(result).encode()
         await x.answer(200, headers, b"" if x.request.method == "HEAD" else body)
 
     async def _upload_part(self, x: Exchange, workspace: str, id: str) -> None:

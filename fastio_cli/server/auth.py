@@ -32,13 +32,13 @@ class Doorkeeper:
         """Whose token it is; nobody's without one. Raises ``unauthenticated``."""
         if token is None:
             return ANONYMOUS
-        digest = digest_of(token)
-        known = self._known.get(digest)
+        known = self._known.get(token)
         if known is None:
+            digest = digest_of(token)
             known = await self._desk.read(lambda tx: identify(tx, digest))
             if len(self._known) >= KNOWN_MAX:
                 self._known.clear()
-            self._known[digest] = known
+            self._known[token] = known
         return known
 
     async def note_use(self, identity: Identity) -> None:

@@ -6,6 +6,7 @@ part of a route, ``{path:path}``, holds slashes of its own.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from fastio_cli.errors import FastioError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fastio_cli.operations.operation import Operation
 
 ANY = "{}"
+KNOWN_MAX = 4096  # paths that are matched once
 
 
 class Node:
@@ -34,6 +36,7 @@ class Routes:
 
     def __init__(self) -> None:
         self._root = Node()
+        self._found = lru_cache(KNOWN_MAX)(self._find)
         for operation in every():
             self._add(operation)
 
@@ -43,6 +46,10 @@ class Routes:
         Raises ``not_found`` for a path that leads nowhere, ``invalid`` for one that is not UTF-8 or
         is not for this method (its detail ``allow`` names those it is for).
         """
+        operation, in_path = self._found(method, raw_path)
+        return operation, dict(in_path)
+
+    def _find(self, method: str, raw_path: str) -> tuple[Operation, dict[str, str]]:
         segments = raw_path[1:].split("/")
         values: list[str] = []
         node = self._root

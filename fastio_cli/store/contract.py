@@ -52,11 +52,13 @@ class Store(Protocol):
 
     ``reruns`` is True for a store that runs a work again when it lost the database in mid-commit
     and cannot know the outcome: every work of a write then finds its own trace if it was done.
-    ``writers`` is how many transactions may well write at once, each in other workspaces.
+    ``writers`` is how many transactions may well write at once, each in other workspaces;
+    ``near`` says that a read of a row takes microseconds.
     """
 
     reruns: bool
     writers: int
+    near: bool
 
     def read(self, work: Callable[[Tx], T]) -> T: ...
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _HEAD = """path, kind, version, etag, media_type, size_bytes, schema, author,
     created_at, updated_at, deleted"""
 _VERSION = """path, version, kind, etag, media_type, size_bytes, author, at, change, deleted"""
+_OF_HEAD = ", ".join(f"v.{column.strip()}" for column in _VERSION.split(","))
 LAST = chr(0x10FFFF)
 
 
@@ -38,6 +39,17 @@ class Objects:
             workspace_id=workspace_id,
             path=path,
             version=version,
+        )
+
+    def live_content(self, workspace_id: int, path: str) -> Row | None:
+        """The newest version of a path with its content, unless it is deleted."""
+        return self._db.one(
+            f"""select {_OF_HEAD}, v.body, v.blob, v.chain from objects h
+            join versions v on v.workspace_id = h.workspace_id and v.path = h.path
+                and v.version = h.version
+            where h.workspace_id = :workspace_id and h.path = :path and h.deleted = 0""",
+            workspace_id=workspace_id,
+            path=path,
         )
 
     def write(

@@ -99,6 +99,7 @@ class PostgresStore:
 
     reruns = True
     writers = WRITERS
+    near = False
 
     def __init__(
         self,

@@ -58,6 +58,7 @@ class SqliteStore:
 
     reruns = False
     writers = 1
+    near = True
 
     def __init__(
         self,

@@ -34,6 +34,12 @@ class WrittenObjects(Objects):
             return row
         return super().content(workspace_id, path, version)
 
+    def live_content(self, workspace_id: int, path: str) -> Row | None:
+        head = self._heads.get((workspace_id, path))
+        if head is None:
+            return super().live_content(workspace_id, path)
+        return None if head["deleted"] else self.content(workspace_id, path, head["version"])
+
     def set_head(self, workspace_id: int, **columns: Any) -> None:
         super().set_head(workspace_id, **columns)
         self._heads[workspace_id, columns["path"]] = columns
