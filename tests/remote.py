@@ -24,7 +24,7 @@ from fastio_cli.server.app import App
 class Running:
     """A server on a free port, in a thread of this process."""
 
-    def __init__(self, engine: Engine, **options: Any) -> None:
+    def __init__(self, engine: Engine, connections_max: int | None = None, **options: Any) -> None:
         self.engine = engine
         self.app = App(engine, rate_per_s=1_000_000, **options)
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -37,6 +37,7 @@ class Running:
             lifespan="on",
             log_level="warning",
             access_log=False,
+            limit_concurrency=connections_max,
             timeout_graceful_shutdown=1,
         )
         self.server = uvicorn.Server(config)
