@@ -74,6 +74,24 @@ app = Starlette(routes=[Route("/v1/workspaces/{workspace}/state/{path:path}", ge
 uvicorn.run(app, port=int(sys.argv[2]), access_log=False, log_level="error", loop="uvloop",
     http="httptools")
 """
+# Makes a sync take 2 ms, as on a disk that is slower than this machine's.
+SLOW_SYNC = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+static int slowly(const char *name, int fd) {
+    struct timespec begun, now;
+    clock_gettime(CLOCK_MONOTONIC, &begun);
+    int result = ((int (*)(int)) dlsym(RTLD_NEXT, name))(fd);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    long left = 2000000 - (now.tv_sec - begun.tv_sec) * 1000000000L - (now.tv_nsec - begun.tv_nsec);
+    struct timespec rest = {0, left};
+    if (left > 0) nanosleep(&rest, 0);
+    return result;
+}
+int fsync(int fd) { return slowly("fsync", fd); }
+int fdatasync(int fd) { return slowly("fdatasync", fd); }
+"""
 NODE = "."
 
 
@@ -110,7 +128,13 @@ def process(argv: list[str], port: int, **more: str) -> Iterator[subprocess.Pope
 
 @contextmanager
 def fastio_server(
-    folder: str, objects: int = 1, *, store: str = "", workspaces: int = 0, workers: int = 1
+    folder: str,
+    objects: int = 1,
+    *,
+    store: str = "",
+    workspaces: int = 0,
+    workers: int = 1,
+    **environ: str,
 ) -> Iterator[tuple[int, str, int]]:
     """``fastio serve`` with objects n0.json … in its default workspace, and n0.json in further
     workspaces w0 …; its port, a token, and its process id."""
@@ -135,7 +159,7 @@ def fastio_server(
     )
     port = free_port()
     argv = [FASTIO, "serve", "--port", str(port), "--no-access-log", "--workers", str(workers)]
-    with process(argv, port, **more) as child:
+    with process(argv, port, **more, **environ) as child:
         yield port, made.stdout.decode().strip(), child.pid
 
 
@@ -157,14 +181,15 @@ def workerd_server(folder: str) -> Iterator[int | None]:
 
 
 @contextmanager
-def redis_server(folder: str) -> Iterator[int | None]:
+def redis_server(folder: str, **environ: str) -> Iterator[int | None]:
     binary = shutil.which("redis-server")
     if binary is None:
         yield None
         return
     port = free_port()
     argv = [binary, "--port", str(port), "--dir", folder, "--save", ""]
-    with process([*argv, "--appendonly", "yes", "--appendfsync", "always"], port):
+    argv += ["--appendonly", "yes", "--appendfsync", "always"]
+    with process(argv, port, **environ):
         yield port
 
 
@@ -261,6 +286,33 @@ def increments(folder: str, quick: bool) -> Iterator[Budget]:
             )
 
 
+def slow_disk(folder: str, quick: bool) -> Iterator[Budget]:
+    """Increments of one object where a sync takes 2 ms, ours and redis'."""
+    compiler, redis_program = shutil.which("gcc"), shutil.which("redis-server")
+    if compiler is None or redis_program is None:
+        print("gcc or redis-server is not installed: no slow disk", file=sys.stderr)
+        return
+    library = os.path.join(folder, "slow_sync.so")
+    source = Path(folder, "slow_sync.c")
+    source.write_text(SLOW_SYNC)
+    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
+    slow = {"LD_PRELOAD": library}
+    request = "/v1/workspaces/default/state-increment/n0.json"
+    with (
+        fastio_server(folder, **slow) as (port, token, _),
+        redis_server(folder, **slow) as redis,
+    ):
+        assert redis is not None
+        pairs = []
+        for _ in range(1 if quick else 3):
+            ours = load(folder, port, 32, [http("POST", request, token, "{}")], quick)
+            theirs = load(folder, redis, 32, ["INCR n0\r\n"], quick)
+            pairs.append((ours["per_s"], theirs["per_s"]))
+    note = f"{pairs[-1][0]:,.0f}/s against {pairs[-1][1]:,.0f}/s"
+    label = "increments, one object, 32 clients, syncs of 2 ms: redis"
+    yield Budget(label, median_ratio(pairs), 0.5, at_least=True, note=note)
+
+
 def overhead(folder: str, quick: bool) -> Iterator[Budget]:
     """Catalogue, token, validation and threads against a bare handler that reads the same row."""
     with fastio_server(folder) as (port, token, _):
@@ -354,6 +406,7 @@ if __name__ == "__main__":
     NODE = options.node
     parts = {
         "increments": increments,
+        "slow_disk": slow_disk,
         "overhead": overhead,
         "postgres": postgres,
         "streams": streams,
