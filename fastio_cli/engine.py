@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import count
 
 from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
@@ -34,6 +35,8 @@ KEY_LENGTH_MAX = 255
 KEY_KEPT_MS = 24 * 3600 * 1000
 # The engine's own keys serve only until it has heard from the database again.
 OWN_KEY_KEPT_MS = 10 * 60 * 1000
+_PROCESS = os.urandom(12).hex()
+_NUMBERS = count(1)
 
 
 class Call:
@@ -64,7 +67,7 @@ class Call:
         self.id = ""
         if operation.effect == "write":
             key = idempotency_key
-            self.id = os.urandom(8).hex() if key is None else _short_hash(key)
+            self.id = new_id() if key is None else _short_hash(key)
         self.prepared: Any = None
 
 
@@ -260,7 +263,7 @@ class Engine:
             if identity is not None:  # nobody gets an answer by another's key
                 idempotency_key = f"{identity.org}/{identity.member}:{idempotency_key}"
         elif self.store.reruns and operation.effect == "write":
-            idempotency_key, own_key = f"rerun:{os.urandom(16).hex()}", True
+            idempotency_key, own_key = f"rerun:{new_id()}", True
         return Call(
             operation,
             decoded,
@@ -373,6 +376,11 @@ class Engine:
     def _abandon(self, pending: Pending) -> None:
         if pending.abandon is not None:
             self.store.write(pending.abandon)
+
+
+def new_id() -> str:
+    """A name that nothing else has. Asking the system for it each time would let go of the GIL."""
+    return f"{_PROCESS}{next(_NUMBERS):x}"
 
 
 def no_workspace(name: str) -> FastioError:

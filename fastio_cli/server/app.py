@@ -7,11 +7,10 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-import os
 import time
 
+from fastio_cli.engine import new_id
 from fastio_cli.errors import FastioError
 from fastio_cli.jsontext import compact
 from fastio_cli.operations import find
@@ -50,9 +49,6 @@ if TYPE_CHECKING:
     from fastio_cli.server.serve import Background
 
 RATE_PER_S = 1000
-# A request's id: whose it is and the how manieth.
-PROCESS = os.urandom(4).hex()
-NUMBERS = itertools.count(1)
 AROUND = ("/healthz", "/readyz", "/openapi.json", "/metrics")
 
 
@@ -63,7 +59,7 @@ class Exchange:
         self.request = Request(scope, receive)
         self.receive = receive
         self.send = send
-        self.id = f"{PROCESS}{next(NUMBERS):08x}"
+        self.id = new_id()
         self.started = time.perf_counter()
         self.operation = ""
         self.actor = ""

@@ -2,9 +2,10 @@
 
 **Group commit.** A thread writes. It takes whatever calls have come while it committed the last
 ones, runs each in a savepoint of one transaction, commits and syncs once, and only then are all of
-them answered. Nothing waits for a batch to fill; a call alone is committed alone. A store with one
-writer at a time has one such line of calls; one whose workspaces are written independently has a
-line for each workspace, and a few threads that serve them, each line by one thread at a time.
+them answered. Nothing waits for a batch to fill; a call alone is committed alone. A local store,
+with one writer at a time, has one such line of calls; while one thread waits for the disk, another
+does the next ones. A database, whose workspaces are written independently, has a line for each
+workspace, and a few threads that serve them, each line by one thread at a time.
 
 **Reads** run beside it on snapshots: the quick ones of a near store at once in the event loop, as
 they take less time than waking a thread for them, all others on threads.
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 BATCH_MAX = 256
 READERS = 4
+WRITERS_LOCAL = 2
+WRITERS = 4
 POLL_S = 0.02
 
 
@@ -98,14 +101,12 @@ class Lane(threading.Thread):
         self,
         name: str,
         lines: Lines,
-        run: Callable[[list[Work]], list[Any]],
         store: Store,
         loop: asyncio.AbstractEventLoop,
-        after: Callable[[], None] | None = None,
+        after: Callable[[], None],
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._lines = lines
-        self._run = run
         self._store = store
         self._loop = loop
         self._after = after
@@ -115,13 +116,19 @@ class Lane(threading.Thread):
         while (taken := self._lines.take()) is not None:
             line, batch = taken
             self._answer(line, batch)
-            self._lines.done(line)
 
     def _answer(self, line: str, batch: list[Item]) -> None:
+        left: list[str] = [line]
+
+        def leave() -> None:
+            if left:
+                self._lines.done(left.pop())
+
         try:
-            outcomes = self._run([work for work, _ in batch])
+            outcomes = self._store.write_many([work for work, _ in batch], leave)
         except Exception as e:  # the commit itself failed: nobody's work was done
             outcomes = [e] * len(batch)
+        leave()
         for (work, future), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Restart):
                 self._restart(outcome, line, work, future)
@@ -129,8 +136,7 @@ class Lane(threading.Thread):
             self._loop.call_soon_threadsafe(_resolve, batch, outcomes)
         except RuntimeError:
             return  # the loop is gone, and with it all who asked
-        if self._after is not None:
-            self._after()
+        self._after()
 
     def _restart(
         self, restart: Restart, line: str, work: Work, future: asyncio.Future[Any]
@@ -264,10 +270,9 @@ class Desk:
         self._room = WaitingRoom(engine, loop)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         store = engine.store
-        self._near = store.near
         writers = [
-            Lane(f"writer-{n}", self._writes, store.write_many, store, loop, self._room.nudge)
-            for n in range(store.writers)
+            Lane(f"writer-{n}", self._writes, store, loop, self._room.nudge)
+            for n in range(WRITERS_LOCAL if store.local else WRITERS)
         ]
         self._threads: list[threading.Thread] = [*writers, self._room]
         for thread in self._threads:
@@ -275,7 +280,7 @@ class Desk:
 
     async def call(self, call: Call) -> Any:
         """Do a prepared call, waiting as long as it asks to. Raises what the operation raises."""
-        if self._near and call.operation.quick and not call.params.get("query"):
+        if self.engine.store.local and call.operation.quick and not call.params.get("query"):
             return self._read(self.engine.work(call))
         started = time.monotonic()
         waiter = None
@@ -297,7 +302,7 @@ class Desk:
     def write(self, work: Work, workspace: str = "") -> Awaitable[Any]:
         """Run a work in the next commit (of a workspace)."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        line = workspace if self.engine.store.writers > 1 else ""
+        line = "" if self.engine.store.local else workspace
         self._writes.put(line, (work, future))
         return future
 

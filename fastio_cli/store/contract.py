@@ -52,23 +52,25 @@ class Store(Protocol):
 
     ``reruns`` is True for a store that runs a work again when it lost the database in mid-commit
     and cannot know the outcome: every work of a write then finds its own trace if it was done.
-    ``writers`` is how many transactions may well write at once, each in other workspaces;
-    ``near`` says that a read of a row takes microseconds.
+    ``local`` is True for a store on this machine: a read takes microseconds, and one transaction
+    writes at a time, whatever its workspace.
     """
 
     reruns: bool
-    writers: int
-    near: bool
+    local: bool
 
     def read(self, work: Callable[[Tx], T]) -> T: ...
 
     def write(self, work: Callable[[Tx], T]) -> T: ...
 
-    def write_many(self, works: list[Callable[[Tx], Any]]) -> list[Any]:
+    def write_many(
+        self, works: list[Callable[[Tx], Any]], unlocked: Callable[[], None] | None = None
+    ) -> list[Any]:
         """Several works in one commit, each undone alone if it fails: results or exceptions.
 
         A work may say by its attribute ``reads`` (a workspace, a path, an idempotency key; the
-        latter may be None) what it is going to read.
+        latter may be None) what it is going to read. ``unlocked`` is called, if the store can
+        tell, when others may write although this commit is not durable yet.
         """
 
     def now_ms(self) -> int:

@@ -60,7 +60,6 @@ DIALECT = "postgres"
 SERVER_VERSION_MIN = 150000
 CONNECT_TIMEOUT_S = 10
 POOL_SIZE_MAX = 10
-WRITERS = 4
 RETRY_S = 30.0
 RETRY_PAUSE_S = 0.02
 RETRY_PAUSE_MAX_S = 1.0
@@ -98,8 +97,7 @@ class PostgresStore:
     """
 
     reruns = True
-    writers = WRITERS
-    near = False
+    local = False
 
     def __init__(
         self,
@@ -146,7 +144,9 @@ class PostgresStore:
 
         return self._retried(attempt)
 
-    def write_many(self, works: list[Callable[[Tx], Any]]) -> list[Any]:
+    def write_many(
+        self, works: list[Callable[[Tx], Any]], unlocked: Callable[[], None] | None = None
+    ) -> list[Any]:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
 
         def attempt() -> list[Any]:

@@ -57,8 +57,7 @@ class SqliteStore:
     """
 
     reruns = False
-    writers = 1
-    near = True
+    local = True
 
     def __init__(
         self,
@@ -90,9 +89,11 @@ class SqliteStore:
         """Run ``work`` alone, commit, and return its result once it is durable."""
         return self._commit(lambda c: work(c.tx))
 
-    def write_many(self, works: list[Callable[[Tx], Any]]) -> list[Any]:
+    def write_many(
+        self, works: list[Callable[[Tx], Any]], unlocked: Callable[[], None] | None = None
+    ) -> list[Any]:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
-        return self._commit(lambda c: [c.attempt(work) for work in works])
+        return self._commit(lambda c: [c.attempt(work) for work in works], unlocked)
 
     def now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -123,7 +124,9 @@ class SqliteStore:
             c.close()
             del self._threads.connection
 
-    def _commit(self, work: Callable[[Connection], T]) -> T:
+    def _commit(
+        self, work: Callable[[Connection], T], unlocked: Callable[[], None] | None = None
+    ) -> T:
         c = self._connection()
         try:
             changes = c.sql.total_changes
@@ -132,6 +135,8 @@ class SqliteStore:
                 result = self._transaction(c, work)
             finally:
                 c.unlock()
+            if unlocked is not None:
+                unlocked()
             if self._synced and c.sql.total_changes != changes:
                 c.sync_log()
             return result
