@@ -24,7 +24,13 @@ from fastio_cli.server.app import App
 class Running:
     """A server on a free port, in a thread of this process."""
 
-    def __init__(self, engine: Engine, connections_max: int | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        connections_max: int | None = None,
+        grace_s: int | None = 1,
+        **options: Any,
+    ) -> None:
         self.engine = engine
         self.app = App(engine, rate_per_s=1_000_000, **options)
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -38,7 +44,7 @@ class Running:
             log_level="warning",
             access_log=False,
             limit_concurrency=connections_max,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=grace_s,
         )
         self.server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -76,6 +82,7 @@ class Running:
     def stop(self) -> None:
         self.server.should_exit = True
         self._thread.join(30)
+        assert not self._thread.is_alive(), "the server did not stop"
         self.socket.close()
 
 

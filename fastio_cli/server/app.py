@@ -36,6 +36,7 @@ from fastio_cli.server.http import (
 from fastio_cli.server.lanes import Desk
 from fastio_cli.server.log import AccessLog
 from fastio_cli.server.metrics import Metrics
+from fastio_cli.server.protocol import WAITS
 from fastio_cli.server.routes import Routes, decoded, wrong_method
 
 TYPE_CHECKING = False
@@ -57,6 +58,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.request = Request(scope, receive)
+        self.scope = scope
         self.receive = receive
         self.send = send
         self.id = new_id()
@@ -168,7 +170,7 @@ class App:
 
     async def _catalogue(self, x: Exchange) -> None:
         request = x.request
-        self._limit.take(request.token or request.client)
+        self._limit.take(self._door.known(request.token) or request.client)
         parts = request.raw_path.split("/")
         if len(parts) == 6 and parts[4:] == ["events", "stream"] and request.method == "GET":
             await self._stream(x, decoded(parts[3]))
@@ -200,6 +202,7 @@ class App:
         key = text_of(key) if key is not None else None
         call = self._engine.prepare(operation.name, params, x.workspace, "", key, identity=identity)
         if self._engine.may_wait(call):
+            x.scope[WAITS] = True
             result = await _unless_left(self._desk.call(call), x.receive)
         else:
             result = await self._desk.call(call)
@@ -268,6 +271,7 @@ class App:
         show = self._engine.prepare("workspace.show", {}, workspace, "", identity=identity)
         newest = (await self._desk.call(show))["seq"]  # refuses before the stream begins
         self._metrics.streams.inc()
+        x.scope[WAITS] = True
         try:
             x.status = 200
             after = newest if cursor is None else cursor

@@ -25,7 +25,7 @@ class Doorkeeper:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._known: dict[str, Identity] = {}
+        self._known: dict[str | None, Identity] = {}
         self._touched: dict[str, float] = {}
 
     async def identify(self, token: str | None) -> Identity:
@@ -40,6 +40,10 @@ class Doorkeeper:
                 self._known.clear()
             self._known[token] = known
         return known
+
+    def known(self, token: str | None) -> str | None:
+        """The token, if it is one: made-up ones have no share of their own."""
+        return token if token in self._known else None
 
     async def note_use(self, identity: Identity) -> None:
         """Write when a token was last used, at most once a minute."""

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+WAITS = "fastio.waits"  # set in the scope of a request that does nothing but wait
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_S = 15.0
 WRITE_S = 60.0  # an answer of which nothing was taken for so long is given up
@@ -64,6 +65,14 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._head_bytes = 0  # what follows is the head of the next request
+
+    def shutdown(self) -> None:
+        """Let a request that works finish; cut off one that only waits, and will ask again."""
+        super().shutdown()
+        if self.scope is not None and self.scope.get(WAITS) and not self.transport.is_closing():
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
