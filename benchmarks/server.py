@@ -372,6 +372,38 @@ def streams(folder: str, quick: bool) -> Iterator[Budget]:
     yield Budget("1,000 idle event streams", grown / 1e6, 40, "MB")
 
 
+def large_files(folder: str, quick: bool) -> Iterator[Budget]:
+    """What the server's memory grows by while a file of 1 GiB goes up and comes down."""
+    size = (128 if quick else 1024) * 1024 * 1024
+    source, copy = os.path.join(folder, "source"), os.path.join(folder, "copy")
+    with open(source, "wb") as f:
+        for _ in range(size // 2**20):
+            f.write(os.urandom(2**20))
+    with fastio_server(folder) as (port, token, pid):
+        env = {
+            **environment(),
+            "FASTIO_STORE": f"http://127.0.0.1:{port}",
+            "FASTIO_TOKEN": token,
+            "XDG_CONFIG_HOME": folder,
+        }
+        before = peak_bytes(pid)
+        up_s = seconds_of(lambda: _run([FASTIO, "file", "put", source, "f.bin"], env))
+        down_s = seconds_of(lambda: _run([FASTIO, "file", "get", "f.bin", "-o", copy], env))
+        grown = peak_bytes(pid) - before
+    subprocess.run(["cmp", source, copy], check=True)
+    note = f"up at {size / up_s / 1e6:.0f} MB/s, down at {size / down_s / 1e6:.0f} MB/s"
+    yield Budget(
+        f"a file of {size // 2**20} MiB up and down: memory", grown / 1e6, 64, "MB", note=note
+    )
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory a process had so far."""
+    with open(f"/proc/{pid}/status") as f:
+        line = next(line for line in f if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
 def memory_bytes(pid: int) -> int:
     with open(f"/proc/{pid}/statm") as f:
         return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -410,6 +442,7 @@ if __name__ == "__main__":
         "overhead": overhead,
         "postgres": postgres,
         "streams": streams,
+        "large_files": large_files,
         "command": command,
     }
     sys.exit(run_parts(options, parts))
