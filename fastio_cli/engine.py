@@ -169,7 +169,9 @@ class Engine:
 
         if call.operation.in_workspace:
             key = call.idempotency_key if call.may_be_done else None
-            run.reads = (call.workspace, call.params.get("path"), key)  # type: ignore[attr-defined]
+            digest = call.identity.digest if call.identity is not None else None
+            reads = (call.workspace, call.params.get("path"), key, digest)
+            run.reads = reads  # type: ignore[attr-defined]
         return run
 
     def call_many(self, calls: list[Call]) -> list[Any]:
@@ -291,7 +293,8 @@ class Engine:
         row = grant = None
         if operation.in_workspace:
             key = call.idempotency_key if call.may_be_done else None
-            row = tx.enter(call.workspace, call.params.get("path"), key)
+            digest = call.identity.digest if call.identity is not None else None
+            row = tx.enter(call.workspace, call.params.get("path"), key, digest)
         if call.identity is not None:
             from fastio_cli.access import authorise
 

@@ -357,7 +357,7 @@ class Context:
         who = f"Workspace {self.workspace_name}"
         self._refuse_over("storage_bytes_max", who, self._size_bytes)
         if self.grant is not None:
-            others = self.tx.workspaces.usage(self.org)["size_bytes"] - self._size_before
+            others = self.tx.size_beside(self.org, self.workspace_id, self._size_before)
             self._refuse_over("org_bytes_max", "The org", others + self._size_bytes)
 
     def _refuse_over(self, limit: str, who: str, size_bytes: int) -> None:

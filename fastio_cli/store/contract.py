@@ -68,8 +68,8 @@ class Store(Protocol):
     ) -> list[Any]:
         """Several works in one commit, each undone alone if it fails: results or exceptions.
 
-        A work may say by its attribute ``reads`` (a workspace, a path, an idempotency key; the
-        latter may be None) what it is going to read. ``unlocked`` is called, if the store can
+        A work may say by its attribute ``reads`` what it is going to read: the arguments of
+        ``Tx.enter``. ``unlocked`` is called, if the store can
         tell, when others may write although this commit is not durable yet.
         """
 

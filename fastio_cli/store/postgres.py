@@ -54,7 +54,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     Raw = psycopg.Connection[dict[str, Any]]
-    Reads = tuple[str, str | None, str | None]  # a call's workspace, path and idempotency key
+    # What ``Tx.enter`` is given after the workspace: a path, an idempotency key, a token's digest.
+    Reads = tuple[str | None, str | None, str | None]
 
 DIALECT = "postgres"
 SERVER_VERSION_MIN = 150000
@@ -454,7 +455,7 @@ class PostgresTx(Tx):
         self._transaction = db
         self._ids = ids
         self._now_ms = 0
-        self._shared: list[Reads] = []
+        self._shared: list[tuple[str, str | None, str | None, str | None]] = []
         super().__init__(db)
 
     @property
@@ -468,7 +469,7 @@ class PostgresTx(Tx):
     def now_ms(self, value: int) -> None:
         self._now_ms = value
 
-    def share(self, reads: list[Reads]) -> None:
+    def share(self, reads: list[tuple[str, str | None, str | None, str | None]]) -> None:
         """Several works use this transaction, which will read this."""
         self._shared = reads
         self.objects = WrittenObjects(self._transaction)
@@ -480,7 +481,9 @@ class PostgresTx(Tx):
             if isinstance(noun, WrittenObjects | WrittenWorkspaces):
                 noun.forget()
 
-    def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
+    def enter(
+        self, workspace: str, path: str | None, key: str | None, digest: str | None
+    ) -> Row | None:
         """The workspace, locked if writing, fetched with the time and what is read next."""
         known = self.workspaces
         if isinstance(known, WrittenWorkspaces) and (row := known.entered(workspace)) is not None:
@@ -488,8 +491,8 @@ class PostgresTx(Tx):
         noted = Noted(self._transaction.lock_clause, self._transaction.now_column)
         Tx(noted).workspaces.by_name(workspace)
         sql, params = noted.reads[0]
-        others = [(path, key) for name, path, key in self._shared if name == workspace]
-        ahead = self._reads_of(workspace, [(path, key), *others])
+        others = [reads[1:] for reads in self._shared if reads[0] == workspace]
+        ahead = self._reads_of(workspace, [(path, key, digest), *others])
         row = self._transaction.enter(sql, params, ahead)
         if row is not None:
             self._ids[workspace] = row["id"]
@@ -498,16 +501,16 @@ class PostgresTx(Tx):
                 known.remember(workspace, row)
         return row
 
-    def _reads_of(
-        self, workspace: str, calls: list[tuple[str | None, str | None]]
-    ) -> list[tuple[str, dict[str, object]]]:
+    def _reads_of(self, workspace: str, calls: list[Reads]) -> list[tuple[str, dict[str, object]]]:
         """What calls in a workspace will read, as far as it is known where to find it."""
         workspace_id = self._ids.get(workspace)
         if workspace_id is None:
             return []
         noted = Noted()
         tx = Tx(noted)
-        for path, key in calls:
+        for path, key, digest in calls:
+            if digest is not None:
+                tx.access.grant(digest, workspace_id)
             if key is not None:
                 tx.requests.stored(workspace_id, key)
             if path is not None:

@@ -16,7 +16,7 @@ class SentAhead:
     """A read whose answer comes with that to another, good until what it reads is written."""
 
     def __init__(self, sql: str, params: dict[str, object], cursor: Any) -> None:
-        self._table = read_table(sql)
+        self._tables = read_tables(sql)
         self._params = params
         self._cursor = cursor
         self._rows: list[Row] | None = None
@@ -29,8 +29,10 @@ class SentAhead:
 
     def may_differ(self, table: str | None, params: dict[str, object]) -> bool:
         """Whether a change of a table (None: of any) may have changed the answer."""
-        if table is not None and table != self._table:
+        if table is not None and table not in self._tables:
             return False
+        if len(self._tables) > 1:
+            return True
         # A change of one row, by its key, is no change of another.
         named = [name for name in ("path", "key") if name in self._params and name in params]
         return all(self._params[name] == params[name] for name in named)
@@ -58,10 +60,9 @@ class Noted:
 
 
 @lru_cache(maxsize=256)
-def read_table(sql: str) -> str:
-    """The one table that a read sent ahead looks into."""
-    (table,) = re.findall(r"\b(?:from|join)\s+(\w+)", sql)
-    return str(table)
+def read_tables(sql: str) -> frozenset[str]:
+    """The tables that a read looks into."""
+    return frozenset(re.findall(r"\b(?:from|join)\s+(\w+)", sql))
 
 
 @lru_cache(maxsize=256)

@@ -237,6 +237,7 @@ class Connection:
 
     def begin(self, statement: str, now_ms: int) -> None:
         self.tx.now_ms = now_ms
+        self.tx.beside_bytes.clear()
         self.sql.execute(statement)
 
     def attempt(self, work: Callable[[Tx], Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fastio_cli.access import digest_of, identify
 from fastio_cli.errors import FastioError
 from tests.backends import BACKENDS
 
@@ -177,3 +178,22 @@ def test_a_single_work_that_the_store_refuses_raises_or_returns_it(engine):
     except FastioError as e:
         outcome = e
     assert isinstance(outcome, Exception)
+
+
+def test_a_token_that_one_revokes_is_worth_nothing_to_those_after(engine):
+    made = engine.call("token.create", {"member": "bob", "role": "editor"})
+    digest = digest_of(made["token"])
+    engine.call("state.set", {"path": "n", "value": 0})
+    bob = engine.store.read(lambda tx: identify(tx, digest))
+
+    def increment():
+        return engine.prepare("state.increment", {"path": "n"}, "default", "", identity=bob)
+
+    together(engine, [increment()])  # the store has met the workspace
+    outcomes = together(
+        engine,
+        [increment(), increment(), call(engine, "token.revoke", id=made["id"]), increment()],
+    )
+    assert [o["value"] for o in outcomes[:2]] == [2, 3]
+    assert outcomes[3].code == "unauthenticated"
+    assert engine.call("state.get", {"path": "n"})["value"] == 3
