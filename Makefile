@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-failover check generate clean
+.PHONY: demo test test-fuzz test-failover check generate clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fastio demo
@@ -14,6 +14,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/python -m compileall -q fastio_cli tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup
+
+# At least 200 requests for every operation, made from the OpenAPI document.
+test-fuzz: $(VENV)/.installed-test
+	FASTIO_FUZZ_EXAMPLES=200 $(BIN)/python -m pytest tests/server/test_openapi.py
 
 # The database's primary killed under load, five times over.
 test-failover: $(VENV)/.installed-test

@@ -74,6 +74,24 @@ app = Starlette(routes=[Route("/v1/workspaces/{workspace}/state/{path:path}", ge
 uvicorn.run(app, port=int(sys.argv[2]), access_log=False, log_level="error", loop="uvloop",
     http="httptools")
 """
+# Makes a sync take 2 ms, as on a disk that is slower than this machine's.
+SLOW_SYNC = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+static int slowly(const char *name, int fd) {
+    struct timespec begun, now;
+    clock_gettime(CLOCK_MONOTONIC, &begun);
+    int result = ((int (*)(int)) dlsym(RTLD_NEXT, name))(fd);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    long left = 2000000 - (now.tv_sec - begun.tv_sec) * 1000000000L - (now.tv_nsec - begun.tv_nsec);
+    struct timespec rest = {0, left};
+    if (left > 0) nanosleep(&rest, 0);
+    return result;
+}
+int fsync(int fd) { return slowly("fsync", fd); }
+int fdatasync(int fd) { return slowly("fdatasync", fd); }
+"""
 NODE = "."
 
 
@@ -109,17 +127,30 @@ def process(argv: list[str], port: int, **more: str) -> Iterator[subprocess.Pope
 
 
 @contextmanager
-def fastio_server(folder: str, objects: int = 1) -> Iterator[tuple[int, str, int]]:
-    """``fastio serve`` with objects n0.json …; its port, a token, and its process id."""
-    store = os.path.join(folder, "store")
-    more = {"FASTIO_STORE": store, "FASTIO_RATE_PER_S": "1000000000", "XDG_CONFIG_HOME": folder}
-    lines = [
-        json.dumps({"op": "state.set", "path": f"n{n}.json", "value": 0}) for n in range(objects)
-    ]
+def fastio_server(
+    folder: str,
+    objects: int = 1,
+    *,
+    store: str = "",
+    workspaces: int = 0,
+    workers: int = 1,
+    **environ: str,
+) -> Iterator[tuple[int, str, int]]:
+    """``fastio serve`` with objects n0.json … in its default workspace, and n0.json in further
+    workspaces w0 …; its port, a token, and its process id."""
+    more = {
+        "FASTIO_STORE": store or os.path.join(folder, "store"),
+        "FASTIO_RATE_PER_S": "1000000000",
+        "XDG_CONFIG_HOME": folder,
+    }
+    first = {"op": "state.set", "value": 0}
+    lines = [{**first, "path": f"n{n}.json"} for n in range(objects)]
+    for n in range(workspaces):
+        lines += [{"op": "workspace.create", "name": f"w{n}"}]
+        lines += [{**first, "path": "n0.json", "workspace": f"w{n}"}]
     env = {**environment(), **more}
-    subprocess.run(
-        [FASTIO, "batch"], env=env, input="\n".join(lines).encode(), capture_output=True, check=True
-    )
+    text = "\n".join(map(json.dumps, lines)).encode()
+    subprocess.run([FASTIO, "batch"], env=env, input=text, capture_output=True, check=True)
     made = subprocess.run(
         [FASTIO, "token", "create", "bench", "--role", "editor", "-q"],
         env=env,
@@ -127,8 +158,8 @@ def fastio_server(folder: str, objects: int = 1) -> Iterator[tuple[int, str, int
         check=True,
     )
     port = free_port()
-    argv = [FASTIO, "serve", "--port", str(port), "--no-access-log"]
-    with process(argv, port, **more) as child:
+    argv = [FASTIO, "serve", "--port", str(port), "--no-access-log", "--workers", str(workers)]
+    with process(argv, port, **more, **environ) as child:
         yield port, made.stdout.decode().strip(), child.pid
 
 
@@ -150,14 +181,15 @@ def workerd_server(folder: str) -> Iterator[int | None]:
 
 
 @contextmanager
-def redis_server(folder: str) -> Iterator[int | None]:
+def redis_server(folder: str, **environ: str) -> Iterator[int | None]:
     binary = shutil.which("redis-server")
     if binary is None:
         yield None
         return
     port = free_port()
     argv = [binary, "--port", str(port), "--dir", folder, "--save", ""]
-    with process([*argv, "--appendonly", "yes", "--appendfsync", "always"], port):
+    argv += ["--appendonly", "yes", "--appendfsync", "always"]
+    with process(argv, port, **environ):
         yield port
 
 
@@ -254,6 +286,33 @@ def increments(folder: str, quick: bool) -> Iterator[Budget]:
             )
 
 
+def slow_disk(folder: str, quick: bool) -> Iterator[Budget]:
+    """Increments of one object where a sync takes 2 ms, ours and redis'."""
+    compiler, redis_program = shutil.which("gcc"), shutil.which("redis-server")
+    if compiler is None or redis_program is None:
+        print("gcc or redis-server is not installed: no slow disk", file=sys.stderr)
+        return
+    library = os.path.join(folder, "slow_sync.so")
+    source = Path(folder, "slow_sync.c")
+    source.write_text(SLOW_SYNC)
+    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
+    slow = {"LD_PRELOAD": library}
+    request = "/v1/workspaces/default/state-increment/n0.json"
+    with (
+        fastio_server(folder, **slow) as (port, token, _),
+        redis_server(folder, **slow) as redis,
+    ):
+        assert redis is not None
+        pairs = []
+        for _ in range(1 if quick else 3):
+            ours = load(folder, port, 32, [http("POST", request, token, "{}")], quick)
+            theirs = load(folder, redis, 32, ["INCR n0\r\n"], quick)
+            pairs.append((ours["per_s"], theirs["per_s"]))
+    note = f"{pairs[-1][0]:,.0f}/s against {pairs[-1][1]:,.0f}/s"
+    label = "increments, one object, 32 clients, syncs of 2 ms: redis"
+    yield Budget(label, median_ratio(pairs), 0.5, at_least=True, note=note)
+
+
 def overhead(folder: str, quick: bool) -> Iterator[Budget]:
     """Catalogue, token, validation and threads against a bare handler that reads the same row."""
     with fastio_server(folder) as (port, token, _):
@@ -268,6 +327,30 @@ def overhead(folder: str, quick: bool) -> Iterator[Budget]:
                 pairs.append((bare["per_s"], ours["per_s"]))
     note = f"{pairs[-1][1]:,.0f}/s against {pairs[-1][0]:,.0f}/s"
     yield Budget("a read: bare Starlette", median_ratio(pairs), 2.0, note=note)
+
+
+def postgres(folder: str, quick: bool) -> Iterator[Budget]:
+    """Increments on PostgreSQL: one hot workspace, and one or two processes over many."""
+    from postgres import server as database
+
+    path = "/v1/workspaces/{}/state-increment/n0.json"
+    with database(folder) as pg:
+        with fastio_server(folder, store=pg.url, workspaces=64) as (port, token, _):
+            hot = [http("POST", path.format("default"), token, "{}")]
+            rates = [load(folder, port, n, hot, quick)["per_s"] for n in (1, 32)]
+            many = [http("POST", path.format(f"w{n}"), token, "{}") for n in range(64)]
+            one = load(folder, port, 32, many, quick)["per_s"]
+        note = f"{rates[1]:,.0f}/s against {rates[0]:,.0f}/s"
+        yield Budget(
+            "PostgreSQL, one workspace: 32 clients by 1", rates[1] / rates[0], 1, "x", True, note
+        )
+        with fastio_server(folder, store=pg.url, workers=2) as (port, token, _):
+            many = [http("POST", path.format(f"w{n}"), token, "{}") for n in range(64)]
+            two = load(folder, port, 32, many, quick)["per_s"]
+        note = f"{two:,.0f}/s against {one:,.0f}/s on {os.cpu_count()} cores, load included"
+        yield Budget(
+            "PostgreSQL, 64 workspaces: two processes by one", two / one, 1.5, "x", True, note
+        )
 
 
 def streams(folder: str, quick: bool) -> Iterator[Budget]:
@@ -287,6 +370,38 @@ def streams(folder: str, quick: bool) -> Iterator[Budget]:
         for connection in connections:
             connection.close()
     yield Budget("1,000 idle event streams", grown / 1e6, 40, "MB")
+
+
+def large_files(folder: str, quick: bool) -> Iterator[Budget]:
+    """What the server's memory grows by while a file of 1 GiB goes up and comes down."""
+    size = (128 if quick else 1024) * 1024 * 1024
+    source, copy = os.path.join(folder, "source"), os.path.join(folder, "copy")
+    with open(source, "wb") as f:
+        for _ in range(size // 2**20):
+            f.write(os.urandom(2**20))
+    with fastio_server(folder) as (port, token, pid):
+        env = {
+            **environment(),
+            "FASTIO_STORE": f"http://127.0.0.1:{port}",
+            "FASTIO_TOKEN": token,
+            "XDG_CONFIG_HOME": folder,
+        }
+        before = peak_bytes(pid)
+        up_s = seconds_of(lambda: _run([FASTIO, "file", "put", source, "f.bin"], env))
+        down_s = seconds_of(lambda: _run([FASTIO, "file", "get", "f.bin", "-o", copy], env))
+        grown = peak_bytes(pid) - before
+    subprocess.run(["cmp", source, copy], check=True)
+    note = f"up at {size / up_s / 1e6:.0f} MB/s, down at {size / down_s / 1e6:.0f} MB/s"
+    yield Budget(
+        f"a file of {size // 2**20} MiB up and down: memory", grown / 1e6, 64, "MB", note=note
+    )
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory a process had so far."""
+    with open(f"/proc/{pid}/status") as f:
+        line = next(line for line in f if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 def memory_bytes(pid: int) -> int:
@@ -323,8 +438,11 @@ if __name__ == "__main__":
     NODE = options.node
     parts = {
         "increments": increments,
+        "slow_disk": slow_disk,
         "overhead": overhead,
+        "postgres": postgres,
         "streams": streams,
+        "large_files": large_files,
         "command": command,
     }
     sys.exit(run_parts(options, parts))

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.operations.operation import Operation
     from fastio_cli.store.contract import Row
     from fastio_cli.store.tx import Tx
@@ -54,6 +53,10 @@ class Grant:
         self.role = role
         self.scopes = scopes
         self.workspace_id = workspace_id
+
+    def reaches(self, name: str) -> bool:
+        """Whether the token is for the operation of this name."""
+        return self.scopes == ["*"] or any(fnmatchcase(name, scope) for scope in self.scopes)
 
     def at_least(self, role: str) -> bool:
         """Whether the role in the org is this one or more."""
@@ -111,17 +114,25 @@ def authorise(
         if operation.role == "anyone":
             return Grant("anyone", "anyone", ["*"], None)
         raise unauthenticated()
-    row = tx.access.grant(identity.digest, workspace["id"] if workspace is not None else 0)
+    workspace_id = workspace["id"] if workspace is not None else 0
+    row = tx.access.grant(identity.digest, workspace_id)
     if row is None or row["revoked_at"] is not None:
         raise unauthenticated()
     if row["expires_at"] is not None and row["expires_at"] <= tx.now_ms:
         raise unauthenticated("The token has expired.")
-    grant = _grant(row, workspace["id"] if workspace is not None else 0)
+    grant = _grant(
+        row["org_role"],
+        row["workspace_role"],
+        row["token_role"],
+        row["scopes"],
+        row["workspace_id"],
+        workspace_id,
+    )
     if operation.in_workspace and (workspace is None or grant.role == "member"):
         return None
     if ROLES.index(grant.role) < ROLES.index(operation.role):
         raise _too_small_a_role(operation, grant.role)
-    if not any(fnmatchcase(operation.name, pattern) for pattern in grant.scopes):
+    if not grant.reaches(operation.name):
         raise FastioError(
             "forbidden",
             f"This token is not for {operation.name}.",
@@ -156,14 +167,22 @@ def least(*roles: str) -> str:
     return min(roles, key=ROLES.index)
 
 
-def _grant(row: Any, workspace_id: int) -> Grant:
-    if row["workspace_id"] not in (None, workspace_id):
-        org_role = role = "member"
+@lru_cache(maxsize=1024)
+def _grant(
+    org_role: str | None,
+    workspace_role: str | None,
+    token_role: str,
+    scopes: str,
+    token_workspace_id: int | None,
+    workspace_id: int,
+) -> Grant:
+    if token_workspace_id not in (None, workspace_id):
+        role_in_org = role = "member"
     else:
-        org_role = least(row["org_role"] or "member", row["token_role"])
-        workspace_role = least(row["workspace_role"] or "member", row["token_role"])
-        role = max(org_role, workspace_role, key=ROLES.index)
-    return Grant(org_role, role, json.loads(row["scopes"]), row["workspace_id"])
+        role_in_org = least(org_role or "member", token_role)
+        role_here = least(workspace_role or "member", token_role)
+        role = max(role_in_org, role_here, key=ROLES.index)
+    return Grant(role_in_org, role, json.loads(scopes), token_workspace_id)
 
 
 def _too_small_a_role(operation: Operation, role: str) -> FastioError:

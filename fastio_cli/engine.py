@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import count
 
 from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
@@ -36,6 +37,8 @@ KEY_LENGTH_MAX = 255
 KEY_KEPT_MS = 24 * 3600 * 1000
 # The engine's own keys serve only until it has heard from the database again.
 OWN_KEY_KEPT_MS = 10 * 60 * 1000
+_PROCESS = os.urandom(12).hex()
+_NUMBERS = count(1)
 
 
 class Call(Prepared):
@@ -70,7 +73,7 @@ class Call(Prepared):
         """What tells it from other calls. One that comes again keeps its place in a line."""
         if not self._id:
             key = self.idempotency_key
-            self._id = os.urandom(8).hex() if key is None else _short_hash(key)
+            self._id = new_id() if key is None else _short_hash(key)
         return self._id
 
 
@@ -164,6 +167,11 @@ class Engine(Operator):
             except Restart as restart:
                 raise Restart(_preparing(call, restart)) from None
 
+        if call.operation.in_workspace:
+            key = call.request_key if call.may_be_done else None
+            digest = call.identity.digest if call.identity is not None else None
+            reads = (call.workspace, call.params.get("path"), key, digest)
+            run.reads = reads  # type: ignore[attr-defined]
         return run
 
     def call_many(self, calls: list[Call]) -> list[Any]:
@@ -254,7 +262,7 @@ class Engine(Operator):
             if identity is not None:  # nobody gets an answer by another's key
                 idempotency_key = _whose(identity) + idempotency_key
         elif self.store.reruns and operation.effect == "write":
-            idempotency_key, own_key = f"rerun:{os.urandom(16).hex()}", True
+            idempotency_key, own_key = f"rerun:{new_id()}", True
         veil = None
         if operation.tells_secret and idempotency_key is not None:
             from fastio_cli.sealing import Veil
@@ -285,7 +293,8 @@ class Engine(Operator):
         row = grant = None
         if operation.in_workspace:
             key = call.request_key if call.may_be_done else None
-            row = tx.enter(call.workspace, call.params.get("path"), key)
+            digest = call.identity.digest if call.identity is not None else None
+            row = tx.enter(call.workspace, call.params.get("path"), key, digest)
         if call.identity is not None:
             from fastio_cli.access import authorise
 
@@ -371,6 +380,11 @@ class Engine(Operator):
     def _abandon(self, pending: Pending) -> None:
         if pending.abandon is not None:
             self.store.write(pending.abandon)
+
+
+def new_id() -> str:
+    """A name that nothing else has. Asking the system for it each time would let go of the GIL."""
+    return f"{_PROCESS}{next(_NUMBERS):x}"
 
 
 def no_workspace(name: str) -> FastioError:

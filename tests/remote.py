@@ -56,7 +56,13 @@ class _Prompt(uvicorn.Server):
 class Running:
     """A server on a free port, in a thread of this process."""
 
-    def __init__(self, engine: Engine, **options: Any) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        connections_max: int | None = None,
+        grace_s: int | None = 1,
+        **options: Any,
+    ) -> None:
         self.engine = engine
         self.app = App(engine, rate_per_s=1_000_000, **options)
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -69,6 +75,8 @@ class Running:
             lifespan="on",
             log_level="warning",
             access_log=False,
+            limit_concurrency=connections_max,
+            timeout_graceful_shutdown=grace_s,
         )
         self.server = _Prompt(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -106,6 +114,7 @@ class Running:
     def stop(self) -> None:
         self.server.end()
         self._thread.join(30)
+        assert not self._thread.is_alive(), "the server did not stop"
         self.socket.close()
 
 

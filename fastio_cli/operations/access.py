@@ -90,7 +90,7 @@ def usage(ctx: "Context") -> "model.OrgUsage":
 def list_members(ctx: "Context", *, limit: Limit = 50, cursor: Cursor = "") -> "model.MemberList":
     """List the members with their roles in the org and in single workspaces."""
     name, slash, id = cursor.rpartition("/")
-    if slash and not is_number(id):
+    if cursor and not (slash and is_number(id)):
         raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
     rows = ctx.tx.access.members(ctx.org, name, int(id or 0), limit + 1)
     last = rows[limit - 1] if len(rows) > limit else None
@@ -233,7 +233,7 @@ def revoke_token(ctx: "Context", *, id: Line) -> "model.AccessToken":
     return _token(ctx, row)
 
 
-@operation("access.whoami", "GET /v1/whoami", effect="read", role="member")
+@operation("access.whoami", "GET /v1/whoami", effect="read", role="member", quick=True)
 def whoami(ctx: "Context") -> "model.WhoAmI":
     """Show who one is: org, member, role, and what the token is for."""
     return {

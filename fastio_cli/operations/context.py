@@ -315,7 +315,10 @@ class Context:
     def content(self, path: str, version: int | None) -> Row:
         """A kept version (None: the live one) with its content. Raises ``not_found``."""
         if version is None:
-            version = self.live(path)["version"]
+            row = self.tx.objects.live_content(self.workspace_id, path)
+            if row is not None:
+                return row
+            version = self.live(path)["version"]  # says why there is none
         row = self.tx.objects.content(self.workspace_id, path, version)
         if row is None:
             raise FastioError(
@@ -358,7 +361,7 @@ class Context:
             return
         self._refuse_over("storage_bytes_max", "The workspace", self._size_bytes)
         if self.grant is not None:
-            others = self.tx.workspaces.usage(self.org)["size_bytes"] - self._size_before
+            others = self.tx.size_beside(self.org, self.workspace_id, self._size_before)
             self._refuse_over("org_bytes_max", "The org", others + self._size_bytes)
 
     def _refuse_over(self, limit: str, who: str, size_bytes: int) -> None:

@@ -88,7 +88,7 @@ def create(
                 target=to,
                 name=name,
                 on_conflict=on_conflict,
-                sha256=sha256.lower() if sha256 else None,
+                sha256=sha256,
                 size_bytes_max=size_bytes_max,
                 lock_hash=token_hash(lock_token) if lock_token else None,
                 headers=json.dumps(headers) if headers else None,
@@ -221,8 +221,6 @@ def _check_target(to: str, name: str | None, sha256: str | None, urls: list[str]
         )
     if exact and name is not None:
         raise FastioError("invalid", "The path names the file already; leave the name out.")
-    if sha256 is not None and any(c not in "0123456789abcdefABCDEF" for c in sha256):
-        raise FastioError("invalid", "sha256 must be 64 hexadecimal digits.")
     PATH_RULE.check(f"{to}x" if to.endswith("/") else to or "x", "to")
     if name is not None:
         PATH_RULE.check(name.replace("/", "//"), "name")

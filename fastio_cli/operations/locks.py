@@ -115,7 +115,7 @@ def break_(ctx: "Context", *, path: ObjectPath, reason: Line = "") -> "model.Loc
     return record
 
 
-@operation("lock.show", f"GET {BASE}/{{path:path}}", effect="read", role="viewer")
+@operation("lock.show", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", quick=True)
 def show(ctx: "Context", *, path: ObjectPath) -> "model.Lock":
     """Show who holds the lock on a path, why and until when."""
     lock = ctx.live_lock(path)

@@ -33,7 +33,9 @@ class Operation:
 
     ``effect`` is ``read`` or ``write``; ``role`` the least role that may do it (viewer, editor,
     admin, owner; or member: whoever has a token, or anyone); ``tells_secret`` whether its answer
-    does, so that it is not kept in clear; ``rules`` and ``defaults`` describe its parameters.
+    does, so that it is not kept in clear; ``quick`` a read of a few rows by their keys, which takes
+    less time than asking another thread to do it; ``rules`` and ``defaults`` describe its
+    parameters.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Operation:
         effect: str,
         role: str,
         tells_secret: bool,
+        quick: bool,
         run: "Callable[..., Any]",
     ) -> None:
         self.name = name
@@ -50,6 +53,7 @@ class Operation:
         self.effect = effect
         self.role = role
         self.tells_secret = tells_secret
+        self.quick = quick
         self.run = run
         self.in_workspace = "{workspace}" in route
         self.of_workspace = route.endswith("{workspace}")  # what it reads or changes is one
@@ -106,12 +110,18 @@ class Operation:
 
 
 def operation(
-    name: str, route: str, *, effect: str, role: str, tells_secret: bool = False
+    name: str,
+    route: str,
+    *,
+    effect: str,
+    role: str,
+    tells_secret: bool = False,
+    quick: bool = False,
 ) -> "Callable[[F], F]":
     """Enter a function into the catalogue; the function itself stays as it is."""
 
     def enter(run: "F") -> "F":
-        CATALOGUE[name] = Operation(name, route, effect, role, tells_secret, run)
+        CATALOGUE[name] = Operation(name, route, effect, role, tells_secret, quick, run)
         return run
 
     return enter

@@ -14,6 +14,12 @@ from fastio_cli.jsontext import decode, encode
 TYPE_CHECKING = False
 
 PATH_BYTES_MAX = 1024
+# The rules' characters as JSON Schema can say them (ECMA 262, without looking ahead).
+_CONTROLS = r"\u0000-\u001f\u007f-\u009f"
+_LINE = f"^[^{_CONTROLS}]*$"
+_PROSE = rf"[^\s{_CONTROLS}]"
+_SEGMENT = rf"(?:[^./{_CONTROLS}]|\.[^./{_CONTROLS}]|\.\.[^/{_CONTROLS}])[^/{_CONTROLS}]*"
+_PATH = f"^{_SEGMENT}(?:/{_SEGMENT})*$"
 
 
 class Rule:
@@ -50,7 +56,10 @@ class Optional(Rule):
         return None if value is None else self.inner.check(value, name)
 
     def read(self, text: str, name: str) -> object:
-        return self.inner.read(text, name)
+        value = self.inner.read(text, name)
+        if value is None:  # where null is meant, a URL leaves the parameter out
+            raise FastioError("invalid", f"{name} must not be null.")
+        return value
 
 
 class TextRule(Rule):
@@ -60,7 +69,7 @@ class TextRule(Rule):
         self.length_max = length_max
         self.length_min = length_min
         self.choices = choices
-        self.schema = {"type": "string", "maxLength": length_max}
+        self.schema = {"type": "string", "maxLength": length_max, "pattern": _LINE}
         if length_min:
             self.schema["minLength"] = length_min
         if choices:
@@ -103,7 +112,12 @@ class ProseRule(Rule):
 
     def __init__(self, length_max: int) -> None:
         self.length_max = length_max
-        self.schema = {"type": "string", "minLength": 1, "maxLength": length_max}
+        self.schema = {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": length_max,
+            "pattern": _PROSE,
+        }
 
     def check(self, value: object, name: str) -> object:
         if not isinstance(value, str):
@@ -120,7 +134,7 @@ class ProseRule(Rule):
 class PathRule(Rule):
     """An object path in NFC: segments joined by ``/``, none of them empty, ``.`` or ``..``."""
 
-    schema = {"type": "string", "minLength": 1, "maxLength": PATH_BYTES_MAX}
+    schema = {"type": "string", "minLength": 1, "maxLength": PATH_BYTES_MAX, "pattern": _PATH}
 
     def check(self, value: object, name: str) -> object:
         if not isinstance(value, str):
@@ -154,6 +168,18 @@ class NameRule(Rule):
                 "or digit.",
             )
         return value
+
+
+class DigestRule(Rule):
+    """A SHA-256 as 64 hexadecimal digits."""
+
+    schema = {"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}
+
+    def check(self, value: object, name: str) -> object:
+        digits = value.lower() if isinstance(value, str) else ""
+        if len(digits) != 64 or set(digits) - set("0123456789abcdef"):
+            raise FastioError("invalid", f"{name} must be 64 hexadecimal digits.")
+        return digits
 
 
 class ScalarRule(Rule):
@@ -225,11 +251,16 @@ class BooleanRule(ScalarRule):
 
 
 class RecordsRule(Rule):
-    """A list of strict JSON objects, each checked by the operation that reads it."""
+    """A list of strict JSON objects like ``item``, each checked by the operation that reads it."""
 
-    def __init__(self, count_max: int) -> None:
+    def __init__(self, count_max: int, item: dict[str, object]) -> None:
         self.count_max = count_max
-        self.schema = {"type": "array", "maxItems": count_max, "items": {"type": "object"}}
+        self.schema = {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": count_max,
+            "items": {"type": "object", **item},
+        }
 
     def check(self, value: object, name: str) -> object:
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
@@ -262,7 +293,12 @@ class ListRule(Rule):
 class TextsRule(Rule):
     """An object whose values are lines of text, such as HTTP headers."""
 
-    schema = {"type": "object", "additionalProperties": {"type": "string"}}
+    schema = {
+        "type": "object",
+        "maxProperties": 100,
+        "propertyNames": {"minLength": 1, "maxLength": 256, "pattern": _LINE},
+        "additionalProperties": {"type": "string", "maxLength": 8192, "pattern": _LINE},
+    }
 
     def check(self, value: object, name: str) -> object:
         if not isinstance(value, dict) or len(value) > 100:
@@ -371,7 +407,7 @@ else:
     Question = ProseRule(8192)
     SearchMode = TextRule(8, choices=("hybrid", "semantic", "lexical"))
     Age = SecondsRule(0, 100 * 366 * 24 * 3600)
-    History = RecordsRule(100)
+    History = RecordsRule(100, {"properties": {"question": {}, "answer": {}}})
     MatchLimit = IntegerRule(1, 100)
     Tokens = IntegerRule(64, 1_000_000)
     Pointer = ExpressionRule(4096)
@@ -392,13 +428,19 @@ else:
     Boolean = BooleanRule()
     KindName = TextRule(5, choices=("state", "file"))
     PatchFormat = TextRule(12, choices=("merge", "json-patch"))
-    Changes = RecordsRule(1000)
+    Changes = RecordsRule(
+        1000,
+        {
+            "properties": {"op": {"type": "string"}, "path": PATH_RULE.schema},
+            "required": ["op", "path"],
+        },
+    )
     Role = TextRule(6, choices=("viewer", "editor", "admin", "owner"))
     Scopes = ListRule(TextRule(128, 1), 50)
     Lifetime = SecondsRule(60, 10 * 366 * 24 * 3600)
     Upload = UploadRule()
     Urls = ListRule(TextRule(8192, 1), 1000)
     Headers = TextsRule()
-    Sha256 = TextRule(64, 64)
+    Sha256 = DigestRule()
     OnConflict = TextRule(7, choices=("version", "rename", "fail"))
     ImportState = TextRule(9, choices=("queued", "running", "done", "failed", "cancelled"))

@@ -32,7 +32,7 @@ BASE = "/v1/workspaces/{workspace}/state"
 MEDIA_TYPE = "application/json"
 
 
-@operation("state.get", f"GET {BASE}/{{path:path}}", effect="read", role="viewer")
+@operation("state.get", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", quick=True)
 def get(
     ctx: "Context",
     *,
@@ -309,7 +309,7 @@ def _value(row: "Row") -> "Any":
             f"Read it as a file: fastio file get {row['path']}",
             path=row["path"],
         )
-    return json.loads(row["body"])
+    return json.loads(row["body"].decode())  # bytes would have their encoding guessed
 
 
 def _current(ctx: "Context", slot: "Slot") -> "Any":

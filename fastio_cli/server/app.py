@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 
+from fastio_cli.engine import new_id
 from fastio_cli.errors import FastioError
+from fastio_cli.jsontext import compact
 from fastio_cli.operations import find
 from fastio_cli.operations.files import Download
 from fastio_cli.operations.params import UploadRule
@@ -35,7 +36,8 @@ from fastio_cli.server.http import (
 from fastio_cli.server.lanes import Desk
 from fastio_cli.server.log import AccessLog
 from fastio_cli.server.metrics import Metrics
-from fastio_cli.server.routes import Routes, decoded
+from fastio_cli.server.protocol import WAITS
+from fastio_cli.server.routes import Routes, decoded, wrong_method
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from fastio_cli.server.serve import Background
 
 RATE_PER_S = 1000
+AROUND = ("/healthz", "/readyz", "/openapi.json", "/metrics")
 
 
 class Exchange:
@@ -55,9 +58,10 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.request = Request(scope, receive)
+        self.scope = scope
         self.receive = receive
         self.send = send
-        self.id = os.urandom(8).hex()
+        self.id = new_id()
         self.started = time.perf_counter()
         self.operation = ""
         self.actor = ""
@@ -145,8 +149,8 @@ class App:
 
     async def _around(self, x: Exchange) -> None:
         path, method = x.request.raw_path, x.request.method
-        if method not in ("GET", "HEAD"):
-            raise FastioError("not_found", f"{method} leads nowhere here.", "Use GET.")
+        if method not in ("GET", "HEAD") and path in AROUND:
+            raise wrong_method(method, ["GET", "HEAD"])
         if path == "/healthz":
             await x.answer(200, [JSON, NO_STORE], b'{"status":"ok"}')
         elif path == "/readyz":
@@ -166,8 +170,7 @@ class App:
 
     async def _catalogue(self, x: Exchange) -> None:
         request = x.request
-        token = request.bearer()
-        self._limit.take(token or request.client)
+        self._limit.take(self._door.known(request.token) or request.client)
         parts = request.raw_path.split("/")
         if len(parts) == 6 and parts[4:] == ["events", "stream"] and request.method == "GET":
             await self._stream(x, decoded(parts[3]))
@@ -199,6 +202,7 @@ class App:
         key = text_of(key) if key is not None else None
         call = self._engine.prepare(operation.name, params, x.workspace, "", key, identity=identity)
         if self._engine.may_wait(call):
+            x.scope[WAITS] = True
             result = await _unless_left(self._desk.call(call), x.receive)
         else:
             result = await self._desk.call(call)
@@ -206,7 +210,7 @@ class App:
             await self._answer(x, result)
 
     async def _identify(self, x: Exchange, operation: Operation | None) -> Identity:
-        identity = await self._door.identify(x.request.bearer())
+        identity = await self._door.identify(x.request.token)
         if identity.digest is None and (operation is None or operation.role != "anyone"):
             from fastio_cli.access import unauthenticated
 
@@ -233,7 +237,7 @@ class App:
         headers: Headers = [JSON, NO_STORE]
         if etag is not None:
             headers.append((b"etag", etag.encode()))
-        body = json.dumps(result, ensure_ascii=False, separators=(",", ":")).encode()
+        body = compact(result).encode()
         await x.answer(200, headers, b"" if x.request.method == "HEAD" else body)
 
     async def _upload_part(self, x: Exchange, workspace: str, id: str) -> None:
@@ -245,7 +249,7 @@ class App:
         elif x.request.method == "GET":
             size = await self._transfers.part_size(id, identity)
         else:
-            raise FastioError("not_found", "An upload takes PATCH and GET.", "")
+            raise wrong_method(x.request.method, ["GET", "PATCH"])
         offset = (b"upload-offset", str(size).encode())
         await x.answer(200, [JSON, NO_STORE, offset], json.dumps({"offset": size}).encode())
 
@@ -267,6 +271,7 @@ class App:
         show = self._engine.prepare("workspace.show", {}, workspace, "", identity=identity)
         newest = (await self._desk.call(show))["seq"]  # refuses before the stream begins
         self._metrics.streams.inc()
+        x.scope[WAITS] = True
         try:
             x.status = 200
             after = newest if cursor is None else cursor

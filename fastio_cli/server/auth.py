@@ -25,21 +25,25 @@ class Doorkeeper:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._known: dict[str, Identity] = {}
+        self._known: dict[str | None, Identity] = {}
         self._touched: dict[str, float] = {}
 
     async def identify(self, token: str | None) -> Identity:
         """Whose token it is; nobody's without one. Raises ``unauthenticated``."""
         if token is None:
             return ANONYMOUS
-        digest = digest_of(token)
-        known = self._known.get(digest)
+        known = self._known.get(token)
         if known is None:
+            digest = digest_of(token)
             known = await self._desk.read(lambda tx: identify(tx, digest))
             if len(self._known) >= KNOWN_MAX:
                 self._known.clear()
-            self._known[digest] = known
+            self._known[token] = known
         return known
+
+    def known(self, token: str | None) -> str | None:
+        """The token, if it is one: made-up ones have no share of their own."""
+        return token if token in self._known else None
 
     async def note_use(self, identity: Identity) -> None:
         """Write when a token was last used, at most once a minute."""

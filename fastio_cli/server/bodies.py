@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from fastio_cli.blobs import INLINE_BYTES_MAX
 from fastio_cli.errors import FastioError
-from fastio_cli.server.http import MEDIA_TYPE, NO_SNIFF, etag_of, range_of, respond
+from fastio_cli.server.http import MEDIA_TYPE, etag_of, range_of, respond
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 TRANSFERS_MAX = 32  # each occupies a thread while its bytes move
 UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
-DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]{44}):")
+DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
 class BodyStream(io.RawIOBase):
@@ -161,7 +161,6 @@ def _describe(download: Download, asked: Any) -> tuple[int, Headers]:
         (b"content-disposition", b"attachment"),
         (b"content-security-policy", b"sandbox; default-src 'none'"),
         (b"cache-control", b"private, no-cache"),
-        NO_SNIFF,
     ]
     size = download.content.size_bytes
     if download.content.chain is None:

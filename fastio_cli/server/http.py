@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from urllib.parse import unquote_plus
 
 from fastio_cli.errors import FastioError
@@ -33,10 +34,13 @@ ENVELOPE_BYTES = 64 * 1024
 ENVELOPE_DEPTH = 1
 BODY_BYTES_MAX = SIZE_BYTES_MAX + ENVELOPE_BYTES
 IDLE_S = 30.0  # a body that rests for longer is given up
+# So is one that comes more slowly than this, over all but its first minute.
+BODY_S = 60.0
+BODY_BYTES_PER_S_MIN = 1024
 BODYLESS = ("GET", "HEAD", "DELETE")
 IN_HEADERS = {"lock_token": "lock-token"}
-ETAG = re.compile(r'"(\d{1,16})(?:-[0-9a-f]{1,64})?"')
-RANGE = re.compile(r"bytes=(\d{1,16})-(\d{0,16})")
+ETAG = re.compile(r'"([0-9]{1,16})(?:-[0-9a-f]{1,64})?"')
+RANGE = re.compile(r"bytes=([0-9]{1,16})-([0-9]{0,16})")
 MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
 JSON = (b"content-type", b"application/json")
 PROBLEM = (b"content-type", b"application/problem+json")
@@ -60,12 +64,10 @@ class Request:
                 self.headers[key] = "\0"  # sent twice, so neither counts
             else:
                 self.headers[key] = value.decode("latin-1")
-        self.receive = receive
-
-    def bearer(self) -> str | None:
-        """The token of the Authorization header (RFC 6750)."""
+        # The token of the Authorization header (RFC 6750).
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        return token.strip() if scheme.lower() == "bearer" else None
+        self.token = token.strip() if scheme.lower() == "bearer" else None
+        self.receive = receive
 
     async def body(self, size_bytes_max: int = BODY_BYTES_MAX) -> bytes:
         """The whole body. Raises ``too_large``, ``timeout`` when it stops coming."""
@@ -82,13 +84,15 @@ class Request:
         return b"".join(parts)
 
     async def parts(self) -> Any:
-        """The body as it comes. Raises ``timeout`` when it stops coming."""
+        """The body as it comes. Raises ``timeout`` when it stops coming, or hardly comes."""
         import asyncio
 
-        more = True
+        began = time.monotonic()
+        size, more = 0, True
         while more:
+            left_s = began + BODY_S + size / BODY_BYTES_PER_S_MIN - time.monotonic()
             try:
-                async with asyncio.timeout(IDLE_S):
+                async with asyncio.timeout(min(IDLE_S, left_s)):
                     message = await self.receive()
             except TimeoutError:
                 raise FastioError("timeout", "The request's body stopped coming.") from None
@@ -96,6 +100,7 @@ class Request:
                 raise DISCONNECTED
             more = message.get("more_body", False)
             if part := message.get("body", b""):
+                size += len(part)
                 yield part
 
     def refuse_encoding(self) -> None:
@@ -143,7 +148,7 @@ def query_of(query: bytes) -> list[tuple[str, str]]:
     try:
         for field in query.decode("ascii").split("&"):
             name, _, value = field.partition("=")
-            if name:
+            if field:
                 fields.append(
                     (unquote_plus(name, errors="strict"), unquote_plus(value, errors="strict"))
                 )
@@ -223,6 +228,10 @@ def problem(error: FastioError, request_id: str) -> tuple[int, Headers, bytes]:
     """An error as problem details (RFC 9457), with everything a program finds locally too."""
     status = error.kind.http
     headers: Headers = [PROBLEM, NO_STORE]
+    allow = error.details.get("allow")
+    if isinstance(allow, str):  # the one thing that HTTP has a status for and others have not
+        status = 405
+        headers.append((b"allow", allow.encode()))
     retry_after = error.details.get("retry_after_s")
     if isinstance(retry_after, int | float):
         headers.append((b"retry-after", str(max(1, math.ceil(retry_after))).encode()))

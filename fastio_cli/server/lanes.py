@@ -1,10 +1,14 @@
 """How calls reach the store from an event loop: lanes of threads, and a room for those who wait.
 
-**Group commit.** One thread writes. It takes whatever calls have come while it committed the last
+**Group commit.** A thread writes. It takes whatever calls have come while it committed the last
 ones, runs each in a savepoint of one transaction, commits and syncs once, and only then are all of
-them answered. Nothing waits for a batch to fill; a call alone is committed alone.
+them answered. Nothing waits for a batch to fill; a call alone is committed alone. A local store,
+with one writer at a time, has one such line of calls; while one thread waits for the disk, another
+does the next ones. A database, whose workspaces are written independently, has a line for each
+workspace, and a few threads that serve them, each line by one thread at a time.
 
-**Reads** run beside it on snapshots.
+**Reads** run beside it on snapshots: the quick ones of a near store at once in the event loop, as
+they take less time than waking a thread for them, all others on threads.
 
 **Waiting.** A call that has to wait occupies no thread. One thread looks after all of them: it
 notices commits, of this process at once and of others by polling, and sends those calls back into
@@ -16,7 +20,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from queue import Empty, SimpleQueue
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 from fastio_cli.engine import Wait
 from fastio_cli.errors import FastioError
@@ -24,7 +30,7 @@ from fastio_cli.operations.operation import Pending, Restart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from fastio_cli.engine import Call, Engine
@@ -35,64 +41,106 @@ if TYPE_CHECKING:
     Item = tuple[Work, asyncio.Future[Any]]
 
 BATCH_MAX = 256
-READERS = 2
+READERS = 4
+WRITERS_LOCAL = 2
+WRITERS = 4
 POLL_S = 0.02
 
 
+class Lines:
+    """Works that wait, in lines by name; the works of one line are done in order, by one thread."""
+
+    def __init__(self, batch_max: int = BATCH_MAX) -> None:
+        self._lines: dict[str, deque[Item]] = {}
+        self._ready: SimpleQueue[str | None] = SimpleQueue()  # names of lines that nobody serves
+        self._lock = threading.Lock()
+        self._batch_max = batch_max
+        self._closed = False
+
+    def put(self, name: str, item: Item) -> None:
+        """Stand at the end of a line."""
+        with self._lock:
+            line = self._lines.get(name)
+            if line is None:
+                self._lines[name] = deque((item,))
+                self._ready.put(name)
+            else:
+                line.append(item)
+
+    def take(self) -> tuple[str, list[Item]] | None:
+        """The works at the head of a line, which is then ours until ``done``; None at the end."""
+        while (name := self._ready.get()) is not None:
+            with self._lock:
+                line = self._lines[name]
+                return name, [line.popleft() for _ in range(min(len(line), self._batch_max))]
+        self._ready.put(None)  # for the other threads
+        return None
+
+    def done(self, name: str) -> None:
+        """Leave a line to whoever comes next."""
+        with self._lock:
+            if self._lines[name]:
+                self._ready.put(name)
+                return
+            del self._lines[name]
+            if self._closed and not self._lines:
+                self._ready.put(None)
+
+    def close(self) -> None:
+        """Let the threads end when all is done."""
+        with self._lock:
+            self._closed = True
+            if not self._lines:
+                self._ready.put(None)
+
+
 class Lane(threading.Thread):
-    """A thread that takes works from a queue, as many as are there, and answers them together."""
+    """A thread that takes works from lines, as many as are there, and answers them together."""
 
     def __init__(
         self,
         name: str,
-        queue: SimpleQueue[Item | None],
-        run: Callable[[list[Work]], list[Any]],
+        lines: Lines,
         store: Store,
         loop: asyncio.AbstractEventLoop,
-        after: Callable[[], None] | None = None,
-        batch_max: int = BATCH_MAX,
+        after: Callable[[], None],
     ) -> None:
         super().__init__(name=name, daemon=True)
-        self._queue = queue
-        self._run = run
+        self._lines = lines
         self._store = store
         self._loop = loop
         self._after = after
-        self._batch_max = batch_max
 
     def run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch = [first]
-            ended = False
-            while len(batch) < self._batch_max:
-                try:
-                    item = self._queue.get_nowait()
-                except Empty:
-                    break
-                if item is None:
-                    ended = True
-                    break
-                batch.append(item)
-            self._answer(batch)
-            if ended:
-                return
+        """Work until the lines are closed and empty."""
+        while (taken := self._lines.take()) is not None:
+            line, batch = taken
+            self._answer(line, batch)
 
-    def _answer(self, batch: list[Item]) -> None:
+    def _answer(self, line: str, batch: list[Item]) -> None:
+        left: list[str] = [line]
+
+        def leave() -> None:
+            if left:
+                self._lines.done(left.pop())
+
         try:
-            outcomes = self._run([work for work, _ in batch])
+            outcomes = self._store.write_many([work for work, _ in batch], leave)
         except Exception as e:  # the commit itself failed: nobody's work was done
             outcomes = [e] * len(batch)
+        leave()
         for (work, future), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Restart):
-                self._restart(outcome, work, future)
+                self._restart(outcome, line, work, future)
         try:
             self._loop.call_soon_threadsafe(_resolve, batch, outcomes)
         except RuntimeError:
             return  # the loop is gone, and with it all who asked
-        if self._after is not None:
-            self._after()
+        self._after()
 
-    def _restart(self, restart: Restart, work: Work, future: asyncio.Future[Any]) -> None:
+    def _restart(
+        self, restart: Restart, line: str, work: Work, future: asyncio.Future[Any]
+    ) -> None:
         try:
             restart.work(self._store)
         except Exception as e:
@@ -102,7 +150,7 @@ class Lane(threading.Thread):
                 raise error
 
             work = fail
-        self._queue.put((work, future))
+        self._lines.put(line, (work, future))
 
 
 def _resolve(batch: list[Item], outcomes: list[Any]) -> None:
@@ -218,21 +266,22 @@ class Desk:
     def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         self.engine = engine
         self._loop = loop
-        self._writes: SimpleQueue[Item | None] = SimpleQueue()
-        self._reads: SimpleQueue[Item | None] = SimpleQueue()
+        self._writes = Lines()
         self._room = WaitingRoom(engine, loop)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         store = engine.store
-        writer = Lane("writer", self._writes, store.write_many, store, loop, self._room.nudge)
-        readers = [
-            Lane(f"reader-{n}", self._reads, self._read_all, store, loop, batch_max=8)
-            for n in range(READERS)
+        writers = [
+            Lane(f"writer-{n}", self._writes, store, loop, self._room.nudge)
+            for n in range(WRITERS_LOCAL if store.local else WRITERS)
         ]
-        self._threads: list[threading.Thread] = [writer, *readers, self._room]
+        self._threads: list[threading.Thread] = [*writers, self._room]
         for thread in self._threads:
             thread.start()
 
     async def call(self, call: Call) -> Any:
         """Do a prepared call, waiting as long as it asks to. Raises what the operation raises."""
+        if self.engine.store.local and call.operation.quick and not call.params.get("query"):
+            return self._read(self.engine.work(call))
         started = time.monotonic()
         waiter = None
         while isinstance(outcome := await self._once(call), Pending):
@@ -240,37 +289,36 @@ class Desk:
             waiter.wait = Wait(outcome, started)
             if not await self._wait(waiter):
                 if outcome.abandon is not None:
-                    await self.write(outcome.abandon)
+                    await self.write(outcome.abandon, call.workspace)
                 if isinstance(outcome.otherwise, Exception):
                     raise outcome.otherwise
                 return outcome.otherwise
         return outcome
 
-    def read(self, work: Work) -> asyncio.Future[Any]:
+    def read(self, work: Work) -> Awaitable[Any]:
         """Run a work on a snapshot."""
-        return self._put(self._reads, work)
+        return self._loop.run_in_executor(self._readers, self._read, work)
 
-    def write(self, work: Work) -> asyncio.Future[Any]:
-        """Run a work in the next commit."""
-        return self._put(self._writes, work)
+    def write(self, work: Work, workspace: str = "") -> Awaitable[Any]:
+        """Run a work in the next commit (of a workspace)."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        line = "" if self.engine.store.local else workspace
+        self._writes.put(line, (work, future))
+        return future
 
     def close(self) -> None:
         """Finish what was begun."""
         self._room.close()
-        self._writes.put(None)
-        for _ in range(READERS):
-            self._reads.put(None)
+        self._writes.close()
+        self._readers.shutdown()
         for thread in self._threads:
             thread.join(timeout=10)
 
-    def _once(self, call: Call) -> asyncio.Future[Any]:
-        queue = self._writes if call.operation.effect == "write" else self._reads
-        return self._put(queue, self.engine.work(call))
-
-    def _put(self, queue: SimpleQueue[Item | None], work: Work) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = self._loop.create_future()
-        queue.put((work, future))
-        return future
+    def _once(self, call: Call) -> Awaitable[Any]:
+        work = self.engine.work(call)
+        if call.operation.effect == "write":
+            return self.write(work, call.workspace)
+        return self.read(work)
 
     async def _wait(self, waiter: Waiter) -> bool:
         waiter.future = self._loop.create_future()
@@ -280,11 +328,9 @@ class Desk:
         finally:
             self._room.leave(waiter)
 
-    def _read_all(self, works: list[Work]) -> list[Any]:
-        return [self._read(work) for work in works]
-
     def _read(self, work: Work) -> Any:
-        try:
-            return self.engine.store.read(work)
-        except Exception as e:
-            return e
+        while True:
+            try:
+                return self.engine.store.read(work)
+            except Restart as restart:
+                restart.work(self.engine.store)

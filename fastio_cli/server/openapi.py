@@ -8,19 +8,25 @@ import types
 import typing
 
 from fastio_cli import __version__, model
-from fastio_cli.errors import KINDS
+from fastio_cli.errors import KINDS, FastioError
 from fastio_cli.operations import every
-from fastio_cli.operations.params import UploadRule
-from fastio_cli.server.http import BODYLESS, IN_HEADERS
+from fastio_cli.operations.params import NAME_RULE, UploadRule
+from fastio_cli.server import examples
+from fastio_cli.server.bodies import DIGEST, UPLOAD_ID
+from fastio_cli.server.http import BODYLESS, ETAG, IN_HEADERS, problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.operations.operation import Operation
+    from fastio_cli.operations.params import Rule
 
 PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 BINARY: dict[str, object] = {"application/octet-stream": {}}
+# What only a change can meet: quota, name taken, precondition, schema, lock.
+OF_WRITES = (402, 409, 412, 422, 423)
+NOT_STATED = (499,)  # nobody is there to read it
 
 
 @functools.cache
@@ -43,6 +49,7 @@ def document() -> dict[str, Any]:
         if typing.is_typeddict(value) and name != "TypedDict"
     }
     schemas["Problem"] = _problem()
+    schemas["Locked"] = _locked()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -56,6 +63,7 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "responses": {str(n): _problem_response(n, codes) for n, codes in _statuses().items()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -87,33 +95,54 @@ def _parameters(operation: Operation) -> Any:
         if segment.startswith("{")
     ]
     for name in in_path:
-        schema = operation.rules[name].schema if name in operation.rules else _workspace_schema()
-        yield {"name": name, "in": "path", "required": True, "schema": schema}
+        rule = operation.rules.get(name, NAME_RULE)
+        yield _parameter(name, "path", rule, required=True)
     url_only = operation.method in BODYLESS or _upload(operation) is not None
     for name, rule in operation.rules.items():
         if name in in_path or isinstance(rule, UploadRule):
             continue
         if name in IN_HEADERS:
-            required = url_only and name not in operation.defaults
-            yield _header("Lock-Token", "The token of the lock that is held", required)
+            required = name not in operation.defaults
+            held = _header("Lock-Token", "The token of the lock that is held", required)
+            yield {**held, "schema": _not_null(rule.schema)}
         elif url_only:
-            yield {
-                "name": name,
-                "in": "query",
-                "required": name not in operation.defaults,
-                "schema": _not_null(rule.schema),
-            }
+            yield _parameter(name, "query", rule, required=name not in operation.defaults)
+    yield from _headers(operation)
+
+
+def _headers(operation: Operation) -> Any:
+    """The headers of HTTP's own that an operation heeds."""
     if operation.effect == "write":
         yield _header("Idempotency-Key", "Repeating the request with it changes nothing more")
+    if "if_version" in operation.rules:
+        yield _header("If-Match", "The ETag of the version to change", pattern=ETAG.pattern)
+    if operation.gives_bytes:
+        yield _header("Range", "A part of the bytes: bytes=0-99; others are ignored")
+    if _upload(operation) is not None:
+        yield _header("Content-Digest", "SHA-256 of the bytes, verified", pattern=DIGEST.pattern)
+        yield _header("Upload-Id", "Takes what came in parts before", pattern=UPLOAD_ID.pattern)
 
 
-def _header(name: str, description: str, required: bool = False) -> dict[str, Any]:
+def _parameter(name: str, place: str, rule: Rule, required: bool) -> dict[str, Any]:
+    stated = {"name": name, "in": place, "required": required, "schema": _not_null(rule.schema)}
+    example = examples.parameter(name, rule)
+    if example is not None and (required or name in examples.SHOWN):
+        stated["example"] = example
+    return stated
+
+
+def _header(
+    name: str, description: str, required: bool = False, pattern: str | None = None
+) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 255}
+    if pattern is not None:
+        schema = {"type": "string", "pattern": f"^{pattern}$"}
     return {
         "name": name,
         "in": "header",
         "required": required,
         "description": description,
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "schema": schema,
     }
 
 
@@ -123,7 +152,9 @@ def _body(operation: Operation) -> dict[str, Any] | None:
     names = [
         name
         for name in operation.rules
-        if f"{{{name}}}" not in operation.route and f"{{{name}:path}}" not in operation.route
+        if f"{{{name}}}" not in operation.route
+        and f"{{{name}:path}}" not in operation.route
+        and name not in IN_HEADERS
     ]
     if operation.method in BODYLESS or not names:
         return None
@@ -133,36 +164,69 @@ def _body(operation: Operation) -> dict[str, Any] | None:
         "required": [name for name in names if name not in operation.defaults],
         "additionalProperties": False,
     }
-    required = bool(schema["required"])
-    return {"required": required, "content": {"application/json": {"schema": schema}}}
+    media = {"schema": schema, "example": examples.body(operation, names)}
+    return {"required": bool(schema["required"]), "content": {"application/json": media}}
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
     result = str(operation.run.__annotations__.get("return", ""))
-    if "Download" in result:
-        ok: dict[str, Any] = {"description": "The bytes", "content": BINARY}
-        return {"200": ok, "206": ok, "304": {"description": "Not modified"}, **_problems()}
+    problems = _problems(operation.effect == "write")
+    unchanged = {"304": {"description": "Not modified"}} if operation.method == "GET" else {}
+    if operation.gives_bytes:
+        ok: dict[str, Any] = {"description": "The bytes, as what they are", "content": {"*/*": {}}}
+        part = {**ok, "description": "The range of bytes that was asked for"}
+        beyond = {"description": "The range begins beyond the end"}
+        return {"200": ok, "206": part, "416": beyond, **unchanged, **problems}
     name = result.partition("|")[0].strip().removeprefix("model.")
-    schema = {"$ref": f"#/components/schemas/{name}"}
-    ok = {"description": "Done", "content": {"application/json": {"schema": schema}}}
-    if operation.method == "GET":
-        return {"200": ok, "304": {"description": "Not modified"}, **_problems()}
-    return {"200": ok, **_problems()}
+    record = getattr(model, name)
+    media = {"schema": _reference(name), "example": examples.record(record)}
+    ok = {"description": "Done", "content": {"application/json": media}}
+    if {"version", "etag"} <= set(record.__annotations__):
+        ok["headers"] = {"ETag": _text_header("Names this version in If-Match and If-None-Match")}
+    return {"200": ok, **unchanged, **problems}
 
 
-def _problems() -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Problem"}
+def _problems(write: bool) -> dict[str, Any]:
+    """What may go wrong."""
+    return {
+        str(status): {"$ref": f"#/components/responses/{status}"}
+        for status in _statuses()
+        if write or status not in OF_WRITES
+    }
+
+
+def _statuses() -> dict[int, list[str]]:
+    """The statuses of problems, each with the codes that it stands for."""
     codes: dict[int, list[str]] = {}
     for code, kind in KINDS.items():
-        codes.setdefault(kind.http, []).append(code)
-    return {
-        str(status): {
-            "description": ", ".join(names),
-            "content": {"application/problem+json": {"schema": schema}},
-        }
-        for status, names in sorted(codes.items())
-        if status != 499
+        if kind.http not in NOT_STATED:
+            codes.setdefault(kind.http, []).append(code)
+    return dict(sorted(codes.items()))
+
+
+def _problem_response(status: int, codes: list[str]) -> dict[str, Any]:
+    error = FastioError(codes[0], "What is wrong, in a sentence.")
+    if status == 423:
+        error.details = examples.LOCKED
+    example = json.loads(problem(error, "3f0c2a9d1b7e4c55")[2])
+    schema = _reference("Locked" if status == 423 else "Problem")
+    response: dict[str, Any] = {
+        "description": ", ".join(codes),
+        "content": {"application/problem+json": {"schema": schema, "example": example}},
     }
+    if status in (423, 429, 503):
+        response["headers"] = {"Retry-After": _text_header("Seconds after which to try again")}
+    if status == 401:
+        response["headers"] = {"WWW-Authenticate": _text_header("How to authenticate")}
+    return response
+
+
+def _text_header(description: str) -> dict[str, Any]:
+    return {"description": description, "required": True, "schema": {"type": "string"}}
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _problem() -> dict[str, Any]:
@@ -181,7 +245,29 @@ def _problem() -> dict[str, Any]:
             "details": {"type": "object"},
             "retryable": {"type": "boolean"},
         },
-        "required": ["type", "title", "status", "detail", "code", "message", "hint"],
+        "required": ["type", "title", "status", "detail", "code", "message", "hint", "details"],
+    }
+
+
+def _locked() -> dict[str, Any]:
+    """The problem of a path that somebody else holds: who, why, until when, how many wait."""
+    details = {
+        "type": "object",
+        "properties": {
+            "path": {"type": "string"},
+            "holder": {"type": "string"},
+            "purpose": {"type": "string"},
+            "fence": {"type": ["integer", "null"]},
+            "expires_at": {"type": "string", "format": "date-time"},
+            "retry_after_s": {"type": "number", "minimum": 0},
+            "queue_position": {"type": "integer", "minimum": 1},
+        },
+        "required": list(examples.LOCKED),
+    }
+    return {
+        "description": "The path is locked (423).",
+        "allOf": [_reference("Problem")],
+        "properties": {"details": details},
     }
 
 
@@ -200,30 +286,43 @@ def _stream() -> dict[str, Any]:
         "summary": "Follow the events as they happen (Server-Sent Events).",
         "tags": ["event"],
         "parameters": [
-            {"name": "workspace", "in": "path", "required": True, "schema": _workspace_schema()},
+            _parameter("workspace", "path", NAME_RULE, required=True),
             *fields,
-            _header("Last-Event-ID", "Go on after this event"),
+            _header("Last-Event-ID", "Go on after this event", pattern="[0-9]{1,15}"),
         ],
-        "responses": {"200": {"description": "The stream", "content": events}, **_problems()},
+        "responses": {
+            "200": {"description": "The stream", "content": events},
+            **_problems(write=False),
+        },
     }
 
 
 def _uploads() -> dict[str, Any]:
-    id_schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+    id_schema = {"type": "string", "pattern": f"^{UPLOAD_ID.pattern}$"}
     shared = [
-        {"name": "workspace", "in": "path", "required": True, "schema": _workspace_schema()},
-        {"name": "id", "in": "path", "required": True, "schema": id_schema},
+        _parameter("workspace", "path", NAME_RULE, required=True),
+        {"name": "id", "in": "path", "required": True, "schema": id_schema, "example": "0" * 32},
     ]
-    schema = {"type": "object", "properties": {"offset": {"type": "integer"}}}
-    ok = {"description": "How far it is", "content": {"application/json": {"schema": schema}}}
-    offset = _header("Upload-Offset", "Where this part begins", required=True)
+    schema = {
+        "type": "object",
+        "properties": {"offset": {"type": "integer", "minimum": 0}},
+        "required": ["offset"],
+    }
+    media = {"schema": schema, "example": {"offset": 1048576}}
+    ok = {
+        "description": "How far it is",
+        "content": {"application/json": media},
+        "headers": {"Upload-Offset": _text_header("How many bytes there are")},
+    }
+    offset = _header("Upload-Offset", "Where this part begins", True, "[0-9]{1,16}")
+    offset["example"] = "0"
     return {
         "parameters": shared,
         "get": {
             "operationId": "upload.show",
             "summary": "How many bytes of an upload in parts have come.",
             "tags": ["file"],
-            "responses": {"200": ok, **_problems()},
+            "responses": {"200": ok, **_problems(write=False)},
         },
         "patch": {
             "operationId": "upload.add",
@@ -231,7 +330,7 @@ def _uploads() -> dict[str, Any]:
             "tags": ["file"],
             "parameters": [offset],
             "requestBody": {"content": BINARY},
-            "responses": {"200": ok, **_problems()},
+            "responses": {"200": ok, **_problems(write=False)},
         },
     }
 
@@ -242,16 +341,25 @@ def _record(record: Any) -> dict[str, Any]:
     return {
         "description": (record.__doc__ or "").strip(),
         "type": "object",
-        "properties": {name: _schema(hint) for name, hint in hints.items()},
+        "properties": {name: _field(name, hint) for name, hint in hints.items()},
         "required": list(hints),
     }
+
+
+def _field(name: str, hint: Any) -> dict[str, Any]:
+    schema = _schema(hint)
+    if not examples.is_time(name):
+        return schema
+    kinds = schema.get("anyOf", [schema])
+    kinds[0]["format"] = "date-time"
+    return schema
 
 
 def _schema(hint: Any) -> dict[str, Any]:
     if hint in PLAIN:
         return {"type": PLAIN[hint]}
     if typing.is_typeddict(hint):
-        return {"$ref": f"#/components/schemas/{hint.__name__}"}
+        return dict(_reference(hint.__name__))
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return {"type": "string", "enum": list(args)}
@@ -274,9 +382,3 @@ def _not_null(schema: Any) -> Any:
     if "anyOf" in schema:
         return next(part for part in schema["anyOf"] if part.get("type") != "null")
     return schema
-
-
-def _workspace_schema() -> Any:
-    from fastio_cli.operations.params import NAME_RULE
-
-    return NAME_RULE.schema

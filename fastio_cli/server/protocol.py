@@ -1,5 +1,5 @@
-"""Limits on connections that uvicorn does not know: how large a request's head may be, how long it
-may take to come, and how slowly an answer may be read."""
+"""Limits on connections that uvicorn does not know: how many there may be, how large a request's
+head may be, how long it may take to come, and how slowly an answer may be read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+WAITS = "fastio.waits"  # set in the scope of a request that does nothing but wait
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_S = 15.0
 WRITE_S = 60.0  # an answer of which nothing was taken for so long is given up
@@ -23,39 +24,55 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes: int | None = 0  # None while a body or an answer is on its way
+        self._head_since: float | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
+            transport.abort()
+            return
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family != getattr(socket, "AF_UNIX", None):
             # An answer's head and body are two writes; without this the second waits for an ack.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._expect_head()
+        self._head_since = self.loop.time()
+        self._head_timer = self.loop.call_later(HEAD_S, self._look_at_head)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._cancel_timers()
+        for timer in (self._head_timer, self._write_timer):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._head_bytes is not None:
+            if self._head_since is None:
+                self._head_since = self.loop.time()
             self._head_bytes += len(data)
             if self._head_timer is None:
-                self._expect_head()
+                self._head_timer = self.loop.call_later(HEAD_S, self._look_at_head)
         super().data_received(data)
         if self._head_bytes is not None and self._head_bytes > HEAD_BYTES_MAX:
             self.send_400_response("The request's head is too large.")
 
     def on_headers_complete(self) -> None:
-        self._head_bytes = None
-        self._cancel_timers()
+        self._head_bytes = self._head_since = None
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._head_bytes = 0  # what follows is the head of the next request
+
+    def shutdown(self) -> None:
+        """Let a request that works finish; cut off one that only waits, and will ask again."""
+        super().shutdown()
+        if self.scope is not None and self.scope.get(WAITS) and not self.transport.is_closing():
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -67,16 +84,13 @@ class Protocol(HttpToolsProtocol):
             self._write_timer = None
         super().resume_writing()
 
-    def _expect_head(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_S, self._head_is_late)
-
-    def _head_is_late(self) -> None:
+    def _look_at_head(self) -> None:
+        """Give up a head that is late. One timer serves many requests: few heads are ever late."""
         self._head_timer = None
-        if self._head_bytes is not None:
+        if self._head_since is None:
+            return
+        left_s = self._head_since + HEAD_S - self.loop.time()
+        if left_s <= 0:
             self.transport.abort()
-
-    def _cancel_timers(self) -> None:
-        for timer in (self._head_timer, self._write_timer):
-            if timer is not None:
-                timer.cancel()
-        self._head_timer = self._write_timer = None
+        else:
+            self._head_timer = self.loop.call_later(left_s, self._look_at_head)

@@ -6,6 +6,7 @@ part of a route, ``{path:path}``, holds slashes of its own.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from fastio_cli.errors import FastioError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fastio_cli.operations.operation import Operation
 
 ANY = "{}"
+KNOWN_MAX = 4096  # paths that are matched once
 
 
 class Node:
@@ -34,14 +36,20 @@ class Routes:
 
     def __init__(self) -> None:
         self._root = Node()
+        self._found = lru_cache(KNOWN_MAX)(self._find)
         for operation in every():
             self._add(operation)
 
     def match(self, method: str, raw_path: str) -> tuple[Operation, dict[str, str]]:
         """The operation and the parameters its path holds.
 
-        Raises ``not_found`` for a path that leads nowhere, ``invalid`` for one that is not UTF-8.
+        Raises ``not_found`` for a path that leads nowhere, ``invalid`` for one that is not UTF-8 or
+        is not for this method (its detail ``allow`` names those it is for).
         """
+        operation, in_path = self._found(method, raw_path)
+        return operation, dict(in_path)
+
+    def _find(self, method: str, raw_path: str) -> tuple[Operation, dict[str, str]]:
         segments = raw_path[1:].split("/")
         values: list[str] = []
         node = self._root
@@ -79,15 +87,24 @@ def _found(
     table: dict[str, tuple[Operation, list[str]]], method: str, values: list[str], raw_path: str
 ) -> tuple[Operation, dict[str, str]]:
     found = table.get(method)
+    if found is None and table:
+        raise wrong_method(method, sorted(table))
     if found is None:
-        allowed = ", ".join(sorted(table)) if table else None
         raise FastioError(
             "not_found",
             f"{method} {raw_path[:200]} leads nowhere.",
-            f"Allowed here: {allowed}" if allowed else "See what there is: /openapi.json",
+            "See what there is: /openapi.json",
         )
     operation, names = found
     return operation, {name: decoded(value) for name, value in zip(names, values, strict=True)}
+
+
+def wrong_method(method: str, allow: list[str]) -> FastioError:
+    """The error for a path that is there, but not for this method (405 over HTTP)."""
+    allowed = ", ".join(allow)
+    return FastioError(
+        "invalid", f"{method} is not for this path.", f"Use one of: {allowed}", allow=allowed
+    )
 
 
 def decoded(text: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastio_cli.engine import Engine
 
 CONNECTIONS_MAX = 10_000
+FILES_OWN = 256  # what is open besides connections: the store, bodies on their way
 GRACE_S = 5  # for requests under way when the server is told to stop
 KEEP_ALIVE_S = 75
 REVOKE_EVERY_S = 1.0
@@ -94,6 +95,7 @@ def serve(engine: Engine, options: Options) -> None:
     """Serve until a signal says stop. Raises ``invalid`` when the port is taken."""
     import uvicorn
 
+    files_max = _allow_files()
     # Several processes cannot be handed the engine: each opens the store again, by environment.
     several = options.workers > 1
     app: Any = "fastio_cli.cli.serve:worker" if several else application(engine, options)
@@ -118,7 +120,7 @@ def serve(engine: Engine, options: Options) -> None:
             date_header=True,
             proxy_headers=options.behind_proxy,
             forwarded_allow_ips="*" if options.behind_proxy else None,
-            limit_concurrency=CONNECTIONS_MAX,
+            limit_concurrency=min(CONNECTIONS_MAX, files_max - FILES_OWN),
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,
             ssl_certfile=options.tls_certificate,
@@ -131,6 +133,21 @@ def serve(engine: Engine, options: Options) -> None:
                 f"The server could not start on {options.host}:{options.port}.",
                 "Is the port taken? Choose another: fastio serve --port 8788",
             ) from None
+
+
+def _allow_files() -> int:
+    """As many open files as the system lets this process have; how many."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return CONNECTIONS_MAX + FILES_OWN
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + FILES_OWN
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(wanted, 2 * FILES_OWN)
 
 
 class Background:

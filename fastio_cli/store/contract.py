@@ -55,16 +55,26 @@ class Store(Protocol):
 
     ``reruns`` is True for a store that runs a work again when it lost the database in mid-commit
     and cannot know the outcome: every work of a write then finds its own trace if it was done.
+    ``local`` is True for a store on this machine: a read takes microseconds, and one transaction
+    writes at a time, whatever its workspace.
     """
 
     reruns: bool
+    local: bool
 
     def read(self, work: Callable[[Tx], T]) -> T: ...
 
     def write(self, work: Callable[[Tx], T]) -> T: ...
 
-    def write_many(self, works: list[Callable[[Tx], Any]]) -> list[Any]:
-        """Several works in one commit, each undone alone if it fails: results or exceptions."""
+    def write_many(
+        self, works: list[Callable[[Tx], Any]], unlocked: Callable[[], None] | None = None
+    ) -> list[Any]:
+        """Several works in one commit, each undone alone if it fails: results or exceptions.
+
+        A work may say by its attribute ``reads`` what it is going to read: the arguments of
+        ``Tx.enter``. ``unlocked`` is called, if the store can
+        tell, when others may write although this commit is not durable yet.
+        """
 
     def now_ms(self) -> int:
         """The store's time."""

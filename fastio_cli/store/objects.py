@@ -29,6 +29,7 @@ _SET_HEAD = """update objects set kind = :kind, version = :version, etag = :etag
     media_type = :media_type, size_bytes = :size_bytes, schema = :schema, author = :author,
     created_at = :created_at, updated_at = :updated_at, deleted = :deleted
     where workspace_id = :workspace_id and path = :path"""
+_OF_HEAD = ", ".join(f"v.{column.strip()}" for column in _VERSION.split(","))
 LAST = chr(0x10FFFF)
 
 
@@ -52,6 +53,17 @@ class Objects:
             workspace_id=workspace_id,
             path=path,
             version=version,
+        )
+
+    def live_content(self, workspace_id: int, path: str) -> Row | None:
+        """The newest version of a path with its content, unless it is deleted."""
+        return self._db.one(
+            f"""select {_OF_HEAD}, v.body, v.blob, v.chain from objects h
+            join versions v on v.workspace_id = h.workspace_id and v.path = h.path
+                and v.version = h.version
+            where h.workspace_id = :workspace_id and h.path = :path and h.deleted = 0""",
+            workspace_id=workspace_id,
+            path=path,
         )
 
     def write(self, columns: dict[str, object], is_new: bool) -> None:

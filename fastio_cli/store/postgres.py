@@ -31,6 +31,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from fastio_cli.errors import FastioError
 from fastio_cli.store import migrate
+from fastio_cli.store.postgres_ahead import Noted, SentAhead, changed_table
 from fastio_cli.store.postgres_errors import (
     NoConnection,
     Unknown,
@@ -44,6 +45,7 @@ from fastio_cli.store.postgres_errors import (
 )
 from fastio_cli.store.postgres_line import Answer, Connection, Line
 from fastio_cli.store.tx import Tx
+from fastio_cli.store.written import WrittenObjects, WrittenWorkspaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     Raw = Connection
+    # What ``Tx.enter`` is given after the workspace: a path, an idempotency key, a token's digest.
+    Reads = tuple[str | None, str | None, str | None]
 
 DIALECT = "postgres"
 SERVER_VERSION_MIN = 150000
@@ -98,6 +102,7 @@ class PostgresStore:
     """
 
     reruns = True
+    local = False
 
     def __init__(
         self,
@@ -145,16 +150,31 @@ class PostgresStore:
 
         return self._retried(attempt)
 
-    def write_many(self, works: list[Callable[[Tx], Any]]) -> list[Any]:
+    def write_many(
+        self, works: list[Callable[[Tx], Any]], unlocked: Callable[[], None] | None = None
+    ) -> list[Any]:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
 
         def attempt() -> list[Any]:
             with self._transaction(_WRITE) as t:
+                t.tx.share([work.reads for work in works if hasattr(work, "reads")])
                 results = [t.attempt(work) for work in works]
                 t.commit()
                 return results
 
-        return self._retried(attempt)
+        try:
+            return self._retried(attempt)
+        except FastioError as e:
+            if e.code != "internal" or len(works) == 1:
+                raise
+        # The database itself refused one of them: that one alone fails.
+        return [self._alone(work) for work in works]
+
+    def _alone(self, work: Callable[[Tx], Any]) -> Any:
+        try:
+            return self.write(work)
+        except Exception as e:
+            return e
 
     def now_ms(self) -> int:
         if self._clock is not None:
@@ -299,22 +319,28 @@ class Transaction:
         self._line = raw.line
         self._open = False
         self._clock: Callable[[], float] | None = None
-        self._sent_ahead: dict[Any, Any] = {}
+        self._sent_ahead: dict[Any, SentAhead] = {}
         self._changes: list[tuple[str, dict[str, object]]] = []
         self._changed: set[str] = set()
         self._warnings: list[str] = []
 
     def one(self, sql: str, **params: object) -> Row | None:
-        return self._answer(sql, params).fetchone()
+        ahead = self._sent_ahead.get(_key(sql, params)) if self._sent_ahead else None
+        if ahead is not None:
+            rows = ahead.rows()
+            return rows[0] if rows else None
+        return self._send(sql, params).fetchone()
 
     def all(self, sql: str, **params: object) -> list[Row]:
-        rows: list[Row] = self._answer(sql, params).fetchall()
+        rows: list[Row] = self._send(sql, params).fetchall()
         return rows
 
     def run(self, sql: str, **params: object) -> None:
         """Execute a statement for its effect, together with others if they allow it."""
-        self._sent_ahead.clear()  # what was read before may be different now
-        table = _changed_table(sql)
+        table = changed_table(sql)
+        for key, ahead in list(self._sent_ahead.items()):
+            if ahead.may_differ(table, params):
+                del self._sent_ahead[key]
         if table is None:
             self._send(sql, params)
             return
@@ -338,9 +364,15 @@ class Transaction:
     def enter(self, sql: str, params: dict[str, object], ahead: list[tuple[str, Any]]) -> Any:
         """Send the statement that locks, and behind it, in the same trip, what comes next."""
         first = self._send(sql, params)
-        for statement, values in ahead:
-            self._sent_ahead[_key(statement, values)] = self._send(statement, values)
+        self.send_ahead(ahead)
         return first.fetchone()
+
+    def send_ahead(self, reads: list[tuple[str, Any]]) -> None:
+        """Send reads whose answers nobody waits for yet; ``one`` finds them."""
+        for sql, params in reads:
+            key = _key(sql, params)
+            if key not in self._sent_ahead:
+                self._sent_ahead[key] = SentAhead(sql, params, self._send(sql, params))
 
     def time_of(self, row: Row) -> int:
         """The store's time, by the row that ``enter`` gave."""
@@ -355,14 +387,14 @@ class Transaction:
         self._send("savepoint work")
         try:
             result = work(self.tx)
-            self._sync()
         except psycopg.Error:
             raise  # the database's failures are not of one work
         except Exception as e:
             self._changes.clear()
             self._changed.clear()
-            self._recover()
+            self._sync()  # raises what the works before this one met
             self._sent_ahead.clear()
+            self.tx.forget()
             self._send("rollback to savepoint work")
             self._send("release savepoint work")
             return e
@@ -410,13 +442,6 @@ class Transaction:
         if diagnostic.severity_nonlocalized == "WARNING":
             self._warnings.append(diagnostic.message_primary or "warning")
 
-    def _answer(self, sql: str, params: dict[str, object]) -> Any:
-        if self._sent_ahead:
-            cursor = self._sent_ahead.pop(_key(sql, params), None)
-            if cursor is not None:
-                return cursor
-        return self._send(sql, params)
-
     def _send_changes(self) -> None:
         statements = tuple(sql for sql, _ in self._changes)
         params = {
@@ -433,12 +458,6 @@ class Transaction:
             self._send_changes()
         return self._line.send(_placeholders(sql), params or {})
 
-    def _recover(self) -> None:
-        try:
-            self._sync()
-        except psycopg.Error:
-            pass  # it follows from the failure that is being told already
-
     def _sync(self) -> None:
         if self._changes:
             self._send_changes()
@@ -452,6 +471,7 @@ class PostgresTx(Tx):
         self._transaction = db
         self._ids = ids
         self._now_ms = 0
+        self._shared: list[tuple[str, str | None, str | None, str | None]] = []
         super().__init__(db)
 
     @property
@@ -465,12 +485,48 @@ class PostgresTx(Tx):
     def now_ms(self, value: int) -> None:
         self._now_ms = value
 
-    def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
+    def share(self, reads: list[tuple[str, str | None, str | None, str | None]]) -> None:
+        """Several works use this transaction, which will read this."""
+        self._shared = reads
+        self.objects = WrittenObjects(self._transaction)
+        self.workspaces = WrittenWorkspaces(self._transaction)
+
+    def forget(self) -> None:
+        """Some of what was written was undone."""
+        for noun in (self.objects, self.workspaces):
+            if isinstance(noun, WrittenObjects | WrittenWorkspaces):
+                noun.forget()
+
+    def enter(
+        self, workspace: str, path: str | None, key: str | None, digest: str | None
+    ) -> Row | None:
         """The workspace, locked if writing, fetched with the time and what is read next."""
-        ahead = _Noted()
+        known = self.workspaces
+        if isinstance(known, WrittenWorkspaces) and (row := known.entered(workspace)) is not None:
+            return row
+        noted = Noted(self._transaction.lock_clause, self._transaction.now_column)
+        Tx(noted).workspaces.by_name(workspace)
+        sql, params = noted.reads[0]
+        others = [reads[1:] for reads in self._shared if reads[0] == workspace]
+        ahead = self._reads_of(workspace, [(path, key, digest), *others])
+        row = self._transaction.enter(sql, params, ahead)
+        if row is not None:
+            self._ids[workspace] = row["id"]
+            self._now_ms = self._now_ms or self._transaction.time_of(row)
+            if isinstance(known, WrittenWorkspaces):
+                known.remember(workspace, row)
+        return row
+
+    def _reads_of(self, workspace: str, calls: list[Reads]) -> list[tuple[str, dict[str, object]]]:
+        """What calls in a workspace will read, as far as it is known where to find it."""
         workspace_id = self._ids.get(workspace)
-        if workspace_id is not None:
-            tx = Tx(ahead)
+        if workspace_id is None:
+            return []
+        noted = Noted()
+        tx = Tx(noted)
+        for path, key, digest in calls:
+            if digest is not None:
+                tx.access.grant(digest, workspace_id)
             if key is not None:
                 tx.requests.stored(workspace_id, key)
             if path is not None:
@@ -479,38 +535,7 @@ class PostgresTx(Tx):
                     tx.locks.get(workspace_id, path)
                 else:
                     tx.objects.head(workspace_id, path)
-        noted = _Noted(self._transaction.lock_clause, self._transaction.now_column)
-        Tx(noted).workspaces.by_name(workspace)
-        sql, params = noted.reads[0]
-        row = self._transaction.enter(sql, params, ahead.reads)
-        if row is not None:
-            self._ids[workspace] = row["id"]
-            self._now_ms = self._now_ms or self._transaction.time_of(row)
-        return row
-
-
-class _Noted:
-    """A Db that notes which reads it is asked for instead of doing them."""
-
-    has_search = False
-
-    def __init__(self, lock_clause: str = "", now_column: str = "") -> None:
-        self.lock_clause = lock_clause
-        self.now_column = now_column
-        self.reads: list[tuple[str, dict[str, object]]] = []
-
-    def one(self, sql: str, **params: object) -> None:
-        self.reads.append((sql, params))
-
-    def all(self, sql: str, **params: object) -> list[Row]:
-        self.reads.append((sql, params))
-        return []
-
-    def run(self, sql: str, **params: object) -> None:
-        raise AssertionError("only reads are sent ahead")
-
-    def put(self, sql: str, row: dict[str, object]) -> None:
-        self.run(sql)
+        return noted.reads
 
 
 class _Plain:
@@ -650,12 +675,3 @@ def _as_one(statements: tuple[str, ...]) -> str:
     *first, last = (_placeholders(sql, f"__{number}") for number, sql in enumerate(statements))
     parts = ", ".join(f"change{number} as ({sql})" for number, sql in enumerate(first))
     return f"with {parts} {last}" if parts else last
-
-
-@lru_cache(maxsize=256)
-def _changed_table(sql: str) -> str | None:
-    """The one table that a statement touches; None if it reads others or is of another kind."""
-    if re.search(r"\bselect\b", sql):
-        return None
-    found = re.match(r"\s*(?:insert into|update|delete from) (\w+)", sql)
-    return found[1] if found is not None else None

@@ -72,6 +72,7 @@ class SqliteStore:
     """
 
     reruns = False
+    local = True
 
     def __init__(
         self,
@@ -103,9 +104,11 @@ class SqliteStore:
         """Run ``work`` alone, commit, and return its result once it is durable."""
         return self._commit(lambda c: work(c.tx))
 
-    def write_many(self, works: list[Callable[[Tx], Any]]) -> list[Any]:
+    def write_many(
+        self, works: list[Callable[[Tx], Any]], unlocked: Callable[[], None] | None = None
+    ) -> list[Any]:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
-        return self._commit(lambda c: [c.attempt(work) for work in works])
+        return self._commit(lambda c: [c.attempt(work) for work in works], unlocked)
 
     def now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -136,7 +139,9 @@ class SqliteStore:
             c.close()
             del self._threads.connection
 
-    def _commit(self, work: Callable[[Connection], T]) -> T:
+    def _commit(
+        self, work: Callable[[Connection], T], unlocked: Callable[[], None] | None = None
+    ) -> T:
         c = self._connection()
         try:
             changes = c.sql.total_changes
@@ -145,6 +150,8 @@ class SqliteStore:
                 result = self._transaction(c, work)
             finally:
                 c.unlock()
+            if unlocked is not None:
+                unlocked()
             if self._synced and c.sql.total_changes != changes:
                 c.sync_log()
             return result
@@ -286,6 +293,7 @@ class Connection:
     def begin(self, statement: str, now_ms: int) -> None:
         self.tx.now_ms = now_ms
         self._ahead.clear()
+        self.tx.beside_bytes.clear()
         self.sql.execute(statement)
 
     def attempt(self, work: Callable[[Tx], Any]) -> Any:
@@ -355,7 +363,9 @@ class SqliteTx(Tx):
         super().__init__(db)
         self._connection = db
 
-    def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
+    def enter(
+        self, workspace: str, path: str | None, key: str | None, digest: str | None
+    ) -> Row | None:
         """One statement reads what a change of a path looks at; each column has its price."""
         if path is None or not self.writable:
             return self.workspaces.by_name(workspace)

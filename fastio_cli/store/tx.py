@@ -32,6 +32,8 @@ class Tx:
         self.requests = Requests(db)
         self.imports = Imports(db)
         self._db = db
+        # What the other workspaces of an org held when this transaction first asked.
+        self.beside_bytes: dict[tuple[str, int], int] = {}
 
     @property
     def search(self) -> Search:
@@ -67,10 +69,22 @@ class Tx:
 
         return Rows(self._db)
 
-    def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
+    def size_beside(self, org: str, workspace_id: int, size_bytes: int) -> int:
+        """The bytes of an org's workspaces but this one, which has ``size_bytes``.
+
+        Asked once in a transaction, as it adds up all of them.
+        """
+        key = (org, workspace_id)
+        if key not in self.beside_bytes:
+            self.beside_bytes[key] = self.workspaces.usage(org)["size_bytes"] - size_bytes
+        return self.beside_bytes[key]
+
+    def enter(
+        self, workspace: str, path: str | None, key: str | None, digest: str | None
+    ) -> Row | None:
         """The workspace to work in; in a writing transaction it is ours alone from here.
 
-        ``path`` and ``key`` say what will probably be read next: a store that is far away fetches
-        it along.
+        ``path``, ``key`` and a token's ``digest`` say what will probably be read next: a store that
+        is far away fetches it along.
         """
         return self.workspaces.by_name(workspace)

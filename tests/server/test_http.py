@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import socket
 
+import httpx
 import pytest
+
+from fastio_cli.access import new_token
+from fastio_cli.errors import FastioError
+from fastio_cli.server.log import AccessLog
+from tests.remote import Running
 
 STATE = "/v1/workspaces/default/state/plan.json"
 
@@ -85,7 +92,7 @@ def test_a_key_makes_a_repetition_harmless(http):
         (b'{"value": 1}', {"content-type": "text/plain"}),
         (b'{"value": 1}', {}),
         (
-            gzip.compress(b'{"value": 1}'),
+            gzip.compress(b'{"value": 1}', mtime=0),
             {"content-type": "application/json", "content-encoding": "gzip"},
         ),
     ],
@@ -179,6 +186,49 @@ def test_too_many_requests(server, http, monkeypatch):
     assert [a.status_code for a in answers[:2]] == [200, 200]
     assert answers[-1].status_code == 429
     assert int(answers[-1].headers["retry-after"]) >= 1
+
+
+def test_made_up_tokens_have_no_share_of_their_own(server, http, monkeypatch):
+    http.get("/v1/workspaces")
+    monkeypatch.setattr(server.app._limit, "_rate", 0.001)
+    monkeypatch.setattr(server.app._limit, "_burst", 3.0)
+    server.app._limit._buckets.clear()
+    made_up = [{"authorization": f"Bearer {new_token()}"} for _ in range(5)]
+    statuses = [http.get("/v1/workspaces", headers=headers).status_code for headers in made_up]
+    assert statuses == [401, 401, 401, 429, 429]
+    assert http.get("/v1/workspaces").status_code == 200  # who has one is not touched by it
+
+
+def test_the_log_tells_no_secret(server, token):
+    log = io.StringIO()
+    logged = Running(server.engine, access_log=AccessLog(log))
+    headers = {"authorization": f"Bearer {token}", "idempotency-key": "key-secret"}
+    with httpx.Client(base_url=logged.url, headers=headers) as http:
+        lock = http.post("/v1/workspaces/default/locks/hidden/path", json={}).json()
+        held = {"lock-token": lock["token"], "idempotency-key": "key-secret-2"}
+        http.delete("/v1/workspaces/default/locks/hidden/path", headers=held)
+        http.get(f"/v1/whoami?token={token}")
+        http.get(f"/v1/workspaces/default/state/x?lock_token={lock['token']}")
+        http.get(f"/{token}")
+        http.post("/v1/transfers-claim", json={"claim": "claim-secret", "name": "eve"})
+        http.put(STATE, json={"value": "body-secret"})
+    logged.stop()
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [line["status"] for line in lines] == [200, 200, 400, 400, 404, 404, 400]
+    assert {line["actor"] for line in lines} == {"ada", None}
+    assert all(line["ms"] >= 0 and line["id"] for line in lines)
+    for secret in (token, lock["token"], "secret", "hidden"):
+        assert secret not in log.getvalue()
+
+
+def test_a_store_that_is_away_makes_it_unready(server, http, monkeypatch):
+    def away(work):
+        raise FastioError("unavailable", "The disk is gone.")
+
+    monkeypatch.setattr(server.engine.store, "read", away)
+    answer = http.get("/readyz")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert http.get("/healthz").status_code == 200
 
 
 def test_the_openapi_document_states_every_operation(http):

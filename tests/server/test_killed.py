@@ -18,7 +18,7 @@ from fastio_cli.engine import Engine
 from fastio_cli.errors import FastioError
 from fastio_cli.remote import Remote
 from fastio_cli.store.sqlite import SqliteStore
-from tests.backends import until
+from tests.backends import Background, until
 
 CLIENTS = 6
 INCREMENTS = 40
@@ -125,6 +125,26 @@ def test_it_stops_gracefully(process, engine):
     remote.close()
     assert caught.value.code == "unavailable"
     process.start()
+
+
+def test_open_streams_and_waiters_come_back_to_the_next_server(process, engine):
+    token = engine.call("token.create", {"member": "m", "role": "editor"})["token"]
+    held = engine.call("lock.acquire", {"path": "v"})
+    headers = {"authorization": f"Bearer {token}"}
+    remote = Remote(process.url, token, retry_s=60)
+    waiting = Background(lambda: remote.call("lock.acquire", {"path": "v", "wait_s": 120}))
+    until(lambda: engine.call("lock.show", {"path": "v"})["waiters"] == 1)
+    url = f"{process.url}/v1/workspaces/default/events/stream"
+    with httpx.stream("GET", url, headers=headers, timeout=60) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == ": hello"
+        assert process.stop() == 0
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(lines)
+    process.start()
+    engine.call("lock.release", {"path": "v", "lock_token": held["token"]})
+    assert waiting.result()["holder"] == "m"
+    remote.close()
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,13 @@ from fastio_cli.remote import Remote
 from tests.backends import until
 from tests.concurrency.linearizability import Impossible, Operation, counter, linearizable
 from tests.server.test_killed import engine, folder, process
+from tests.store.proxy import Proxy
 
 __all__ = ["engine", "folder", "process"]  # fixtures
 CLIENTS = 32
 CALLS = 8
 KILLS = 3
+CUTS = 20
 
 
 def compare_and_set(version: int, operation: Operation) -> int:
@@ -56,11 +58,24 @@ def test_the_checker_catches_faults(history):
 
 def run_clients(process, engine, work):
     """Run ``work(remote, history)`` in many clients while the server is killed again and again."""
+
+    def kill(done):
+        for kill in range(1, KILLS + 1):
+            done(CLIENTS * CALLS * kill // (KILLS + 1))
+            process.stop(signal.SIGKILL)
+            process.start()
+
+    return run_disturbed(process.url, engine, work, kill)
+
+
+def run_disturbed(url, engine, work, disturb):
+    """What many clients did meanwhile; ``disturb`` is given a function that waits until so many
+    operations were answered."""
     history: list[Operation] = []
     failures: list[BaseException] = []
 
     def client(token):
-        remote = Remote(process.url, token, retry_s=120)
+        remote = Remote(url, token, retry_s=120)
         try:
             work(remote, history)
         except BaseException as e:
@@ -74,29 +89,42 @@ def run_clients(process, engine, work):
         threads.append(threading.Thread(target=client, args=(made["token"],)))
     for thread in threads:
         thread.start()
-    for kill in range(1, KILLS + 1):
-        enough = CLIENTS * CALLS * kill // (KILLS + 1)
-        until(lambda enough=enough: len(history) >= enough or failures)
-        process.stop(signal.SIGKILL)
-        process.start()
+    disturb(lambda enough: until(lambda: len(history) >= enough or failures))
     for thread in threads:
         thread.join(120)
     assert not failures
     return history
 
 
+def increment_and_read(remote, history):
+    for n in range(CALLS):
+        kind = "read" if n % 4 == 3 else "increment"
+        began = time.monotonic_ns()
+        name = "state.get" if kind == "read" else "state.increment"
+        value = remote.call(name, {"path": "n.json"})["value"]
+        history.append(Operation(kind, value, began, time.monotonic_ns()))
+
+
 def test_increments_and_reads(process, engine):
     engine.call("state.set", {"path": "n.json", "value": 0})
+    assert linearizable(run_clients(process, engine, increment_and_read), 0, counter)
 
-    def work(remote, history):
-        for n in range(CALLS):
-            kind = "read" if n % 4 == 3 else "increment"
-            began = time.monotonic_ns()
-            name = "state.get" if kind == "read" else "state.increment"
-            value = remote.call(name, {"path": "n.json"})["value"]
-            history.append(Operation(kind, value, began, time.monotonic_ns()))
 
-    assert linearizable(run_clients(process, engine, work), 0, counter)
+def test_requests_and_replies_that_are_lost_on_the_way(process, engine):
+    """Connections break before a request arrives, and before its answer does."""
+    engine.call("state.set", {"path": "n.json", "value": 0})
+    with Proxy(process.port) as proxy:
+
+        def cut(done):
+            for cut in range(CUTS):
+                proxy.cut(b"state-increment", after=cut % 2 == 0)
+                done(CLIENTS * CALLS * cut // (CUTS + 1))
+
+        url = f"http://127.0.0.1:{proxy.port}"
+        history = run_disturbed(url, engine, increment_and_read, cut)
+        assert proxy.cuts >= CUTS // 2
+    assert linearizable(history, 0, counter)
+    assert engine.call("state.get", {"path": "n.json"})["value"] == CLIENTS * CALLS * 3 // 4
 
 
 def test_compare_and_set(process, engine):

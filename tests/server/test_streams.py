@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from fastio_cli.errors import FastioError
-from tests.backends import Background
+from tests.backends import Background, until
+from tests.remote import Running
 
 STREAM = "/v1/workspaces/default/events/stream"
 MIB = 1024 * 1024
@@ -69,6 +70,22 @@ def test_a_stream_ends_when_its_token_does(server, remote, client):
         remote.call("token.revoke", {"id": made["id"]})
         rest = "\n".join(lines)
     assert "unauthenticated" in rest
+
+
+def test_open_streams_and_waiters_do_not_hold_back_a_server_that_stops(server, token):
+    """It would wait for ever for a request to finish."""
+    patient = Running(server.engine, grace_s=None)
+    headers = {"authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=patient.url, headers=headers, timeout=60) as http:
+        wait = {"expression": "done", "timeout_s": 3600}
+        path = "/v1/workspaces/default/state-wait/v.json"
+        waiting = Background(lambda: http.post(path, json=wait))
+        with http.stream("GET", STREAM) as stream:
+            assert next(stream.iter_lines()) == ": hello"
+            until(lambda: patient.app._desk._room._waiters)
+            patient.stop()
+        with pytest.raises(httpx.TransportError):
+            waiting.result()
 
 
 def test_waiters_for_a_lock_are_served_in_line_local_ones_too(server, remote, client):

@@ -214,12 +214,12 @@ def _sqlite_keys(c: Any, table: str) -> list[tuple[str, bool, tuple[str, ...]]]:
 
 def test_changes_of_different_tables_travel_as_one_statement(pg_url, open_engine):
     """What reads a table, or changes it again, is sent by itself: it has to see the change."""
-    from fastio_cli.store.postgres import _as_one, _changed_table
+    from fastio_cli.store.postgres import _as_one, changed_table
 
-    assert _changed_table("insert into events (seq) values (:seq)") == "events"
-    assert _changed_table("\n  delete from locks where path = :path") == "locks"
+    assert changed_table("insert into events (seq) values (:seq)") == "events"
+    assert changed_table("\n  delete from locks where path = :path") == "locks"
     for sql in WRITES:
-        table = _changed_table(sql)
+        table = changed_table(sql)
         assert (table is None) == ("select" in sql)
     assert _as_one(("delete from a where x = :x", "update b set x = :x")) == (
         "with change0 as (delete from a where x = %(x__0)s) update b set x = %(x__1)s"
