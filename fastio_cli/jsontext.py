@@ -9,11 +9,34 @@ import sys
 
 from fastio_cli.errors import FastioError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 DEPTH_MAX = 200
 SIZE_BYTES_MAX = 16 * 1024 * 1024
-# Compact text without any check. Made once: json.dumps with options makes an encoder every time.
-compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+quoted = json.encoder.encode_basestring  # one string as JSON text
+
+
+def _encoder(sort_keys: bool) -> "Callable[[object], str]":
+    """An encoder of compact text, made once.
+
+    ``json.dumps`` makes two objects at every call, ``JSONEncoder.encode`` one: the C encoder that
+    does the work. They cost more than the work itself for the values of most writes.
+    """
+    plain = json.JSONEncoder(
+        ensure_ascii=False, allow_nan=False, sort_keys=sort_keys, separators=(",", ":")
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return plain.encode
+    # No memory of what was seen: a value that holds itself ends as one that is nested too deeply.
+    parts = make(None, plain.default, quoted, None, ":", ",", sort_keys, False, False)
+    return lambda value: "".join(parts(value, 0))
+
+
+compact = _encoder(sort_keys=False)  # without any check
+_canonical = _encoder(sort_keys=True)
 
 
 def decode(

@@ -308,6 +308,9 @@ class Transaction:
         self._changed.add(table)
         self._changes.append((sql, params))
 
+    def put(self, sql: str, row: dict[str, object]) -> None:
+        self.run(sql, **row)
+
     def begin(self, statement: str, settings: str, clock: Callable[[], float] | None) -> None:
         """Send the transaction's beginning; nobody waits for the answer yet."""
         self._clock = clock
@@ -458,9 +461,11 @@ class PostgresTx(Tx):
             if key is not None:
                 tx.requests.stored(workspace_id, key)
             if path is not None:
-                tx.objects.head(workspace_id, path)
                 if self.writable:
+                    tx.objects.slot(workspace_id, path)
                     tx.locks.get(workspace_id, path)
+                else:
+                    tx.objects.head(workspace_id, path)
         noted = _Noted(self._transaction.lock_clause, self._transaction.now_column)
         Tx(noted).workspaces.by_name(workspace)
         sql, params = noted.reads[0]
@@ -491,6 +496,9 @@ class _Noted:
     def run(self, sql: str, **params: object) -> None:
         raise AssertionError("only reads are sent ahead")
 
+    def put(self, sql: str, row: dict[str, object]) -> None:
+        self.run(sql)
+
 
 class _Plain:
     """A Db that sends each statement by itself and waits for its answer."""
@@ -508,7 +516,10 @@ class _Plain:
         return self._raw.execute(_placeholders(sql), params, binary=True).fetchall()
 
     def run(self, sql: str, **params: Any) -> None:
-        self._raw.execute(_placeholders(sql), params)
+        self.put(sql, params)
+
+    def put(self, sql: str, row: dict[str, Any]) -> None:
+        self._raw.execute(_placeholders(sql), row)
 
 
 class Migration(_Plain):
