@@ -161,10 +161,10 @@ _fastio_argument() {
             "file move 1" | \
             "file copy 0" | \
             "file copy 1" | \
-            "file delete 0" | \
-            "file restore 0" | \
             "file history 0" | \
             "file diff 0" | \
+            "file restore 0" | \
+            "file delete 0" | \
             "lock acquire 0" | \
             "lock renew 0" | \
             "lock release 0" | \
@@ -196,7 +196,7 @@ _fastio_verbs() {
         '') words='workspace state file lock event audit org member token index import store config init use query ask context batch serve login logout whoami backup restore doctor demo help' ;;
         'workspace') words='create list show usage rename delete restore intelligence' ;;
         'state') words='get set init patch append increment transact wait list schema edit history diff restore delete' ;;
-        'file') words='put append get list info move copy delete restore history diff' ;;
+        'file') words='put append get list info move copy history diff restore delete' ;;
         'lock') words='acquire renew release show list break run' ;;
         'event') words='list watch' ;;
         'audit') words='verify' ;;
@@ -240,10 +240,10 @@ _fastio_options() {
         'file list') words="--type --limit --cursor $words" ;;
         'file move') words="--overwrite --if-version --lock-token --idempotency-key $words" ;;
         'file copy') words="--overwrite --idempotency-key $words" ;;
-        'file delete') words="--if-version --lock-token --idempotency-key $words" ;;
-        'file restore') words="--version --if-version --lock-token --idempotency-key $words" ;;
         'file history') words="--limit --cursor $words" ;;
         'file diff') words="--from --to $words" ;;
+        'file restore') words="--version --if-version --lock-token --idempotency-key $words" ;;
+        'file delete') words="--if-version --lock-token --idempotency-key $words" ;;
         'lock acquire') words="--ttl --wait --purpose --idempotency-key $words" ;;
         'lock renew') words="--ttl --lock-token --idempotency-key $words" ;;
         'lock release') words="--lock-token --idempotency-key $words" ;;

@@ -66,10 +66,10 @@ function __fastio_table
                 'info'\t'Show what stands at a path: kind, version, etag, size, author and times.' \
                 'move'\t'Move an object to another path of its workspace.' \
                 'copy'\t'Copy an object to another path of its workspace; large contents are shared, not copied.' \
-                'delete'\t'Delete an object; its history stays and it can be restored.' \
-                'restore'\t'Bring back an earlier version of an object as its newest.' \
                 'history'\t'List the versions of an object, newest first.' \
-                'diff'\t'Show what changed between two versions of an object (default: the last two).'
+                'diff'\t'Show what changed between two versions of an object (default: the last two).' \
+                'restore'\t'Bring back an earlier version of an object as its newest.' \
+                'delete'\t'Delete an object; its history stays and it can be restored.'
         case 'lock'
             printf '%s\n' 'acquire'\t'Take the lock on a path, waiting in line for it if asked to.' \
                 'renew'\t'Extend a lock you hold, from now, by its ttl or another.' \
@@ -227,21 +227,21 @@ function __fastio_table
         case 'file copy -'
             printf '%s\n' '--overwrite'\t'Replace what stands at the new path' \
                 '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
-        case 'file delete -'
-            printf '%s\n' '--if-version'\t'Only if the object is at this version (0: does not exist)' \
-                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
-                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
-        case 'file restore -'
-            printf '%s\n' '--version'\t'This version instead of the newest' \
-                '--if-version'\t'Only if the object is at this version (0: does not exist)' \
-                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
-                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'file history -'
             printf '%s\n' '--limit'\t'At most this many (default: 50)' \
                 '--cursor'\t'Go on where the last page ended'
         case 'file diff -'
             printf '%s\n' '--from'\t'The older version (default: the one before)' \
                 '--to'\t'The newer version (default: the newest)'
+        case 'file restore -'
+            printf '%s\n' '--version'\t'This version instead of the newest' \
+                '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'file delete -'
+            printf '%s\n' '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'lock acquire -'
             printf '%s\n' '--ttl'\t'Ends by itself after (default: 60s)' \
                 '--wait'\t'Wait in line for at most' \
@@ -434,7 +434,7 @@ function __fastio_table
             printf '%s\n' ':workspace'
         case 'workspace rename 1' 'workspace intelligence 0' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'org create 0' 'org transfer 0' 'org transfer 1' 'member set 0' 'member set 1' 'member remove 0' 'token create 0' 'token revoke 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'store copy 0' 'store copy 1' 'config set 1' 'query 0' 'ask 0' 'context 0' 'login 0' 'logout 0'
             printf '%s\n' ':nothing'
-        case 'state get 0' 'state set 0' 'state init 0' 'state patch 0' 'state append 0' 'state increment 0' 'state wait 0' 'state schema 0' 'state edit 0' 'state history 0' 'state diff 0' 'state restore 0' 'state delete 0' 'file put 1' 'file append 0' 'file get 0' 'file info 0' 'file move 0' 'file move 1' 'file copy 0' 'file copy 1' 'file delete 0' 'file restore 0' 'file history 0' 'file diff 0' 'lock acquire 0' 'lock renew 0' 'lock release 0' 'lock show 0' 'lock break 0' 'lock run 0'
+        case 'state get 0' 'state set 0' 'state init 0' 'state patch 0' 'state append 0' 'state increment 0' 'state wait 0' 'state schema 0' 'state edit 0' 'state history 0' 'state diff 0' 'state restore 0' 'state delete 0' 'file put 1' 'file append 0' 'file get 0' 'file info 0' 'file move 0' 'file move 1' 'file copy 0' 'file copy 1' 'file history 0' 'file diff 0' 'file restore 0' 'file delete 0' 'lock acquire 0' 'lock renew 0' 'lock release 0' 'lock show 0' 'lock break 0' 'lock run 0'
             printf '%s\n' ':path'
         case 'file put 0' 'backup 0' 'restore 0'
             printf '%s\n' ':file'

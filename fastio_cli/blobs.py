@@ -206,7 +206,7 @@ class Blobs:
 
     def _put_file(self, head: bytes, stream: IO[bytes], size_bytes_max: int) -> Content:
         temporary_folder = os.path.join(self.folder, "tmp")
-        os.makedirs(temporary_folder, mode=0o700, exist_ok=True)
+        make_folder(temporary_folder)
         temporary = os.path.join(temporary_folder, os.urandom(8).hex())
         digest = hashlib.sha256(head)
         size = len(head)
@@ -232,9 +232,7 @@ class Blobs:
         """Make a synced file the blob of this name, durably."""
         final = self.path(name)
         shard = os.path.dirname(final)
-        if not os.path.isdir(shard):
-            os.makedirs(shard, mode=0o700, exist_ok=True)
-            sync_folder(self.folder)
+        make_folder(shard)
         # Also when the name is there: replacing equal bytes renews the age that keeps them.
         os.replace(temporary, final)
         sync_folder(shard)
@@ -365,7 +363,7 @@ class Partial:
         self._blobs.check_place()
         try:
             folder = os.path.dirname(self._file)
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+            make_folder(folder)
             fd = self._open(os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
             os.ftruncate(fd, 0)
             sync_folder(folder)
@@ -374,6 +372,17 @@ class Partial:
             raise _not_stored(e) from e
         self._unsynced = True
         self._head = b""
+
+
+def make_folder(folder: str) -> None:
+    """Make a folder, and those above it that are missing, each under a name that lasts."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(os.path.abspath(folder))
+    if not os.path.exists(above):
+        make_folder(above)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    sync_folder(above)
 
 
 def sync_folder(folder: str) -> None:

@@ -60,9 +60,15 @@ class Call:
         # The key that the engine made was never seen before this very call ran.
         self.may_be_done = idempotency_key is not None and not own_key
         self.identity = identity
-        # A call that comes again keeps its place in a line of waiters.
-        self.id = os.urandom(8).hex() if idempotency_key is None else _short_hash(idempotency_key)
         self.prepared: Any = None
+        self._id = ""
+
+    def id(self) -> str:
+        """What tells it from other calls. One that comes again keeps its place in a line."""
+        if not self._id:
+            key = self.idempotency_key
+            self._id = os.urandom(8).hex() if key is None else _short_hash(key)
+        return self._id
 
 
 class Wait:
@@ -203,7 +209,7 @@ class Engine:
                     tx,
                     workspace=row,
                     actor=actor,
-                    call_id="",
+                    call_id=str,
                     blobs=self.blobs,
                     limits=self.limits,
                 )

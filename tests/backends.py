@@ -18,17 +18,15 @@ from typing import Any
 
 import pytest
 
-from fastio_cli.blobs import Blobs
 from fastio_cli.config import Limits
 from fastio_cli.engine import Engine
 from fastio_cli.errors import FastioError
-from fastio_cli.store.contract import Store
-from fastio_cli.store.sqlite import FILE, SqliteStore
+from fastio_cli.store.sqlite import FILE
 from tests import postgres
+from tests.engines import URL_FILE, open_engine
 from tests.remote import behind_server
 
 DEADLINE_S = 30.0
-URL_FILE = "url"  # in the folder of a store that is a database
 
 
 class Clock:
@@ -50,6 +48,14 @@ class Sqlite:
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
 
+    @classmethod
+    def made(cls, folder: Path) -> Any:
+        """A store as good as new: what a test of anything but the making of stores takes."""
+        return cls(folder)
+
+    def give_back(self) -> None:
+        """Nobody uses the store any more."""
+
     @staticmethod
     def missing() -> str | None:
         return None
@@ -68,11 +74,18 @@ class Sqlite:
 class Postgres:
     """A PostgreSQL schema of its own; the folder holds its URL and the large bodies."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str | None = None) -> None:
         folder.mkdir()
         self.folder = str(folder)
-        self.url = postgres.new_namespace(postgres.server_url() or "")
+        self.url = url or postgres.new_namespace(postgres.server_url() or "")
         (folder / URL_FILE).write_text(self.url)
+
+    @classmethod
+    def made(cls, folder: Path) -> Any:
+        return cls(folder, postgres.namespaces(postgres.server_url() or "").take())
+
+    def give_back(self) -> None:
+        postgres.namespaces(postgres.server_url() or "").give_back(self.url)
 
     @staticmethod
     def missing() -> str | None:
@@ -89,21 +102,6 @@ class Postgres:
 
         with psycopg.connect(self.url) as c:
             return c.execute(re.sub(r":([a-z_][a-z0-9_]*)", r"%(\1)s", sql), params).rowcount
-
-
-def open_engine(
-    folder: object, clock: Callable[[], float] | None = None, limits: Limits | None = None
-) -> Engine:
-    """An engine on the store of either kind that a folder holds."""
-    url = Path(str(folder)) / URL_FILE
-    store: Store
-    if url.exists():
-        from fastio_cli.store.postgres import PostgresStore
-
-        store = PostgresStore(url.read_text(), clock=clock)
-    else:
-        store = SqliteStore(str(folder), clock=clock or time.time)
-    return Engine(store, Blobs(f"{folder}/blobs"), limits or Limits())
 
 
 BACKENDS = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -185,7 +186,66 @@ def new_namespace(url: str) -> str:
     name = f"fio_{os.urandom(6).hex()}"
     with psycopg.connect(url, autocommit=True) as c:
         c.execute(f"create schema {name}")
+    return _in_namespace(url, name)
+
+
+def _in_namespace(url: str, name: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{name}"
+
+
+class Namespaces:
+    """Schemas with a new store in them. To empty one costs a tenth of making it, so a test takes
+    over what another gives back."""
+
+    def __init__(self, url: str) -> None:
+        import psycopg
+
+        self._url = url
+        self._connection = psycopg.connect(url, autocommit=True)
+        self._pristine = self._make()
+        self._free: list[str] = []
+
+    def take(self) -> str:
+        """The URL of a store that was never written to, or is as if it never had been."""
+        return _in_namespace(self._url, self._free.pop() if self._free else self._make())
+
+    def give_back(self, url: str) -> None:
+        """Make a store new again. Nothing may be connected to it any more."""
+        name = url.rpartition("%3D")[2]
+        tables = self._names("select tablename from pg_tables where schemaname = %s", name)
+        sequences = self._names("select sequencename from pg_sequences where schemaname = %s", name)
+        renew = [
+            "set local lock_timeout = '10s'; set local session_replication_role = replica",
+            f"lock table {', '.join(f'{name}.{table}' for table in tables)}",
+            *(f"delete from {name}.{table}" for table in tables),
+            *(
+                f"insert into {name}.{table} select * from {self._pristine}.{table}"
+                for table in tables
+            ),
+            *(
+                f"select setval('{name}.{it}', last_value, is_called) from {self._pristine}.{it}"
+                for it in sequences
+            ),
+        ]
+        with self._connection.transaction():
+            self._connection.execute("; ".join(renew))  # type: ignore[call-overload]
+        self._free.append(name)
+
+    def _make(self) -> str:
+        from fastio_cli.store.postgres import PostgresStore
+
+        url = new_namespace(self._url)
+        PostgresStore(url).close()
+        return url.rpartition("%3D")[2]
+
+    def _names(self, query: str, schema: str) -> list[str]:
+        return [name for (name,) in self._connection.execute(query, [schema])]  # type: ignore[call-overload]
+
+
+@functools.cache
+def namespaces(url: str) -> Namespaces:
+    """Those of a server."""
+    return Namespaces(url)
 
 
 if __name__ == "__main__":

@@ -94,13 +94,12 @@ def _findings(cli: Session, sweep: bool) -> Iterator[Finding]:
         yield from _chains(cli)
         return
     folder = cli.config.store_folder()
-    sound = True
     for finding in care.examine_file(folder):
-        sound = sound and finding.ok
         yield finding
-    if not sound or not os.path.isdir(folder):
+    if not finding.ok or not os.path.isdir(folder):  # the last tells whether it can be read
         return
     store, blobs = cli.engine.store, cli.engine.blobs
+    yield from care.examine_bodies(folder)
     yield from care.examine_blobs(store, blobs)  # type: ignore[arg-type]
     yield from _chains(cli)
     if sweep:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from fastio_cli.errors import FastioError
+
     Convert = Callable[[str, str], Any]
 
 
@@ -162,6 +164,13 @@ class Command:
             if isinstance(value, str):
                 values[p.name] = p.convert(value, label)
         return values
+
+    def name_options(self, error: FastioError) -> None:
+        """Have an error that names an operation's parameter name the option that gave it."""
+        name = error.details.get("parameter")
+        for p in self.options:
+            if name in (p.name, f"{p.name}_s") and error.message.startswith(f"{name} "):
+                error.message = p.flags[0] + error.message[len(str(name)) :]
 
 
 def command(

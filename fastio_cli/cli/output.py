@@ -126,9 +126,11 @@ def fail(error: FastioError, as_json: bool, stream: TextIO) -> None:
 
 def wants_json(flags: dict[str, Any]) -> bool:
     """Whether errors are for a program, as far as can be told before anything was read."""
+    from fastio_cli.config import FORMATS
+
     format = "json" if flags.get("json") else flags.get("format")
     format = format or os.environ.get("FASTIO_FORMAT")
-    if format:
+    if format in FORMATS:
         return format in ("json", "jsonl")
     return not sys.stdout.isatty()
 

@@ -42,7 +42,7 @@ def put_folder(
         raise FastioError("invalid", "--if-version and --idempotency-key are for a single file.")
     root = path.strip("/") if path else os.path.basename(os.path.abspath(folder))
     items = []
-    for name in _files_below(folder):
+    for name in _files_below(cli, folder):
         target = "/".join(filter(None, (root, *name.split(os.sep))))
         if dry_run:
             items.append({"path": target, "source": os.path.join(folder, name)})
@@ -78,12 +78,18 @@ def write_file(name: str, chunks: Iterable[bytes]) -> None:
             os.unlink(temporary)
 
 
-def _files_below(folder: str) -> Iterator[str]:
+def _files_below(cli: Session, folder: str) -> Iterator[str]:
+    inside = os.path.join(os.path.realpath(folder), "")
     for current, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
             file = os.path.join(current, name)
-            if os.path.isfile(file):  # no sockets, no dangling links
+            if not os.path.realpath(file).startswith(inside):
+                # It would give to others what its owner keeps elsewhere.
+                cli.out.note(f"Left out: {file} leads out of the folder")
+            elif not os.path.isfile(file):
+                cli.out.note(f"Left out: {file} is no file")
+            else:
                 yield os.path.relpath(file, folder)
 
 

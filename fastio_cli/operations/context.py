@@ -11,7 +11,7 @@ import sys
 
 from fastio_cli.blobs import Content
 from fastio_cli.errors import FastioError
-from fastio_cli.jsontext import canonical, compact
+from fastio_cli.jsontext import canonical, quoted
 from fastio_cli.operations.operation import Restart
 from fastio_cli.operations.records import object_record, timestamp
 
@@ -54,7 +54,7 @@ class Context:
         *,
         workspace: Row | None,
         actor: str,
-        call_id: str,
+        call_id: Callable[[], str],
         blobs: Blobs,
         limits: Limits,
         org: str = "",
@@ -116,19 +116,23 @@ class Context:
     ) -> int:
         """Append an event to the workspace's log and chain its hash; its ``seq``."""
         self.seq += 1
-        event: dict[str, Any] = {
-            "seq": self.seq,
-            "type": type,
-            "actor": self.actor,
-            "path": path,
-            "version": version,
-            "at": timestamp(self.now_ms),
-            "data": data or {},
-            "prev_hash": self.head_hash,
-        }
-        event["hash"] = self.head_hash = event_hash(event)
-        event["at"], event["data"] = self.now_ms, compact(event["data"])
-        self.tx.events.add(self.workspace_id, **event)
+        prev_hash = self.head_hash
+        text = canonical(data or {}).decode()
+        self.head_hash = event_hash(
+            self.seq, type, self.actor, path, version, timestamp(self.now_ms), text, prev_hash
+        )
+        self.tx.events.add(
+            self.workspace_id,
+            seq=self.seq,
+            type=type,
+            actor=self.actor,
+            path=path,
+            version=version,
+            at=self.now_ms,
+            data=text,
+            prev_hash=prev_hash,
+            hash=self.head_hash,
+        )
         return self.seq
 
     def finish(self) -> None:
@@ -151,7 +155,7 @@ class Context:
         not exist).
         """
         self.check_lock(path, lock_token)
-        slot = Slot(path, self.tx.objects.head(self.workspace_id, path))
+        slot = Slot(path, self.tx.objects.slot(self.workspace_id, path))
         if if_version is not None:
             current = slot.live["version"] if slot.live is not None else 0
             if current != if_version:
@@ -252,20 +256,26 @@ class Context:
         created_at = slot.live["created_at"] if slot.live is not None else self.now_ms
         self._account(content.size_bytes if added_bytes is None else added_bytes)
         self._object_count += (not deleted) - was_live
-        self.tx.objects.write(
-            self.workspace_id,
-            slot.path,
-            version=version,
-            kind=kind,
-            content=content,
-            media_type=media_type,
-            schema=schema,
-            author=self.actor,
-            created_at=created_at,
-            now_ms=self.now_ms,
-            change=change,
-            deleted=int(deleted),
-        )
+        columns: dict[str, Any] = {
+            "workspace_id": self.workspace_id,
+            "path": slot.path,
+            "version": version,
+            "kind": kind,
+            "etag": content.etag,
+            "media_type": media_type,
+            "size_bytes": content.size_bytes,
+            "body": content.body,
+            "blob": content.blob,
+            "chain": content.chain,
+            "schema": schema,
+            "author": self.actor,
+            "created_at": created_at,
+            "updated_at": self.now_ms,
+            "at": self.now_ms,
+            "change": change,
+            "deleted": int(deleted),
+        }
+        self.tx.objects.write(columns, is_new=head is None)
         self.emit(
             f"{kind}.{change}",
             slot.path,
@@ -277,21 +287,7 @@ class Context:
             self._size_bytes -= self.tx.objects.forget_versions(
                 self.workspace_id, slot.path, version - kept + 1
             )
-        return object_record(
-            {
-                "path": slot.path,
-                "kind": kind,
-                "version": version,
-                "etag": content.etag,
-                "media_type": media_type,
-                "size_bytes": content.size_bytes,
-                "author": self.actor,
-                "created_at": created_at,
-                "updated_at": self.now_ms,
-                "deleted": deleted,
-                "schema": schema,
-            }
-        )
+        return object_record(columns)
 
     def remove(self, slot: Slot, change: str, data: dict[str, Any] | None = None) -> model.Object:
         """Write the deletion of a live object: a version without content."""
@@ -368,9 +364,27 @@ class Context:
             )
 
 
-def event_hash(event: dict[str, Any]) -> str:
-    """SHA-256 over the canonical form (RFC 8785) of an event without its ``hash``."""
-    return hashlib.sha256(canonical(event)).hexdigest()
+def event_hash(
+    seq: int,
+    type: str,
+    actor: str,
+    path: str | None,
+    version: int | None,
+    at: str,
+    data: str,
+    prev_hash: str,
+) -> str:
+    """SHA-256 over the canonical form (RFC 8785) of an event without its ``hash``.
+
+    ``data`` is in that form already, ``at`` as RFC 3339. As the names are known, the form is
+    written out: at half the cost of a general encoder, in every write of the product.
+    """
+    text = (
+        f'{{"actor":{quoted(actor)},"at":{quoted(at)},"data":{data},'
+        f'"path":{"null" if path is None else quoted(path)},"prev_hash":{quoted(prev_hash)},'
+        f'"seq":{seq},"type":{quoted(type)},"version":{"null" if version is None else version}}}'
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def token_hash(token: str) -> str:

@@ -3,6 +3,7 @@
 from fnmatch import fnmatchcase
 
 from fastio_cli.errors import FastioError
+from fastio_cli.jsontext import canonical
 from fastio_cli.operations.context import event_hash
 from fastio_cli.operations.operation import Pending, operation
 from fastio_cli.operations.params import Limit, Line, Seq, Wait
@@ -105,6 +106,7 @@ def _broken_link(row: "Any", expected: int, previous: str) -> str | None:
     stated = event.pop("hash")
     if event["prev_hash"] != previous:
         return f"Event {expected} does not follow from the one before it."
-    if event_hash(event) != stated:
+    event["data"] = canonical(event["data"]).decode()
+    if event_hash(**event) != stated:
         return f"Event {expected} was changed after it was written."
     return None

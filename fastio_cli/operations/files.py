@@ -79,6 +79,7 @@ def get(
             "not_found",
             f"Version {version} of {path} is a deletion.",
             f"See its history: fastio file history {path}",
+            path=path,
         )
     return download(ctx, row, offset, length)
 
@@ -234,6 +235,7 @@ def _refuse_state(slot: "Slot") -> None:
             "invalid",
             f"{slot.path} is a state object; it cannot become a file.",
             f"Change it with fastio state, or delete it first: fastio state delete {slot.path}",
+            path=slot.path,
         )
 
 

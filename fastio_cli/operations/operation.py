@@ -85,7 +85,11 @@ class Operation:
                     f"{self.name} has no parameter {key!r}.",
                     f"Its parameters are: {', '.join(self.rules)}",
                 )
-            decoded[key] = rule.check(value, key)
+            try:
+                decoded[key] = rule.check(value, key)
+            except FastioError as e:
+                e.details.setdefault("parameter", key)
+                raise
         if len(decoded) != len(self.rules):
             missing = ", ".join(key for key in self.rules if key not in decoded)
             raise FastioError("invalid", f"{self.name} needs {missing}.")

@@ -6,6 +6,8 @@ A backup is one tar file: ``store.sqlite``, a consistent copy made while the sto
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import re
 import shutil
@@ -16,7 +18,15 @@ import time
 
 from fastio_cli.blobs import GRACE_S, Blobs
 from fastio_cli.errors import FastioError
-from fastio_cli.store.sqlite import FILE, SCHEMA_VERSION, Connection, SqliteStore
+from fastio_cli.store.migrate import expected
+from fastio_cli.store.sqlite import (
+    FILE,
+    SCHEMA_VERSION,
+    Connection,
+    SqliteStore,
+    as_uri,
+    translate,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +35,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.store.tx import Tx
 
+DIALECT = Connection.dialect
 BLOB_MEMBER = re.compile(r"blobs/([0-9a-f]{64})")
 FREE_BYTES_MIN = 256 * 1024 * 1024
 
@@ -57,17 +68,44 @@ def examine_file(folder: str) -> Iterator[Finding]:
 
 
 def examine_blobs(store: SqliteStore, blobs: Blobs) -> Iterator[Finding]:
-    """Look for blobs that the store refers to and that are missing, and for unused ones."""
+    """Look for blobs that the store refers to and that are missing or not what they were."""
     used = store.read(lambda tx: {row["blob"] for row in tx.objects.blobs_in_use()})
     kept = set(blobs.names())
     missing = sorted(used - kept)
+    changed = sorted(name for name in used & kept if _sha256(blobs, name) != name)
+    problems = [
+        f"{len(names)} of {len(used)} are {what}, the first is {names[0]}"
+        for names, what in ((missing, "missing"), (changed, "damaged"))
+        if names
+    ]
     yield Finding(
         "blobs",
-        f"{len(missing)} of {len(used)} are missing, the first is {missing[0]}"
-        if missing
-        else None,
+        "; ".join(problems) or None,
         f"{len(used)} in use, {len(kept - used)} that nothing refers to any more",
         "Put them back from a backup: fastio restore FILE",
+    )
+
+
+def examine_bodies(folder: str) -> Iterator[Finding]:
+    """Compare every body in a row with its hash: the pages of the file have none of their own."""
+    sql = sqlite3.connect(as_uri(folder), uri=True)
+    try:
+        count = 0
+        changed = []
+        for path, version, etag, body in sql.execute(
+            """select path, version, etag, body from versions
+            where body is not null and chain is null"""
+        ):
+            count += 1
+            if hashlib.sha256(body).hexdigest() != etag:
+                changed.append(f"{path} (version {version})")
+    finally:
+        sql.close()
+    yield Finding(
+        "bodies",
+        f"{len(changed)} are not what was written, the first is {changed[0]}" if changed else None,
+        f"{count} in rows, all as they were written",
+        "Read an earlier version, or put all back from a backup: fastio restore FILE",
     )
 
 
@@ -136,6 +174,8 @@ def restore(source: str, folder: str) -> dict[str, int]:
             try:
                 incoming.backup(target.sql)
                 target.sync_log()
+            except sqlite3.Error as e:
+                raise translate(e, target.place) from None
             finally:
                 target.unlock()
         finally:
@@ -160,10 +200,11 @@ def _integrity(file: str) -> Finding:
         "recover what can be read: sqlite3 store.sqlite .recover"
     )
     try:
-        sql = sqlite3.connect(f"file:{_quoted(file)}?mode=ro", uri=True)
+        sql = sqlite3.connect(as_uri(os.path.dirname(file)), uri=True)
         try:
             version = sql.execute("pragma user_version").fetchone()[0]
             answer = sql.execute("pragma integrity_check(1)").fetchone()[0]
+            tables = {row[0] for row in sql.execute("select name from sqlite_schema")}
         finally:
             sql.close()
     except sqlite3.Error as e:
@@ -174,10 +215,11 @@ def _integrity(file: str) -> Finding:
             f"{file} was made by a newer fastio (schema {version})",
             hint="Upgrade fastio: pip install --upgrade fastio-durable",
         )
-    well = answer == "ok"
-    return Finding(
-        "integrity", None if well else f"{file} is damaged: {answer}", "every page is sound", hint
-    )
+    missing = sorted(expected(DIALECT, version) - tables)
+    if answer == "ok" and missing:
+        answer = f"it has no {', '.join(missing)}"
+    problem = f"{file} is damaged: {answer}" if answer != "ok" else None
+    return Finding("integrity", problem, "every page is sound", hint)
 
 
 def _copy_database(store: SqliteStore, copy: str) -> list[str]:
@@ -193,6 +235,8 @@ def _copy_database(store: SqliteStore, copy: str) -> list[str]:
             union select blob from segments where blob is not null"""
         )
         return [row[0] for row in rows]
+    except sqlite3.Error as e:
+        raise translate(e, copy) from None
     finally:
         out.close()
 
@@ -216,6 +260,12 @@ def _unpack(source: str, copy: str, blobs: Blobs) -> int:
                     with open(copy, "wb") as f:
                         shutil.copyfileobj(stream, f)
     except (tarfile.TarError, EOFError, OSError) as e:
+        if getattr(e, "errno", None) == errno.ENOSPC:
+            raise FastioError(
+                "unavailable",
+                "The disk is full; nothing was changed.",
+                "Free some disk space and try again: fastio doctor",
+            ) from None
         # An archive that no format fits is told in a line per format.
         reason = (str(e) or "it ends too early").splitlines()[0].rstrip(":")
         raise _not_a_backup(source, reason) from None
@@ -263,14 +313,13 @@ def _sweep_segments(tx: Tx) -> None:
         tx.objects.forget_unused_chains(workspace["id"])
 
 
+def _sha256(blobs: Blobs, name: str) -> str:
+    with open(blobs.path(name), "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
 def _age_s(path: str) -> float:
     return time.time() - os.stat(path).st_mtime
-
-
-def _quoted(file: str) -> str:
-    from urllib.parse import quote
-
-    return quote(os.path.abspath(file))
 
 
 def _not_a_backup(source: str, why: str) -> FastioError:

@@ -458,9 +458,11 @@ class PostgresTx(Tx):
             if key is not None:
                 tx.requests.stored(workspace_id, key)
             if path is not None:
-                tx.objects.head(workspace_id, path)
                 if self.writable:
+                    tx.objects.slot(workspace_id, path)
                     tx.locks.get(workspace_id, path)
+                else:
+                    tx.objects.head(workspace_id, path)
         noted = _Noted(self._transaction.lock_clause, self._transaction.now_column)
         Tx(noted).workspaces.by_name(workspace)
         sql, params = noted.reads[0]
