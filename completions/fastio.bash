@@ -51,9 +51,7 @@ _fastio_value() {
             *" --expires" | \
             *" --scope" | \
             *" --label" | \
-            *" --from-file" | \
             *" --sha256" | \
-            *" --header-file" | \
             *" --max-size" | \
             *" --source-blobs" | \
             *" --target-blobs" | \
@@ -73,6 +71,8 @@ _fastio_value() {
             kind='path' ;;
         *" --output" | \
             *" -o" | \
+            *" --from-file" | \
+            *" --header-file" | \
             *" --tls-certificate" | \
             *" --tls-key")
             kind='file' ;;
@@ -181,7 +181,7 @@ _fastio_argument() {
         "config show 0" | \
             "config set 0" | \
             "config unset 0")
-            kind=words words='store blobs workspace actor format durability file_bytes_max storage_bytes_max metered credits_per_month org_bytes_max rate_per_s retry_s versions_max embedding_url embedding_model chat_url chat_model egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
+            kind=words words='store blobs workspace actor format durability file_bytes_max storage_bytes_max metered credits_per_month org_bytes_max rate_per_s retry_s versions_max embedding_url embedding_model chat_url chat_model egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_buckets import_endpoints secret_key_file google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
         "lock run "*)
             kind='file' ;;
         "import add "*)
@@ -266,7 +266,7 @@ _fastio_options() {
         'import list') words="--state --path --limit --cursor $words" ;;
         'import show') words="--wait $words" ;;
         'import cancel') words="--idempotency-key $words" ;;
-        'import retry') words="--timeout --lock-token --idempotency-key $words" ;;
+        'import retry') words="--header-file --wait --timeout --lock-token --idempotency-key $words" ;;
         'import login') words="--device $words" ;;
         'store copy') words="--source-blobs --target-blobs --progress $words" ;;
         'config set') words="--project $words" ;;

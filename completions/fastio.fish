@@ -106,9 +106,9 @@ function __fastio_table
                 'show'\t'Show one import, waiting for its end if asked to.' \
                 'cancel'\t'Stop an import that has not ended; nothing of it is kept.' \
                 'retry'\t'Try a failed or cancelled import again.' \
-                'login'\t'Let imports read your own files at a file service.' \
-                'logout'\t'Revoke and forget the login at a file service.' \
-                'accounts'\t'List the file services you are logged in at.'
+                'login'\t'Let imports read your private files at a file service.' \
+                'logout'\t'Revoke and forget a login at a file service.' \
+                'accounts'\t'List the file services and where you are logged in.'
         case 'store'
             printf '%s\n' 'copy'\t'Copy a whole store into an empty one, and compare them.'
         case 'config'
@@ -314,11 +314,11 @@ function __fastio_table
                 '--name'\t'Name of the file in its folder (default: the server\'s)' \
                 '--from-file'\t'Also the URLs in this file, one a line' \
                 '--sha256'\t'Only if the bytes have this checksum' \
-                '--header-file'\t'Send the headers in this file, one a line' \
+                '--header-file'\t'Send the headers in this file, \'Name: value\' a line' \
                 '--on-conflict'\t'Where something stands: its next version, a numbered name, or fail' \
                 '--max-size'\t'Refuse larger files, as 500MB' \
                 '--wait'\t'Wait for the end also when the store is remote' \
-                '--timeout'\t'Stop waiting after' \
+                '--timeout'\t'Wait for the end, at most' \
                 '--lock-token'\t'Token of the lock you hold on the path; @FILE or - to read it' \
                 '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'import list -'
@@ -331,7 +331,9 @@ function __fastio_table
         case 'import cancel -'
             printf '%s\n' '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'import retry -'
-            printf '%s\n' '--timeout'\t'Stop waiting after' \
+            printf '%s\n' '--header-file'\t'Send the headers in this file, \'Name: value\' a line' \
+                '--wait'\t'Wait for the end also when the store is remote' \
+                '--timeout'\t'Wait for the end, at most' \
                 '--lock-token'\t'Token of the lock you hold on the path; @FILE or - to read it' \
                 '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'import login -'
@@ -399,11 +401,11 @@ function __fastio_table
                 'jsonl' \
                 'markdown' \
                 'raw'
-        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' 'query --path' 'ask --path' 'context --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --expires' '* --scope' '* --label' '* --from-file' '* --sha256' '* --header-file' '* --max-size' '* --source-blobs' '* --target-blobs' '* --since' '* --session' '* --model' '* --endpoint' '* --budget' '* --summary' '* --host' '* --port' '* --workers' '* --token'
+        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' 'query --path' 'ask --path' 'context --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --expires' '* --scope' '* --label' '* --sha256' '* --max-size' '* --source-blobs' '* --target-blobs' '* --since' '* --session' '* --model' '* --endpoint' '* --budget' '* --summary' '* --host' '* --port' '* --workers' '* --token'
             printf '%s\n' ':nothing'
         case 'import add --to' 'import list --path'
             printf '%s\n' ':path'
-        case '* --output' '* -o' '* --tls-certificate' '* --tls-key'
+        case '* --output' '* -o' '* --from-file' '* --header-file' '* --tls-certificate' '* --tls-key'
             printf '%s\n' ':file'
         case 'file list --type'
             printf '%s\n' 'state' \
@@ -467,7 +469,9 @@ function __fastio_table
                 'import_retry_ms' \
                 'import_timeout_s' \
                 'import_stall_s' \
+                'import_buckets' \
                 'import_endpoints' \
+                'secret_key_file' \
                 'google_client_id' \
                 'google_client_secret' \
                 'onedrive_client_id' \

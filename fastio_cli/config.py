@@ -73,7 +73,13 @@ SETTINGS = {
     "import_retry_ms": Setting(1000, "The pause before the first further attempt, at most"),
     "import_timeout_s": Setting(3600, "How long one attempt to fetch a file may take"),
     "import_stall_s": Setting(30, "How long a body may come slower than 1 KiB a second"),
+    "import_buckets": Setting(
+        None, "Buckets that a server reads for its members with its own credentials: s3://BUCKET,…"
+    ),
     "import_endpoints": Setting(None, "Other addresses for file services, as OFFICIAL=OTHER,…"),
+    "secret_key_file": Setting(
+        None, "Key that a server seals its members' logins with (default: secret.key beside these)"
+    ),
     "google_client_id": Setting(None, "Your own OAuth client at Google, for private links"),
     "google_client_secret": Setting(None, "Its secret, if it has one", secret=True),
     "onedrive_client_id": Setting(None, "Your own OAuth client at Microsoft"),
@@ -198,6 +204,11 @@ class Config:
                 "Name one: --store FOLDER",
             )
         return target
+
+    def secret_key_file(self) -> str:
+        """The file of the key that secrets in the store are sealed with."""
+        default = os.path.join(os.path.dirname(self.user_file), "secret.key")
+        return self._place("secret_key_file") or default
 
     def blobs(self) -> str | None:
         """Where a store without a folder keeps large files."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastio_cli.intelligence.service import Search
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
+    from fastio_cli.sealing import Key, Veil
     from fastio_cli.store.contract import Store
     from fastio_cli.store.tx import Tx
 
@@ -49,6 +50,7 @@ class Call:
         request_hash: str,
         own_key: bool = False,
         identity: Identity | None = None,
+        veil: Veil | None = None,
     ) -> None:
         self.operation = operation
         self.params = params
@@ -60,6 +62,8 @@ class Call:
         # The key that the engine made was never seen before this very call ran.
         self.may_be_done = idempotency_key is not None and not own_key
         self.identity = identity
+        self.veil = veil  # over a stored result that tells a secret
+        self.request_key = idempotency_key if veil is None else veil.name
         self.prepared: Any = None
         self._id = ""
 
@@ -107,11 +111,13 @@ class Engine:
         blobs: Blobs,
         limits: Limits,
         search_settings: Callable[[], SearchSettings] | None = None,
+        key_file: Callable[[], str] | None = None,
     ) -> None:
         self.store = store
         self.blobs = blobs
         self.limits = limits
         self._search_settings = search_settings
+        self._key_file = key_file
         self._search: Search | None = None
 
     @property
@@ -124,6 +130,14 @@ class Engine:
             settings = (self._search_settings or SearchSettings)()
             self._search = Search(self.blobs, settings)
         return self._search
+
+    def open_key(self) -> Key:
+        """The key that secrets in this store are sealed with. Raises as ``sealing.Key`` does."""
+        from fastio_cli.sealing import Key
+
+        if self._key_file is None:
+            raise FastioError("invalid", "No key file was named to keep secrets with.")
+        return Key(self._key_file())
 
     def call(
         self,
@@ -145,11 +159,12 @@ class Engine:
     def run(self, call: Call) -> Any:
         """Do a prepared call, waiting for as long as it asks to."""
         started = time.monotonic()
+        transaction = self.store.write if call.operation.effect == "write" else self.store.read
         while True:
             # Taken before running, so that no change between the run and the wait is missed.
             token = self.store.change_token(call.workspace) if self.may_wait(call) else None
             try:
-                outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
+                outcome = transaction(lambda tx: self._run(tx, call))
             except Restart as restart:
                 call.prepared = restart.work(self.store)
                 continue
@@ -261,6 +276,11 @@ class Engine:
                 idempotency_key = f"{identity.org}/{identity.member}:{idempotency_key}"
         elif self.store.reruns and operation.effect == "write":
             idempotency_key, own_key = f"rerun:{os.urandom(16).hex()}", True
+        veil = None
+        if operation.tells_secret and idempotency_key is not None:
+            from fastio_cli.sealing import Veil
+
+            veil = Veil(idempotency_key)
         return Call(
             operation,
             decoded,
@@ -270,6 +290,7 @@ class Engine:
             request_hash,
             own_key,
             identity,
+            veil,
         )
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -280,14 +301,11 @@ class Engine:
         """The bytes that ``file.get`` answered with."""
         return download.chunks(self.store.read, self.blobs)
 
-    def _transaction(self, operation: Operation) -> Callable[[Callable[[Tx], Any]], Any]:
-        return self.store.write if operation.effect == "write" else self.store.read
-
     def _run(self, tx: Tx, call: Call) -> Any:
         operation = call.operation
         row = grant = None
         if operation.in_workspace:
-            key = call.idempotency_key if call.may_be_done else None
+            key = call.request_key if call.may_be_done else None
             row = tx.enter(call.workspace, call.params.get("path"), key)
         if call.identity is not None:
             from fastio_cli.access import authorise
@@ -295,8 +313,8 @@ class Engine:
             grant = authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.of_workspace else 0
-        if call.idempotency_key is not None and call.may_be_done:
-            done = tx.requests.get(scope, call.idempotency_key, tx.now_ms)
+        if call.request_key is not None and call.may_be_done:
+            done = tx.requests.get(scope, call.request_key, tx.now_ms)
             if done is not None:
                 return _repeated(done, call)
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
@@ -315,19 +333,20 @@ class Engine:
             grant=grant,
             prepared=call.prepared,
             open_search=lambda: self.search,
+            open_key=self.open_key,
         )
         result = operation.run(ctx, **call.params)
         if operation.effect == "write":
             ctx.finish()
-            if call.idempotency_key is not None and not isinstance(result, Pending):
+            if call.request_key is not None and not isinstance(result, Pending):
                 from fastio_cli.jsontext import encode
 
                 text = encode(result).decode()
                 tx.requests.put(
                     scope,
-                    call.idempotency_key,
+                    call.request_key,
                     request_hash=call.request_hash,
-                    result=text,
+                    result=text if call.veil is None else call.veil.hide(text),
                     now_ms=tx.now_ms,
                     kept_ms=call.key_kept_ms,
                 )
@@ -427,4 +446,5 @@ def _repeated(done: Any, call: Call) -> Any:
             f"The idempotency key {call.idempotency_key!r} was used for another request.",
             "Use a new key for a new request.",
         )
-    return json.loads(done["result"])
+    stored = done["result"]
+    return json.loads(stored if call.veil is None else call.veil.show(stored))

@@ -28,4 +28,5 @@ def open_engine(
         from fastio_cli.store.sqlite import SqliteStore
 
         store = SqliteStore(str(folder), clock=clock or time.time)
-    return Engine(store, Blobs(f"{folder}/blobs"), limits or Limits())
+    key_file = f"{folder}/secret.key"
+    return Engine(store, Blobs(f"{folder}/blobs"), limits or Limits(), key_file=lambda: key_file)

@@ -108,6 +108,14 @@ def test_the_store_folder(home, monkeypatch):
     assert Config({"store": "by-flag"}).store_folder() == "by-flag"
 
 
+def test_the_key_of_secrets_is_beside_the_users_settings_or_where_it_is_named(home, monkeypatch):
+    assert Config().secret_key_file() == str(user_file(home).parent / "secret.key")
+    write(user_file(home), 'secret_key_file = "keys/fastio"')
+    assert Config().secret_key_file() == str(user_file(home).parent / "keys" / "fastio")
+    monkeypatch.setenv("FASTIO_SECRET_KEY_FILE", "/run/secrets/fastio")
+    assert Config().secret_key_file() == "/run/secrets/fastio"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere platformdirs itself is asked")
 @pytest.mark.parametrize(
     "environ",

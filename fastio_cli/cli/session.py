@@ -59,7 +59,8 @@ class Session:
         target = self.config.store()
         store = open_store(target, durability=self.config.get("durability"))
         blobs = open_blobs(target, self.config.blobs())
-        return Engine(store, blobs, self.config.limits(), self.config.search)
+        config = self.config
+        return Engine(store, blobs, config.limits(), config.search, config.secret_key_file)
 
     def _remote(self, url: str) -> Engine:
         from fastio_cli.credentials import find_token

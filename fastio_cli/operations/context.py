@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastio_cli.blobs import Blobs
     from fastio_cli.config import Limits
     from fastio_cli.intelligence.service import Search
+    from fastio_cli.sealing import Key
     from fastio_cli.store.contract import Row
     from fastio_cli.store.tx import Tx
 
@@ -61,6 +62,7 @@ class Context:
         grant: Grant | None = None,
         prepared: Any = None,
         open_search: Callable[[], Search] | None = None,
+        open_key: Callable[[], Key] | None = None,
     ) -> None:
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -71,6 +73,7 @@ class Context:
         self.limits = limits
         self.prepared = prepared  # what the work of a Restart returned
         self._open_search = open_search
+        self._open_key = open_key
         self.workspace_id = self.seq = self._seq_before = 0
         if workspace is not None:
             self.enter(workspace)
@@ -96,6 +99,16 @@ class Context:
         return self._open_search()
 
     @property
+    def key(self) -> Key:
+        """What secrets are sealed with; read from its file before the write begins."""
+        if self.prepared is None:
+            assert self._open_key is not None
+            open_key = self._open_key
+            raise Restart(lambda store: open_key())
+        key: Key = self.prepared
+        return key
+
+    @property
     def now_ms(self) -> int:
         """The store's time of this transaction."""
         return self.tx.now_ms
@@ -116,23 +129,18 @@ class Context:
     ) -> int:
         """Append an event to the workspace's log and chain its hash; its ``seq``."""
         self.seq += 1
-        prev_hash = self.head_hash
-        text = canonical(data or {}).decode()
-        self.head_hash = event_hash(
-            self.seq, type, self.actor, path, version, timestamp(self.now_ms), text, prev_hash
-        )
-        self.tx.events.add(
-            self.workspace_id,
-            seq=self.seq,
-            type=type,
-            actor=self.actor,
-            path=path,
-            version=version,
-            at=self.now_ms,
-            data=text,
-            prev_hash=prev_hash,
-            hash=self.head_hash,
-        )
+        event = {
+            "seq": self.seq,
+            "type": type,
+            "actor": self.actor,
+            "path": path,
+            "version": version,
+            "at": self.now_ms,
+            "data": canonical(data).decode() if data else "{}",
+            "prev_hash": self.head_hash,
+        }
+        self.head_hash = event_hash(event)
+        self.tx.events.add({"workspace_id": self.workspace_id, "hash": self.head_hash, **event})
         return self.seq
 
     def finish(self) -> None:
@@ -253,7 +261,8 @@ class Context:
         """
         head, was_live = slot.head, slot.live is not None
         version = head["version"] + 1 if head is not None else 1
-        created_at = slot.live["created_at"] if slot.live is not None else self.now_ms
+        now_ms = self.now_ms
+        created_at = slot.live["created_at"] if slot.live is not None else now_ms
         self._account(content.size_bytes if added_bytes is None else added_bytes)
         self._object_count += (not deleted) - was_live
         columns: dict[str, Any] = {
@@ -270,8 +279,8 @@ class Context:
             "schema": schema,
             "author": self.actor,
             "created_at": created_at,
-            "updated_at": self.now_ms,
-            "at": self.now_ms,
+            "updated_at": now_ms,
+            "at": now_ms,
             "change": change,
             "deleted": int(deleted),
         }
@@ -347,8 +356,7 @@ class Context:
         self._size_bytes += added_bytes
         if not added_bytes:
             return
-        who = f"Workspace {self.workspace_name}"
-        self._refuse_over("storage_bytes_max", who, self._size_bytes)
+        self._refuse_over("storage_bytes_max", "The workspace", self._size_bytes)
         if self.grant is not None:
             others = self.tx.workspaces.usage(self.org)["size_bytes"] - self._size_before
             self._refuse_over("org_bytes_max", "The org", others + self._size_bytes)
@@ -364,25 +372,18 @@ class Context:
             )
 
 
-def event_hash(
-    seq: int,
-    type: str,
-    actor: str,
-    path: str | None,
-    version: int | None,
-    at: str,
-    data: str,
-    prev_hash: str,
-) -> str:
+def event_hash(row: Row) -> str:
     """SHA-256 over the canonical form (RFC 8785) of an event without its ``hash``.
 
-    ``data`` is in that form already, ``at`` as RFC 3339. As the names are known, the form is
-    written out: at half the cost of a general encoder, in every write of the product.
+    The row holds ``data`` in that form and ``at`` in milliseconds, which it states as RFC 3339. As
+    the names are known the form is written out: half the work of a general encoder, in every write.
     """
+    path, version = row["path"], row["version"]
     text = (
-        f'{{"actor":{quoted(actor)},"at":{quoted(at)},"data":{data},'
-        f'"path":{"null" if path is None else quoted(path)},"prev_hash":{quoted(prev_hash)},'
-        f'"seq":{seq},"type":{quoted(type)},"version":{"null" if version is None else version}}}'
+        f'{{"actor":{quoted(row["actor"])},"at":"{timestamp(row["at"])}","data":{row["data"]},'
+        f'"path":{"null" if path is None else quoted(path)},"prev_hash":"{row["prev_hash"]}",'
+        f'"seq":{row["seq"]},"type":{quoted(row["type"])},'
+        f'"version":{"null" if version is None else version}}}'
     )
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -173,8 +173,8 @@ def read_all(ctx: "Context", row: "Row") -> bytes:
 
 def guess_media_type(path: str) -> str:
     """The media type that a name suggests, without reading the machine's tables."""
-    name = path.rpartition("/")[2].lower()
-    return _MEDIA_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
+    _, dot, extension = path.rpartition("/")[2].lower().rpartition(".")
+    return _MEDIA_TYPES.get(dot and extension, "application/octet-stream")
 
 
 _MEDIA_TYPES = {

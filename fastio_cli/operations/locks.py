@@ -26,7 +26,13 @@ RENEW_S = 1.0  # how often a waiter says that it lives
 LAST = chr(0x10FFFF)
 
 
-@operation("lock.acquire", f"POST {BASE}/{{path:path}}", effect="write", role="editor")
+@operation(
+    "lock.acquire",
+    f"POST {BASE}/{{path:path}}",
+    effect="write",
+    role="editor",
+    tells_secret=True,
+)
 def acquire(
     ctx: "Context",
     *,

@@ -32,17 +32,24 @@ class Operation:
     """One thing fastio can do.
 
     ``effect`` is ``read`` or ``write``; ``role`` the least role that may do it (viewer, editor,
-    admin, owner; or member: whoever has a token, or anyone); ``rules`` and ``defaults`` describe
-    its parameters by name.
+    admin, owner; or member: whoever has a token, or anyone); ``tells_secret`` whether its answer
+    does, so that it is not kept in clear; ``rules`` and ``defaults`` describe its parameters.
     """
 
     def __init__(
-        self, name: str, route: str, effect: str, role: str, run: "Callable[..., Any]"
+        self,
+        name: str,
+        route: str,
+        effect: str,
+        role: str,
+        tells_secret: bool,
+        run: "Callable[..., Any]",
     ) -> None:
         self.name = name
         self.method, _, self.route = route.partition(" ")
         self.effect = effect
         self.role = role
+        self.tells_secret = tells_secret
         self.run = run
         self.in_workspace = "{workspace}" in route
         self.of_workspace = route.endswith("{workspace}")  # what it reads or changes is one
@@ -96,11 +103,13 @@ class Operation:
         return decoded
 
 
-def operation(name: str, route: str, *, effect: str, role: str) -> "Callable[[F], F]":
+def operation(
+    name: str, route: str, *, effect: str, role: str, tells_secret: bool = False
+) -> "Callable[[F], F]":
     """Enter a function into the catalogue; the function itself stays as it is."""
 
     def enter(run: "F") -> "F":
-        CATALOGUE[name] = Operation(name, route, effect, role, run)
+        CATALOGUE[name] = Operation(name, route, effect, role, tells_secret, run)
         return run
 
     return enter

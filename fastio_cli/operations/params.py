@@ -69,9 +69,9 @@ class TextRule(Rule):
         if not isinstance(value, str):
             raise FastioError("invalid", f"{name} must be a string.")
         if not self.length_min <= len(value) <= self.length_max:
-            raise FastioError(
-                "invalid", f"{name} must have {self.length_min} to {self.length_max} characters."
-            )
+            exactly = self.length_min == self.length_max
+            length = f"{self.length_max}" if exactly else f"{self.length_min} to {self.length_max}"
+            raise FastioError("invalid", f"{name} must have {length} characters.")
         if self.choices and value not in self.choices:
             raise FastioError("invalid", f"{name} must be one of: {', '.join(self.choices)}.")
         value = unicodedata.normalize("NFC", value)
@@ -309,6 +309,7 @@ def is_number(cursor: str) -> bool:
     return cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18
 
 
+SERVICES = ("google", "onedrive", "dropbox", "box")
 NAME_RULE = NameRule()
 PATH_RULE = PathRule()
 ACTOR_RULE = TextRule(256)
@@ -329,6 +330,9 @@ if TYPE_CHECKING:
     Pointer: TypeAlias = str
     Expression: TypeAlias = str
     Token: TypeAlias = str
+    Secret: TypeAlias = str
+    Remaining: TypeAlias = float
+    ServiceName: TypeAlias = str
     Json: TypeAlias = JsonValue
     Version: TypeAlias = int
     Seq: TypeAlias = int
@@ -365,6 +369,9 @@ else:
     Pointer = ExpressionRule(4096)
     Expression = ExpressionRule(4096, 1)
     Token = TextRule(256, 1)
+    Secret = TextRule(16_384, 1)
+    Remaining = SecondsRule(0, 10 * 366 * 24 * 3600)
+    ServiceName = TextRule(8, choices=SERVICES)
     Json = JsonRule()
     Version = IntegerRule(0, 2**53 - 1)
     Seq = IntegerRule(0, 2**53 - 1)

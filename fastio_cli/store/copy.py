@@ -323,7 +323,7 @@ def _put(tx: Tx, workspace: Columns, batch: _Batch) -> None:
     if row["seq"] != batch.after:
         return  # an earlier run of this very work was committed
     for event in batch.events:
-        tx.events.add(row["id"], **event)
+        tx.events.add({"workspace_id": row["id"], **event})
     for version in batch.versions:
         tx.objects.add_version(row["id"], **version)
     for head in batch.heads.values():

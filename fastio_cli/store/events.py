@@ -15,9 +15,9 @@ class Events:
     def __init__(self, db: Db) -> None:
         self._db = db
 
-    def add(self, workspace_id: int, **columns: object) -> None:
-        """Append an event as a row."""
-        self._db.run(_ADD, workspace_id=workspace_id, **columns)
+    def add(self, columns: dict[str, object]) -> None:
+        """Append an event, by the names of its columns."""
+        self._db.put(_ADD, columns)
 
     def after(self, workspace_id: int, seq: int, limit: int) -> list[Row]:
         """Events after a sequence number, in order."""

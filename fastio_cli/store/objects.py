@@ -59,8 +59,8 @@ class Objects:
 
         ``columns`` are those of both rows, by name.
         """
-        self._db.run(_ADD_VERSION, **columns)
-        self._db.run(_ADD_HEAD if is_new else _SET_HEAD, **columns)
+        self._db.put(_ADD_VERSION, columns)
+        self._db.put(_ADD_HEAD if is_new else _SET_HEAD, columns)
 
     def add_version(self, workspace_id: int, **columns: object) -> None:
         """Add a version as a row, with its content."""

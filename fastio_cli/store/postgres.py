@@ -308,6 +308,9 @@ class Transaction:
         self._changed.add(table)
         self._changes.append((sql, params))
 
+    def put(self, sql: str, row: dict[str, object]) -> None:
+        self.run(sql, **row)
+
     def begin(self, statement: str, settings: str, clock: Callable[[], float] | None) -> None:
         """Send the transaction's beginning; nobody waits for the answer yet."""
         self._clock = clock
@@ -493,6 +496,9 @@ class _Noted:
     def run(self, sql: str, **params: object) -> None:
         raise AssertionError("only reads are sent ahead")
 
+    def put(self, sql: str, row: dict[str, object]) -> None:
+        self.run(sql)
+
 
 class _Plain:
     """A Db that sends each statement by itself and waits for its answer."""
@@ -510,7 +516,10 @@ class _Plain:
         return self._raw.execute(_placeholders(sql), params, binary=True).fetchall()
 
     def run(self, sql: str, **params: Any) -> None:
-        self._raw.execute(_placeholders(sql), params)
+        self.put(sql, params)
+
+    def put(self, sql: str, row: dict[str, Any]) -> None:
+        self._raw.execute(_placeholders(sql), row)
 
 
 class Migration(_Plain):

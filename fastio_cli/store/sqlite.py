@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 FILE = "store.sqlite"
 LOCK_FILE = "write.lock"
 BUSY_TIMEOUT_S = 10.0
@@ -232,6 +232,7 @@ class Connection:
         self._own_sync = own_sync
 
     def one(self, sql: str, **params: object) -> Row | None:
+        """The first row a statement gives, unless it was read ahead."""
         if self._ahead:
             known = self._ahead.pop(sql, None)
             if known is not None and known[0] == params:
@@ -247,9 +248,13 @@ class Connection:
         return [statement.record(cursor, row) for row in cursor]
 
     def run(self, sql: str, **params: object) -> None:
+        self.put(sql, params)
+
+    def put(self, sql: str, row: dict[str, object]) -> None:
+        """``run`` with parameters that stand in a dict already, among others perhaps."""
         self._ahead.clear()  # what was read before may be different now
         statement = _statement(sql)
-        self.sql.execute(statement.text, statement.in_order(params))
+        self.sql.execute(statement.text, statement.in_order(row))
 
     def enter(self, workspace: str, path: str) -> Row | None:
         """Read a workspace, and keep the head and the lock of a path until they are asked for."""

@@ -13,6 +13,7 @@ from fastio_cli.store.workspaces import Workspaces
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.store.access import Access
+    from fastio_cli.store.accounts import Accounts
     from fastio_cli.store.contract import Db, Row
     from fastio_cli.store.search import Search
 
@@ -50,6 +51,13 @@ class Tx:
         from fastio_cli.store.access import Access
 
         return Access(self._db)
+
+    @property
+    def accounts(self) -> Accounts:
+        """Members' logins at file services, for imports from there alone."""
+        from fastio_cli.store.accounts import Accounts
+
+        return Accounts(self._db)
 
     def enter(self, workspace: str, path: str | None, key: str | None) -> Row | None:
         """The workspace to work in; in a writing transaction it is ours alone from here.
