@@ -290,11 +290,13 @@ def zipped(parts):
     ],
 )
 def test_no_content_breaks_the_index(caller, body):
-    for name in ("a.txt", "a.md", "a.json", "a.jsonl", "a.csv", "a.html", "a.eml", "a"):
+    for name in ("a.txt", "a.md", "a.json", "a.jsonl", "a.csv", "a.html", "a.eml"):
         caller.put(name, body)
     caller("state.set", path="good.json", value="the heron stands")
-    assert "good.json" in paths(caller, "heron")
-    assert caller("index.status")["indexed_seq"] == caller("index.status")["seq"]
+    assert "good.json" in words(caller, "heron")
+    status = caller("index.update")  # some of it gets its vectors too
+    assert status["indexed_seq"] == status["seq"]
+    assert status["pending"] < status["passages"]
 
 
 def test_an_answer_is_made_of_cited_sentences(caller):
