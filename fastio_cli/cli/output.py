@@ -82,6 +82,11 @@ class Output:
             text = visible(text)
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
 
+    def piece(self, text: str) -> None:
+        """Print a part of a line, at once."""
+        sys.stdout.buffer.write((visible(text) if self.terminal else text).encode())
+        sys.stdout.flush()
+
     def note(self, text: str) -> None:
         """Say something to the person, not to the program that reads the output."""
         if not self.quiet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastio_cli.cli.command import Arg, Flag, Opt, command
 from fastio_cli.cli.options import given
 from fastio_cli.cli.values import integer, seconds
+from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ def age(text: str, name: str) -> float:
     """How long ago: ``90s``, ``2h``, ``7d`` (days are not among the units of a duration)."""
     if text.endswith("d") and text[:-1].isdecimal():
         return float(text[:-1]) * 86400
-    return seconds(text, name)
+    try:
+        return seconds(text, name)
+    except FastioError as e:
+        raise FastioError(e.code, e.message, "Write it as 7d, 12h or 1h30m.") from None
 
 
 FILTERS = (
@@ -87,28 +91,34 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
     fastio ask "which supplier was cheapest, and why?"
     fastio ask "and the second?" --session chats/suppliers.json
     """
-    cli.override(**given(chat_url=options["endpoint"], chat_model=options["model"]))
+    chosen = given(chat_url=options["endpoint"], chat_model=options["model"])
+    if chosen and cli.is_remote:
+        raise FastioError(
+            "invalid",
+            "A server asks the chat endpoint of its own settings.",
+            "Leave out --model and --endpoint.",
+        )
+    cli.override(**chosen)
     if wait:
         finish(cli)
     history = None
     if session is not None:
-        history = cli.call("state.init", path=session, value=[])["value"] or None
+        history = _turns(cli.call("state.init", path=session, value=[])["value"], session) or None
+    shown: list[str] = []
+
+    def show(sentence: str) -> None:
+        shown.append(sentence)
+        cli.out.piece(sentence)
+
+    if cli.out.format == "table" and not cli.out.quiet and not cli.is_remote:
+        cli.engine.search.listen = show
     filters = given(kind=options["type"], path=options["path"], since_s=options["since"])
     turns = given(history=history, exclude=session)
     answer = cli.call("search.ask", question=question, **turns, **filters)
+    show_answer(cli, answer, begun=bool(shown))
     if session is not None:
         turn = {"question": question, "answer": answer["answer"]}
         cli.call("state.append", path=session, value=turn)
-    if answer["note"]:
-        cli.out.note(answer["note"])
-    if cli.out.format != "table":
-        cli.out.record(answer, essential="answer")
-        return
-    cli.out.line(answer["answer"])
-    for citation in answer["citations"]:
-        cli.out.line(
-            f"  [{citation['number']}] {place_of(citation)}, version {citation['version']}"
-        )
 
 
 @command(
@@ -172,10 +182,26 @@ def finish(cli: Session, **place: str) -> None:
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("Indexing", total=None)
-        while _unfinished(status):
+        while True:
             done = status["passages"] - status["pending"]
             progress.update(task, total=status["passages"], completed=done)
+            if not _unfinished(status):
+                return
             status = cli.call("index.update", **place)
+
+
+def show_answer(cli: Session, answer: Any, *, begun: bool) -> None:
+    """Print an answer and its sources; ``begun`` when its sentences were shown as they came."""
+    if answer["note"]:
+        cli.out.note(answer["note"])
+    if cli.out.format != "table" or cli.out.quiet:
+        cli.out.record(answer, essential="answer")
+        return
+    cli.out.line("" if begun else answer["answer"])
+    for citation in answer["citations"]:
+        cli.out.line(
+            f"  [{citation['number']}] {place_of(citation)}, version {citation['version']}"
+        )
 
 
 def show_matches(cli: Session, page: Any) -> None:
@@ -224,9 +250,20 @@ def _excerpt(item: Any, characters: int = 300) -> str:
     return ("… " if start else "") + body + (" …" if end < len(text) else "")
 
 
-def _search(cli: Session, name: str, lenient: bool, **params: Any) -> Any:
-    from fastio_cli.errors import FastioError
+def _turns(kept: Any, session: str) -> list[Any]:
+    """The last turns of a kept conversation. Raises ``invalid`` when the object holds none."""
+    from fastio_cli.intelligence.ask import HISTORY_TURNS
 
+    if not isinstance(kept, list) or not all(isinstance(turn, dict) for turn in kept):
+        raise FastioError(
+            "invalid",
+            f"{session} is no conversation: it is not a list of questions and answers.",
+            "Name another object with --session; a new one is begun by itself.",
+        )
+    return kept[-HISTORY_TURNS:]
+
+
+def _search(cli: Session, name: str, lenient: bool, **params: Any) -> Any:
     try:
         return cli.call(name, **params)
     except FastioError as e:
@@ -254,16 +291,38 @@ def _joined(pages: list[tuple[str | None, Any]], limit: int) -> Any:
     for workspace, page in pages:
         for item in page["items"]:
             items.append({**item, "path": f"fio://{workspace}/{item['path']}"})
-    # Standardised scores say how far a passage leads its own workspace; cosines compare across.
-    items.sort(key=lambda item: -(item["parts"]["cosine"] or 0.0) or -item["score"])
     return {
-        "items": items[:limit],
+        "items": _ranked(items)[:limit],
         "next_cursor": None,
         "mode": pages[0][1].get("mode") if pages else None,
         "pending": sum(page["pending"] for _, page in pages),
         "note": next((page["note"] for _, page in pages if page["note"]), None),
         "explain": {w: page["explain"] for w, page in pages if page["explain"]} or None,
     }
+
+
+def _ranked(items: list[Any]) -> list[Any]:
+    """Results of several workspaces in one order.
+
+    A score says how far a passage leads its own workspace; what it is made of compares across.
+    """
+    from fastio_cli.intelligence.rank import SEMANTIC_WEIGHT
+
+    words = _standardised([item["parts"]["bm25"] or 0.0 for item in items])
+    meaning = _standardised([item["parts"]["cosine"] for item in items])
+    scores = [w + SEMANTIC_WEIGHT * m for w, m in zip(words, meaning, strict=True)]
+    order = sorted(range(len(items)), key=lambda i: -scores[i])
+    return [{**items[i], "score": round(scores[i], 6)} for i in order]
+
+
+def _standardised(values: list[float | None]) -> list[float]:
+    """Values by how many standard deviations they are from the mean; unknown ones are the mean."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return [0.0] * len(values)
+    mean = sum(known) / len(known)
+    deviation = (sum((value - mean) ** 2 for value in known) / len(known)) ** 0.5 or 1.0
+    return [0.0 if value is None else (value - mean) / deviation for value in values]
 
 
 def _unfinished(status: Any) -> bool:

@@ -145,7 +145,7 @@ class Session:
     def _locate(self, params: dict[str, Any]) -> str:
         """Take the workspace out of the parameters and the paths."""
         named = params.pop("workspace", None)
-        for key in ("path", "to"):
+        for key in ("path", "to", "exclude", "summary"):
             value = params.get(key)
             if not isinstance(value, str) or not value.startswith(SCHEME):
                 continue

@@ -19,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.intelligence.text import Passage
 
-SUFFIXES = ("pdf", "docx", "pptx", "xlsx", "epub", "eml", "htm", "html", "xhtml")
-BYTES_MAX = 64 * 1024 * 1024
+SUFFIXES = ("pdf", "docx", "pptx", "xlsx", "epub", "eml", "mbox", "htm", "html", "xhtml")
+BYTES_MAX = 64 * 1024 * 1024  # no more than this is read of any object
 SECONDS_MAX = 20  # by the clock; the reader allows itself less of the processor's time
 OUTPUT_BYTES_MAX = 2 * text.CHARACTERS_MAX
 
@@ -32,8 +32,8 @@ def handles(suffix: str) -> bool:
 
 def passages(suffix: str, data: bytes) -> tuple[list[Passage], str | None]:
     """The passages of a document, or the problem with it."""
-    if len(data) > BYTES_MAX:
-        return [], f"Documents of more than {BYTES_MAX // 2**20} MiB are not searched."
+    if len(data) >= BYTES_MAX:
+        return [], f"Documents of {BYTES_MAX // 2**20} MiB or more are not searched."
     command = [sys.executable, "-I", "-m", "fastio_cli.intelligence.reader", suffix]
     try:
         done = subprocess.run(

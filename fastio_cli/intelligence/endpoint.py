@@ -16,6 +16,8 @@ CONNECT_S_MAX = 5.0
 SILENCE_S_MAX = 60.0  # between two pieces of an answer
 TOTAL_S_MAX = 180.0
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
+REASON_BYTES_MAX = 64 * 1024
+REASON_CHARACTERS_MAX = 300
 TRIES = 3
 RETRIED = (408, 429, 500, 502, 503, 504)
 
@@ -58,21 +60,34 @@ def _request(url: str, path: str, body: dict[str, Any], key: str | None) -> Iter
     deadline = time.monotonic() + TOTAL_S_MAX
     with client_to(url, headers=headers, **bounds) as client:
         for attempt in range(1, TRIES + 1):
+            began = False
             try:
                 with client.stream("POST", target, json=body) as response:
                     if response.status_code in RETRIED and attempt < TRIES:
                         _pause(response.headers.get("retry-after"), attempt, deadline)
                         continue
                     if response.status_code != 200:
-                        raise _unavailable(url, f"it answered {response.status_code}")
-                    yield from _bounded(response.iter_bytes(), url, deadline)
+                        reason = _reason(response.iter_bytes(REASON_BYTES_MAX))
+                        raise _unavailable(url, f"it answered {response.status_code}{reason}")
+                    for chunk in _bounded(response.iter_bytes(), url, deadline):
+                        began = True
+                        yield chunk
                     return
-            except httpx.ConnectError as e:
-                if attempt == TRIES:
-                    raise _unavailable(url, f"{e}") from None
+            except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError) as e:
+                if attempt == TRIES or began:
+                    raise _unavailable(url, str(e) or type(e).__name__) from None
                 _pause(None, attempt, deadline)
             except (httpx.HTTPError, httpx.InvalidURL) as e:
                 raise _unavailable(url, str(e) or type(e).__name__) from None
+
+
+def _reason(body: Iterator[bytes]) -> str:
+    """What an endpoint says is wrong, if it says so as OpenAI's does."""
+    try:
+        message = json.loads(next(body, b""))["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return f": {message[:REASON_CHARACTERS_MAX]}" if isinstance(message, str) else ""
 
 
 def _bounded(chunks: Iterator[bytes], url: str, deadline: float) -> Iterator[bytes]:

@@ -16,15 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-PASSAGES_MAX = 50_000
+DELIMITERS = ",;\t|"
 _MARKDOWN = ("md", "markdown", "mdx", "rst")
 _LINES = ("jsonl", "ndjson")
 
 
 def passages(path: str, kind: str, data: bytes) -> tuple[list[text.Passage], str | None]:
     """The passages of an object, and what kept it from being read whole (None: nothing)."""
-    problem = None
-    suffix = path.rpartition("/")[2].lower().rpartition(".")[2]
+    suffix = _suffix(path, data)
     if kind == "file":
         from fastio_cli.intelligence import documents
 
@@ -33,16 +32,39 @@ def passages(path: str, kind: str, data: bytes) -> tuple[list[text.Passage], str
     body = text.readable(data)
     if body is None:
         return [], "It is not text, nor a document whose format is known."
+    problem = None
     if len(body) > text.CHARACTERS_MAX:
         body = body[: text.CHARACTERS_MAX]
         problem = f"Only the first {text.CHARACTERS_MAX // 2**20} MiB are searched."
+    try:
+        found, is_whole = _bounded(_by_format(suffix, kind, body))
+    except RecursionError:  # JSON deeper than it can be walked is read as the text it is
+        found, is_whole = _bounded(text.prose(body))
+    if not is_whole:
+        problem = f"Only the first {text.PASSAGES_MAX:,} passages are searched."
+    return found, problem
+
+
+def _suffix(path: str, data: bytes) -> str:
+    """The kind of an object by its name; one without a known name by how it begins."""
+    name, dot, suffix = path.rpartition("/")[2].lower().rpartition(".")
+    if dot and name:
+        return suffix
+    begin = data[:64].lstrip().lower()
+    if begin.startswith(b"%pdf-"):
+        return "pdf"
+    return "html" if begin.startswith((b"<!doctype html", b"<html")) else ""
+
+
+def _bounded(passages: Iterator[text.Passage]) -> tuple[list[text.Passage], bool]:
+    """As many passages as an object may have, and whether they are all."""
     found: list[text.Passage] = []
-    for passage in _by_format(suffix, kind, body):
-        if len(found) == PASSAGES_MAX:
-            return found, f"Only the first {PASSAGES_MAX:,} passages are searched."
+    for passage in passages:
+        if len(found) == text.PASSAGES_MAX:
+            return found, False
         if passage.text.strip():
             found.append(passage)
-    return found, problem
+    return found, True
 
 
 def _by_format(suffix: str, kind: str, body: str) -> Iterator[text.Passage]:
@@ -54,7 +76,7 @@ def _by_format(suffix: str, kind: str, body: str) -> Iterator[text.Passage]:
     if suffix in _LINES:
         return text.records(_json_lines(body))
     if suffix in ("csv", "tsv"):
-        return text.records(_rows(body, "\t" if suffix == "tsv" else ","))
+        return text.records(_rows(body))
     return text.prose(body, markdown=suffix in _MARKDOWN)
 
 
@@ -69,13 +91,29 @@ def _json_lines(body: str) -> Iterator[tuple[int, Any]]:
         yield number, value
 
 
-def _rows(body: str, delimiter: str) -> Iterator[tuple[int, Any]]:
+def _rows(body: str) -> Iterator[tuple[int, Any]]:
     """The rows of a table by the names in its first row."""
+    first = body[: body.find("\n") + 1] or body
+    delimiter = max(DELIMITERS, key=first.count)
     reader = csv.reader(body.split("\n"), delimiter=delimiter)
-    try:
-        names = next(reader, [])
-        for row in filter(None, reader):
-            padded = [*names, *(f"column {i}" for i in range(len(names) + 1, len(row) + 1))]
-            yield reader.line_num, dict(zip(padded, row, strict=False))
-    except csv.Error:
-        yield from enumerate(body.split("\n"), 1)
+    names: list[str] | None = None
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error:  # a field that is far too long; the rows after it are read
+            continue
+        if row is None:
+            return
+        if names is None:
+            names = row
+        elif row:
+            yield reader.line_num, _fields(names, row)
+
+
+def _fields(names: list[str], row: list[str]) -> dict[str, str]:
+    """A row's values by their names; those without one by their column."""
+    fields: dict[str, str] = {}
+    for i, value in enumerate(row):
+        name = names[i] if i < len(names) else ""
+        fields[f"column {i + 1}" if name in fields or not name else name] = value
+    return fields

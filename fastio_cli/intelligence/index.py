@@ -50,11 +50,13 @@ class Change:
         self.data = data
         self.passages: list[dict[str, object]] = []
         self.problem: str | None = None
+        self._is_read = False
 
     def read(self) -> None:
         """Divide the object into passages: the slow part, done outside any transaction."""
-        if self.head is None:
+        if self.head is None or self._is_read:
             return
+        self._is_read = True
         found, self.problem = extract.passages(self.path, self.head["kind"], self.data)
         self.data = b""
         date = time.strftime("%Y-%m-%d %d %B %Y", time.gmtime(self.head["updated_at"] / 1000))
@@ -77,6 +79,8 @@ class Index:
         self.store = store
         self.blobs = blobs
         self.workspace_id = workspace_id
+        self._seq = -1
+        self._unfinished: dict[tuple[str, int], Change] = {}  # of the step before, already read
 
     def catch_up(self, deadline: float | None = None) -> bool:
         """Read the log to its end (or until ``deadline``); False when more is to be read."""
@@ -92,6 +96,7 @@ class Index:
 
     def clear(self) -> None:
         """Remove every passage and vector, a little at a time."""
+        self.store.write(self._abandon)
         while self.store.write(self._remove_some):
             pass
 
@@ -139,6 +144,9 @@ class Index:
         events = tx.events.after(self.workspace_id, index["seq"], EVENTS_PER_STEP)
         if not events:
             return None
+        if index["seq"] != self._seq:
+            self._seq = index["seq"]
+            self._unfinished.clear()
         changes: list[Change] = []
         size = 0
         for path in dict.fromkeys(e["path"] for e in events if e["path"] is not None):
@@ -157,9 +165,15 @@ class Index:
         known = tx.search.known(self.workspace_id, path)
         if head is None:
             return None if known is None else Change(path, None, known, b"")
+        key = (path, head["version"])
+        change = self._unfinished.pop(key, None)
         if known is not None and known["version"] == head["version"] and known["complete"]:
             return None
-        return Change(path, head, known, self._content(tx, path, head["version"]))
+        if change is None:
+            change = Change(path, head, known, self._content(tx, path, head["version"]))
+        change.known = known
+        self._unfinished[key] = change
+        return change
 
     def _content(self, tx: Tx, path: str, version: int) -> bytes:
         row = tx.objects.content(self.workspace_id, path, version)
@@ -265,6 +279,12 @@ class Index:
             problem=None,
         )
         return False
+
+    def _abandon(self, tx: Tx) -> None:
+        """From here on nobody takes it for an index: also if its removal is cut off, it goes."""
+        index = tx.search.index(self.workspace_id)
+        if index is not None:
+            tx.search.begin(self.workspace_id, "", bool(index["enabled"]))
 
     def _remove_some(self, tx: Tx) -> bool:
         """Remove some of everything; False when nothing is left."""

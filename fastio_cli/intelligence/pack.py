@@ -51,17 +51,22 @@ def pack(
     used: list[Found] = []
     if summary is not None:
         text = _cut(f"# {summary[0]}\n{summary[1]}\n", budget, count)
-    seen = {summary[1].strip()} if summary is not None else set()
+    seen = {_alike(summary[1])} if summary is not None else set()
     for f in found:
         body = f.text.strip()
-        if body in seen:
+        if _alike(body) in seen:
             continue
         longer = f"{text}\n[{len(used) + 1}] {title(f)}\n{body}\n"
         if count(longer) <= budget:
             text = longer
             used.append(f)
-            seen.add(body)
+            seen.add(_alike(body))
     return Pack(text, count(text), used)
+
+
+def _alike(text: str) -> str:
+    """What two copies of a text have in common, however they are laid out."""
+    return " ".join(text.casefold().split())
 
 
 def title(f: Found) -> str:
@@ -71,7 +76,11 @@ def title(f: Found) -> str:
     if first["page"] is not None:
         place += f", page {first['page']}"
     elif first["line"] is not None:
-        place += f", lines {first['line']}-{last['end_line'] or last['line']}"
+        end = last["end_line"] or last["line"]
+        place += f", line{'s' if end > first['line'] else ''} {first['line']}"
+        place += f"-{end}" if end > first["line"] else ""
+    elif first["pointer"] and len(f.rows) == 1:
+        place += f", at {first['pointer']}"
     return f"{place})"
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import io
 import json
+import posixpath
+import re
 import sys
 import zipfile
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 from xml.parsers import expat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from email.message import MIMEPart
 
 PART_BYTES_MAX = 64 * 1024 * 1024  # of one part of an archive, unpacked
 CHARACTERS_MAX = 16 * 1024 * 1024
@@ -42,23 +46,30 @@ def pdf(data: bytes) -> Iterator[Page]:
 
 
 def docx(data: bytes) -> Iterator[Page]:
-    """The paragraphs of a Word document; headings as in Markdown (ECMA-376)."""
+    """The paragraphs of a Word document, rows of tables as lines; headings as in Markdown
+    (ECMA-376)."""
     lines: list[str] = []
     line: list[str] = []
-    level = 0
+    level = rows = 0
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal level
+        nonlocal level, rows
         if name == "w:pStyle":
             style = attributes.get("w:val", "").lower()
             level = int(style[-1]) if style.startswith("heading") and style[-1].isdigit() else 0
         elif name in ("w:tab", "w:br"):
             line.append(" ")
+        elif name == "w:tr":
+            rows += 1
 
     def end(name: str) -> None:
-        nonlocal level
-        if name == "w:p":
-            lines.append("#" * level + (" " if level else "") + "".join(line).strip())
+        nonlocal level, rows
+        rows -= name == "w:tr"
+        if rows and name in ("w:p", "w:tc"):
+            line.append(" | " if name == "w:tc" else " ")
+        elif name in ("w:p", "w:tr"):
+            text = " ".join("".join(line).split()).strip(" |")
+            lines.append("#" * level + (" " if level else "") + text)
             line.clear()
             level = 0
 
@@ -67,29 +78,76 @@ def docx(data: bytes) -> Iterator[Page]:
 
 
 def epub(data: bytes) -> Iterator[Page]:
-    """The chapters of a book in the order of their names."""
+    """The chapters of a book in the order they are read (EPUB 3.3, §5.7)."""
     archive = _archive(data)
-    chapters = [n for n in archive.namelist() if n.endswith((".xhtml", ".html", ".htm"))]
-    for number, name in enumerate(sorted(chapters), 1):
-        yield number, _html_text(_part(archive, name).decode("utf-8", "replace"))
+    for number, name in enumerate(_spine(archive), 1):
+        yield number, _html_text(_decoded(_part(archive, name)))
+
+
+def _spine(archive: zipfile.ZipFile) -> list[str]:
+    """The chapters' names as the book's package document lists them, else by name."""
+    packages: list[str] = []
+    items: dict[str, str] = {}
+    order: list[str] = []
+
+    def container(name: str, attributes: dict[str, str]) -> None:
+        if _local(name) == "rootfile":
+            packages.append(attributes.get("full-path", ""))
+
+    def package(name: str, attributes: dict[str, str]) -> None:
+        if _local(name) == "item":
+            items[attributes.get("id", "")] = unquote(attributes.get("href", ""))
+        elif _local(name) == "itemref":
+            order.append(attributes.get("idref", ""))
+
+    names = archive.namelist()
+    chapters = sorted(n for n in names if n.endswith((".xhtml", ".html", ".htm")))
+    if "META-INF/container.xml" not in names:
+        return chapters
+    _parse(_part(archive, "META-INF/container.xml"), container)
+    for path in packages[:1]:
+        _parse(_part(archive, path), package)
+        folder = posixpath.dirname(path)
+        read = [posixpath.normpath(posixpath.join(folder, items[i])) for i in order if i in items]
+        return [name for name in dict.fromkeys(read) if name in names]
+    return chapters
 
 
 def pptx(data: bytes) -> Iterator[Page]:
-    """The text of a presentation, slide by slide."""
+    """The text of a presentation, slide by slide, each with its speaker's notes."""
     archive = _archive(data)
-    slides = [n for n in archive.namelist() if n.startswith("ppt/slides/slide")]
-    slides = sorted(slides, key=lambda n: (len(n), n))
-    for number, name in enumerate(slides, 1):
-        lines: list[str] = []
-        line: list[str] = []
+    slides = [n for n in archive.namelist() if re.fullmatch(r"ppt/slides/slide\d+\.xml", n)]
+    for number, name in enumerate(sorted(slides, key=lambda n: (len(n), n)), 1):
+        notes = [_slide_text(archive, n) for n in _notes_of(archive, name)]
+        yield number, "\n\n".join(filter(None, [_slide_text(archive, name), *notes]))
 
-        def end(tag: str, line: list[str] = line, lines: list[str] = lines) -> None:
-            if tag == "a:p":
-                lines.append("".join(line))
-                line.clear()
 
-        _parse(_part(archive, name), lambda *_: None, end, line.append, inside="a:t")
-        yield number, "\n".join(filter(None, lines))
+def _slide_text(archive: zipfile.ZipFile, name: str) -> str:
+    lines: list[str] = []
+    line: list[str] = []
+
+    def end(tag: str) -> None:
+        if tag == "a:p":
+            lines.append("".join(line))
+            line.clear()
+
+    _parse(_part(archive, name), lambda *_: None, end, line.append, inside="a:t")
+    return "\n".join(filter(None, lines))
+
+
+def _notes_of(archive: zipfile.ZipFile, slide: str) -> list[str]:
+    """The names of the parts that hold a slide's notes."""
+    folder, name = posixpath.split(slide)
+    relations = f"{folder}/_rels/{name}.rels"
+    found: list[str] = []
+
+    def relation(tag: str, attributes: dict[str, str]) -> None:
+        if attributes.get("Type", "").endswith("/notesSlide"):
+            found.append(posixpath.normpath(posixpath.join(folder, attributes.get("Target", ""))))
+
+    if relations in archive.namelist():
+        _parse(_part(archive, relations), relation)
+    return [name for name in found if name in archive.namelist()]
 
 
 def xlsx(data: bytes) -> Iterator[Page]:
@@ -112,23 +170,46 @@ def xlsx(data: bytes) -> Iterator[Page]:
 
 
 def eml(data: bytes) -> Iterator[Page]:
-    """A mail: its header, then its text."""
+    """A mail: its subject, who wrote to whom and when, its text, the names of what is attached."""
     import email
     import email.policy
 
     message = email.message_from_bytes(data, policy=email.policy.default)
-    header = [f"{name}: {message[name]}" for name in ("From", "To", "Date") if message[name]]
+    header = [f"{name} {message[name]}" for name in ("From", "To", "Cc", "Date") if message[name]]
     body = message.get_body(("plain", "html"))
-    content = str(body.get_content()) if body is not None else ""
-    if body is not None and body.get_content_subtype() == "html":
-        content = _html_text(content)
+    content = "" if body is None else _mail_text(body)
+    attached = [part.get_filename() for part in message.iter_attachments()]
+    names = ", ".join(filter(None, attached))
     title = str(message["Subject"] or "").replace("\n", " ")
-    yield None, f"# {title}\n\n" + "\n".join(header) + f"\n\n{content}"
+    parts = [
+        f"# {title}" if title else "",
+        f"({', '.join(header)})" if header else "",
+        content,
+        f"(Attached {names})" if names else "",
+    ]
+    yield None, "\n\n".join(filter(None, parts))
+
+
+def mbox(data: bytes) -> Iterator[Page]:
+    """The mails of a mailbox, each as a page (RFC 4155)."""
+    mails = re.split(rb"^From \S+ .*\d{4}\r?\n", data, flags=re.M)
+    for number, mail in enumerate(mails[1:], 1):
+        for _, body in eml(mail):
+            yield number, body
+
+
+def _mail_text(body: MIMEPart) -> str:
+    try:
+        content = str(body.get_content())
+    except (LookupError, ValueError):  # an encoding that nobody knows
+        payload = body.get_payload(decode=True)
+        content = _decoded(payload if isinstance(payload, bytes) else b"")
+    return _html_text(content) if body.get_content_subtype() == "html" else content
 
 
 def html(data: bytes) -> Iterator[Page]:
     """The text of a web page."""
-    yield None, _html_text(data.decode("utf-8", "replace"))
+    yield None, _html_text(_decoded(data))
 
 
 READERS: dict[str, Callable[[bytes], Iterator[Page]]] = {
@@ -138,6 +219,7 @@ READERS: dict[str, Callable[[bytes], Iterator[Page]]] = {
     "pptx": pptx,
     "xlsx": xlsx,
     "eml": eml,
+    "mbox": mbox,
     "htm": html,
     "html": html,
     "xhtml": html,
@@ -181,6 +263,17 @@ def _html_text(source: str) -> str:
     return "".join(parser.parts)
 
 
+def _decoded(data: bytes) -> str:
+    """A page's bytes as text, in the encoding that its beginning names."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "replace")
+    named = re.search(rb"(?:charset|encoding)\s*=\s*[\"']?([\w.:-]+)", data[:2048])
+    try:
+        return data.decode(named[1].decode() if named else "utf-8-sig", "replace")
+    except LookupError:
+        return data.decode("utf-8", "replace")
+
+
 def _archive(data: bytes) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
@@ -203,12 +296,17 @@ def _part(archive: zipfile.ZipFile, name: str) -> bytes:
     return data
 
 
+def _local(name: str) -> str:
+    """An element's name without its namespace's prefix."""
+    return name.rpartition(":")[2]
+
+
 def _parse(
     data: bytes,
     start: Callable[[str, dict[str, str]], None],
-    end: Callable[[str], None],
-    text: Callable[[str], object],
-    inside: str,
+    end: Callable[[str], None] = lambda name: None,
+    text: Callable[[str], object] = lambda data: None,
+    inside: str = "",
 ) -> None:
     """Walk XML; ``text`` gets what stands inside the elements of one name. Entities are refused."""
     parser = expat.ParserCreate()

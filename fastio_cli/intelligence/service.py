@@ -31,10 +31,6 @@ VECTORS_S_MAX = 1.0  # how long a query waits for vectors of what was just writt
 MATRICES_MAX = 4
 MERGED_SHARE_MIN = 0.5  # of the best one's score, for a neighbour to be shown with it
 OPENING, CLOSING = "\ue000", "\ue001"  # private use: they stand in no text of ours
-NO_MODEL = (
-    "Searched by words only: the embedding model is not installed. "
-    "Install it: pip install 'fastio-durable[search]'"
-)
 
 
 class Prepared:
@@ -55,9 +51,10 @@ class Found:
         self.best = row
         self.candidate = candidate
 
-    def takes(self, candidate: Candidate) -> bool:
-        """Whether a neighbour answers well enough to be shown with this one."""
-        return candidate.score >= MERGED_SHARE_MIN * self.candidate.score
+    def takes(self, other: Found) -> bool:
+        """Whether a neighbour answers well enough to be shown with this one, as one place."""
+        is_near = other.candidate.score >= MERGED_SHARE_MIN * self.candidate.score
+        return is_near and bool(other.best["page"] == self.best["page"])
 
     def joined(self, other: Found) -> Found:
         """Both as one, which is the one of them that scored better."""
@@ -99,21 +96,33 @@ class Search:
         self._embedder: Embedder | None = None
         self._opened = False
         self._counter: Counter | None = None
-        self.listen: Callable[[str], None] | None = None  # hears answers while they come
+        self.listen: Callable[[str], None] | None = None  # hears sentences of answers
         self._matrices: dict[int, tuple[object, Any, Any, Any]] = {}
 
     def prepare(self, store: Store, workspace_id: int, query: str, mode: str) -> Prepared:
         """Bring the words of the index up to date, its vectors as far as a second allows, and
-        embed the query. Raises ``unavailable`` when a configured endpoint does not answer."""
+        embed the query.
+
+        Where the model is not installed, or its endpoint does not answer, words have to do; with
+        mode ``semantic`` that raises ``unavailable``.
+        """
         index = Index(store, self._blobs, workspace_id)
         index.catch_up()
         if mode == "lexical":
             return Prepared(None, None, 0, None)
-        embedder = self.embedder()
-        if embedder is None:
-            return Prepared(None, None, 0, NO_MODEL)
-        pending = index.embed(embedder, time.monotonic() + VECTORS_S_MAX)
-        return Prepared(embedder.encode([query])[0], embedder.name, pending, None)
+        try:
+            embedder = self.embedder()
+            if embedder is None:
+                from fastio_cli.intelligence.embed import absence
+
+                raise absence(self.settings)
+            vector = embedder.encode([query], query=True)[0]
+            pending = index.embed(embedder, time.monotonic() + VECTORS_S_MAX)
+        except FastioError as e:
+            if e.code != "unavailable" or mode == "semantic":
+                raise
+            return Prepared(None, None, 0, f"Searched by words only: {e.message} {e.hint}")
+        return Prepared(vector, embedder.name, pending, None)
 
     def update(self, store: Store, workspace_id: int, seconds: float) -> bool:
         """Index for a while; True, as what was prepared."""
@@ -151,13 +160,19 @@ class Search:
             self._counter = Counter()
         return self._counter
 
+    def in_context(self, question: str, history: list[dict[str, Any]]) -> str:
+        """What to look for when a question was asked after others."""
+        from fastio_cli.intelligence import ask
+
+        return ask.in_context(question, history)
+
     def answer(self, question: str, found: list[Found], history: list[dict[str, Any]]) -> Reply:
         """The answer to a question from these passages."""
         from fastio_cli.intelligence import ask
 
         if self.settings.chat_url:
             return ask.converse(question, found, history, self.settings, self.listen)
-        return ask.extract(question, found, self.embedder())
+        return ask.extract(ask.in_context(question, history), found, self.embedder())
 
     def pack(self, summary: tuple[str, str] | None, found: list[Found], budget: int) -> Pack:
         """A context pack of these passages."""
@@ -209,13 +224,23 @@ class Search:
             one = Found(row, candidate)
             beside = [found.get(candidate.id - 1), found.get(candidate.id + 1)] if merge else []
             for other in beside:
-                if other is not None and other.takes(candidate):
+                if other is not None and other.takes(one):
                     one = other.joined(one)
             if one.candidate is candidate:
                 order.append(one)
             order = [f for f in order if f is one or f.rows[0] not in one.rows]
             found.update((row["id"], one) for row in one.rows)
         return order[:limit]
+
+    def related(self, found: list[Found]) -> list[Found]:
+        """Those that bear on the query: they hold a word of it, or come near it in meaning."""
+        embedder = self.embedder()
+        least = embedder.related_min if embedder is not None else None
+        return [
+            f
+            for f in found
+            if f.candidate.bm25 is not None or least is None or (f.candidate.cosine or 0) >= least
+        ]
 
     def highlights(self, tx: Tx, found: list[Found], query: str) -> dict[int, str]:
         """Passages that hold words of the query, these between two marks, by id."""

@@ -20,12 +20,16 @@ CHARACTERS_WHOLE = 1000  # a paragraph up to here is not divided: it fits the mo
 STANDS_ALONE = 40  # a record of this many characters is a passage of its own
 CHARACTERS_MAX = 16 * 1024 * 1024  # of one object; the rest is not searched, and reported
 IDEOGRAPH_COST = 4  # an ideograph is a token, as are about four letters
+PASSAGES_MAX = 50_000  # of one object
+NAME_CHARACTERS_MAX = 400  # of the keys that lead to a value, the nearest ones
+POINTER_CHARACTERS_MAX = 1024  # deeper values are known by the subtree they stand in
 
 # Scripts written without spaces between words.
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0002fa1f"
 )
+_NOT_IN_TEXT = bytes(b for b in range(32) if b not in b"\t\n\r\f\x1b")
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n+")
 _HEADING = re.compile(r"(#{1,6})\s+(\S.*)")
@@ -79,22 +83,30 @@ def prose(text: str, *, markdown: bool = False, page: int | None = None) -> Iter
 
 
 def document(value: Any) -> Iterator[Passage]:
-    """The passages of a JSON value: subtrees with their JSON Pointer (RFC 6901)."""
-    yield from _subtree(value, "", "")
+    """The passages of a JSON value: subtrees with their JSON Pointer (RFC 6901).
+
+    Raises ``RecursionError`` for a value that is too deep.
+    """
+    large: set[int] = set()
+    _measure(value, "", large)
+    return _subtree(value, _Place("", ""), large)
 
 
 def records(values: Iterable[tuple[int, Any]]) -> Iterator[Passage]:
     """The passages of numbered lines that each hold one value, as in JSONL and CSV."""
     group: list[tuple[int, str]] = []
+    size = 0
     for line, value in values:
-        text = "\n".join(_lines(value, ""))
-        if group and (len(text) >= STANDS_ALONE or _cost_of(group) > CHARACTERS_AIM):
+        text = _text_of(value)
+        alone = len(text) >= STANDS_ALONE
+        if group and (alone or size > CHARACTERS_AIM):
             yield from _record(group)
-            group = []
+            group, size = [], 0
         group.append((line, text))
-        if len(text) >= STANDS_ALONE:
+        size += cost(text) + 1
+        if alone:
             yield from _record(group)
-            group = []
+            group, size = [], 0
     if group:
         yield from _record(group)
 
@@ -107,13 +119,20 @@ def cost(text: str) -> int:
 
 
 def readable(data: bytes) -> str | None:
-    """Bytes as text, or None when they are not text: UTF-8, or UTF-16 with its mark."""
+    """Bytes as text, or None when they are not text: UTF-8, UTF-16 with its mark, or one of the
+    encodings of a byte a letter, of which Windows-1252 is what most of such text is in."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace").replace("\0", "")
     if b"\0" in data[:8192]:
         return None
     text = data.decode("utf-8-sig", "replace")
-    if text.count("\ufffd") > len(text) // 20:
+    strange = text.count("\ufffd")
+    if strange > len(text) // 1000 and data.translate(None, _NOT_IN_TEXT) == data:
+        western = data.decode("cp1252", "replace")
+        # More would be another alphabet, or no text at all.
+        if strange <= len(western) // 5:
+            return western
+    if strange > len(text) // 20:
         return None
     return text.replace("\0", "")
 
@@ -218,56 +237,104 @@ def _record(group: list[tuple[int, str]]) -> Iterator[Passage]:
         yield Passage(piece.text, line=first, end_line=last)
 
 
-def _subtree(value: Any, pointer: str, name: str) -> Iterator[Passage]:
+class _Place:
+    """Where a value stands: its JSON Pointer, and the keys that lead to it as a name."""
+
+    __slots__ = ("_is_exact", "name", "pointer")
+
+    def __init__(self, pointer: str, name: str, is_exact: bool = True) -> None:
+        self.pointer = pointer
+        self.name = name
+        self._is_exact = is_exact
+
+    def member(self, key: str | int) -> _Place:
+        """The place of a member."""
+        name = _named(self.name, key)
+        step = key.replace("~", "~0").replace("/", "~1") if isinstance(key, str) else str(key)
+        if not self._is_exact or len(self.pointer) + len(step) >= POINTER_CHARACTERS_MAX:
+            return _Place(self.pointer, name, False)
+        return _Place(f"{self.pointer}/{step}", name)
+
+
+def _text_of(record: Any) -> str:
+    """A record as text, as far as an object may be read: keys are said for every value."""
+    lines = []
+    size = 0
+    for line in _lines(record, ""):
+        lines.append(line)
+        size += len(line)
+        if size > CHARACTERS_MAX:
+            break
+    return "\n".join(lines)
+
+
+def _measure(value: Any, name: str, large: set[int]) -> int:
+    """What a value costs as lines; ``large`` gets the ids of those that fit into no passage.
+
+    Measured once from the leaves up: else every level of a deep value would read all below it.
+    """
+    if not isinstance(value, dict | list):
+        return sum(cost(line) + 1 for line in _lines(value, name))
+    total = sum(_measure(member, _named(name, key), large) for key, member in _members(value))
+    if total > CHARACTERS_AIM + 1:
+        large.add(id(value))
+    return total
+
+
+def _subtree(value: Any, place: _Place, large: set[int]) -> Iterator[Passage]:
     """A value as one passage if it fits, else its parts, small siblings together."""
-    lines = list(_lines(value, name))
-    text = "\n".join(lines)
-    members = list(_members(value, pointer))
-    if not members or cost(text) <= CHARACTERS_AIM:
-        for piece in _divided(list(enumerate(lines)), None, name):
-            yield Passage(piece.text, pointer=pointer, heading=name)
+    if id(value) not in large:
+        lines = list(_lines(value, place.name))
+        for piece in _divided(list(enumerate(lines)), None, place.name):
+            yield Passage(piece.text, pointer=place.pointer, heading=place.name)
         return
     group: list[tuple[str, str]] = []
-    for at, member, key in members:
-        label = f"{name}.{key}" if name else key
-        label = name if isinstance(value, list) else label
-        text = "\n".join(_lines(member, label))
-        alone = cost(text) > CHARACTERS_AIM or (
-            isinstance(value, list) and isinstance(member, dict) and len(text) >= STANDS_ALONE
-        )
-        if group and (alone or sum(cost(t) for _, t in group) + cost(text) > CHARACTERS_AIM):
-            yield _siblings(group, pointer, name)
-            group = []
+    size = 0
+    for key, member in _members(value):
+        at = place.member(key)
+        is_large = id(member) in large
+        text = "" if is_large else "\n".join(_lines(member, at.name))
+        if not text and not is_large:
+            continue
+        is_record = isinstance(value, list) and isinstance(member, dict)
+        alone = is_large or cost(text) > CHARACTERS_AIM
+        alone = alone or (is_record and len(text) >= STANDS_ALONE)
+        if group and (alone or size + cost(text) > CHARACTERS_AIM):
+            yield _siblings(group, place)
+            group, size = [], 0
         if alone:
-            yield from _subtree(member, at, label)
+            yield from _subtree(member, at, large)
         else:
-            group.append((at, text))
+            group.append((at.pointer, text))
+            size += cost(text)
     if group:
-        yield _siblings(group, pointer, name)
+        yield _siblings(group, place)
 
 
-def _siblings(group: list[tuple[str, str]], pointer: str, name: str) -> Passage:
-    at = group[0][0] if len(group) == 1 else pointer
-    return Passage("\n".join(text for _, text in group), pointer=at, heading=name)
+def _siblings(group: list[tuple[str, str]], place: _Place) -> Passage:
+    at = group[0][0] if len(group) == 1 else place.pointer
+    return Passage("\n".join(text for _, text in group), pointer=at, heading=place.name)
 
 
-def _members(value: Any, pointer: str) -> Iterator[tuple[str, Any, str]]:
-    if isinstance(value, dict):
-        for key, member in value.items():
-            yield f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", member, key
-    elif isinstance(value, list):
-        for i, member in enumerate(value):
-            yield f"{pointer}/{i}", member, str(i)
+def _members(value: Any) -> Iterator[tuple[Any, Any]]:
+    """The members of an object or a list by key or number, but for those that are empty."""
+    for key, member in value.items() if isinstance(value, dict) else enumerate(value):
+        if member is not None and member != "" and member != [] and member != {}:
+            yield key, member
+
+
+def _named(name: str, key: str | int) -> str:
+    """The name of a member; the numbers of elements are no names."""
+    if isinstance(key, int):
+        return name
+    return f"{name}.{key[:NAME_CHARACTERS_MAX]}"[-NAME_CHARACTERS_MAX:].lstrip(".")
 
 
 def _lines(value: Any, name: str) -> Iterator[str]:
-    """A value as lines ``key.key: scalar``; the numbers of array elements are left out."""
-    if isinstance(value, dict):
-        for key, member in value.items():
-            yield from _lines(member, f"{name}.{key}" if name else key)
-    elif isinstance(value, list):
-        for member in value:
-            yield from _lines(member, name)
+    """A value as lines ``key.key: scalar``."""
+    if isinstance(value, dict | list):
+        for key, member in _members(value):
+            yield from _lines(member, _named(name, key))
     elif value is not None and value != "":
         scalar = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
         yield f"{name}: {scalar}" if name else scalar

@@ -32,6 +32,7 @@ UPDATE_S_MAX = 1.0
 ASK_PASSAGES = 6
 CONTEXT_PASSAGES = 50
 SUMMARY = "session_summary.json"
+SUMMARY_BYTES_MAX = 4 * 1024 * 1024  # as much as the largest budget may ask for
 
 
 @operation("search.query", f"POST {BASE}/search", effect="read", role="viewer")
@@ -92,9 +93,10 @@ def ask(
         answer: model.Answer = ctx.prepared  # type: ignore[assignment]
         return answer
     filters = _filters(ctx, path, kind, since_s)
-    prepared, found = _retrieved(ctx, question, filters, 2 * ASK_PASSAGES)
-    found = [f for f in found if f.best["path"] != exclude][:ASK_PASSAGES]
+    asked = ctx.search.in_context(question, history or [])
+    prepared, found = _retrieved(ctx, asked, filters, 2 * ASK_PASSAGES)
     search = ctx.search
+    found = [f for f in search.related(found) if f.best["path"] != exclude][:ASK_PASSAGES]
 
     def compose(store: object) -> "model.Answer":
         reply = search.answer(question, found, history or [])
@@ -117,15 +119,15 @@ def context(
     *,
     query: Question,
     budget: Tokens = 2000,
-    summary: ObjectPath = SUMMARY,
+    summary: ObjectPath | None = None,
     path: Line | None = None,
     kind: KindName | None = None,
     since_s: Age | None = None,
 ) -> "model.ContextPack":
     """Pack what a prompt needs to go on: the session's summary, then the best passages.
 
-    ``summary`` is a state object (if there is one) that comes first. The text never has more than
-    ``budget`` tokens, counted as ``tokenizer`` counts.
+    ``summary`` is the object that comes first: if none is named, ``session_summary.json`` where
+    there is one. The text never has more than ``budget`` tokens, counted as ``tokenizer`` counts.
     """
     if isinstance(ctx.prepared, dict):
         packed: model.ContextPack = ctx.prepared  # type: ignore[assignment]
@@ -133,8 +135,8 @@ def context(
     filters = _filters(ctx, path, kind, since_s)
     prepared, found = _retrieved(ctx, query, filters, CONTEXT_PASSAGES)
     begin = _summary(ctx, summary)
-    found = [f for f in found if f.best["path"] != summary]
     search = ctx.search
+    found = [f for f in search.related(found) if f.best["path"] != (summary or SUMMARY)]
 
     def compose(store: object) -> "model.ContextPack":
         packed = search.pack(begin, found, budget)
@@ -204,12 +206,6 @@ def _prepared(ctx: "Context", query: str, mode: str) -> "Prepared":
         search, workspace_id = ctx.search, ctx.workspace_id
         raise Restart(lambda store: search.prepare(store, workspace_id, query, mode))
     prepared: Prepared = ctx.prepared
-    if mode == "semantic" and prepared.vector is None:
-        raise FastioError(
-            "unavailable",
-            "There is no embedding model to search by meaning with.",
-            "Install it: pip install 'fastio-durable[search]'",
-        )
     return prepared
 
 
@@ -222,13 +218,20 @@ def _retrieved(
     return prepared, ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit)
 
 
-def _summary(ctx: "Context", path: str) -> tuple[str, str] | None:
-    """The state object that opens a context pack: its title and its JSON."""
-    head = ctx.tx.objects.head(ctx.workspace_id, path)
-    if head is None or head["deleted"] or head["kind"] != "state":
+def _summary(ctx: "Context", path: str | None) -> tuple[str, str] | None:
+    """The object that opens a context pack: its title and its text.
+
+    Raises ``not_found`` when there is none at a path that was asked for.
+    """
+    from fastio_cli.operations.files import download
+
+    head = ctx.tx.objects.head(ctx.workspace_id, path or SUMMARY)
+    if path is None and (head is None or head["deleted"]):
         return None
-    row = ctx.content(path, head["version"])
-    return f"{path} (version {row['version']})", bytes(row["body"]).decode()
+    row = ctx.content(path or SUMMARY, ctx.live(path or SUMMARY)["version"])
+    body = download(ctx, row, 0, SUMMARY_BYTES_MAX)
+    text = b"".join(body.chunks(lambda work: work(ctx.tx), ctx.blobs)).decode("utf-8", "replace")
+    return f"{path or SUMMARY} (version {row['version']})", text
 
 
 def _citations(found: "list[Found]", numbers: list[int]) -> "list[model.Citation]":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import pytest
 
 from fastio_cli.errors import FastioError
@@ -189,11 +192,17 @@ def test_intelligence_off_leaves_nothing_and_on_brings_it_back(caller):
 def test_the_index_can_be_dropped_and_comes_back_the_same(caller):
     for i in range(20):
         caller("state.set", path=f"{i}.json", value=f"number {i} is a heron")
-    before = caller("search.query", query="heron number 7")["items"]
+
+    def scores():
+        items = caller("search.query", query="heron number 7")["items"]
+        return {m["path"]: m["score"] for m in items}
+
+    # Two runtimes of the model, of which each may have made some vectors, agree nearly.
+    before = pytest.approx(scores(), abs=0.01)
     assert caller("index.clear")["passages"] == 0
-    assert caller("search.query", query="heron number 7")["items"] == before
+    assert scores() == before
     caller("index.rebuild")
-    assert caller("search.query", query="heron number 7")["items"] == before
+    assert scores() == before
 
 
 def test_status_tells_how_far_the_index_is(caller):
@@ -247,6 +256,21 @@ def test_what_is_no_query_is_refused(caller, query):
         caller.refused("invalid", operation, **{name: query})
 
 
+def test_pages_are_not_merged_into_one_place(caller):
+    slide = '<a:x xmlns:a="urn:a"><a:p><a:t>the heron of slide {}</a:t></a:p></a:x>'
+    caller.put("a.pptx", zipped({f"ppt/slides/slide{i}.xml": slide.format(i) for i in (1, 2, 3)}))
+    found = caller("search.query", query="heron", mode="lexical")["items"]
+    assert sorted(m["location"]["page"] for m in found) == [1, 2, 3]
+
+
+def zipped(parts):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, body in parts.items():
+            archive.writestr(name, body)
+    return data.getvalue()
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -258,14 +282,21 @@ def test_what_is_no_query_is_refused(caller, query):
         b"{" * 5000,
         b"a" * 500_000,
         ("\u200b" * 2000 + "heron").encode(),
+        b"[" * 950 + b"1" + b"]" * 950,
+        b'{"a":' * 300 + b'"\\ud800"' + b"}" * 300,
+        b'"\r\n' * 3000,
+        b"; drop table passages; --' or 1=1 " * 50,
+        "\u202eevil \x1b]0;title\x07 {{7*7}} ${jndi:ldap://x}".encode(),
     ],
 )
 def test_no_content_breaks_the_index(caller, body):
-    for name in ("a.txt", "a.md", "a.json", "a.jsonl", "a.csv", "a.html"):
+    for name in ("a.txt", "a.md", "a.json", "a.jsonl", "a.csv", "a.html", "a.eml"):
         caller.put(name, body)
     caller("state.set", path="good.json", value="the heron stands")
-    assert "good.json" in paths(caller, "heron")
-    assert caller("index.status")["indexed_seq"] == caller("index.status")["seq"]
+    assert "good.json" in words(caller, "heron")
+    status = caller("index.update")  # some of it gets its vectors too
+    assert status["indexed_seq"] == status["seq"]
+    assert status["pending"] < status["passages"]
 
 
 def test_an_answer_is_made_of_cited_sentences(caller):
@@ -281,6 +312,25 @@ def test_an_answer_is_made_of_cited_sentences(caller):
     nothing = caller("search.ask", question="What is the boiling point of tungsten?")
     assert (nothing["found"], nothing["citations"]) == (False, [])
     assert nothing["answer"] == "Not found in the workspace."
+
+
+def test_a_record_is_one_sentence(caller):
+    for name, price in (("Acme", 40), ("Bolt", 31)):
+        caller("state.set", path=f"{name}.json", value={"supplier": name, "price_eur": price})
+    answer = caller("search.ask", question="What is the price of the supplier Bolt?")
+    assert "supplier: Bolt; price_eur: 31 [1]" in answer["answer"]
+    assert answer["citations"][0]["path"] == "Bolt.json"
+
+
+def test_a_question_that_leans_on_the_one_before_is_looked_for_with_it(caller):
+    caller.put("suppliers.md", b"Bolt is the cheapest supplier at 31 euros.\n")
+    caller.put("team.md", b"Anna joins the company in May.\n")
+    turn = {"question": "Who is the cheapest supplier?", "answer": "Bolt is, at 31 euros [1]."}
+    assert not caller("search.ask", question="And why is that?")["found"]
+    answer = caller("search.ask", question="And why is that?", history=[turn])
+    assert [c["path"] for c in answer["citations"]] == ["suppliers.md"]
+    answer = caller("search.ask", question="When does Anna join the company?", history=[turn])
+    assert [c["path"] for c in answer["citations"]] == ["team.md"]
 
 
 def test_the_conversation_itself_is_no_source(caller):
@@ -305,6 +355,31 @@ def test_a_context_pack_begins_with_the_summary_and_keeps_its_budget(caller):
     assert "session_summary.json" not in {c["path"] for c in pack["citations"]}
     bodies = [part for part in pack["text"].split("\n[") if part]
     assert len(bodies) == len(set(bodies))
+
+
+def test_the_summary_may_be_any_object_and_has_to_be_there_if_it_is_named(caller):
+    caller("state.set", path="a.json", value="the heron stands in the reeds")
+    caller.put("brief.md", b"# Brief\n\nWatch the heron.\n")
+    caller.append("brief.md", b"Say when it flies.\n")
+    pack = caller("search.context", query="heron", summary="brief.md")
+    assert pack["text"].startswith("# brief.md (version 2)\n# Brief\n\nWatch the heron.\nSay when")
+    assert [c["path"] for c in pack["citations"]] == ["a.json"]
+    assert caller("search.context", query="heron")["text"].startswith("\n[1] ")
+    caller.refused("not_found", "search.context", query="heron", summary="none.json")
+    caller("object.delete", path="brief.md")
+    caller.refused("not_found", "search.context", query="heron", summary="brief.md")
+
+
+def test_a_context_pack_holds_only_the_newest_version_and_nothing_twice(caller):
+    caller("state.set", path="plan.json", value={"step": "count the herons at dawn"})
+    caller("state.set", path="plan.json", value={"step": "count the herons at dusk"})
+    caller.put("one.md", b"The herons are counted twice a day.\n")
+    caller.put("copy.md", b"The herons  are counted\ntwice a day.\n")
+    pack = caller("search.context", query="count the herons")
+    assert "dusk" in pack["text"]
+    assert "dawn" not in pack["text"]
+    assert pack["text"].lower().count("twice a day") == 1
+    assert "plan.json (version 2)" in pack["text"]
 
 
 def test_the_recipe_of_a_small_summary_and_details_in_separate_files(caller):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from email.message import EmailMessage
 
 import openpyxl
 import pypdfium2
@@ -14,18 +15,26 @@ from fastio_cli.intelligence import documents
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 
 
-def packed(**parts: bytes) -> bytes:
+def packed(parts: dict[str, bytes]) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, body in parts.items():
-            archive.writestr(name.replace("__", "/").replace("_xml", ".xml"), body)
+            archive.writestr(name, body)
     return data.getvalue()
 
 
 def word(*paragraphs: str) -> bytes:
-    body = "".join(f"<w:p><w:r><w:t>{p}</w:t></w:r></w:p>" for p in paragraphs)
+    return word_of("".join(map(paragraph, paragraphs)))
+
+
+def paragraph(text: str, style: str = "") -> str:
+    properties = f'<w:pPr><w:pStyle w:val="{style}"/></w:pPr>' if style else ""
+    return f"<w:p>{properties}<w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def word_of(body: str) -> bytes:
     xml = f'<w:document xmlns:w="{WORD}"><w:body>{body}</w:body></w:document>'
-    return packed(word__document_xml=xml.encode())
+    return packed({"word/document.xml": xml.encode()})
 
 
 def texts(suffix: str, data: bytes) -> str:
@@ -83,11 +92,28 @@ def test_docx_gives_its_paragraphs():
     assert texts("docx", word("The heron", "stands")) == "The heron\nstands"
 
 
-def test_pptx_gives_its_slides_in_order():
+def test_docx_keeps_headings_and_the_rows_of_tables():
+    cells = [f"<w:tc>{paragraph(text)}</w:tc>" for text in ("Bolt", "31 euros")]
+    rows = f"<w:tbl><w:tr>{''.join(cells)}</w:tr></w:tbl>"
+    data = word_of(paragraph("Prices", "Heading1") + rows + paragraph("after"))
+    found, _ = documents.passages("docx", data)
+    assert [(p.heading, p.text) for p in found] == [("Prices", "# Prices\nBolt | 31 euros\nafter")]
+
+
+def test_pptx_gives_its_slides_in_order_with_their_notes():
     slide = '<a:x xmlns:a="urn:a"><a:p><a:t>{}</a:t></a:p></a:x>'
-    parts = {f"ppt__slides__slide{i}_xml": slide.format(f"heron {i}").encode() for i in (10, 2, 1)}
-    found, _ = documents.passages("pptx", packed(**parts))
-    assert [(p.page, p.text) for p in found] == [(1, "heron 1"), (2, "heron 2"), (3, "heron 10")]
+    parts = {f"ppt/slides/slide{i}.xml": slide.format(f"heron {i}").encode() for i in (10, 2, 1)}
+    parts["ppt/notesSlides/notesSlide1.xml"] = slide.format("say it slowly").encode()
+    parts["ppt/slides/_rels/slide2.xml.rels"] = (
+        b'<Relationships><Relationship Id="rId1" Target="../notesSlides/notesSlide1.xml" '
+        b'Type="http://example.org/relationships/notesSlide"/></Relationships>'
+    )
+    found, _ = documents.passages("pptx", packed(parts))
+    assert [(p.page, p.text) for p in found] == [
+        (1, "heron 1"),
+        (2, "heron 2\nsay it slowly"),
+        (3, "heron 10"),
+    ]
 
 
 def test_xlsx_gives_its_rows():
@@ -103,16 +129,73 @@ def test_html_gives_what_is_seen():
     assert [(p.text, p.heading) for p in found] == [("# Lunch\nSoup & bread", "Lunch")]
 
 
-def test_epub_gives_its_chapters():
-    data = packed(**{"c2.xhtml": b"<p>second</p>", "c1.xhtml": b"<p>first</p>"})
+def test_html_is_read_in_the_encoding_it_names():
+    for charset in ("iso-8859-1", "utf-8", "klingon"):
+        known = "utf-8" if charset == "klingon" else charset
+        data = f'<meta charset="{charset}"><p>Größe zählt</p>'.encode(known)
+        assert texts("html", data) == "Größe zählt"
+    assert texts("html", "<p>Größe</p>".encode("utf-16")) == "Größe"
+
+
+def test_epub_gives_its_chapters_in_the_order_they_are_read():
+    package = """<package><manifest>
+        <item id="b" href="text/apple%20tree.xhtml"/><item id="a" href="text/zebra.xhtml"/>
+        <item id="c" href="../../outside.xhtml"/></manifest>
+        <spine><itemref idref="a"/><itemref idref="b"/><itemref idref="c"/></spine></package>"""
+    data = packed(
+        {
+            "META-INF/container.xml": b'<c><rootfile full-path="OEBPS/content.opf"/></c>',
+            "OEBPS/content.opf": package.encode(),
+            "OEBPS/text/apple tree.xhtml": b"<p>second</p>",
+            "OEBPS/text/zebra.xhtml": b"<p>first</p>",
+        }
+    )
+    found, problem = documents.passages("epub", data)
+    assert problem is None
+    assert [(p.page, p.text) for p in found] == [(1, "first"), (2, "second")]
+
+
+def test_an_epub_without_a_package_gives_its_chapters_by_name():
+    data = packed({"c2.xhtml": b"<p>second</p>", "c1.xhtml": b"<p>first</p>"})
     found, _ = documents.passages("epub", data)
     assert [p.text for p in found] == ["first", "second"]
 
 
+def mail(**header: str) -> EmailMessage:
+    message = EmailMessage()
+    for name, value in {"From": "Ada <ada@example.org>", "Subject": "Lunch", **header}.items():
+        message[name] = value
+    message.set_content("The soup is ready.\n")
+    return message
+
+
 def test_mail_gives_its_subject_and_text():
-    data = b"From: ada@example.org\nSubject: Lunch\n\nThe soup is ready.\n"
-    assert "The soup is ready." in texts("eml", data)
-    assert documents.passages("eml", data)[0][0].heading == "Lunch"
+    message = mail(To="bob@example.org", Subject="Größe der Suppe")
+    message.add_alternative("<p>no</p>", subtype="html")
+    message.add_attachment(b"x", maintype="image", subtype="png", filename="soup.png")
+    (found,), problem = documents.passages("eml", bytes(message))
+    assert problem is None
+    assert found.heading == "Größe der Suppe"
+    assert found.text.split("\n") == [
+        "# Größe der Suppe",
+        "(From Ada <ada@example.org>, To bob@example.org)",
+        "The soup is ready.",
+        "(Attached soup.png)",
+    ]
+
+
+def test_mail_in_an_unknown_encoding_is_read_as_far_as_it_can_be():
+    data = b"Subject: =?xyz?q?abc?=\nContent-Type: text/plain; charset=klingon\n\nThe soup\xe9\n"
+    assert "The soup" in texts("eml", data)
+
+
+def test_a_mailbox_gives_each_of_its_mails():
+    separator = b"From ada@example.org Thu May  7 10:00:00 2026\n"
+    data = b"".join(separator + bytes(mail(Subject=name)) + b"\n" for name in ("One", "Two"))
+    data += b"From here on it is text.\n"
+    found, _ = documents.passages("mbox", data)
+    assert [(p.page, p.heading) for p in found] == [(1, "One"), (2, "Two")]
+    assert "From here on it is text." in found[1].text
 
 
 def test_a_zip_bomb_is_stopped():
@@ -125,7 +208,7 @@ def test_a_zip_bomb_is_stopped():
 
 def test_entities_are_refused():
     xml = b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><x>&b;</x>'
-    found, problem = documents.passages("docx", packed(word__document_xml=xml))
+    found, problem = documents.passages("docx", packed({"word/document.xml": xml}))
     assert found == []
     assert "entities" in problem
 
@@ -143,3 +226,26 @@ def test_a_reader_that_takes_too_long_is_ended(monkeypatch):
     found, problem = documents.passages("html", b"<p>x</p>")
     assert found == []
     assert "seconds" in problem
+
+
+def test_a_document_of_hostile_depth_or_breadth_only_harms_itself():
+    for suffix, data in (
+        ("html", b"<div>" * 300_000 + b"heron"),
+        ("docx", word_of("<w:sdt>" * 100_000 + paragraph("heron") + "</w:sdt>" * 100_000)),
+        ("eml", b"Content-Type: multipart/mixed; boundary=x\n\n" + b"--x\n\n" * 50_000),
+    ):
+        found, problem = documents.passages(suffix, data)
+        assert problem or found or suffix == "eml"
+
+
+def test_an_archive_with_very_many_parts_is_read_or_reported():
+    slide = b'<a:x xmlns:a="urn:a"><a:p><a:t>heron</a:t></a:p></a:x>'
+    data = packed({f"ppt/slides/slide{i}.xml": slide for i in range(3000)})
+    found, problem = documents.passages("pptx", data)
+    assert (len(found), problem) == (3000, None)
+
+
+def test_a_document_that_was_cut_for_its_size_is_too_large(monkeypatch):
+    monkeypatch.setattr(documents, "BYTES_MAX", 1024**2)
+    found, problem = documents.passages("pdf", b"%PDF-1.7" + b"x" * 1024**2)
+    assert (found, problem) == ([], "Documents of 1 MiB or more are not searched.")

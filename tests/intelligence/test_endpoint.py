@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -15,28 +19,46 @@ from fastio_cli.errors import FastioError
 from fastio_cli.intelligence import ask, endpoint
 from fastio_cli.store.sqlite import SqliteStore
 
+BREAK = 0  # instead of a status: the connection ends without an answer
+WAIT = "<wait>"  # in an answer: until the test lets it go on
+
 
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.requests.append((self.path, dict(self.headers), body))
         if self.server.failures:
-            self.send_response(self.server.failures.pop(0))
-            self.send_header("Retry-After", "0")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.fail(self.server.failures.pop(0))
             return
         self.send_response(200)
         self.end_headers()
         if self.path.endswith("/embeddings"):
-            vectors = [[1.0, float("heron" in text), 0.5] for text in body["input"]]
+            vectors = [
+                [1.0, float("heron" in text), *[0.5] * (self.server.dimension - 2)]
+                for text in body["input"]
+            ]
             data = [{"index": i, "embedding": v} for i, v in enumerate(vectors)]
             self.wfile.write(json.dumps({"data": data[::-1]}).encode())
             return
         for piece in self.server.answer.split(" "):
+            if piece == WAIT:
+                self.server.gate.wait(60)
+                continue
             event = {"choices": [{"delta": {"content": piece + " "}}]}
             self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+            self.wfile.flush()
         self.wfile.write(b"data: [DONE]\n\n")
+
+    def fail(self, status):
+        if status == BREAK:
+            self.close_connection = True
+            return
+        body = json.dumps({"error": {"message": "no such model"}}).encode()
+        self.send_response(status)
+        self.send_header("Retry-After", "0")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *args):
         pass
@@ -46,6 +68,7 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.requests, server.failures, server.answer = [], [], ""
+    server.dimension, server.gate = 3, threading.Event()
     server.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -71,19 +94,19 @@ def asked(engine, question="What does Bolt ask?", **params):
     return engine.call("search.ask", {"question": question, **params}, actor="ada")
 
 
-def test_the_answer_is_streamed_and_cited(server, open_engine, monkeypatch):
-    monkeypatch.setenv("FASTIO_CHAT_KEY", "secret")
+def test_the_answer_is_streamed_and_cited(server, open_engine):
     server.answer = "Bolt asks 31 euros. [1] It is a firm. And more [7]."
-    engine = open_engine(chat_url=server.url, chat_model="small")
+    engine = open_engine(chat_url=server.url, chat_model="small", chat_key="secret")
     heard = []
     engine.search.listen = heard.append
     answer = asked(engine, history=[{"question": "Who is Bolt?", "answer": "A supplier."}])
     assert answer["answer"] == (
-        "Bolt asks 31 euros [1]. It is a firm. [no source] And more . [no source]"
+        "Bolt asks 31 euros [1]. It is a firm. [no source] And more. [no source]"
     )
     assert [c["path"] for c in answer["citations"]] == ["a.json"]
     assert (answer["model"], answer["found"]) == ("small", True)
-    assert len(heard) > 5
+    assert heard == ["Bolt asks 31 euros [1]. ", "It is a firm. [no source] ", *heard[2:]]
+    assert "".join(heard).strip() == answer["answer"]
     path, headers, body = server.requests[-1]
     assert path == "/v1/chat/completions"
     assert headers["Authorization"] == "Bearer secret"
@@ -145,20 +168,80 @@ def test_vectors_come_from_the_endpoint_and_are_not_mixed(server, open_engine):
     engine = open_engine(embedding_url=server.url, embedding_model="tiny")
     page = engine.call("search.query", {"query": "heron", "mode": "semantic"})
     assert page["items"][0]["path"] == "b.json"
-    assert engine.call("index.status")["model"] == f"tiny@{server.url}"
+    assert engine.call("index.status")["model"] == f"tiny@{server.url}/3"
     assert local.call("search.query", {"query": "heron"})["items"][0]["path"] == "b.json"
     assert local.call("index.status")["model"].startswith("all-MiniLM")
 
 
-@pytest.mark.parametrize(
-    ("answer", "held", "cited"),
-    [
-        ("It is so [1].", "It is so [1].", [1]),
-        ("It is so. [2][1] And so [2].", "It is so [2][1]. And so [2].", [1, 2]),
-        ("Nothing says so.", "Nothing says so. [no source]", []),
-        ("Made up [9].", "Made up . [no source]", []),
-    ],
-)
-def test_answers_are_held_to_their_citations(answer, held, cited):
-    reply = ask.held(answer, 2, "m")
-    assert (reply.text, reply.cited, reply.found) == (held, cited, bool(cited))
+def test_vectors_of_another_length_are_another_model_s(server, open_engine):
+    engine = open_engine(embedding_url=server.url, embedding_model="tiny")
+    engine.call("state.set", {"path": "b.json", "value": "the heron stands"}, actor="ada")
+    assert engine.call("search.query", {"query": "heron"})["items"][0]["path"] == "b.json"
+    server.dimension = 5
+    page = engine.call("search.query", {"query": "heron"})  # the endpoint changed under our hands
+    assert (page["mode"], page["items"][0]["path"]) == ("lexical", "b.json")
+    engine = open_engine(embedding_url=server.url, embedding_model="tiny")
+    page = engine.call("search.query", {"query": "heron"})
+    assert (page["mode"], page["items"][0]["path"]) == ("hybrid", "b.json")
+    assert engine.call("index.status")["model"] == f"tiny@{server.url}/5"
+
+
+def test_where_the_endpoint_is_away_words_have_to_do_and_it_is_said(open_engine, monkeypatch):
+    monkeypatch.setattr(endpoint, "TRIES", 1)
+    engine = open_engine(embedding_url="http://127.0.0.1:9/v1")
+    page = engine.call("search.query", {"query": "bolt"})
+    assert (page["mode"], page["items"][0]["path"]) == ("lexical", "a.json")
+    assert page["note"].startswith("Searched by words only: The endpoint http://127.0.0.1:9/v1")
+    assert asked(engine)["found"]
+    with pytest.raises(FastioError) as error:
+        engine.call("search.query", {"query": "bolt", "mode": "semantic"})
+    assert error.value.code == "unavailable"
+
+
+def test_a_connection_that_breaks_before_an_answer_is_tried_again(server, open_engine):
+    server.answer = "Bolt asks 31 euros. [1]"
+    server.failures = [BREAK]
+    assert asked(open_engine(chat_url=server.url))["found"]
+    assert len(server.requests) == 2
+
+
+def test_what_an_endpoint_says_is_wrong_is_told(server, open_engine):
+    server.failures = [400]
+    with pytest.raises(FastioError, match="answered 400: no such model"):
+        asked(open_engine(chat_url=server.url))
+
+
+@pytest.mark.parametrize("limit", ["SILENCE_S_MAX", "TOTAL_S_MAX"])
+def test_an_endpoint_that_falls_silent_is_left(server, open_engine, monkeypatch, limit):
+    monkeypatch.setattr(endpoint, limit, 0.05)
+    server.answer = f"Bolt asks {WAIT} {WAIT} 31 euros. [1]"
+    with pytest.raises(FastioError) as error:
+        asked(open_engine(chat_url=server.url))
+    server.gate.set()
+    assert error.value.code == "unavailable"
+
+
+def test_a_sentence_is_shown_while_the_next_one_is_made(server, tmp_path):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FASTIO_")}
+    environment |= {"HOME": str(tmp_path), "FASTIO_STORE": str(tmp_path / "store")}
+    command = [sys.executable, "-m", "fastio_cli"]
+    subprocess.run([*command, "state", "set", "a", '"Bolt asks 31."'], env=environment, check=True)
+    server.answer = f"Bolt asks 31 [1]. And {WAIT} no more [1]."
+    words = ["ask", "What does Bolt ask?", "--endpoint", server.url, "--format", "table"]
+    with subprocess.Popen([*command, *words], env=environment, stdout=subprocess.PIPE) as asking:
+        first = asking.stdout.read(len("Bolt asks 31 [1]. "))
+        server.gate.set()
+        rest = asking.stdout.read()
+    assert first == b"Bolt asks 31 [1]. "
+    assert rest.decode().splitlines() == ["And no more [1].", "  [1] a, version 1"]
+
+
+def test_long_passages_are_cut_to_what_a_model_can_read(server, open_engine):
+    engine = open_engine(chat_url=server.url)
+    for i in range(6):
+        turns = "\n".join(f"Ada: Bolt asks for {i}, {j}, and {'more ' * 150}" for j in range(12))
+        content = engine.upload(io.BytesIO(turns.encode()))
+        engine.call("file.put", {"path": f"{i}.txt", "content": content}, actor="ada")
+    asked(engine)
+    _, _, body = server.requests[-1]
+    assert len(body["messages"][-1]["content"]) < 2 * ask.PASSAGES_CHARACTERS_MAX

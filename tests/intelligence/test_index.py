@@ -136,6 +136,32 @@ def test_vectors_leave_with_their_passages(engine):
     assert state(engine)[2] == state(engine)[1]
 
 
+def test_an_object_that_takes_many_steps_is_read_once(engine, monkeypatch):
+    monkeypatch.setattr(index, "LOCK_S_MAX", 0)
+    read = []
+    passages = index.extract.passages
+    monkeypatch.setattr(
+        index.extract, "passages", lambda path, *rest: read.append(path) or passages(path, *rest)
+    )
+    for path in ("a.json", "b.json"):
+        write(engine, path, long_text("heron", 30))
+    Index(engine.store, engine.blobs, 1).catch_up()
+    assert len(state(engine)[0]) == 60
+    assert read == ["a.json", "b.json"]
+
+
+def test_a_removal_that_was_cut_off_leaves_no_half_of_an_index(engine, monkeypatch):
+    monkeypatch.setattr(index, "LOCK_S_MAX", 0)
+    for i in range(5):
+        write(engine, f"{i}.json", f"the heron with the number {i}")
+    reader = Index(engine.store, engine.blobs, 1)
+    reader.catch_up()
+    with pytest.raises(Dies):
+        Index(Dying(engine.store, 3), engine.blobs, 1).clear()
+    reader.catch_up()
+    assert len(state(engine)[0]) == 5
+
+
 def test_writing_opens_no_model_and_no_index(engine):
     write(engine, "a.json", "the heron")
     with closing(sqlite3.connect(f"{engine.store.folder}/{FILE}")) as db:

