@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from fastio_cli.store.contract import Db, Row
+    from fastio_cli.store.postgres_search import PostgresSearch
 
     T = TypeVar("T")
     Raw = psycopg.Connection[dict[str, Any]]
@@ -108,6 +109,7 @@ class PostgresStore:
         self._settings = _SETTINGS.format(commit=_COMMIT[durability])
         # Ids never change; a wrong guess costs a needless read and nothing else.
         self._ids: dict[str, int] = {}
+        self._pgvector: list[str | None] = []  # its schema, once somebody searched
         first = self._connect(url)
         try:
             _check_server(first, self.address)
@@ -169,6 +171,16 @@ class PostgresStore:
             if self.change_token(token[0]) != token:
                 return
             pause = min(pause * 1.3, POLL_MAX_S)
+
+    def settle_search(self, workspace_id: int) -> None:
+        """Make the index of neighbours of a workspace that has become large."""
+        from fastio_cli.store.postgres_search import make_neighbours
+
+        try:
+            with self._connection() as raw:
+                make_neighbours(raw, workspace_id)
+        except psycopg.Error as e:
+            raise server_error(e, self.address) from None
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -232,7 +244,7 @@ class PostgresStore:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Transaction]:
         with self._connection() as raw:
-            t = Transaction(raw, self._ids, writable=begin is _WRITE)
+            t = Transaction(raw, self._ids, self._pgvector, writable=begin is _WRITE)
             try:
                 t.begin(begin, self._settings, self._clock)
                 yield t
@@ -263,24 +275,28 @@ class PostgresStore:
 
     def _upgrade(self, raw: Raw, version: int | None) -> None:
         with raw.transaction():
+            from fastio_cli.store.postgres_search import add_vectors
+
             db = Migration(raw, self.address, self._clock)
             if version is None:
                 db.run("create table fastio_schema (version bigint not null primary key)")
                 db.run("insert into fastio_schema (version) values (0)")
             migrate.upgrade(db)
+            add_vectors(raw)
 
 
 class Transaction:
     """One transaction on one connection, as the SQL modules use it."""
 
-    has_search = False
-
-    def __init__(self, raw: Raw, ids: dict[str, int], writable: bool) -> None:
+    def __init__(
+        self, raw: Raw, ids: dict[str, int], pgvector: list[str | None], writable: bool
+    ) -> None:
         self.lock_clause = "for update" if writable else ""
         self.now_column = f", {_NOW}"
         self.tx = PostgresTx(self, ids)
         self.tx.writable = writable
         self._raw = raw
+        self._pgvector = pgvector
         self._sending = raw.pipeline()
         self._pipeline: psycopg.Pipeline | None = None
         self._clock: Callable[[], float] | None = None
@@ -307,6 +323,14 @@ class Transaction:
             self._send_changes()  # in one statement neither would see the other
         self._changed.add(table)
         self._changes.append((sql, params))
+
+    def open_search(self) -> PostgresSearch:
+        """The search index of this store."""
+        from fastio_cli.store.postgres_search import PostgresSearch, schema_of_pgvector
+
+        if not self._pgvector:
+            self._pgvector.append(schema_of_pgvector(self))
+        return PostgresSearch(self, self._pgvector[0])
 
     def put(self, sql: str, row: dict[str, object]) -> None:
         self.run(sql, **row)
@@ -479,8 +503,6 @@ class PostgresTx(Tx):
 class _Noted:
     """A Db that notes which reads it is asked for instead of doing them."""
 
-    has_search = False
-
     def __init__(self, lock_clause: str = "", now_column: str = "") -> None:
         self.lock_clause = lock_clause
         self.now_column = now_column
@@ -496,6 +518,9 @@ class _Noted:
     def run(self, sql: str, **params: object) -> None:
         raise AssertionError("only reads are sent ahead")
 
+    def open_search(self) -> PostgresSearch:
+        raise AssertionError("only reads are sent ahead")
+
     def put(self, sql: str, row: dict[str, object]) -> None:
         self.run(sql)
 
@@ -504,7 +529,6 @@ class _Plain:
     """A Db that sends each statement by itself and waits for its answer."""
 
     lock_clause = now_column = ""
-    has_search = False
 
     def __init__(self, raw: Raw) -> None:
         self._raw = raw
@@ -520,6 +544,9 @@ class _Plain:
 
     def put(self, sql: str, row: dict[str, Any]) -> None:
         self._raw.execute(_placeholders(sql), row)
+
+    def open_search(self) -> PostgresSearch:
+        raise AssertionError("an index is searched in a transaction")
 
 
 class Migration(_Plain):
@@ -618,7 +645,7 @@ def _schema_version(raw: Raw) -> int | None:
 
 
 def _key(sql: str, params: dict[str, object]) -> tuple[object, ...]:
-    return (sql, *params.values())
+    return (sql, *(tuple(v) if type(v) is list else v for v in params.values()))
 
 
 @lru_cache(maxsize=256)
