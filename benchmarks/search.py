@@ -1,9 +1,10 @@
-"""Search: quality on retrieval sets against its parts alone, and an ablation of what it adds.
+"""How well search finds: on retrieval sets, against its parts alone, and what each part adds.
 
 Run with the Python of the environment that fastio is installed in, with the extra ``search``:
 .venv/bin/python benchmarks/search.py --data FOLDER. The folder holds ``locomo*.json.gz`` (a list of
 conversations with turns and questions) and any other ``*.json.gz`` with ``corpus``, ``queries`` and
-``qrels``. ``--keep FOLDER`` keeps the indexed stores for the next run.
+``qrels``. ``--keep FOLDER`` keeps the indexed stores for the next run. ``--postgres`` ranks with
+a PostgreSQL store, with pgvector or with ``--postgres blocks`` without.
 """
 
 from __future__ import annotations
@@ -14,25 +15,24 @@ import gzip
 import json
 import math
 import os
-import random
 import sqlite3
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from harness import FASTIO, prepare, run, seconds_of, work_folder
+from harness import prepare
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fastio_cli.blobs import Blobs
 from fastio_cli.config import Limits
 from fastio_cli.engine import Engine
-from fastio_cli.intelligence import rank
-from fastio_cli.intelligence.index import Index
+from fastio_cli.intelligence import rank, words
 from fastio_cli.intelligence.service import Prepared, Search
-from fastio_cli.store.search import BLOCK_VECTORS
+from fastio_cli.store.contract import Store
 from fastio_cli.store.sqlite import SqliteStore
 from fastio_cli.store.tx import Tx
 
@@ -74,10 +74,12 @@ class Collection:
 class Searcher:
     """A workspace that holds a collection, its index complete."""
 
-    def __init__(self, collection: Collection, folder: str) -> None:
+    def __init__(
+        self, collection: Collection, folder: str, open_store: Callable[[str], Store]
+    ) -> None:
         self.collection = collection
         blobs = Blobs(os.path.join(folder, "blobs"))
-        self.store = SqliteStore(folder)
+        self.store = open_store(folder)
         self.engine = Engine(self.store, blobs, Limits())
         self.search: Search = self.engine.search
         calls = [
@@ -99,27 +101,27 @@ class Searcher:
         self.vectors = self._embedded([q for q, _ in collection.questions])
         self._plain = plain_fts(collection.texts)
 
-    def words(self, tx: Tx, query: str, weight: float, column: str = "") -> list[Any]:
-        words = rank.terms(query)
-        if not words:
-            return []
-        match = f"{column}({rank.expression(words)})"
-        return tx.search.matches(self.id, match, weight, {}, rank.CANDIDATES)
+    def words(self, tx: Tx, query: str, weight: float) -> rank.Matches:
+        lexicon = self.search._kept.lexicon(tx, self.id, tx.search.index(self.id))
+        stems = list(dict.fromkeys(map(words.stem, rank.terms(query))))
+        return lexicon.matches(tx, self.id, stems, weight, None, rank.CANDIDATES)
 
-    def nearest(self, tx: Tx, query: str) -> tuple[Any, Any]:
-        return self.search._cosines(tx, self.id, self.prepared(query), {})
+    def nearest(self, tx: Tx, query: str, matched: list[int] | None = None) -> tuple[Any, Any]:
+        index, prepared = tx.search.index(self.id), self.prepared(query)
+        if tx.search.vectors.compares:
+            return self.search._compared(tx, self.id, index, prepared, {}, matched or [])
+        return self.search._cosines(tx, self.id, index, prepared, None)
 
     def prepared(self, query: str) -> Prepared:
         return Prepared(self.vectors[query], self.search.embedder().name, 0, None)
 
     def plain(self, query: str) -> list[str]:
         """FTS5 over whole items, nothing else: the baseline."""
-        words = rank.terms(query)
-        if not words:
+        expression = " OR ".join(f'"{word}"' for word in rank.terms(query))
+        if not expression:
             return []
         rows = self._plain.execute(
-            "select id from items where items match ? order by rank limit ?",
-            (rank.expression(words), DEPTH),
+            "select id from items where items match ? order by rank limit ?", (expression, DEPTH)
         )
         return [row[0] for row in rows]
 
@@ -170,12 +172,12 @@ def reciprocal(s: Searcher, tx: Tx, query: str) -> list[str]:
 
 
 def lexical(s: Searcher, tx: Tx, query: str) -> list[str]:
-    return s.ranking([r["id"] for r in s.words(tx, query, rank.CONTEXT_WEIGHT)])
+    return s.ranking(s.words(tx, query, rank.CONTEXT_WEIGHT)[0])
 
 
 def without_context(s: Searcher, tx: Tx, query: str) -> list[str]:
-    rows = s.words(tx, query, 0, "{body} : ")
-    return s.ranking([c.id for c in rank.fused(rows, *s.nearest(tx, query))])
+    matches = s.words(tx, query, 0)
+    return s.ranking([c.id for c in rank.fused(matches, *s.nearest(tx, query, matches[0]))])
 
 
 def without_neighbours(s: Searcher, tx: Tx, query: str) -> list[str]:
@@ -292,90 +294,15 @@ def measured(searchers: list[Searcher], variant: Variant) -> list[float]:
     return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
 
 
-def synthetic(folder: str, count: int) -> tuple[Engine, float]:
-    """A store of small objects with vectors of noise; and how long indexing locked writers out."""
-    import numpy as np
+def postgres(vectors: str) -> Callable[[str], Store]:
+    """Opens stores of a server of their own, each a namespace in it."""
+    from fastio_cli.store import postgres_search
+    from fastio_cli.store.postgres import PostgresStore
+    from tests.postgres import new_namespace, server_url
 
-    blobs = Blobs(os.path.join(folder, "blobs"))
-    store = SqliteStore(folder)
-    engine = Engine(store, blobs, Limits())
-    draw = random.Random(7)
-    nouns = [f"word{i}" for i in range(5000)]
-    for start in range(0, count, 1000):
-        engine.call_many([
-            engine.prepare("state.set", {"path": f"notes/{i}.json", "value": " ".join(
-                draw.choices(nouns, k=30))}, "default", "benchmark")
-            for i in range(start, min(start + 1000, count))
-        ])  # fmt: skip
-    held = indexed(store, blobs)
-    embedder = engine.search.embedder()
-    noise = np.random.default_rng(7).integers(-127, 128, (count, 384), np.int8)
-
-    def embed(tx: Tx) -> None:
-        ids = [r["id"] for r in tx.search._db.all("select id from passages order by id")]
-        for start in range(0, count, BLOCK_VECTORS):
-            part = np.array(ids[start : start + BLOCK_VECTORS], np.int64)
-            scales = np.full(len(part), 1 / 1400, np.float32)
-            codes = noise[start : start + BLOCK_VECTORS]
-            tx.search.put_block(
-                1, int(part[0]), int(part[-1]), part.tobytes(), scales.tobytes(), codes.tobytes()
-            )
-        tx.search.set_embedded(1, ids[-1], embedder.name)
-
-    store.write(embed)
-    return engine, held
-
-
-def indexed(store: SqliteStore, blobs: Blobs) -> float:
-    """Index everything; the longest time that a step held the writer lock."""
-    held = []
-
-    class Watched:
-        read = staticmethod(store.read)
-
-        @staticmethod
-        def write(work: Callable[[Tx], Any]) -> Any:
-            def timed(tx: Tx) -> Any:
-                started = time.perf_counter()
-                try:
-                    return work(tx)
-                finally:
-                    held.append(time.perf_counter() - started)
-
-            return store.write(timed)
-
-    Index(Watched(), blobs, 1).catch_up()
-    return max(held)
-
-
-MODEL_ALONE = """
-import numpy
-from fastio_cli.intelligence.embed import Local
-Local().encode(["what did we decide about pricing?"])
-"""
-
-
-def latency(folder: str, count: int, rounds: int) -> None:
-    """Cold and warm queries on a store of ``count`` passages, against bare processes."""
-    engine, held = synthetic(folder, count)
-    query = "what did word17 decide about word4711?"
-    python = [sys.executable, "-c"]
-    store = [FASTIO, "query", query, "--store", folder]
-    cold: dict[str, list[float]] = {"pass": [], "model": [], "hybrid": [], "lexical": []}
-    for _ in range(rounds):
-        cold["pass"].append(run([*python, "pass"], folder).seconds)
-        cold["model"].append(run([*python, MODEL_ALONE], folder).seconds)
-        cold["hybrid"].append(run(store, folder).seconds)
-        cold["lexical"].append(run([*store, "--mode", "lexical"], folder).seconds)
-    bare, model, hybrid, lexical_s = (statistics.median(times) for times in cold.values())
-    warm = sorted(
-        seconds_of(lambda i=i: engine.call("search.query", {"query": f"{query} word{i}"}))
-        for i in range(50)
-    )
-    print(f"\n{count:,} passages: cold hybrid {hybrid * 1000:.0f} ms = {hybrid / model:.2f} x the "
-          f"model alone; cold lexical {lexical_s * 1000:.0f} ms = {lexical_s / bare:.1f} x python; "
-          f"warm p50 {warm[25] * 1000:.1f} ms; indexing held the lock {held * 1000:.0f} ms at most",
-          flush=True)  # fmt: skip
+    if vectors == "blocks":
+        postgres_search.add_vectors = lambda raw: None
+    return lambda folder: PostgresStore(new_namespace(server_url() or ""))
 
 
 def main() -> None:
@@ -383,18 +310,19 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="the folder of the retrieval sets")
     parser.add_argument("--keep", help="keep the indexed stores in this folder")
     parser.add_argument("--only", default="", help="only sets whose name holds this")
-    parser.add_argument("--latency", default="10000", help="sizes of the latency part, as 10000,")
+    parser.add_argument("--postgres", choices=["pgvector", "blocks"], help="rank with PostgreSQL")
     options = parser.parse_args()
     prepare()
-    for count in filter(None, options.latency.split(",")):
-        with work_folder(None) as folder:
-            latency(folder, int(count), 7)
+    open_store = postgres(options.postgres) if options.postgres else SqliteStore
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or temporary
         for group in collections(options.data):
             if options.only not in group[0].name:
                 continue
-            searchers = [Searcher(c, os.path.join(folder, c.name.replace(" ", "-"))) for c in group]
+            searchers = [
+                Searcher(c, os.path.join(folder, c.name.replace(" ", "-")), open_store)
+                for c in group
+            ]
             count = sum(len(s.collection.questions) for s in searchers)
             print(
                 f"\n{group[0].name}{f' and {len(group) - 1} more' if len(group) > 1 else ''}: "

@@ -1,8 +1,9 @@
-"""Work in the background, in bounded steps: fetching what is to be imported, ending logins.
+"""Work in the background, in bounded steps: search indexes, imports, the ending of logins.
 
-One thread (the caller's) speaks to the store: it takes what is due, notes every second how far each
-transfer is, and commits what came. The others fetch, and look up logins. A worker that dies leaves
-its imports with a lease that runs out; whoever works next goes on where it stopped.
+An index is kept by one worker, whose hold on it runs out if it dies. Of imports, one thread (the
+caller's) speaks to the store: it takes what is due, notes every second how far each transfer is,
+and commits what came. The others fetch, and look up logins. A worker that dies leaves its imports
+with a lease that runs out; whoever works next goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import queue
 import random
 import threading
 import time
+from functools import partial
 
 from fastio_cli.blobs import GRACE_S
 from fastio_cli.errors import FastioError
@@ -34,15 +36,66 @@ if TYPE_CHECKING:
     from fastio_cli.config import Config
     from fastio_cli.engine import Engine
     from fastio_cli.store.contract import Row
+    from fastio_cli.store.tx import Tx
     from fastio_cli.transfer.providers import TokenOf
 
 LEASE_MS = 20_000
 CHECKPOINT_S = 1.0
 TICK_S = 0.2
+INDEX_STEP_S = 0.5
+INDEX_LEASE_MS = 10_000
+INDEX_WORKSPACES = 16  # looked at in one step
 ATTEMPTS_MAX = 100  # also with progress each time
 KEPT_MS = GRACE_S * 1000 // 2  # how long fetched bytes that could not be written are used
 REVOKE_MS = 24 * 3600 * 1000  # a service that cannot be reached for longer is not told
 BACKOFF_MAX_S = 60.0
+
+
+class IndexWorker:
+    """Keeps the indexes of all workspaces current, their words and vectors. Use it from one thread.
+
+    A workspace has half a second, then the next one's turn comes, so that one with much to be read
+    does not keep the others waiting.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.name = os.urandom(8).hex()
+        self._engine = engine
+        self._after = 0
+        self._embeds = engine.search.warm()
+
+    def step(self) -> bool:
+        """Index for a while wherever it is due; False if nothing was."""
+        store = self._engine.store
+        ids = store.read(self._due)
+        self._after = ids[-1] if len(ids) == INDEX_WORKSPACES else 0
+        done = False
+        failure: FastioError | None = None
+        for id in ids:
+            try:
+                if store.write(partial(self._take, workspace_id=id)):
+                    done = self._engine.search.update(store, id, INDEX_STEP_S)
+                    self._engine.search.settle(store, id)
+            except FastioError as e:
+                failure = e  # of this workspace perhaps, so the others are not left
+        if failure is not None:
+            raise failure
+        return done
+
+    def _due(self, tx: Tx) -> list[int]:
+        return tx.search.behind(
+            self.name,
+            tx.now_ms,
+            after=self._after,
+            embeds=self._embeds,
+            limit=INDEX_WORKSPACES,
+        )
+
+    def _take(self, tx: Tx, workspace_id: int) -> bool:
+        if tx.search.index(workspace_id) is None:
+            return True  # there is nothing yet to hold on to
+        now_ms = tx.now_ms
+        return tx.search.take(workspace_id, self.name, now_ms, now_ms + INDEX_LEASE_MS)
 
 
 class Job:

@@ -111,7 +111,7 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
         cli.out.piece(sentence)
 
     if cli.out.format == "table" and not cli.out.quiet and not cli.is_remote:
-        cli.engine.search.listen = show
+        cli.local_engine().search.listen = show
     filters = given(kind=options["type"], path=options["path"], since_s=options["since"])
     turns = given(history=history, exclude=session)
     answer = cli.call("search.ask", question=question, **turns, **filters)

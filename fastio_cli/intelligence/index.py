@@ -13,9 +13,10 @@ import time
 from array import array
 from functools import partial
 
-from fastio_cli.intelligence import extract
-from fastio_cli.intelligence.text import CHARACTERS_MAX, UNSPACED, Passage
-from fastio_cli.store.search import BLOCK_VECTORS
+from fastio_cli.intelligence import extract, words
+from fastio_cli.intelligence.lexicon import BLOCK_PASSAGES, block_of, loose_of, without
+from fastio_cli.intelligence.text import CHARACTERS_MAX, Passage
+from fastio_cli.store.vectors import selected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,15 +28,14 @@ if TYPE_CHECKING:
     from fastio_cli.store.tx import Tx
 
 # What the passages look like; a change of it rebuilds every index.
-FORMAT = "1"
+FORMAT = "2"
 LOCK_S_MAX = 0.02  # how long a step may hold the writers up
 EVENTS_PER_STEP = 256
+REMOVED_PER_STEP = 256
 BYTES_PER_STEP = 4 * 1024 * 1024
 NEIGHBOUR_CHARACTERS = 300
 EMBED_PASSAGES = 32
 
-_UNSPACED_CHARACTER = re.compile(f"([{UNSPACED}])")
-_JOINT = "\u200b"  # zero-width space: a word boundary that is not seen
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _IDENTIFIER = re.compile(r"\b(?=\w*[a-z0-9][A-Z])\w+")
 
@@ -82,6 +82,19 @@ class Index:
         self._seq = -1
         self._unfinished: dict[tuple[str, int], Change] = {}  # of the step before, already read
 
+    def is_current(self, model: str) -> bool:
+        """Whether nothing is left to be read or embedded, as one look tells."""
+
+        def look(tx: Tx) -> bool:
+            index = tx.search.index(self.workspace_id)
+            if index is None or (index["format"], index["model"]) != (FORMAT, model):
+                return False
+            if not index["enabled"] or index["embedded_id"] < index["next_id"] - 1:
+                return False
+            return not tx.events.after(self.workspace_id, index["seq"], 1)
+
+        return self.store.read(look)
+
     def catch_up(self, deadline: float | None = None) -> bool:
         """Read the log to its end (or until ``deadline``); False when more is to be read."""
         while True:
@@ -91,48 +104,97 @@ class Index:
             for change in plan.changes:
                 change.read()
             self.store.write(partial(self._enter, plan=plan))
+            while self._tend():
+                pass
             if deadline is not None and time.monotonic() > deadline:
                 return self.store.read(self._plan) is None
 
     def clear(self) -> None:
         """Remove every passage and vector, a little at a time."""
-        self.store.write(self._abandon)
         while self.store.write(self._remove_some):
             pass
 
     def embed(self, embedder: Embedder, deadline: float | None = None) -> int:
         """Give passages their vectors, oldest first; how many still wait when time is up."""
         model = embedder.name
+        while True:
+            index, rows, pending = self.store.read(self._unembedded)
+            if index is None or index["format"] != FORMAT:
+                return 0
+            if index["model"] not in ("", model):
+                self.store.write(partial(self._drop_vectors, model=model))
+            elif rows:
+                if deadline is not None and time.monotonic() > deadline:
+                    return pending
+                packed = embedder.pack([row["body"] for row in rows])
+                self.store.write(partial(self._add_vectors, model=model, rows=rows, packed=packed))
+            else:
+                if index["embedded_id"] < index["next_id"] - 1:
+                    self.store.write(self._note_embedded)
+                return 0
 
-        def waiting(tx: Tx) -> list[Row]:
-            index = tx.search.index(self.workspace_id)
-            if index is None or (index["model"] not in ("", model)):
-                return []
-            return tx.search.unembedded(self.workspace_id, EMBED_PASSAGES)
+    def _unembedded(self, tx: Tx) -> tuple[Row | None, list[Row], int]:
+        """The index, its next passages without a vector, and how many there are of them."""
+        index = tx.search.index(self.workspace_id)
+        if index is None or index["embedded_id"] >= index["next_id"] - 1:
+            return index, [], 0
+        rows = tx.search.unembedded(self.workspace_id, EMBED_PASSAGES)
+        is_all = len(rows) < EMBED_PASSAGES
+        return index, rows, len(rows) if is_all else tx.search.pending(self.workspace_id)
 
-        self._drop_foreign_vectors(model)
-        while rows := self.store.read(waiting):
-            packed = embedder.pack([shown(row["body"]) for row in rows])
-            self.store.write(partial(self._add_vectors, model=model, rows=rows, packed=packed))
-            if deadline is not None and time.monotonic() > deadline:
-                break
-        pending: int = self.store.read(lambda tx: tx.search.pending(self.workspace_id))
-        return pending
-
-    def _drop_foreign_vectors(self, model: str) -> None:
+    def _drop_vectors(self, tx: Tx, model: str) -> None:
         """Vectors of another model are not mixed with this one's: all are made again."""
+        step = Step(tx, self.workspace_id)
+        if step.index is not None and step.index["model"] not in ("", model):
+            step.drop_vectors()
+            step.save()
 
-        def drop(tx: Tx) -> None:
-            index = tx.search.index(self.workspace_id)
-            if index is not None and index["model"] not in ("", model):
-                tx.search.drop_vectors(self.workspace_id)
+    def _note_embedded(self, tx: Tx) -> None:
+        """The last passages went before they had a vector: none waits for one."""
+        step = Step(tx, self.workspace_id)
+        if step.index is not None and not tx.search.pending(self.workspace_id):
+            step.index["embedded_id"] = step.index["next_id"] - 1
+            step.save()
 
-        def is_foreign(tx: Tx) -> bool:
-            index = tx.search.index(self.workspace_id)
-            return index is not None and index["model"] not in ("", model)
+    def _tend(self) -> bool:
+        """Make a block of loose passages, or loose ones of a worn block; False if none is due."""
+        worn, postings, rows = self.store.read(self._untended)
+        if worn is not None:
+            self.store.write(partial(self._unfold, worn=worn, postings=postings))
+            return True
+        if len(rows) < BLOCK_PASSAGES:
+            return False
+        block, places = block_of(rows, 0)
+        self.store.write(partial(self._fold, block=block, places=places, rows=rows))
+        return True
 
-        if self.store.read(is_foreign):
-            self.store.write(drop)
+    def _untended(self, tx: Tx) -> tuple[Row | None, list[Row], list[Row]]:
+        worn = tx.search.worn_block(self.workspace_id)
+        if worn is not None:
+            return worn, tx.search.postings_of(self.workspace_id, worn["first_id"]), []
+        return None, [], tx.search.loose(self.workspace_id, BLOCK_PASSAGES)
+
+    def _fold(
+        self, tx: Tx, block: dict[str, Any], places: dict[str, bytes], rows: list[Row]
+    ) -> None:
+        step = Step(tx, self.workspace_id)
+        ids = [row["id"] for row in rows]
+        if step.index is None or len(tx.search.loose_lengths(self.workspace_id, ids)) < len(ids):
+            return  # somebody else was faster, or one of them is gone
+        tx.search.remove_loose(self.workspace_id, ids)
+        tx.search.put_block(self.workspace_id, {**block, "revision": step.revision})
+        tx.search.add_postings(self.workspace_id, block["first_id"], places)
+        step.save()
+
+    def _unfold(self, tx: Tx, worn: Row, postings: list[Row]) -> None:
+        step = Step(tx, self.workspace_id)
+        now = tx.search.blocks(self.workspace_id, [worn["first_id"]])
+        if step.index is None or [r["revision"] for r in now] != [worn["revision"]]:
+            return
+        tx.search.drop_block(self.workspace_id, worn["first_id"])
+        for id, token_count, counted in loose_of(worn, postings):
+            tx.search.add_loose(self.workspace_id, id, token_count, counted)
+        step.save()
 
     def _plan(self, tx: Tx) -> Plan | None:
         """The next step, None when the index is current or switched off."""
@@ -194,82 +256,104 @@ class Index:
         return b"".join(parts)[:size]
 
     def _enter(self, tx: Tx, plan: Plan) -> None:
-        index = tx.search.index(self.workspace_id)
-        if index is None or index["format"] != FORMAT:
-            self._begin(tx, index)
+        step = Step(tx, self.workspace_id)
+        if step.index is None:
+            tx.search.create(self.workspace_id, FORMAT)
             return
-        if index["seq"] != plan.seq or not index["enabled"]:
+        if step.index["format"] != FORMAT:
+            if not self._remove_some(tx):  # what an older format left behind
+                step.begin()
+            return
+        if step.index["seq"] != plan.seq or not step.index["enabled"]:
             return  # somebody else was faster
         deadline = time.monotonic() + LOCK_S_MAX
-        for change in plan.changes:
-            if not self._apply(tx, change, deadline):
-                return
-        if plan.upto is not None:
-            tx.search.advance(self.workspace_id, plan.upto)
+        if all(step.apply(change, deadline) for change in plan.changes) and plan.upto is not None:
+            step.index["seq"] = plan.upto
+        step.save()
 
-    def _begin(self, tx: Tx, index: Row | None) -> None:
-        """An empty index; what an older format left behind is removed first."""
-        if not self._remove_some(tx):
-            enabled = index is None or bool(index["enabled"])
-            tx.search.begin(self.workspace_id, FORMAT, enabled)
+    def _remove_some(self, tx: Tx) -> bool:
+        """Remove some of everything; False when nothing is left."""
+        step = Step(tx, self.workspace_id)
+        if step.index is None:
+            return False
+        step.index["format"] = ""  # from here on nobody takes it for an index
+        step.drop_vectors()
+        deadline = time.monotonic() + LOCK_S_MAX
+        left = step.drop_words(deadline)
+        while not left and (known := tx.search.next_object(self.workspace_id)) is not None:
+            step.remove(known)
+            left = time.monotonic() > deadline
+        step.save()
+        return left
 
-    def _apply(self, tx: Tx, change: Change, deadline: float) -> bool:
+    def _add_vectors(
+        self, tx: Tx, *, model: str, rows: list[Row], packed: tuple[bytes, bytes]
+    ) -> None:
+        step = Step(tx, self.workspace_id)
+        index, ids = step.index, [row["id"] for row in rows]
+        # Another process may have embedded these, or begun anew, meanwhile.
+        if index is None or index["model"] not in ("", model) or index["embedded_id"] >= ids[0]:
+            return
+        alive = tx.search.existing(self.workspace_id, ids)
+        kept = [i for i, id in enumerate(ids) if id in alive]
+        if kept:
+            _, scales, codes = selected((array("q", ids).tobytes(), *packed), kept)
+            tx.search.vectors.add(
+                self.workspace_id, [ids[i] for i in kept], scales, codes, step.revision
+            )
+        index["embedded_id"], index["model"] = ids[-1], model
+        step.save()
+
+
+class Step:
+    """What one transaction changes in an index, which is its own from here to the commit."""
+
+    def __init__(self, tx: Tx, workspace_id: int) -> None:
+        self._search = tx.search
+        self._workspace_id = workspace_id
+        row = tx.search.index(workspace_id)
+        self.index: dict[str, Any] | None = None if row is None else dict(row)
+        self.revision: int = 0 if row is None else row["revision"] + 1
+
+    def save(self) -> None:
+        """Write down how far the index has come."""
+        assert self.index is not None
+        self._search.save(self._workspace_id, {**self.index, "revision": self.revision})
+
+    def begin(self) -> None:
+        """Begin an index of which nothing is left at the beginning of the log."""
+        assert self.index is not None
+        self.index |= {"seq": 0, "format": FORMAT, "model": "", "embedded_id": 0}
+        self.index |= {"passage_count": 0, "token_count": 0}
+        self.save()
+
+    def apply(self, change: Change, deadline: float) -> bool:
         """Bring one path up to date; False when time is up or somebody else works on it."""
-        known = tx.search.known(self.workspace_id, change.path)
+        known = self._search.known(self._workspace_id, change.path)
         if _progress(known) != _progress(change.known):
             return False
         version = change.head["version"] if change.head is not None else None
         count = 0
         if known is not None and known["version"] == version:
             count = known["passage_count"]
-        elif known is not None and not self._remove(tx, known, deadline):
+        elif known is not None and not self.remove(known):
             return False
         if change.head is None:
             return True
-        return self._add(tx, change, count, deadline)
+        return self._add(change, count, deadline)
 
-    def _add(self, tx: Tx, change: Change, count: int, deadline: float) -> bool:
-        index = tx.search.index(self.workspace_id)
-        assert index is not None
-        assert change.head is not None
-        # A number is left out between objects: neighbours in number are neighbours in text.
-        next_id = index["next_id"] + (count == 0)
-        waiting = change.passages[count:]
-        added = 0
-        for row in waiting:
-            tx.search.add_passage(next_id + added, self.workspace_id, change.path, row)
-            added += 1
-            if time.monotonic() > deadline:
-                break
-        tx.search.set_next_id(self.workspace_id, next_id + added)
-        complete = added == len(waiting)
-        tx.search.save_object(
-            self.workspace_id,
-            change.path,
-            version=change.head["version"],
-            kind=change.head["kind"],
-            updated_at=change.head["updated_at"],
-            passage_count=count + added,
-            complete=complete,
-            problem=change.problem,
-        )
-        return complete and time.monotonic() <= deadline
-
-    def _remove(self, tx: Tx, known: Row, deadline: float) -> bool:
-        """Remove a path's passages; False when time is up before all are gone."""
-        rows = tx.search.passages_of(self.workspace_id, known["path"], EVENTS_PER_STEP)
-        removed = []
-        for row in rows:
-            tx.search.remove_passage(row["id"])
-            removed.append(row["id"])
-            if time.monotonic() > deadline:
-                break
-        self._remove_vectors(tx, removed)
-        if len(removed) == len(rows) < EVENTS_PER_STEP:
-            tx.search.forget_object(self.workspace_id, known["path"])
+    def remove(self, known: Row) -> bool:
+        """Remove a path's passages; False when there are more than one step removes."""
+        ids = self._search.passages_of(self._workspace_id, known["path"], REMOVED_PER_STEP)
+        if ids:
+            self._remove_words(ids)
+            self._search.vectors.remove(self._workspace_id, ids, self.revision)
+            self._search.remove_passages(self._workspace_id, ids)
+        if len(ids) < REMOVED_PER_STEP:
+            self._search.forget_object(self._workspace_id, known["path"])
             return True
-        tx.search.save_object(
-            self.workspace_id,
+        self._search.save_object(
+            self._workspace_id,
             known["path"],
             version=0,  # no version is 0: the removal goes on
             kind=known["kind"],
@@ -280,73 +364,68 @@ class Index:
         )
         return False
 
-    def _abandon(self, tx: Tx) -> None:
-        """From here on nobody takes it for an index: also if its removal is cut off, it goes."""
-        index = tx.search.index(self.workspace_id)
-        if index is not None:
-            tx.search.begin(self.workspace_id, "", bool(index["enabled"]))
+    def drop_vectors(self) -> None:
+        """Forget all vectors: every passage waits for a new one."""
+        assert self.index is not None
+        self._search.vectors.clear(self._workspace_id)
+        self.index["embedded_id"], self.index["model"] = 0, ""
 
-    def _remove_some(self, tx: Tx) -> bool:
-        """Remove some of everything; False when nothing is left."""
-        if tx.search.index(self.workspace_id) is not None:
-            tx.search.drop_vectors(self.workspace_id)
-        deadline = time.monotonic() + LOCK_S_MAX
-        while (known := tx.search.next_object(self.workspace_id)) is not None:
-            self._remove(tx, known, deadline)
+    def drop_words(self, deadline: float) -> bool:
+        """Forget words of all passages; True if some are left when time is up."""
+        assert self.index is not None
+        self.index["token_count"] = 0
+        for row in self._search.block_revisions(self._workspace_id):
+            self._search.drop_block(self._workspace_id, row["first_id"])
+            if time.monotonic() > deadline:
+                return True
+        while rows := self._search.loose(self._workspace_id, REMOVED_PER_STEP):
+            self._search.remove_loose(self._workspace_id, [row["id"] for row in rows])
             if time.monotonic() > deadline:
                 return True
         return False
 
-    def _remove_vectors(self, tx: Tx, ids: list[int]) -> None:
-        left = sorted(ids)
-        while left:
-            block = tx.search.block_of(self.workspace_id, left[0])
-            if block is None:  # this one waited for its vector
-                left = left[1:]
-                continue
-            gone = {id for id in left if id <= block["last_id"]}
-            left = [id for id in left if id > block["last_id"]]
-            held = array("q", block["ids"])
-            kept = [i for i, id in enumerate(held) if id not in gone]
-            if not kept:
-                tx.search.drop_block(self.workspace_id, block["first_id"])
-            elif len(kept) < len(held):
-                vectors = _selected(block["ids"], block["scales"], block["codes"], kept)
-                tx.search.put_block(
-                    self.workspace_id, block["first_id"], block["last_id"], *vectors
-                )
+    def _add(self, change: Change, count: int, deadline: float) -> bool:
+        assert change.head is not None
+        assert self.index is not None
+        # A number is left out between objects: neighbours in number are neighbours in text.
+        next_id = self.index["next_id"] + (count == 0)
+        waiting = change.passages[count:]
+        added = 0
+        for row in waiting:
+            self._search.add_passage(self._workspace_id, next_id + added, change.path, row)
+            self.index["token_count"] += row["token_count"]
+            added += 1
+            if time.monotonic() > deadline:
+                break
+        self.index["next_id"] = next_id + added
+        self.index["passage_count"] += added
+        complete = added == len(waiting)
+        self._search.save_object(
+            self._workspace_id,
+            change.path,
+            version=change.head["version"],
+            kind=change.head["kind"],
+            updated_at=change.head["updated_at"],
+            passage_count=count + added,
+            complete=complete,
+            problem=change.problem,
+        )
+        return complete and time.monotonic() <= deadline
 
-    def _add_vectors(
-        self, tx: Tx, *, model: str, rows: list[Row], packed: tuple[bytes, bytes]
-    ) -> None:
-        index = tx.search.index(self.workspace_id)
-        first, last = rows[0]["id"], rows[-1]["id"]
-        # Another process may have embedded these, or begun anew, meanwhile.
-        if index is None or index["model"] not in ("", model) or index["embedded_id"] >= first:
-            return
-        alive = {row["id"] for row in tx.search.existing(self.workspace_id, first, last)}
-        kept = [i for i, row in enumerate(rows) if row["id"] in alive]
-        if kept:
-            ids = array("q", [row["id"] for row in rows]).tobytes()
-            vectors = _selected(ids, *packed, kept)
-            block = tx.search.last_block(self.workspace_id)
-            first = rows[kept[0]]["id"]
-            if block is not None and len(block["ids"]) // 8 + len(kept) <= BLOCK_VECTORS:
-                first = block["first_id"]
-                before = (block["ids"], block["scales"], block["codes"])
-                vectors = tuple(a + b for a, b in zip(before, vectors, strict=True))
-            tx.search.put_block(self.workspace_id, first, last, *vectors)
-        tx.search.set_embedded(self.workspace_id, last, model)
-
-
-def spaced(text: str) -> str:
-    """Text with word boundaries, unseen, around each character of scripts without spaces."""
-    return text if text.isascii() else _UNSPACED_CHARACTER.sub(f"{_JOINT}\\1{_JOINT}", text)
-
-
-def shown(text: str) -> str:
-    """Indexed text as it was."""
-    return text.replace(_JOINT, "")
+    def _remove_words(self, ids: list[int]) -> None:
+        assert self.index is not None
+        lengths = self._search.loose_lengths(self._workspace_id, ids)
+        self._search.remove_loose(self._workspace_id, list(lengths))
+        gone = set(ids) - lengths.keys()
+        if gone:
+            blocks = self._search.blocks_between(self._workspace_id, min(gone), max(gone))
+            for block in blocks:
+                changed, dead = without(block, gone, self.revision)
+                if dead:
+                    self._search.put_block(self._workspace_id, changed)
+                    lengths.update(dead)
+        self.index["passage_count"] -= len(ids)
+        self.index["token_count"] -= sum(lengths.values())
 
 
 def identifier_parts(text: str) -> str:
@@ -360,14 +439,17 @@ def _row(found: list[Passage], i: int, names: str) -> dict[str, object]:
     before = found[i - 1].text[-NEIGHBOUR_CHARACTERS:] if i else ""
     after = found[i + 1].text[:NEIGHBOUR_CHARACTERS] if i + 1 < len(found) else ""
     context = (names, passage.heading, identifier_parts(passage.text), before, after)
+    body = _clean(passage.text)
+    counted, token_count = words.counted(body, " ".join(filter(None, context)))
     return {
         "line": passage.line,
         "end_line": passage.end_line,
         "page": passage.page,
         "pointer": passage.pointer,
         "heading": passage.heading,
-        "body": spaced(_clean(passage.text)),
-        "context": spaced(_clean(" ".join(filter(None, context)))),
+        "body": body,
+        "words": _clean(counted),
+        "token_count": token_count,
     }
 
 
@@ -376,16 +458,9 @@ def _names(path: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """Text that SQLite can hold: no lone surrogates, and none of our own marks."""
-    text = text.replace(_JOINT, "")
+    """Text that every store can hold: no lone surrogates, and no NUL."""
+    text = text.replace("\0", " ")
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def _selected(ids: bytes, scales: bytes, codes: bytes, kept: list[int]) -> tuple[bytes, ...]:
-    """The vectors at some places of a block."""
-    count = len(ids) // 8
-    parts = ((ids, 8), (scales, 4), (codes, len(codes) // count))
-    return tuple(b"".join(part[width * i : width * (i + 1)] for i in kept) for part, width in parts)
 
 
 def _progress(known: Row | None) -> tuple[Any, ...] | None:

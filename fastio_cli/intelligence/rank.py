@@ -6,15 +6,14 @@ and are then added. Unlike the fusion of ranks, that keeps by how much a passage
 
 from __future__ import annotations
 
-import re
-from itertools import pairwise
-
-from fastio_cli.intelligence.text import UNSPACED
+from fastio_cli.intelligence import words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
+
+    # Ids and scores, best first.
+    Matches = tuple[list[int], list[float]]
 
 CONTEXT_WEIGHT = 0.25
 NEIGHBOUR_WEIGHT = 0.2
@@ -157,8 +156,6 @@ STOP_WORDS = frozenset(
         "yours",
     ]
 )
-_WORD = re.compile(r"[^\W_]+")
-_UNSPACED_RUN = re.compile(f"[{UNSPACED}]+")
 
 
 class Candidate:
@@ -180,37 +177,31 @@ class Candidate:
 
 def terms(query: str) -> list[str]:
     """The words of a query that are looked for; all of them if all are stop words."""
-    words = list(dict.fromkeys(_words(query)))
-    telling = [word for word in words if word not in STOP_WORDS]
-    return (telling or words)[:TERMS_MAX]
+    found = list(dict.fromkeys(words.sought(query)))
+    telling = [word for word in found if word not in STOP_WORDS]
+    return (telling or found)[:TERMS_MAX]
 
 
-def expression(words: list[str]) -> str:
-    """An FTS5 expression for any of the words; pairs of ideographs are phrases."""
-    return " OR ".join(f'"{word}"' for word in words)
-
-
-def by_words(rows: list[Any]) -> list[Candidate]:
+def by_words(matches: Matches) -> list[Candidate]:
     """Candidates of a search by words alone."""
     found = []
-    for row in rows:
-        candidate = Candidate(row["id"], row["score"], None)
-        candidate.lexical = row["score"]
+    for id, score in zip(*matches, strict=True):
+        candidate = Candidate(id, score, None)
+        candidate.lexical = score
         found.append(candidate)
     return found
 
 
-def fused(rows: list[Any], ids: Any, cosines: Any, *, lexical: bool = True) -> list[Candidate]:
+def fused(matches: Matches, ids: Any, cosines: Any) -> list[Candidate]:
     """Candidates of both searches, best first. ``ids`` are ascending, ``cosines`` one for each."""
     import numpy as np
 
-    rows = rows if lexical else []
-    worded = np.array([row["id"] for row in rows], np.int64)
-    names = np.union1d(worded, ids[np.argsort(-cosines, kind="stable")[:CANDIDATES]])
+    worded = np.array(matches[0], np.int64)
+    names = np.union1d(worded, ids[nearest(cosines, CANDIDATES)])
     if not len(names):
         return []
     bm25 = np.zeros(len(names))
-    bm25[np.searchsorted(names, worded)] = [row["score"] for row in rows]
+    bm25[np.searchsorted(names, worded)] = matches[1]
     cosine = np.full(len(names), np.nan)
     known = np.isin(names, ids)
     cosine[known] = cosines[np.searchsorted(ids, names[known])]
@@ -221,14 +212,24 @@ def fused(rows: list[Any], ids: Any, cosines: Any, *, lexical: bool = True) -> l
     neighbours = better_neighbours(names, parts[0] + parts[1])
     lexical_part, semantic_part = (p + NEIGHBOUR_WEIGHT * p[neighbours] for p in parts)
     matched = np.isin(names, worded)
+    order = np.argsort(-(lexical_part + semantic_part), kind="stable")[:RANKED_MAX]
+    columns = (names, bm25, matched, cosine, known, lexical_part, semantic_part)
     found = []
-    for i in np.argsort(-(lexical_part + semantic_part), kind="stable")[:RANKED_MAX].tolist():
-        score = float(bm25[i]) if matched[i] else None
-        candidate = Candidate(int(names[i]), score, float(cosine[i]) if known[i] else None)
-        candidate.lexical = float(lexical_part[i])
-        candidate.semantic = float(semantic_part[i])
+    for row in zip(*(column[order].tolist() for column in columns), strict=True):
+        id, score, is_matched, near, is_known, lexical, semantic = row
+        candidate = Candidate(id, score if is_matched else None, near if is_known else None)
+        candidate.lexical, candidate.semantic = lexical, semantic
         found.append(candidate)
     return found
+
+
+def nearest(cosines: Any, count: int) -> Any:
+    """The places of the highest of these, in no order."""
+    import numpy as np
+
+    if len(cosines) <= count:
+        return np.arange(len(cosines))
+    return np.argpartition(-cosines, count)[:count]
 
 
 def better_neighbours(ids: Any, scores: Any) -> Any:
@@ -258,23 +259,3 @@ def standardised(scores: Any) -> Any:
     deviation = np.nanstd(scores)
     z = (scores - np.nanmean(scores)) / (deviation if deviation > 0 else 1)
     return np.nan_to_num(z)
-
-
-def _words(query: str) -> Iterator[str]:
-    for word in _WORD.findall(query.lower()):
-        end = 0
-        for run in _UNSPACED_RUN.finditer(word):
-            if run.start() > end:
-                yield word[end : run.start()]
-            yield from _pairs(run[0])
-            end = run.end()
-        if end < len(word):
-            yield word[end:]
-
-
-def _pairs(run: str) -> Iterator[str]:
-    """Characters of a script without spaces, two and two, as phrases."""
-    if len(run) == 1:
-        yield run
-    for first, second in pairwise(run):
-        yield f"{first} {second}"

@@ -6,12 +6,13 @@ What is slow (reading the log, the model, the network) is in :meth:`Search.prepa
 
 from __future__ import annotations
 
-import re
 import time
+from _thread import allocate_lock  # threading costs a millisecond to import
 
 from fastio_cli.errors import FastioError
-from fastio_cli.intelligence import rank
-from fastio_cli.intelligence.index import FORMAT, Index, shown
+from fastio_cli.intelligence import rank, words
+from fastio_cli.intelligence.index import Index
+from fastio_cli.intelligence.lexicon import Lexicon
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
     from fastio_cli.config import SearchSettings
     from fastio_cli.intelligence.ask import Reply
     from fastio_cli.intelligence.embed import Embedder
+    from fastio_cli.intelligence.matrix import Matrix
     from fastio_cli.intelligence.pack import Counter, Pack
     from fastio_cli.intelligence.rank import Candidate
     from fastio_cli.store.contract import Row, Store
     from fastio_cli.store.tx import Tx
 
 VECTORS_S_MAX = 1.0  # how long a query waits for vectors of what was just written
-MATRICES_MAX = 4
+PASSAGES_KEPT_MAX = 1_000_000  # of other workspaces than the one that is searched
 MERGED_SHARE_MIN = 0.5  # of the best one's score, for a neighbour to be shown with it
-OPENING, CLOSING = "\ue000", "\ue001"  # private use: they stand in no text of ours
 
 
 class Prepared:
@@ -66,29 +67,15 @@ class Found:
 
     @property
     def text(self) -> str:
-        return "\n".join(shown(row["body"]) for row in self.rows)
+        return "\n".join(row["body"] for row in self.rows)
 
-    def unmarked(self, marked: dict[int, str]) -> tuple[str, list[list[int]]]:
-        """The text, and the ranges of it that match, given the passages with their marks."""
-        text = "\n".join(marked.get(row["id"]) or shown(row["body"]) for row in self.rows)
-        pieces: list[str] = []
-        ranges: list[list[int]] = []
-        length = 0
-        for piece in re.split(f"([{OPENING}{CLOSING}])", text):
-            if piece == OPENING:
-                ranges.append([length, length])
-            elif piece == CLOSING and ranges:
-                ranges[-1][1] = length
-            else:
-                pieces.append(piece)
-                length += len(piece)
-        return "".join(pieces), ranges
+    def highlights(self, query: str) -> list[list[int]]:
+        """The ranges of the text that hold words of a query."""
+        return words.places(self.text, set(map(words.stem, rank.terms(query))))
 
 
 class Search:
     """The embedding model of this process, and the vectors it read last."""
-
-    format = FORMAT
 
     def __init__(self, blobs: Blobs, settings: SearchSettings) -> None:
         self.settings = settings
@@ -97,7 +84,7 @@ class Search:
         self._opened = False
         self._counter: Counter | None = None
         self.listen: Callable[[str], None] | None = None  # hears sentences of answers
-        self._matrices: dict[int, tuple[object, Any, Any, Any]] = {}
+        self._kept = _Kept()
 
     def prepare(self, store: Store, workspace_id: int, query: str, mode: str) -> Prepared:
         """Bring the words of the index up to date, its vectors as far as a second allows, and
@@ -107,8 +94,8 @@ class Search:
         mode ``semantic`` that raises ``unavailable``.
         """
         index = Index(store, self._blobs, workspace_id)
-        index.catch_up()
         if mode == "lexical":
+            index.catch_up()
             return Prepared(None, None, 0, None)
         try:
             embedder = self.embedder()
@@ -117,10 +104,14 @@ class Search:
 
                 raise absence(self.settings)
             vector = embedder.encode([query], query=True)[0]
-            pending = index.embed(embedder, time.monotonic() + VECTORS_S_MAX)
+            pending = 0
+            if not index.is_current(embedder.name):
+                index.catch_up()
+                pending = index.embed(embedder, time.monotonic() + VECTORS_S_MAX)
         except FastioError as e:
             if e.code != "unavailable" or mode == "semantic":
                 raise
+            index.catch_up()
             return Prepared(None, None, 0, f"Searched by words only: {e.message} {e.hint}")
         return Prepared(vector, embedder.name, pending, None)
 
@@ -133,14 +124,28 @@ class Search:
             index.embed(embedder, deadline)
         return True
 
-    def clear(self, store: Store, workspace_id: int) -> None:
-        """Drop the index of a workspace."""
-        Index(store, self._blobs, workspace_id).clear()
+    def settle(self, store: Store, workspace_id: int) -> None:
+        """Do what a large index needs to be searched fast, once all of it is there."""
+        index = store.read(lambda tx: tx.search.index(workspace_id))
+        if index is not None and index["embedded_id"] >= index["next_id"] - 1:
+            store.settle_search(workspace_id)
 
-    def switch_off(self, store: Store, workspace_id: int) -> None:
-        """Keep a workspace from being indexed, then drop its index."""
-        store.write(lambda tx: tx.search.begin(workspace_id, FORMAT, False))
-        self.clear(store, workspace_id)
+    def warm(self) -> bool:
+        """Load the model, if there is one, before somebody waits for it; False if there is none."""
+        embedder = self.embedder()
+        if embedder is not None and not self.settings.embedding_url:
+            embedder.encode(["warm"])
+        return embedder is not None
+
+    def clear(self, store: Store, workspace_id: int) -> bool:
+        """Drop the index of a workspace; True, as what was prepared."""
+        Index(store, self._blobs, workspace_id).clear()
+        return True
+
+    def switch_off(self, store: Store, workspace_id: int) -> bool:
+        """Keep a workspace from being indexed, then drop its index; True, as what was prepared."""
+        store.write(lambda tx: tx.search.outdate(workspace_id, False))
+        return self.clear(store, workspace_id)
 
     def embedder(self) -> Embedder | None:
         """The embedding model, None when there is none."""
@@ -191,17 +196,24 @@ class Search:
         lexical: bool = True,
     ) -> list[Candidate]:
         """Passages by how well they answer, best first."""
-        words = rank.terms(query) if lexical else []
-        rows = []
-        if words:
-            match = rank.expression(words)
-            rows = tx.search.matches(
-                workspace_id, match, rank.CONTEXT_WEIGHT, filters, rank.CANDIDATES
+        index = tx.search.index(workspace_id)
+        if index is None:
+            return []
+        allowed = tx.search.filtered_ids(workspace_id, filters) if filters else None
+        matches: rank.Matches = ([], [])
+        if lexical and (stems := list(dict.fromkeys(map(words.stem, rank.terms(query))))):
+            lexicon = self._kept.lexicon(tx, workspace_id, index)
+            matches = lexicon.matches(
+                tx, workspace_id, stems, rank.CONTEXT_WEIGHT, allowed, rank.CANDIDATES
             )
         if prepared.vector is None:
-            return rank.by_words(rows)
-        ids, cosines = self._cosines(tx, workspace_id, prepared, filters)
-        return rank.fused(rows, ids, cosines, lexical=lexical)
+            return rank.by_words(matches)
+        if index["model"] != prepared.model:
+            return rank.fused(matches, *_no_cosines())
+        if tx.search.vectors.compares:
+            near = self._compared(tx, workspace_id, index, prepared, filters, matches[0])
+            return rank.fused(matches, *near)
+        return rank.fused(matches, *self._cosines(tx, workspace_id, index, prepared, allowed))
 
     def found(
         self,
@@ -242,15 +254,6 @@ class Search:
             if f.candidate.bm25 is not None or least is None or (f.candidate.cosine or 0) >= least
         ]
 
-    def highlights(self, tx: Tx, found: list[Found], query: str) -> dict[int, str]:
-        """Passages that hold words of the query, these between two marks, by id."""
-        words = rank.terms(query)
-        ids = [row["id"] for f in found for row in f.rows]
-        if not words or not ids:
-            return {}
-        rows = tx.search.highlights(ids, rank.expression(words), OPENING, CLOSING)
-        return {row["id"]: shown(row["body"]) for row in rows}
-
     def explained(
         self, query: str, prepared: Prepared, filters: dict[str, object], candidates: int
     ) -> dict[str, Any]:
@@ -266,43 +269,86 @@ class Search:
             "candidates": candidates,
         }
 
-    def _cosines(
-        self, tx: Tx, workspace_id: int, prepared: Prepared, filters: dict[str, object]
+    def _compared(
+        self,
+        tx: Tx,
+        workspace_id: int,
+        index: Row,
+        prepared: Prepared,
+        filters: dict[str, object],
+        matched: list[int],
     ) -> tuple[Any, Any]:
+        """The cosines of the nearest passages and of those that match, by the store."""
         import numpy as np
 
-        ids, scales, codes = self._matrix(tx, workspace_id, prepared.model)
-        if filters:
-            allowed = [row["id"] for row in tx.search.filtered_ids(workspace_id, filters)]
-            keep = np.isin(ids, np.array(allowed, np.int64))
-            ids, scales, codes = ids[keep], scales[keep], codes[keep]
-        if len(ids) and codes.shape[1] != len(prepared.vector):
+        vectors, vector = tx.search.vectors, prepared.vector.tolist()
+        count = index["passage_count"]
+        rows = vectors.nearest(workspace_id, vector, filters, rank.CANDIDATES, count)
+        found = {row["id"]: row["cosine"] for row in rows}
+        left = [id for id in matched if id not in found]
+        if left:
+            rows = vectors.cosines(workspace_id, vector, left)
+            found.update((row["id"], row["cosine"]) for row in rows)
+        ids = np.array(sorted(found), np.int64)
+        return ids, np.array([found[id] for id in ids.tolist()], np.float32)
+
+    def _cosines(
+        self,
+        tx: Tx,
+        workspace_id: int,
+        index: Row,
+        prepared: Prepared,
+        allowed: list[int] | None,
+    ) -> tuple[Any, Any]:
+        """The cosines of all passages that are allowed."""
+        import numpy as np
+
+        matrix = self._kept.matrix(tx, workspace_id, index)
+        if matrix.dimension not in (None, len(prepared.vector)):
             raise FastioError("internal", "The index holds vectors of another length.")
-        cosines = np.empty(len(ids), np.float32)
-        for start in range(0, len(ids), 4096):  # in pieces that stay in the processor's cache
-            part = codes[start : start + 4096].astype(np.float32)
-            cosines[start : start + 4096] = part @ prepared.vector
-        return ids, cosines * scales
+        ids, cosines = matrix.ids, matrix.cosines(prepared.vector)
+        if allowed is None:
+            return ids, cosines
+        keep = np.isin(ids, np.array(allowed, np.int64))
+        return ids[keep], cosines[keep]
 
-    def _matrix(self, tx: Tx, workspace_id: int, model: str | None) -> tuple[Any, Any, Any]:
-        """The workspace's vectors, kept until its index changes."""
-        import numpy as np
 
-        index = tx.search.index(workspace_id)
-        none = np.empty(0, np.int64), np.empty(0, np.float32), np.empty((0, 0), np.int8)
-        if index is None or index["model"] != model:
-            return none
-        state = tuple(index)
+class _Kept:
+    """What was read of indexes, kept until they change; of the workspaces that were asked last."""
+
+    def __init__(self) -> None:
+        self._lexicons: dict[int, Lexicon] = {}
+        self._matrices: dict[int, Matrix] = {}
+        self._lock = allocate_lock()
+
+    def lexicon(self, tx: Tx, workspace_id: int, index: Row) -> Lexicon:
+        """The words of a workspace as they are now."""
+        kept = self._lexicons.get(workspace_id)
+        if kept is None or kept.revision != index["revision"]:
+            kept = Lexicon(tx, workspace_id, index, kept)
+        self._keep(self._lexicons, workspace_id, kept)
+        return kept
+
+    def matrix(self, tx: Tx, workspace_id: int, index: Row) -> Matrix:
+        """The vectors of a workspace as they are now."""
+        from fastio_cli.intelligence.matrix import Matrix
+
         kept = self._matrices.get(workspace_id)
-        if kept is None or kept[0] != state:
-            blocks = tx.search.blocks(workspace_id)
-            if not blocks:
-                return none
-            ids = np.frombuffer(b"".join(b["ids"] for b in blocks), np.int64)
-            scales = np.frombuffer(b"".join(b["scales"] for b in blocks), np.float32)
-            codes = np.frombuffer(b"".join(b["codes"] for b in blocks), np.int8)
-            kept = (state, ids, scales, codes.reshape(len(ids), -1))
-            while len(self._matrices) >= MATRICES_MAX:
-                self._matrices.pop(next(iter(self._matrices)))
-            self._matrices[workspace_id] = kept
-        return kept[1], kept[2], kept[3]
+        if kept is None or kept.revision != index["revision"]:
+            kept = Matrix(tx, workspace_id, index, kept)
+        self._keep(self._matrices, workspace_id, kept)
+        return kept
+
+    def _keep(self, all_kept: dict[int, Any], workspace_id: int, kept: Lexicon | Matrix) -> None:
+        """Keep this; forget those not asked for longest while all hold too much."""
+        with self._lock:
+            all_kept.pop(workspace_id, None)
+            while sum(len(other.ids) for other in all_kept.values()) > PASSAGES_KEPT_MAX:
+                all_kept.pop(next(iter(all_kept)))
+            all_kept[workspace_id] = kept
+
+
+def _no_cosines() -> tuple[Any, Any]:
+    import numpy as np
+
+    return np.empty(0, np.int64), np.empty(0, np.float32)

@@ -59,9 +59,8 @@ def query(
         ctx.tx, ctx.workspace_id, query, prepared, filters, lexical=mode != "semantic"
     )
     found = ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
-    marked = ctx.search.highlights(ctx.tx, found, query)
     return {
-        "items": [_match(f, marked) for f in found],
+        "items": [_match(f, query) for f in found],
         "next_cursor": None,
         "mode": "lexical" if prepared.vector is None else mode,
         "pending": prepared.pending,
@@ -183,13 +182,14 @@ def clear(ctx: "Context") -> "model.IndexStatus":
 
 
 def _clear(ctx: "Context") -> None:
-    """Remove what is indexed in bounded steps before, then how far it had come."""
+    """Remove what is indexed in bounded steps before; what came meanwhile is made anew too."""
     index = ctx.tx.search.index(ctx.workspace_id)
-    enabled = index is None or bool(index["enabled"])
-    if ctx.tx.search.next_object(ctx.workspace_id) is not None:
+    if index is None:
+        return
+    if ctx.prepared is None:
         search, workspace_id = ctx.search, ctx.workspace_id
         raise Restart(lambda store: search.clear(store, workspace_id))
-    ctx.tx.search.begin(ctx.workspace_id, ctx.search.format, enabled)
+    ctx.tx.search.outdate(ctx.workspace_id, bool(index["enabled"]))
 
 
 def _prepared(ctx: "Context", query: str, mode: str) -> "Prepared":
@@ -254,9 +254,8 @@ def _filters(
     return {name: value for name, value in filters.items() if value is not None}
 
 
-def _match(found: "Found", marked: dict[int, str]) -> "model.Match":
+def _match(found: "Found", query: str) -> "model.Match":
     candidate, best = found.candidate, found.best
-    snippet, highlights = found.unmarked(marked)
     return {
         "path": best["path"],
         "version": best["version"],
@@ -264,8 +263,8 @@ def _match(found: "Found", marked: dict[int, str]) -> "model.Match":
         "updated_at": timestamp(best["updated_at"]),
         "location": _location(found),
         "heading": best["heading"],
-        "snippet": snippet,
-        "highlights": highlights,
+        "snippet": found.text,
+        "highlights": found.highlights(query),
         "score": round(candidate.score, 6),
         "parts": {
             "bm25": candidate.bm25,
@@ -300,15 +299,14 @@ def _common(pointers: "set[str | None]") -> str:
 
 def _status(ctx: "Context") -> "model.IndexStatus":
     index = ctx.tx.search.index(ctx.workspace_id)
-    counts = ctx.tx.search.counts(ctx.workspace_id)
     problems = ctx.tx.search.problems(ctx.workspace_id, PROBLEMS_MAX)
     return {
         "workspace": ctx.workspace_name,
         "enabled": index is None or bool(index["enabled"]),
         "seq": ctx.seq,
         "indexed_seq": index["seq"] if index is not None else 0,
-        "objects": counts["objects"],
-        "passages": counts["passages"],
+        "objects": ctx.tx.search.object_count(ctx.workspace_id),
+        "passages": index["passage_count"] if index is not None else 0,
         "pending": ctx.tx.search.pending(ctx.workspace_id),
         "model": (index["model"] or None) if index is not None else None,
         "problems": [dict(row) for row in problems],  # type: ignore[misc]

@@ -128,11 +128,11 @@ def intelligence(ctx: "Context", *, enabled: Boolean) -> "model.Intelligence":
     """Turn the search over a workspace on or off; off, nothing of it stays in the index."""
     index = ctx.tx.search.index(ctx.workspace_id)
     was_enabled = index is None or bool(index["enabled"])
-    if not enabled and ctx.tx.search.next_object(ctx.workspace_id) is not None:
+    if not enabled and ctx.prepared is None and index is not None:
         search, workspace_id = ctx.search, ctx.workspace_id
         raise Restart(lambda store: search.switch_off(store, workspace_id))
-    if enabled != was_enabled or index is None:
-        ctx.tx.search.begin(ctx.workspace_id, ctx.search.format, enabled)
+    if enabled != was_enabled:
+        ctx.tx.search.outdate(ctx.workspace_id, enabled)
     ctx.emit("workspace.intelligence", data={"enabled": enabled})
     return {"workspace": ctx.workspace_name, "enabled": enabled}
 

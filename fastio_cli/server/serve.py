@@ -23,6 +23,7 @@ CONNECTIONS_MAX = 10_000
 FILES_OWN = 256  # what is open besides connections: the store, bodies on their way
 GRACE_S = 5  # for requests under way when the server is told to stop
 KEEP_ALIVE_S = 75
+INDEX_PAUSE_S = 0.2
 REVOKE_EVERY_S = 1.0
 
 
@@ -102,6 +103,8 @@ def serve(engine: Engine, options: Options) -> None:
     # uvicorn stops gracefully and then raises the signal again; being told to stop is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: None)
+    # The threads of a server are many already: those of numpy would wait for them, spinning.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ["FASTIO_SERVER_LOG"] = "on" if options.access_log else "off"
     try:
         uvicorn.run(
@@ -162,9 +165,10 @@ class Background:
 
         Egress(rules_of(config)).close()
         Endpoints(config.get("import_endpoints") or "")
-        self._threads: list[Importing | Revoking] = [
+        self._threads: list[Importing | Revoking | Indexing] = [
             Importing(engine, config),
             Revoking(engine, config),
+            Indexing(engine),
         ]
 
     def start(self) -> None:
@@ -176,6 +180,28 @@ class Background:
             thread.stopped.set()
         for thread in self._threads:
             thread.join(10)
+
+
+class Indexing(threading.Thread):
+    """Keeps the search indexes current."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(name="indexing", daemon=True)
+        self.stopped = threading.Event()
+        self._engine = engine
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        from fastio_cli.worker import IndexWorker
+
+        worker = None
+        while not self.stopped.is_set():
+            try:
+                worker = worker or IndexWorker(self._engine)
+                if not worker.step():
+                    self.stopped.wait(INDEX_PAUSE_S)
+            except FastioError:
+                self.stopped.wait(1.0)  # the store or the embedding endpoint is away for a moment
 
 
 class Importing(threading.Thread):

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from fastio_cli.store.search import Search
 from fastio_cli.store.tx import Tx
 
 T = TypeVar("T")
@@ -36,15 +37,15 @@ class Db(Protocol):
     now_column: str
     """A further column ``, ... as now_ms`` with the time, where the clock is the database's."""
 
-    has_search: bool
-    """Whether the store holds a search index."""
-
     def one(self, sql: str, **params: object) -> Row | None: ...
 
     def all(self, sql: str, **params: object) -> list[Row]: ...
 
     def run(self, sql: str, **params: object) -> None:
         """Execute a statement for its effect. Its failure may show at a later one, or at commit."""
+
+    def open_search(self) -> Search:
+        """The search index in the words of this database."""
 
     def put(self, sql: str, row: dict[str, object]) -> None:
         """``run`` with parameters that stand in a dict already, among others perhaps."""
@@ -84,5 +85,9 @@ class Store(Protocol):
 
     def wait_for_change(self, token: object, timeout_s: float) -> None:
         """Return after an event since ``token`` was taken, or after ``timeout_s``; or sooner."""
+
+    def settle_search(self, workspace_id: int) -> None:
+        """Make what a large search index needs to be fast, outside any transaction; it may take
+        minutes, in which nobody waits for it."""
 
     def close(self) -> None: ...

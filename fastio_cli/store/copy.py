@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from fastio_cli.blobs import Blobs
     from fastio_cli.store.contract import Store
-    from fastio_cli.store.search import Search
     from fastio_cli.store.tx import Tx
 
     Columns = dict[str, Any]
@@ -179,9 +178,8 @@ class _Copy:
                 _save(tx, id, w, w["seq"], w["head_hash"])
                 tx.workspaces.mark_deleted(id, w["deleted_at"])
                 tx.workspaces.rename(id, w["name"])
-                search = _search_of(tx)
-                if search is not None and w["id"] in unsearched:
-                    search.begin(id, unsearched[w["id"]], False)
+                if w["id"] in unsearched:
+                    tx.search.outdate(id, enabled=False)
 
         self._target.store.write(name_all)
 
@@ -420,8 +418,10 @@ def _as_copied(table: str, row: Columns, ids: dict[int | None, int | None]) -> C
     """A row of the source as the target should have it."""
     if "workspace_id" in row:
         row["workspace_id"] = ids[row["workspace_id"]]
-    if table == "imports" and row["due_at"] is not None:
-        row.update(_ANEW)
+    if table == "imports":
+        row["fetched"] = None  # bytes that wait to be written, in a place that is not copied
+        if row["due_at"] is not None:
+            row.update(_ANEW)
     return row
 
 
@@ -444,21 +444,10 @@ def _mirror(table: str, ours: list[Columns], theirs: list[Columns]) -> Callable[
     return work
 
 
-def _search_of(tx: Tx) -> Search | None:
-    """The search index, where the store has one."""
-    try:
-        return tx.search
-    except FastioError:
-        return None
-
-
-def _unsearched(tx: Tx, workspaces: list[Columns]) -> dict[int, str]:
-    """The workspaces that are not to be searched, each with the format of its index."""
-    search = _search_of(tx)
-    if search is None:
-        return {}
-    rows = ((w["id"], search.index(w["id"])) for w in workspaces)
-    return {id: row["format"] for id, row in rows if row is not None and not row["enabled"]}
+def _unsearched(tx: Tx, workspaces: list[Columns]) -> set[int]:
+    """The workspaces that are not to be searched."""
+    rows = ((w["id"], tx.search.index(w["id"])) for w in workspaces)
+    return {id for id, row in rows if row is not None and not row["enabled"]}
 
 
 def _differs(workspace: Columns, after: int) -> FastioError:

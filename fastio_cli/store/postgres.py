@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from fastio_cli.store.contract import Db, Row
+    from fastio_cli.store.postgres_search import PostgresSearch
 
     T = TypeVar("T")
     Raw = Connection
@@ -117,6 +118,7 @@ class PostgresStore:
         self._settings = partial(_SETTINGS.format, commit=_COMMIT[durability])
         # Ids never change; a wrong guess costs a needless read and nothing else.
         self._ids: dict[str, int] = {}
+        self._pgvector: list[str | None] = []  # its schema, once somebody searched
         first = self._connect(url)
         try:
             _check_server(first, self.address)
@@ -195,6 +197,16 @@ class PostgresStore:
                 return
             pause = min(pause * 1.3, POLL_MAX_S)
 
+    def settle_search(self, workspace_id: int) -> None:
+        """Make the index of neighbours of a workspace that has become large."""
+        from fastio_cli.store.postgres_search import make_neighbours
+
+        try:
+            with self._connection() as raw:
+                make_neighbours(raw, workspace_id)
+        except psycopg.Error as e:
+            raise server_error(e, self.address) from None
+
     def close(self) -> None:
         """Close the connections of all threads."""
         self._pool.close()
@@ -257,7 +269,7 @@ class PostgresStore:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Transaction]:
         with self._connection() as raw:
-            t = Transaction(raw, self._ids, writable=begin is _WRITE)
+            t = Transaction(raw, self._ids, self._pgvector, writable=begin is _WRITE)
             try:
                 t.begin(begin, self._settings(local="true"), self._clock)
                 yield t
@@ -298,19 +310,22 @@ class PostgresStore:
 
     def _upgrade(self, raw: Raw, version: int | None) -> None:
         with raw.transaction():
+            from fastio_cli.store.postgres_search import add_vectors
+
             db = Migration(raw, self.address, self._clock)
             if version is None:
                 db.run("create table fastio_schema (version bigint not null primary key)")
                 db.run("insert into fastio_schema (version) values (0)")
             migrate.upgrade(db)
+            add_vectors(raw)
 
 
 class Transaction:
     """One transaction on one connection, as the SQL modules use it."""
 
-    has_search = False
-
-    def __init__(self, raw: Raw, ids: dict[str, int], writable: bool) -> None:
+    def __init__(
+        self, raw: Raw, ids: dict[str, int], pgvector: list[str | None], writable: bool
+    ) -> None:
         self.lock_clause = "for update" if writable else ""
         self.now_column = f", {_NOW}"
         self.tx = PostgresTx(self, ids)
@@ -318,6 +333,7 @@ class Transaction:
         self._raw = raw
         self._line = raw.line
         self._open = False
+        self._pgvector = pgvector
         self._clock: Callable[[], float] | None = None
         self._sent_ahead: dict[Any, SentAhead] = {}
         self._changes: list[tuple[str, dict[str, object]]] = []
@@ -348,6 +364,14 @@ class Transaction:
             self._send_changes()  # in one statement neither would see the other
         self._changed.add(table)
         self._changes.append((sql, params))
+
+    def open_search(self) -> PostgresSearch:
+        """The search index of this store."""
+        from fastio_cli.store.postgres_search import PostgresSearch, schema_of_pgvector
+
+        if not self._pgvector:
+            self._pgvector.append(schema_of_pgvector(self))
+        return PostgresSearch(self, self._pgvector[0])
 
     def put(self, sql: str, row: dict[str, object]) -> None:
         self.run(sql, **row)
@@ -542,7 +566,6 @@ class _Plain:
     """A Db that sends each statement by itself and waits for its answer."""
 
     lock_clause = now_column = ""
-    has_search = False
 
     def __init__(self, raw: Raw) -> None:
         self._raw = raw
@@ -558,6 +581,9 @@ class _Plain:
 
     def put(self, sql: str, row: dict[str, Any]) -> None:
         self._raw.execute(_placeholders(sql), row)
+
+    def open_search(self) -> PostgresSearch:
+        raise AssertionError("an index is searched in a transaction")
 
 
 class Migration(_Plain):
@@ -660,7 +686,7 @@ def _schema_version(raw: Raw) -> int | None:
 
 
 def _key(sql: str, params: dict[str, object]) -> tuple[object, ...]:
-    return (sql, *params.values())
+    return (sql, *(tuple(v) if type(v) is list else v for v in params.values()))
 
 
 @lru_cache(maxsize=256)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.store.contract import Row
+    from fastio_cli.store.search import Search
 
 
 class SentAhead:
@@ -41,8 +42,6 @@ class SentAhead:
 class Noted:
     """A Db that notes which reads it is asked for instead of doing them."""
 
-    has_search = False
-
     def __init__(self, lock_clause: str = "", now_column: str = "") -> None:
         self.lock_clause = lock_clause
         self.now_column = now_column
@@ -60,6 +59,9 @@ class Noted:
 
     def put(self, sql: str, row: dict[str, object]) -> None:
         raise AssertionError("only reads are sent ahead")
+
+    def open_search(self) -> Search:
+        raise AssertionError("no search is sent ahead")
 
 
 @lru_cache(maxsize=256)

@@ -1,51 +1,127 @@
-"""SQL of the search index: passages, their full text, their vectors, and how far it has read."""
+"""SQL of the search index: passages, their words, their vectors, and how far it has read."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.store.contract import Db, Row
+    from collections.abc import Iterable
 
-IDS_PER_WORKSPACE = 2**40
-BLOCK_VECTORS = 1024
-_INDEX = "workspace_id, enabled, seq, next_id, embedded_id, format, model"
+    from fastio_cli.store.contract import Db, Row
+    from fastio_cli.store.vectors import Vectors
+
+_INDEX = "seq, next_id, embedded_id, format, model, passage_count, token_count, revision"
 _OBJECT = "path, version, kind, updated_at, passage_count, complete, problem"
-_FILTERED = """select p.id from passages p join search_objects o
-    on o.workspace_id = p.workspace_id and o.path = p.path where p.workspace_id = :workspace_id"""
-_PASSAGE = "line, end_line, page, pointer, heading"
+_PASSAGE = "line, end_line, page, pointer, heading, body"
+_BLOCK = "first_id, last_id, passage_count, alive_count, revision, ids, token_counts"
 
 
 class Search:
+    """What both databases say alike; the adapters add what they say in words of their own."""
+
     def __init__(self, db: Db) -> None:
         self._db = db
 
+    @property
+    def vectors(self) -> Vectors:
+        """The vectors of the passages."""
+        raise NotImplementedError
+
+    def listed(self, values: Iterable[object]) -> object:
+        """A parameter that holds many values, for ``among``."""
+        raise NotImplementedError
+
+    def among(self, name: str) -> str:
+        """The condition that a column's value is one of a parameter's."""
+        raise NotImplementedError
+
+    def _pattern(self, name: str) -> str:
+        """The condition that a column's value matches a parameter, a pattern of a shell."""
+        raise NotImplementedError
+
+    def _pattern_of(self, path: str) -> str:
+        """The parameter for ``_pattern``."""
+        raise NotImplementedError
+
+    def add_postings(self, workspace_id: int, first_id: int, places: dict[str, bytes]) -> None:
+        """Enter where each word stands in a block."""
+        raise NotImplementedError
+
     def index(self, workspace_id: int) -> Row | None:
-        """How far the index has come; None when there is none yet."""
+        """How far the index has come; None when there is none yet. A writing transaction keeps
+        other writers of this index out from here."""
         return self._db.one(
-            f"select {_INDEX} from search_indexes where workspace_id = :workspace_id",
+            f"""select enabled, {_INDEX} from search_indexes
+            where workspace_id = :workspace_id {self._db.lock_clause}""",
             workspace_id=workspace_id,
         )
 
-    def begin(self, workspace_id: int, format: str, enabled: bool) -> None:
-        """Begin an empty index at the beginning of the log."""
+    def create(self, workspace_id: int, format: str) -> None:
+        """Make an empty index if there is none."""
         self._db.run(
-            f"""insert into search_indexes ({_INDEX})
-            values (:workspace_id, :enabled, 0, :first, :first - 1, :format, '')
-            on conflict (workspace_id) do update set enabled = excluded.enabled, seq = 0,
-            format = excluded.format, model = ''""",
+            f"""insert into search_indexes (workspace_id, enabled, {_INDEX})
+            values (:workspace_id, 1, 0, 1, 0, :format, '', 0, 0, 0)
+            on conflict (workspace_id) do nothing""",
             workspace_id=workspace_id,
-            enabled=int(enabled),
-            first=workspace_id * IDS_PER_WORKSPACE,
             format=format,
         )
 
-    def advance(self, workspace_id: int, seq: int) -> None:
-        """Every change up to this event is in the index."""
+    def outdate(self, workspace_id: int, enabled: bool) -> None:
+        """Have an index made anew, or from now on none; whoever reads the log next does it."""
         self._db.run(
-            "update search_indexes set seq = :seq where workspace_id = :workspace_id",
+            f"""insert into search_indexes (workspace_id, enabled, {_INDEX})
+            values (:workspace_id, :enabled, 0, 1, 0, '', '', 0, 0, 0)
+            on conflict (workspace_id) do update set enabled = excluded.enabled, seq = 0,
+            format = '', revision = search_indexes.revision + 1""",
             workspace_id=workspace_id,
-            seq=seq,
+            enabled=int(enabled),
         )
+
+    def save(self, workspace_id: int, index: dict[str, object]) -> None:
+        """Write down how far the index has come."""
+        self._db.run(
+            """update search_indexes set seq = :seq, next_id = :next_id,
+            embedded_id = :embedded_id, format = :format, model = :model,
+            passage_count = :passage_count,
+            token_count = :token_count, revision = :revision
+            where workspace_id = :workspace_id""",
+            workspace_id=workspace_id,
+            **{name: index[name] for name in _INDEX.split(", ")},
+        )
+
+    def behind(
+        self, worker: str, now_ms: int, *, after: int, embeds: bool, limit: int
+    ) -> list[int]:
+        """Workspaces after one whose index has events to catch up with, or vectors if the worker
+        ``embeds``, and which no other worker has taken."""
+        rows = self._db.all(
+            """select w.id from workspaces w left join search_indexes i on i.workspace_id = w.id
+            where w.id > :after and w.deleted_at is null and coalesce(i.enabled, 1) = 1
+            and (coalesce(i.seq, 0) < w.seq
+                or (:embeds = 1 and i.embedded_id < i.next_id - 1))
+            and (i.worker is null or i.worker = :worker or i.taken_until < :now_ms)
+            order by w.id limit :limit""",
+            worker=worker,
+            now_ms=now_ms,
+            after=after,
+            embeds=int(embeds),
+            limit=limit,
+        )
+        return [row["id"] for row in rows]
+
+    def take(self, workspace_id: int, worker: str, now_ms: int, until: int) -> bool:
+        """Have other workers leave this index to one; False if another has it. Those who search
+        bring it up to date all the same."""
+        row = self._db.one(
+            """update search_indexes set worker = :worker, taken_until = :until
+            where workspace_id = :workspace_id
+            and (worker is null or worker = :worker or taken_until < :now_ms)
+            returning workspace_id""",
+            workspace_id=workspace_id,
+            worker=worker,
+            now_ms=now_ms,
+            until=until,
+        )
+        return row is not None
 
     def known(self, workspace_id: int, path: str) -> Row | None:
         """What the index knows of a path."""
@@ -93,51 +169,6 @@ class Search:
             path=path,
         )
 
-    def add_passage(self, id: int, workspace_id: int, path: str, row: dict[str, object]) -> None:
-        """Enter one passage; ``next_id`` has to be moved on afterwards."""
-        self._db.run(
-            f"""insert into passages (id, workspace_id, path, {_PASSAGE}, body, context)
-            values (:id, :workspace_id, :path, :line, :end_line, :page, :pointer, :heading,
-            :body, :context)""",
-            id=id,
-            workspace_id=workspace_id,
-            path=path,
-            **row,
-        )
-        self._db.run(
-            "insert into passages_fts (rowid, body, context) values (:id, :body, :context)",
-            id=id,
-            body=row["body"],
-            context=row["context"],
-        )
-
-    def set_next_id(self, workspace_id: int, next_id: int) -> None:
-        self._db.run(
-            "update search_indexes set next_id = :next_id where workspace_id = :workspace_id",
-            workspace_id=workspace_id,
-            next_id=next_id,
-        )
-
-    def passages_of(self, workspace_id: int, path: str | None, limit: int) -> list[Row]:
-        """Ids of the passages of a path, or of all, in order."""
-        condition = "and path = :path" if path is not None else ""
-        return self._db.all(
-            f"""select id from passages where workspace_id = :workspace_id {condition}
-            order by id limit :limit""",
-            workspace_id=workspace_id,
-            limit=limit,
-            **({"path": path} if path is not None else {}),
-        )
-
-    def remove_passage(self, id: int) -> None:
-        """Take a passage out of the full text, then out of the table."""
-        self._db.run(
-            """insert into passages_fts (passages_fts, rowid, body, context)
-            select 'delete', id, body, context from passages where id = :id""",
-            id=id,
-        )
-        self._db.run("delete from passages where id = :id", id=id)
-
     def next_object(self, workspace_id: int) -> Row | None:
         """Any path that the index still knows."""
         return self._db.one(
@@ -145,16 +176,15 @@ class Search:
             workspace_id=workspace_id,
         )
 
-    def counts(self, workspace_id: int) -> Row:
-        """How many objects and passages there are."""
+    def object_count(self, workspace_id: int) -> int:
+        """How many objects are in the index, or are to be."""
         row = self._db.one(
-            """select
-            (select count(*) from search_objects where workspace_id = :workspace_id) as objects,
-            (select count(*) from passages where workspace_id = :workspace_id) as passages""",
+            "select count(*) as count from search_objects where workspace_id = :workspace_id",
             workspace_id=workspace_id,
         )
         assert row is not None
-        return row
+        count: int = row["count"]
+        return count
 
     def problems(self, workspace_id: int, limit: int) -> list[Row]:
         """Objects that could not be read, or not whole."""
@@ -165,171 +195,226 @@ class Search:
             limit=limit,
         )
 
-    def matches(
-        self,
-        workspace_id: int,
-        match: str,
-        context_weight: float,
-        filters: dict[str, object],
-        limit: int,
-    ) -> list[Row]:
-        """Ids and BM25 scores (higher is better) of the best passages for an FTS5 expression."""
-        condition = "" if not filters else f"and rowid in ({_FILTERED} {_condition(filters)})"
-        return self._db.all(
-            f"""select rowid as id, -bm25(passages_fts, 1.0, :context_weight) as score
-            from passages_fts where passages_fts match :match and rowid between :first and :last
-            {condition} order by score desc, rowid limit :limit""",
+    def add_passage(self, workspace_id: int, id: int, path: str, row: dict[str, object]) -> None:
+        """Enter one passage and its words; ``next_id`` has to be moved on afterwards."""
+        values = dict(row)
+        words, token_count = values.pop("words"), values.pop("token_count")
+        self._db.run(
+            f"""insert into passages (workspace_id, id, path, {_PASSAGE})
+            values (:workspace_id, :id, :path, :line, :end_line, :page, :pointer, :heading,
+            :body)""",
             workspace_id=workspace_id,
-            match=match,
-            context_weight=context_weight,
-            first=workspace_id * IDS_PER_WORKSPACE,
-            last=(workspace_id + 1) * IDS_PER_WORKSPACE - 1,
-            limit=limit,
-            **filters,
+            id=id,
+            path=path,
+            **values,
         )
+        self.add_loose(workspace_id, id, token_count, words)
 
-    def filtered_ids(self, workspace_id: int, filters: dict[str, object]) -> list[Row]:
-        """The ids of all passages that the filters let through."""
-        condition = _condition(filters)
-        return self._db.all(
-            f"{_FILTERED} {condition}",
+    def passages_of(self, workspace_id: int, path: str, limit: int) -> list[int]:
+        """Ids of the passages of a path, in order."""
+        rows = self._db.all(
+            """select id from passages where workspace_id = :workspace_id and path = :path
+            order by id limit :limit""",
             workspace_id=workspace_id,
-            **filters,
+            path=path,
+            limit=limit,
+        )
+        return [row["id"] for row in rows]
+
+    def existing(self, workspace_id: int, ids: list[int]) -> set[int]:
+        """Which of these passages are there."""
+        rows = self._db.all(
+            f"""select id from passages where workspace_id = :workspace_id
+            and id {self.among("ids")}""",
+            workspace_id=workspace_id,
+            ids=self.listed(ids),
+        )
+        return {row["id"] for row in rows}
+
+    def remove_passages(self, workspace_id: int, ids: list[int]) -> None:
+        """Take passages out of the table; their words and vectors are not in it."""
+        self._db.run(
+            f"""delete from passages where workspace_id = :workspace_id
+            and id {self.among("ids")}""",
+            workspace_id=workspace_id,
+            ids=self.listed(ids),
         )
 
     def passages(self, workspace_id: int, ids: list[int]) -> list[Row]:
         """Passages with what is known of their objects."""
         return self._db.all(
-            """select p.id, p.path, p.line, p.end_line, p.page, p.pointer, p.heading, p.body,
+            f"""select p.id, p.path, p.line, p.end_line, p.page, p.pointer, p.heading, p.body,
             o.version, o.kind, o.updated_at
             from passages p join search_objects o on o.workspace_id = p.workspace_id
             and o.path = p.path where p.workspace_id = :workspace_id
-            and p.id in (select value from json_each(:ids))""",
+            and p.id {self.among("ids")}""",
             workspace_id=workspace_id,
-            ids=str(ids),
+            ids=self.listed(ids),
         )
 
-    def highlights(self, ids: list[int], match: str, opening: str, closing: str) -> list[Row]:
-        """Bodies of passages with the words that match between two marks."""
+    def filtered_ids(
+        self, workspace_id: int, filters: dict[str, object], limit: int = 2**62
+    ) -> list[int]:
+        """The passages that the filters (``path``, ``kind``, ``since``) let through."""
+        rows = self._db.all(
+            f"{self.filtered(filters)} order by p.id limit :limit",
+            workspace_id=workspace_id,
+            limit=limit,
+            **self.filter_values(filters),
+        )
+        return [row["id"] for row in rows]
+
+    def add_loose(self, workspace_id: int, id: int, token_count: object, words: object) -> None:
+        """Enter the words of a passage that is in no block."""
+        self._db.run(
+            """insert into loose_passages (workspace_id, id, token_count, words)
+            values (:workspace_id, :id, :token_count, :words)""",
+            workspace_id=workspace_id,
+            id=id,
+            token_count=token_count,
+            words=words,
+        )
+
+    def loose(self, workspace_id: int, limit: int) -> list[Row]:
+        """Passages that are in no block, in order."""
         return self._db.all(
-            """select rowid as id, highlight(passages_fts, 0, :opening, :closing) as body
-            from passages_fts where passages_fts match :match
-            and rowid in (select value from json_each(:ids))""",
-            match=match,
-            ids=str(ids),
-            opening=opening,
-            closing=closing,
+            """select id, token_count, words from loose_passages
+            where workspace_id = :workspace_id order by id limit :limit""",
+            workspace_id=workspace_id,
+            limit=limit,
+        )
+
+    def loose_lengths(self, workspace_id: int, ids: list[int]) -> dict[int, int]:
+        """The lengths of those of these passages that are in no block."""
+        rows = self._db.all(
+            f"""select id, token_count from loose_passages where workspace_id = :workspace_id
+            and id {self.among("ids")}""",
+            workspace_id=workspace_id,
+            ids=self.listed(ids),
+        )
+        return {row["id"]: row["token_count"] for row in rows}
+
+    def remove_loose(self, workspace_id: int, ids: list[int]) -> None:
+        self._db.run(
+            f"""delete from loose_passages where workspace_id = :workspace_id
+            and id {self.among("ids")}""",
+            workspace_id=workspace_id,
+            ids=self.listed(ids),
+        )
+
+    def block_revisions(self, workspace_id: int) -> list[Row]:
+        """Every block of words and when it changed, in order."""
+        return self._db.all(
+            """select first_id, revision from word_blocks where workspace_id = :workspace_id
+            order by first_id""",
+            workspace_id=workspace_id,
+        )
+
+    def blocks(self, workspace_id: int, first_ids: list[int]) -> list[Row]:
+        """Blocks by the ids that name them."""
+        return self._db.all(
+            f"""select {_BLOCK} from word_blocks where workspace_id = :workspace_id
+            and first_id {self.among("first_ids")}""",
+            workspace_id=workspace_id,
+            first_ids=self.listed(first_ids),
+        )
+
+    def blocks_between(self, workspace_id: int, first_id: int, last_id: int) -> list[Row]:
+        """Blocks that may hold passages with ids from first to last."""
+        return self._db.all(
+            f"""select {_BLOCK} from word_blocks where workspace_id = :workspace_id
+            and first_id <= :last_id and last_id >= :first_id order by first_id""",
+            workspace_id=workspace_id,
+            first_id=first_id,
+            last_id=last_id,
+        )
+
+    def worn_block(self, workspace_id: int) -> Row | None:
+        """A block of which less than half is left."""
+        return self._db.one(
+            f"""select {_BLOCK} from word_blocks where workspace_id = :workspace_id
+            and 2 * alive_count < passage_count order by first_id limit 1""",
+            workspace_id=workspace_id,
+        )
+
+    def put_block(self, workspace_id: int, block: dict[str, object]) -> None:
+        """Enter a block, or one that lost passages."""
+        self._db.run(
+            f"""insert into word_blocks (workspace_id, {_BLOCK})
+            values (:workspace_id, :first_id, :last_id, :passage_count, :alive_count, :revision,
+            :ids, :token_counts)
+            on conflict (workspace_id, first_id) do update set
+            alive_count = excluded.alive_count, revision = excluded.revision,
+            token_counts = excluded.token_counts""",
+            workspace_id=workspace_id,
+            **block,
+        )
+
+    def drop_block(self, workspace_id: int, first_id: int) -> None:
+        """Forget a block with its postings."""
+        names = {"workspace_id": workspace_id, "first_id": first_id}
+        self._db.run(
+            "delete from postings where workspace_id = :workspace_id and first_id = :first_id",
+            **names,
+        )
+        self._db.run(
+            "delete from word_blocks where workspace_id = :workspace_id and first_id = :first_id",
+            **names,
+        )
+
+    def postings(self, workspace_id: int, first_ids: list[int], words: list[str]) -> list[Row]:
+        """Where words stand in blocks."""
+        return self._db.all(
+            f"""select first_id, word, places from postings where workspace_id = :workspace_id
+            and first_id {self.among("first_ids")} and word {self.among("words")}""",
+            workspace_id=workspace_id,
+            first_ids=self.listed(first_ids),
+            words=self.listed(words),
+        )
+
+    def postings_of(self, workspace_id: int, first_id: int) -> list[Row]:
+        """Where all words of a block stand."""
+        return self._db.all(
+            """select word, places from postings where workspace_id = :workspace_id
+            and first_id = :first_id""",
+            workspace_id=workspace_id,
+            first_id=first_id,
         )
 
     def unembedded(self, workspace_id: int, limit: int) -> list[Row]:
         """The next passages that have no vector yet, in order."""
         return self._db.all(
-            """select id, body from passages where id > (select embedded_id
-            from search_indexes where workspace_id = :workspace_id) and id < :end
+            """select id, body from passages where workspace_id = :workspace_id
+            and id > (select embedded_id from search_indexes where workspace_id = :workspace_id)
             order by id limit :limit""",
             workspace_id=workspace_id,
-            end=(workspace_id + 1) * IDS_PER_WORKSPACE,
             limit=limit,
         )
 
     def pending(self, workspace_id: int) -> int:
         """How many passages have no vector yet."""
         row = self._db.one(
-            """select count(*) as count from passages where id > coalesce((select embedded_id
-            from search_indexes where workspace_id = :workspace_id), :first) and id < :end""",
-            workspace_id=workspace_id,
-            first=workspace_id * IDS_PER_WORKSPACE,
-            end=(workspace_id + 1) * IDS_PER_WORKSPACE,
-        )
-        return row["count"] if row is not None else 0
-
-    def existing(self, workspace_id: int, first_id: int, last_id: int) -> list[Row]:
-        return self._db.all(
-            """select id from passages where workspace_id = :workspace_id
-            and id between :first_id and :last_id""",
-            workspace_id=workspace_id,
-            first_id=first_id,
-            last_id=last_id,
-        )
-
-    def set_embedded(self, workspace_id: int, embedded_id: int, model: str) -> None:
-        self._db.run(
-            """update search_indexes set embedded_id = :embedded_id, model = :model
-            where workspace_id = :workspace_id""",
-            workspace_id=workspace_id,
-            embedded_id=embedded_id,
-            model=model,
-        )
-
-    def drop_vectors(self, workspace_id: int) -> None:
-        """Forget all vectors: every passage waits for a new one."""
-        self._db.run(
-            "delete from vector_blocks where workspace_id = :workspace_id",
+            """select count(*) as count from passages where workspace_id = :workspace_id
+            and id > (select embedded_id from search_indexes where workspace_id = :workspace_id)
+            """,
             workspace_id=workspace_id,
         )
-        self.set_embedded(workspace_id, workspace_id * IDS_PER_WORKSPACE - 1, "")
+        assert row is not None
+        count: int = row["count"]
+        return count
 
-    def blocks(self, workspace_id: int) -> list[Row]:
-        """All vectors, in order of id."""
-        return self._db.all(
-            """select first_id, ids, scales, codes from vector_blocks
-            where workspace_id = :workspace_id order by first_id""",
-            workspace_id=workspace_id,
-        )
+    def filtered(self, filters: dict[str, object]) -> str:
+        """The query for the ids of the passages that filters let through."""
+        conditions = {
+            "path": f"and o.path {self._pattern('path')}",
+            "kind": "and o.kind = :kind",
+            "since": "and o.updated_at >= :since",
+        }
+        return f"""select p.id from passages p join search_objects o
+            on o.workspace_id = p.workspace_id and o.path = p.path
+            where p.workspace_id = :workspace_id {" ".join(conditions[f] for f in filters)}"""
 
-    def block_of(self, workspace_id: int, id: int) -> Row | None:
-        """The block that would hold a passage's vector."""
-        return self._db.one(
-            """select first_id, last_id, ids, scales, codes from vector_blocks
-            where workspace_id = :workspace_id and first_id <= :id and last_id >= :id
-            order by first_id desc limit 1""",
-            workspace_id=workspace_id,
-            id=id,
-        )
-
-    def last_block(self, workspace_id: int) -> Row | None:
-        return self._db.one(
-            """select first_id, ids, scales, codes from vector_blocks
-            where workspace_id = :workspace_id order by first_id desc limit 1""",
-            workspace_id=workspace_id,
-        )
-
-    def put_block(
-        self,
-        workspace_id: int,
-        first_id: int,
-        last_id: int,
-        ids: bytes,
-        scales: bytes,
-        codes: bytes,
-    ) -> None:
-        self._db.run(
-            """insert into vector_blocks (workspace_id, first_id, last_id, ids, scales, codes)
-            values (:workspace_id, :first_id, :last_id, :ids, :scales, :codes)
-            on conflict (workspace_id, first_id) do update set last_id = excluded.last_id,
-            ids = excluded.ids, scales = excluded.scales, codes = excluded.codes""",
-            workspace_id=workspace_id,
-            first_id=first_id,
-            last_id=last_id,
-            ids=ids,
-            scales=scales,
-            codes=codes,
-        )
-
-    def drop_block(self, workspace_id: int, first_id: int) -> None:
-        self._db.run(
-            """delete from vector_blocks
-            where workspace_id = :workspace_id and first_id = :first_id""",
-            workspace_id=workspace_id,
-            first_id=first_id,
-        )
-
-
-def _condition(filters: dict[str, object]) -> str:
-    """What holds for the objects that the filters let through."""
-    conditions = {
-        "path": "and o.path glob :path",
-        "kind": "and o.kind = :kind",
-        "since": "and o.updated_at >= :since",
-    }
-    return " ".join(conditions[name] for name in filters)
+    def filter_values(self, filters: dict[str, object]) -> dict[str, object]:
+        """The parameters of ``filtered``, besides the workspace."""
+        path = filters.get("path")
+        return filters if path is None else {**filters, "path": self._pattern_of(str(path))}

@@ -38,14 +38,15 @@ except ImportError:  # Windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, TypeVar
 
     from fastio_cli.store.contract import Row
+    from fastio_cli.store.sqlite_search import SqliteSearch
 
     T = TypeVar("T")
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 FILE = "store.sqlite"
 LOCK_FILE = "write.lock"
 BUSY_TIMEOUT_S = 10.0
@@ -127,6 +128,9 @@ class SqliteStore:
                 return
             time.sleep(min(pause, left))
             pause = min(pause * 1.1, POLL_MAX_S)
+
+    def settle_search(self, workspace_id: int) -> None:
+        """Nothing: what searches this store compares all vectors."""
 
     def copy_to(self, target: sqlite3.Connection) -> None:
         """Copy the whole database as it is at one moment, while others go on writing."""
@@ -216,7 +220,6 @@ class Connection:
 
     dialect = "sqlite"
     now_column = ""
-    has_search = True
     lock_clause = ""  # the file has one writer at a time; no row needs a lock
 
     def __init__(self, folder: str, synced: bool, frozen: bool = False) -> None:
@@ -282,6 +285,16 @@ class Connection:
             "object_count": object_count,
             "size_bytes": size_bytes,
         }
+
+    def run_many(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
+        """Execute a statement for each of many rows of values."""
+        self.sql.executemany(sql, rows)
+
+    def open_search(self) -> SqliteSearch:
+        """The search index of this store."""
+        from fastio_cli.store.sqlite_search import SqliteSearch
+
+        return SqliteSearch(self)
 
     def schema_version(self) -> int:
         version: int = self.sql.execute("pragma user_version").fetchone()[0]

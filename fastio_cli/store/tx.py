@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fastio_cli.errors import FastioError
 from fastio_cli.store.events import Events
 from fastio_cli.store.imports import Imports
 from fastio_cli.store.locks import Locks
@@ -38,15 +37,7 @@ class Tx:
     @property
     def search(self) -> Search:
         """The search index; its module is not for those who only read and write."""
-        from fastio_cli.store.search import Search
-
-        if not self._db.has_search:
-            raise FastioError(
-                "unavailable",
-                "This store cannot be searched yet: only embedded stores have a search index.",
-                "Use an embedded store: fastio query QUERY --store FOLDER",
-            )
-        return Search(self._db)
+        return self._db.open_search()
 
     @property
     def access(self) -> Access:

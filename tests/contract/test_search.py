@@ -9,7 +9,6 @@ import pytest
 
 from fastio_cli.errors import FastioError
 from fastio_cli.intelligence import index
-from tests.backends import BACKENDS
 
 NOTES = """# Pricing
 
@@ -19,25 +18,6 @@ We decided to raise the price of the basic plan to twelve euros.
 
 Anna joins the company in May.
 """
-
-
-@pytest.fixture
-def backend(tmp_path):
-    """The stores that hold a search index."""
-    return BACKENDS["sqlite"](tmp_path / "store")
-
-
-def test_a_store_without_an_index_says_so(tmp_path):
-    postgres = BACKENDS["postgres"]
-    if postgres.missing() is not None:
-        pytest.skip(f"backend postgres is missing: {postgres.missing()}")
-    engine = postgres(tmp_path / "store").open()
-    try:
-        with pytest.raises(FastioError, match="cannot be searched yet") as error:
-            engine.call("search.query", {"query": "heron"})
-        assert error.value.code == "unavailable"
-    finally:
-        engine.store.close()
 
 
 def paths(caller, query, **params):
@@ -115,6 +95,31 @@ def test_filters_apply_before_ranking(timed, clock):
     assert paths(timed, "otter", path="notes/*", limit=1) == ["notes/one.txt"]
     assert words(timed, "otter", kind="file") == ["notes/one.txt"]
     assert words(timed, "otter", since_s=60) == ["new.json"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*", {"a/b.txt", "a/c.txt", "a+b.md", "A/b.txt", "a_b%.md", "日.txt"}),
+        ("a/*", {"a/b.txt", "a/c.txt"}),
+        ("a?b*", {"a/b.txt", "a+b.md", "a_b%.md"}),
+        ("a/[bx].txt", {"a/b.txt"}),
+        ("a/[^b].txt", {"a/c.txt"}),
+        ("a/[a-b].txt", {"a/b.txt"}),
+        ("a[+]b.md", {"a+b.md"}),
+        ("*.md", {"a+b.md", "a_b%.md"}),
+        ("a_b%.md", {"a_b%.md"}),
+        ("?.txt", {"日.txt"}),
+        (".*", set()),
+        ("a/[z-a].txt", set()),
+        ("a/(b|c).txt", set()),
+        ("\\*", set()),
+    ],
+)
+def test_patterns_of_paths_mean_the_same_on_every_store(caller, pattern, expected):
+    for path in ("a/b.txt", "a/c.txt", "a+b.md", "A/b.txt", "a_b%.md", "日.txt"):
+        caller.put(path, b"otter")
+    assert set(words(caller, "otter", path=pattern)) == expected
 
 
 def test_neighbouring_passages_are_one_result(caller):
@@ -221,7 +226,6 @@ def test_an_index_of_another_format_or_model_is_made_anew(caller, monkeypatch):
     assert caller("search.query", query="heron", mode="semantic")["items"]
     assert caller("index.status")["model"].startswith("all-MiniLM-L6-v2")
     monkeypatch.setattr(index, "FORMAT", "0")
-    monkeypatch.setattr(type(caller.engine.search), "format", "0")
     assert paths(caller, "heron") == ["a.json"]
     status = caller("index.status")
     assert (status["objects"], status["passages"], status["pending"]) == (1, 1, 0)

@@ -11,7 +11,7 @@ import pytest
 from fastio_cli.blobs import Blobs
 from fastio_cli.config import Limits
 from fastio_cli.engine import Engine
-from fastio_cli.intelligence import embed, index
+from fastio_cli.intelligence import embed, index, lexicon, words
 from fastio_cli.intelligence.index import Index
 from fastio_cli.store.sqlite import FILE, SqliteStore
 
@@ -29,15 +29,31 @@ def write(engine, path, value):
 
 
 def state(engine):
-    """What is in the index, checked by SQLite itself to agree with its full text."""
+    """What is in the index: passages, their ids, the ids of vectors. Its words have to agree."""
     with closing(sqlite3.connect(engine.store.file)) as db:
-        db.execute("insert into passages_fts (passages_fts, rank) values ('integrity-check', 1)")
         passages = db.execute("select path, body from passages order by path, id").fetchall()
-        ids = [row[0] for row in db.execute("select id from passages order by id")]
+        bodies = dict(db.execute("select id, body from passages order by id"))
+        ids = list(bodies)
+        worded, lengths = engine.store.read(words_of)
+        assert worded.keys() == bodies.keys()
+        for id, found in worded.items():
+            assert {word for word, body, _ in found if body} == set(words.indexed(bodies[id]))
+        counts = db.execute("select passage_count, token_count from search_indexes").fetchall()
+        assert counts in ([], [(len(bodies), sum(lengths))])
         vectors = []
         for (held,) in db.execute("select ids from vector_blocks order by first_id"):
             vectors += list(memoryview(held).cast("q"))
         return passages, ids, vectors
+
+
+def words_of(tx):
+    """The words and lengths of all passages, loose or in blocks; each is in one place."""
+    found = [(r["id"], r["token_count"], r["words"]) for r in tx.search.loose(1, 2**16)]
+    for row in tx.search.block_revisions(1):
+        (block,) = tx.search.blocks(1, [row["first_id"]])
+        found += lexicon.loose_of(block, tx.search.postings_of(1, row["first_id"]))
+    assert len({id for id, _, _ in found}) == len(found)
+    return {id: list(words.times(text)) for id, _, text in found}, [n for _, n, _ in found]
 
 
 def long_text(word, count=40):
@@ -69,6 +85,7 @@ class Dying:
 def test_ended_after_any_step_it_goes_on_without_loss_or_repetition(engine, monkeypatch):
     monkeypatch.setattr(index, "LOCK_S_MAX", 0)  # every step does as little as it can
     monkeypatch.setattr(index, "EMBED_PASSAGES", 4)
+    monkeypatch.setattr(index, "BLOCK_PASSAGES", 4)
     local = embed.Local()
     write(engine, "a.json", long_text("heron", 6))
     write(engine, "b.json", "a badger")
@@ -92,6 +109,7 @@ def test_ended_after_any_step_it_goes_on_without_loss_or_repetition(engine, monk
 
 def test_many_index_at_once_and_each_passage_is_there_once(engine, tmp_path, monkeypatch):
     monkeypatch.setattr(index, "EVENTS_PER_STEP", 7)
+    monkeypatch.setattr(index, "BLOCK_PASSAGES", 16)
     for i in range(60):
         write(engine, f"{i % 40}.json", f"the heron with the number {i}")
     errors = []
@@ -178,3 +196,48 @@ def test_clearing_leaves_nothing_behind(engine, monkeypatch):
     reader.embed(embed.Local())
     reader.clear()
     assert state(engine) == ([], [], [])
+
+
+def test_a_clearing_that_was_ended_is_finished_and_everything_comes_back(engine, monkeypatch):
+    monkeypatch.setattr(index, "LOCK_S_MAX", 0)
+    monkeypatch.setattr(index, "BLOCK_PASSAGES", 4)
+    for i in range(12):
+        write(engine, f"{i}.json", f"the heron with the number {i}")
+    Index(engine.store, engine.blobs, 1).catch_up()
+    before = state(engine)[0]
+    with pytest.raises(Dies):
+        Index(Dying(engine.store, 3), engine.blobs, 1).clear()
+    assert len(state_of_passages(engine)) == 12  # words went first: alone they would find nothing
+    Index(engine.store, engine.blobs, 1).catch_up()
+    assert state(engine)[0] == before
+
+
+def state_of_passages(engine):
+    with closing(sqlite3.connect(engine.store.file)) as db:
+        return db.execute("select path, body from passages order by path, id").fetchall()
+
+
+def test_blocks_are_made_and_taken_apart(engine, monkeypatch):
+    monkeypatch.setattr(index, "BLOCK_PASSAGES", 8)
+    for i in range(20):
+        write(engine, f"{i:02}.json", f"the heron with the number {i}")
+    reader = Index(engine.store, engine.blobs, 1)
+    reader.catch_up()
+    assert blocks(engine) == [(8, 8), (8, 8)]
+    engine.call("object.delete", {"path": "03.json"}, actor="ada")
+    reader.catch_up()
+    assert blocks(engine) == [(8, 7), (8, 8)]
+    for i in range(8):
+        if i != 3:
+            write(engine, f"{i:02}.json", "an otter")
+    reader.catch_up()
+    state(engine)
+    assert blocks(engine)[0] == (8, 8)  # of the block that wore out nothing is left
+    assert sum(alive for _, alive in blocks(engine)) <= 19
+    found = engine.call("search.query", {"query": "number", "mode": "lexical", "limit": 50})
+    assert sorted(m["path"] for m in found["items"]) == [f"{i:02}.json" for i in range(8, 20)]
+
+
+def blocks(engine):
+    rows = engine.store.read(lambda tx: tx.search.blocks_between(1, 0, 2**40))
+    return [(row["passage_count"], row["alive_count"]) for row in rows]

@@ -202,7 +202,7 @@ def test_a_workspace_that_is_not_searched_stays_so(opened):
     for name in ("w", "v"):
         first.call("workspace.create", {"name": name})
     off = first.store.read(lambda tx: tx.workspaces.by_name("v")["id"])
-    first.store.write(lambda tx: tx.search.begin(off, "format", False))
+    first.store.write(lambda tx: tx.search.outdate(off, enabled=False))
     copy_store(place(first), place(second), quiet)
 
     def unsearched(tx):
@@ -232,7 +232,7 @@ def test_every_column_of_an_import_is_copied_or_begun_anew(opened):
     first = opened("sqlite", "first")
     first.call("import.create", {"urls": ["https://example.com/a"]})
     (row,) = first.store.read(lambda tx: tx.rows.page("imports", None, None, 2))
-    assert set(row) == set(LASTING.split()) | set(copy._ANEW)
+    assert set(row) == set(LASTING.split()) | set(copy._ANEW) | {"fetched"}
 
 
 def test_a_target_with_data_is_refused(opened):

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from fastio_cli.errors import FastioError
 from fastio_cli.store import migrate, sqlite
 from fastio_cli.store.migrate import newest
 from tests.backends import BACKENDS
@@ -58,6 +59,30 @@ def test_a_store_of_the_first_version_is_upgraded(kind, tmp_path, pg_url, first_
     assert new.call("audit.verify")["verified"]
     new.store.close()
     old.store.close()
+
+
+def test_what_is_not_to_be_searched_stays_so(tmp_path, monkeypatch):
+    """The index of before is dropped and made anew, but not where intelligence is off."""
+    files = migrate._files
+    monkeypatch.setattr(migrate, "_files", lambda dialect: files(dialect)[:4])
+    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", 4)
+    backend = BACKENDS["sqlite"](tmp_path / "store")
+    old = backend.open()
+    old.call("workspace.create", {"name": "off"})
+    for workspace in ("default", "off"):
+        old.call("state.set", {"path": "a.json", "value": "a heron"}, workspace=workspace)
+    indexes = """insert into search_indexes
+        (workspace_id, enabled, seq, next_id, embedded_id, format, model)
+        values (1, 1, 1, 9, 8, '1', 'm'), (2, 0, 1, 9, 8, '1', '')"""
+    backend.tamper(indexes)
+    old.store.close()
+    monkeypatch.undo()
+    new = backend.open()
+    assert len(new.call("search.query", {"query": "heron", "mode": "lexical"})["items"]) == 1
+    with pytest.raises(FastioError, match="Intelligence is off"):
+        new.call("search.query", {"query": "heron"}, workspace="off")
+    assert new.call("index.update", {}, workspace="off")["objects"] == 0
+    new.store.close()
 
 
 def test_every_step_is_there_for_both():

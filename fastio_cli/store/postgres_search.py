@@ -1,0 +1,302 @@
+"""The search index in PostgreSQL's words: vectors by pgvector where it is there, in blocks if not.
+
+With pgvector a workspace is compared exactly until it is large; then a background worker makes it
+an HNSW index of its own (:func:`make_neighbours`), so that neither its speed nor what it finds
+depends on other workspaces. Nothing but this module knows which of both it is.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+
+import psycopg
+
+from fastio_cli.store.search import Search
+from fastio_cli.store.vectors import BlockVectors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastio_cli.store.contract import Db, Row
+    from fastio_cli.store.postgres import Raw
+    from fastio_cli.store.vectors import Vectors
+
+EXACT_MAX = 20_000  # passages that are compared one by one
+NEIGHBOURS = 200  # as many as HNSW gives: the later ones of a thousand change no ranking
+EF_SEARCH = 100
+SCANNED_MAX = 40_000
+_PATTERN_PART = re.compile(r"\[\^?\]?[^\]]*\]|.", re.DOTALL)
+_SET_PART = re.compile(r"(.)-(.)|(.)", re.DOTALL)
+_NEIGHBOURS = "select indisvalid as is_valid from pg_index where indexrelid = to_regclass(:name)"
+_IN_THE_MAKING = "select 1 from pg_stat_progress_create_index where index_relid = to_regclass(%s)"
+_PGVECTOR = """select quote_ident(n.nspname) as schema from pg_extension e
+    join pg_namespace n on n.oid = e.extnamespace
+    where e.extname = 'vector' and to_regclass('passage_vectors') is not null"""
+_BUILD_MEMORY = "256MB"  # an index that outgrows it is made some times slower
+
+
+class PostgresSearch(Search):
+    """The index of a PostgreSQL store. ``pgvector`` is the schema of that extension's types, None
+    where it is not installed."""
+
+    def __init__(self, db: Db, pgvector: str | None) -> None:
+        super().__init__(db)
+        self._vectors: Vectors = (
+            BlockVectors(db, self) if pgvector is None else PgVectors(db, self, pgvector)
+        )
+
+    @property
+    def vectors(self) -> Vectors:
+        return self._vectors
+
+    def listed(self, values: Iterable[object]) -> object:
+        return list(values)
+
+    def among(self, name: str) -> str:
+        return f"= any(:{name})"
+
+    def _pattern(self, name: str) -> str:
+        return f'~ :{name} collate "C"'
+
+    def _pattern_of(self, path: str) -> str:
+        return regular_expression(path)
+
+    def add_postings(self, workspace_id: int, first_id: int, places: dict[str, bytes]) -> None:
+        self._db.run(
+            """insert into postings (workspace_id, first_id, word, places)
+            select :workspace_id, :first_id, word, places
+            from unnest(:words::text[], :all_places::bytea[]) as added (word, places)""",
+            workspace_id=workspace_id,
+            first_id=first_id,
+            words=list(places),
+            all_places=list(places.values()),
+        )
+
+
+class PgVectors:
+    """Vectors in half precision that the database compares itself, by the cosine."""
+
+    compares = True
+
+    def __init__(self, db: Db, search: PostgresSearch, schema: str) -> None:
+        self._db = db
+        self._search = search
+        self._type = f"{schema}.halfvec"
+        # The negative inner product; all vectors are of length 1.
+        self._distance = f"operator({schema}.<#>)"
+
+    def add(
+        self, workspace_id: int, ids: list[int], scales: bytes, codes: bytes, revision: int
+    ) -> None:
+        """Enter vectors; see ``Vectors``."""
+        self._db.run(
+            f"""insert into passage_vectors (workspace_id, id, vector)
+            select :workspace_id, id, vector::{self._type}
+            from unnest(:ids::bigint[], :vectors::text[]) as added (id, vector)""",
+            workspace_id=workspace_id,
+            ids=ids,
+            vectors=_texts(scales, codes),
+        )
+
+    def remove(self, workspace_id: int, ids: list[int], revision: int) -> None:
+        """Forget those of these vectors that there are."""
+        self._db.run(
+            "delete from passage_vectors where workspace_id = :workspace_id and id = any(:ids)",
+            workspace_id=workspace_id,
+            ids=ids,
+        )
+
+    def clear(self, workspace_id: int) -> None:
+        """Forget all vectors of a workspace."""
+        if self._db.one(_NEIGHBOURS, name=_name(workspace_id)) is not None:
+            self._db.run(f"drop index {_name(workspace_id)}")  # it is for vectors of one length
+        self._db.run(
+            "delete from passage_vectors where workspace_id = :workspace_id",
+            workspace_id=workspace_id,
+        )
+
+    def nearest(
+        self,
+        workspace_id: int,
+        vector: list[float],
+        filters: dict[str, object],
+        limit: int,
+        count: int,
+    ) -> list[Row]:
+        """The nearest passages: all are compared, or those that HNSW leads to."""
+        if count > EXACT_MAX and self._has_neighbours(workspace_id):
+            few = filters and self._search.filtered_ids(workspace_id, filters, EXACT_MAX + 1)
+            if few and len(few) <= EXACT_MAX:
+                return self.cosines(workspace_id, vector, few, limit)
+            return self._neighbours(workspace_id, vector, filters)
+        return self._db.all(
+            f"""select id, -(vector {self._distance} :vector::{self._type}) as cosine
+            from passage_vectors where workspace_id = :workspace_id {self._allowed(filters)}
+            order by cosine desc limit :limit""",
+            workspace_id=workspace_id,
+            vector=_text(vector),
+            limit=limit,
+            **self._search.filter_values(filters),
+        )
+
+    def cosines(
+        self, workspace_id: int, vector: list[float], ids: list[int], limit: int = 2**31
+    ) -> list[Row]:
+        """The cosines of those of these passages that have a vector, nearest first."""
+        return self._db.all(
+            f"""select id, -(vector {self._distance} :vector::{self._type}) as cosine
+            from passage_vectors where workspace_id = :workspace_id and id = any(:ids)
+            order by cosine desc limit :limit""",
+            workspace_id=workspace_id,
+            vector=_text(vector),
+            ids=ids,
+            limit=limit,
+        )
+
+    def revisions(self, workspace_id: int) -> list[Row]:
+        raise NotImplementedError
+
+    def blocks(self, workspace_id: int, first_ids: list[int]) -> list[Row]:
+        raise NotImplementedError
+
+    def _neighbours(
+        self, workspace_id: int, vector: list[float], filters: dict[str, object]
+    ) -> list[Row]:
+        """About the nearest, by the workspace's HNSW index, searched on until enough pass."""
+        self._db.one(
+            f"""select set_config('hnsw.ef_search', '{EF_SEARCH}', true),
+            set_config('hnsw.iterative_scan', 'relaxed_order', true),
+            set_config('hnsw.max_scan_tuples', '{SCANNED_MAX}', true)"""
+        )
+        sized = f"{self._type}({len(vector)})"
+        return self._db.all(
+            f"""select id, -(vector::{sized} {self._distance} :vector::{sized}) as cosine
+            from passage_vectors where workspace_id = :workspace_id {self._allowed(filters)}
+            order by vector::{sized} {self._distance} :vector::{sized} limit {NEIGHBOURS}""",
+            workspace_id=workspace_id,
+            vector=_text(vector),
+            **self._search.filter_values(filters),
+        )
+
+    def _has_neighbours(self, workspace_id: int) -> bool:
+        row = self._db.one(_NEIGHBOURS, name=_name(workspace_id))
+        return row is not None and bool(row["is_valid"])
+
+    def _allowed(self, filters: dict[str, object]) -> str:
+        return f"and id in ({self._search.filtered(filters)})" if filters else ""
+
+
+def add_vectors(raw: Raw) -> None:
+    """Add the table of vectors, if pgvector is there or may be made: in the schema ``public``,
+    since a database has it once for all its stores."""
+    found = raw.execute("select 1 from pg_available_extensions where name = 'vector'").fetchone()
+    if found is None:
+        return
+    try:
+        with raw.transaction():
+            raw.execute("create extension if not exists vector schema public")
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidSchemaName):
+        pass  # an administrator may have done it, or not
+    installed = raw.execute(
+        """select quote_ident(n.nspname) as schema from pg_extension e
+        join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"""
+    ).fetchone()
+    if installed is not None:
+        raw.execute(
+            f"""create table if not exists passage_vectors (
+                workspace_id bigint not null,
+                id bigint not null,
+                vector {installed["schema"]}.halfvec not null,
+                primary key (workspace_id, id)
+            )"""
+        )
+
+
+def make_neighbours(raw: Raw, workspace_id: int) -> None:
+    """Make the HNSW index of a workspace that has become large; nobody waits for it meanwhile."""
+    found = raw.execute(_PGVECTOR).fetchone()
+    index = raw.execute(
+        "select passage_count from search_indexes where workspace_id = %s", (workspace_id,)
+    ).fetchone()
+    if found is None or index is None or index["passage_count"] <= EXACT_MAX:
+        return
+    schema, name = found["schema"], _name(workspace_id)
+    if raw.execute(_IN_THE_MAKING, (name,)).fetchone() is not None:
+        return
+    there = raw.execute(_NEIGHBOURS.replace(":name", "%s"), (name,)).fetchone()
+    if there is not None and there["is_valid"]:
+        return
+    if there is not None:  # whoever made it was ended
+        raw.execute(f"drop index concurrently if exists {name}")
+    row = raw.execute(
+        f"""select {schema}.vector_dims(vector) as dimension from passage_vectors
+        where workspace_id = %s limit 1""",
+        (workspace_id,),
+    ).fetchone()
+    if row is None:
+        return
+    raw.execute(f"set maintenance_work_mem = '{_BUILD_MEMORY}'")
+    try:
+        raw.execute(
+            f"""create index concurrently {name} on passage_vectors
+            using hnsw ((vector::{schema}.halfvec({row["dimension"]})) {schema}.halfvec_ip_ops)
+            with (m = 16, ef_construction = 64) where workspace_id = {int(workspace_id)}"""
+        )
+    finally:
+        raw.execute("reset maintenance_work_mem")
+    raw.execute("analyze passage_vectors (workspace_id)")  # or the planner thinks it small
+
+
+def schema_of_pgvector(db: Db) -> str | None:
+    """The schema of pgvector, quoted; None if the store has no table that uses it."""
+    row = db.one(_PGVECTOR)
+    return None if row is None else row["schema"]
+
+
+def _name(workspace_id: int) -> str:
+    return f"passage_vectors_{int(workspace_id)}"
+
+
+def regular_expression(pattern: str) -> str:
+    """A pattern of a shell (``*``, ``?``, ``[a-z]``, ``[^a-z]``) as PostgreSQL matches it."""
+    parts = []
+    for part in _PATTERN_PART.findall(pattern):
+        if part in ("*", "?"):
+            parts.append(".*" if part == "*" else ".")
+        else:
+            parts.append(_one_of(part[1:-1]) if len(part) > 1 else _literal(part))
+    return f"^{''.join(parts)}$"
+
+
+def _one_of(characters: str) -> str:
+    """One character of a set; of an empty one there is none."""
+    negated = characters.startswith("^")
+    parts = [
+        _literal(single) if single else f"{_literal(first)}-{_literal(last)}"
+        for first, last, single in _SET_PART.findall(characters.removeprefix("^"))
+        if single or first <= last
+    ]
+    if not parts:
+        return "." if negated else "(?!)"
+    return f"[{'^' if negated else ''}{''.join(parts)}]"
+
+
+def _literal(character: str) -> str:
+    is_special = character.isascii() and not character.isalnum()
+    return f"\\{character}" if is_special else character
+
+
+def _texts(scales: bytes, codes: bytes) -> list[str]:
+    """Packed vectors as the text of vectors."""
+    all_scales, all_codes = array("f", scales), array("b", codes)
+    dimension = len(all_codes) // len(all_scales)
+    texts = []
+    for i, scale in enumerate(all_scales):
+        texts.append(_text([scale * c for c in all_codes[i * dimension : (i + 1) * dimension]]))
+    return texts
+
+
+def _text(vector: list[float]) -> str:
+    return f"[{','.join(f'{value:.6g}' for value in vector)}]"

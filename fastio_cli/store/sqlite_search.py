@@ -1,0 +1,45 @@
+"""The search index in SQLite's words."""
+
+from __future__ import annotations
+
+from fastio_cli.jsontext import compact
+from fastio_cli.store.search import Search
+from fastio_cli.store.vectors import BlockVectors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastio_cli.store.sqlite import Connection
+
+
+class SqliteSearch(Search):
+    """The index of an embedded store; whoever searches compares the vectors itself."""
+
+    def __init__(self, db: Connection) -> None:
+        super().__init__(db)
+        self._connection = db
+        self._vectors = BlockVectors(db, self)
+
+    @property
+    def vectors(self) -> BlockVectors:
+        return self._vectors
+
+    def listed(self, values: Iterable[object]) -> str:
+        return compact(list(values))
+
+    def among(self, name: str) -> str:
+        return f"in (select value from json_each(:{name}))"
+
+    def _pattern(self, name: str) -> str:
+        return f"glob :{name}"
+
+    def _pattern_of(self, path: str) -> str:
+        return path
+
+    def add_postings(self, workspace_id: int, first_id: int, places: dict[str, bytes]) -> None:
+        self._connection.run_many(
+            "insert into postings (workspace_id, first_id, word, places) values (?, ?, ?, ?)",
+            # In the order of the key: each page is filled once.
+            [(workspace_id, first_id, word, places[word]) for word in sorted(places)],
+        )
