@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import ssl
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.remote import SILENCE_S, Remote, connection
 from tests.client.conftest import TOKEN
 from tests.client.forward import ForwardProxy
-from tests.client.serving import Serving
+from tests.client.serving import Serving, fastio
 
 NAME = "fastio.invalid"  # resolves nowhere: only a proxy can have brought us there
 
@@ -172,3 +174,16 @@ def test_a_watch_ends_in_time_also_below_tls(tls, proxy, home, monkeypatch):
             assert list(remote.watch("default", timeout_s=0.3)) == []
             assert 0.3 <= time.monotonic() - begun < SILENCE_S
             remote.close()
+
+
+def test_a_login_remembers_whom_to_trust(tls, home):
+    shutil.copy(tls.ca, home / "ca.pem")
+    url = f"https://localhost:{tls.port}"
+    assert fastio("login", url, stdin=tls.owner).returncode == 9
+    assert fastio("login", url, "--ca-file", "ca.pem", "-q", stdin=tls.owner).stdout == "ada\n"
+    os.chdir("/")
+    assert fastio("whoami", "-q").stdout == "ada\n"
+    assert fastio("login", url, "-q", stdin=tls.owner).stdout == "ada\n"  # known by now
+    # Without a profile of that server nobody vouches for it.
+    environ = {"FASTIO_STORE": url.replace("localhost", "127.0.0.1"), "FASTIO_TOKEN": tls.owner}
+    assert fastio("whoami", environ={**environ, "FASTIO_RETRY_S": "1"}).returncode == 9
