@@ -129,7 +129,7 @@ class Filled:
         embedder = self.engine.search.embedder()
         assert embedder is not None
         noise = np.random.default_rng(7)
-        centres = noise.normal(size=(CENTRES, 384))
+        self.centres = noise.normal(size=(CENTRES, 384))
 
         def add(tx: Tx) -> bool:
             step = Step(tx, 1)
@@ -137,7 +137,7 @@ class Filled:
             ids = [row["id"] for row in tx.search.unembedded(1, 1024)]
             if not ids:
                 return False
-            rows = centres[noise.integers(CENTRES, size=len(ids))] + noise.normal(
+            rows = self.centres[noise.integers(CENTRES, size=len(ids))] + noise.normal(
                 size=(len(ids), 384)
             )
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -209,9 +209,10 @@ def _held(filled: Filled, kind: str, count: int) -> Iterator[Budget]:
 
 
 def _recall(filled: Filled) -> Iterator[Budget]:
-    """What HNSW finds of the ten nearest, of all and of a filter that lets 2 % through."""
+    """What HNSW finds of the ten nearest, of all and of a filter that lets 2 % through; for
+    questions that lie where passages do."""
     noise = np.random.default_rng(11)
-    vectors = noise.normal(size=(50, 384))
+    vectors = filled.centres[noise.integers(CENTRES, size=50)] + noise.normal(size=(50, 384))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     for name, filters in (("all", {}), ("2 %", {"path": "7/*"})):
         shares = []
