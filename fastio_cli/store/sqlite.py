@@ -304,6 +304,7 @@ class Connection:
         self.sql.execute(f"pragma user_version = {version}")
 
     def begin(self, statement: str, now_ms: int) -> None:
+        """Begin a transaction at this time, with nothing known from an earlier one."""
         self.tx.now_ms = now_ms
         self._ahead.clear()
         self.tx.beside_bytes.clear()
