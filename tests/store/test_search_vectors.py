@@ -90,6 +90,9 @@ def plan(engine, vector):
         def one(self, sql, **params):
             return self._db.one(sql, **params)
 
+        def run(self, sql, **params):
+            self._db.run(sql, **params)
+
         def all(self, sql, **params):
             rows = self._db.all(f"explain {sql}", **params)
             explained.extend(row["QUERY PLAN"] for row in rows)
