@@ -9,8 +9,11 @@ CONSTRAINTS := constraints.txt
 demo: $(VENV)/.installed
 	$(BIN)/fastio demo
 
+# Most tests start processes of their own: each would compile everything anew where the environment
+# forbids to write bytecode. A module whose tests share one costly thing stays on one worker.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m compileall -q fastio_cli tests
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup
 
 # At least 200 requests for every operation, made from the OpenAPI document.
 test-fuzz: $(VENV)/.installed-test

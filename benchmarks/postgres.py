@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import random
 import re
+import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from fastio_cli.blobs import Blobs
 from fastio_cli.config import Limits
 from fastio_cli.engine import Engine
 from fastio_cli.store.postgres import PostgresStore
-from tests.postgres import Server, binaries
+from tests.postgres import Server, binaries, children
 
 CLIENTS = 16
 WORKSPACES = 1000
@@ -36,12 +38,10 @@ EVENTS = 10_000_000
 OBJECTS = 1_000_000
 BODY = {"step": 1, "note": "x" * 100}
 
-# What one `state set` sends, a statement at a time, with the values that pgbench can make up.
+# What one `state set` sends, a statement at a time, prepared as ours are, with values that pgbench
+# can make up.
 PEER = """
 begin isolation level read committed, read write;
-select set_config('lock_timeout', '10s', true), set_config('statement_timeout', '30s', true),
-    set_config('idle_in_transaction_session_timeout', '30s', true),
-    set_config('synchronous_commit', current_setting('synchronous_commit'), true);
 select id as w, seq + 1 as seq, floor(extract(epoch from clock_timestamp()) * 1000)::bigint as at
     from workspaces where name = 'w' || :number and deleted_at is null
     for update \\gset
@@ -109,24 +109,66 @@ def write_rate(folder: str, quick: bool) -> Iterator[Budget]:
         with psycopg.connect(pg.url, autocommit=True) as c:
             c.execute("create database peer template postgres")
         for name, workspaces in (("1,000 workspaces", WORKSPACES), ("one hot workspace", 1)):
-            pairs = []
-            rates = []
+            runs = []
             for _ in range(rounds):
-                ours = fastio_rate(pg.url, workspaces, seconds)
-                peer = pgbench_rate(pg.programs, peer_url, workspaces, seconds, folder)
-                pairs.append((ours, peer))
-                rates.append(f"{ours:,.0f}/{peer:,.0f}")
+                clients = ready_clients(pg.url, workspaces, seconds)
+                ours = measured(pg, seconds, lambda c=clients: fastio_run(c))
+                peer = measured(
+                    pg,
+                    seconds,
+                    lambda w=workspaces: pgbench_run(pg.programs, peer_url, w, seconds, folder),
+                )
+                runs.append((ours, peer))
+            rates = ", ".join(f"{a.rate:,.0f}/{b.rate:,.0f}" for a, b in runs)
             yield Budget(
                 f"state set, {CLIENTS} clients, {name}: rate to pgbench's",
-                median_ratio(pairs),
+                median_ratio([(a.rate, b.rate) for a, b in runs]),
                 0.5,
                 at_least=True,
-                note=f"writes a second: {', '.join(rates)}",
+                note=f"writes a second: {rates}; {processor_time(runs)}",
             )
 
 
-def fastio_rate(url: str, workspaces: int, seconds: float) -> float:
-    """Writes a second of 16 processes."""
+@dataclass
+class Run:
+    """What a load came to: writes a second, and CPU seconds of its clients and of the server."""
+
+    rate: float
+    client_us: float
+    server_us: float
+
+
+def measured(pg: Server, seconds: float, load: Callable[[], tuple[int, float]]) -> Run:
+    """Run a load, which tells its writes and the CPU seconds of its clients."""
+    before = server_seconds(pg)
+    count, client = load()
+    server = server_seconds(pg) - before
+    return Run(count / seconds, client / count * 1e6, server / count * 1e6)
+
+
+def processor_time(runs: list[tuple[Run, Run]]) -> str:
+    """CPU a write, as medians: it says more than the rate where 16 clients share two cores."""
+    parts = []
+    for name, side in (("fastio", 0), ("pgbench", 1)):
+        client = statistics.median(pair[side].client_us for pair in runs)
+        server = statistics.median(pair[side].server_us for pair in runs)
+        parts.append(f"{name} {client:.0f} + {server:.0f}")
+    return f"CPU us a write, client + server: {', '.join(parts)}"
+
+
+def server_seconds(pg: Server) -> float:
+    """CPU seconds of a server so far, its ended processes included."""
+    assert pg.process is not None
+    total = 0
+    for pid in (pg.process.pid, *children(pg.process.pid)):
+        with suppress(FileNotFoundError):  # it ended meanwhile, and its parent counts it
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def ready_clients(url: str, workspaces: int, seconds: float) -> list[subprocess.Popen[str]]:
+    """16 processes that have written to each of their workspaces once."""
     share = max(workspaces // CLIENTS, 1)
     workers = []
     for number in range(CLIENTS):
@@ -136,12 +178,17 @@ def fastio_rate(url: str, workspaces: int, seconds: float) -> float:
     for w in workers:
         assert w.stdout is not None
         assert w.stdout.readline() == "ready\n"
+    return workers
+
+
+def fastio_run(workers: list[subprocess.Popen[str]]) -> tuple[int, float]:
+    """Let them write; their writes and CPU seconds."""
     for w in workers:
         assert w.stdin is not None
         w.stdin.write("\n")
         w.stdin.flush()
-    counts = [int(w.communicate()[0]) for w in workers]
-    return sum(counts) / seconds
+    told = [w.communicate()[0].split() for w in workers]
+    return sum(int(count) for count, _ in told), sum(float(cpu) for _, cpu in told)
 
 
 def write_for(url: str, first: int, count: int, seconds: float) -> None:
@@ -159,26 +206,32 @@ def write_for(url: str, first: int, count: int, seconds: float) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     done = 0
+    began = time.process_time()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         write(random.choice(mine))
         done += 1
-    print(done, flush=True)
+    print(done, time.process_time() - began, flush=True)
     engine.store.close()
 
 
-def pgbench_rate(programs: Path, url: str, workspaces: int, seconds: int, folder: str) -> float:
-    """Transactions a second of pgbench with 16 clients and the same statements."""
+def pgbench_run(
+    programs: Path, url: str, workspaces: int, seconds: int, folder: str
+) -> tuple[int, float]:
+    """Transactions and CPU seconds of pgbench with 16 clients and the same statements."""
     script = os.path.join(folder, "peer.sql")
     with open(script, "w", encoding="utf-8") as f:
         f.write(f"\\set number random(0, {workspaces - 1})\n{PEER}")
-    command = [str(programs / "pgbench"), "-n", "-M", "extended", "-f", script]
+    command = [str(programs / "pgbench"), "-n", "-M", "prepared", "-f", script]
     command += ["-c", str(CLIENTS), "-j", "2", "-T", str(seconds), url]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True)
-    found = re.search(r"tps = ([0-9.]+)", done.stdout)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = re.search(r"actually processed: ([0-9]+)", done.stdout)
     if found is None:
         raise SystemExit(f"pgbench failed: {done.stderr[-1000:]}")
-    return float(found[1])
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return int(found[1]), cpu
 
 
 def large_store(folder: str, quick: bool) -> Iterator[Budget]:

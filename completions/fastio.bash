@@ -9,6 +9,8 @@ _fastio_value() {
             kind='workspace' ;;
         *" --store")
             kind='folder' ;;
+        *" --profile")
+            kind='profile' ;;
         *" --format")
             kind=words words='table json jsonl markdown raw' ;;
         *" --fields" | \
@@ -51,9 +53,7 @@ _fastio_value() {
             *" --expires" | \
             *" --scope" | \
             *" --label" | \
-            *" --from-file" | \
             *" --sha256" | \
-            *" --header-file" | \
             *" --max-size" | \
             *" --source-blobs" | \
             *" --target-blobs" | \
@@ -73,8 +73,11 @@ _fastio_value() {
             kind='path' ;;
         *" --output" | \
             *" -o" | \
+            *" --from-file" | \
+            *" --header-file" | \
             *" --tls-certificate" | \
-            *" --tls-key")
+            *" --tls-key" | \
+            *" --ca-file")
             kind='file' ;;
         "file list --type")
             kind=words words='state file' ;;
@@ -137,8 +140,7 @@ _fastio_argument() {
             "query 0" | \
             "ask 0" | \
             "context 0" | \
-            "login 0" | \
-            "logout 0")
+            "login 0")
             kind='nothing' ;;
         "state get 0" | \
             "state set 0" | \
@@ -161,10 +163,10 @@ _fastio_argument() {
             "file move 1" | \
             "file copy 0" | \
             "file copy 1" | \
-            "file delete 0" | \
-            "file restore 0" | \
             "file history 0" | \
             "file diff 0" | \
+            "file restore 0" | \
+            "file delete 0" | \
             "lock acquire 0" | \
             "lock renew 0" | \
             "lock release 0" | \
@@ -178,10 +180,14 @@ _fastio_argument() {
             kind='file' ;;
         "lock run 1")
             kind='command' ;;
+        "profile use 0" | \
+            "profile remove 0" | \
+            "logout 0")
+            kind='profile' ;;
         "config show 0" | \
             "config set 0" | \
             "config unset 0")
-            kind=words words='store blobs workspace actor format durability file_bytes_max storage_bytes_max metered credits_per_month org_bytes_max rate_per_s retry_s versions_max embedding_url embedding_model chat_url chat_model egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_endpoints google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
+            kind=words words='store profile blobs workspace actor format durability file_bytes_max storage_bytes_max metered credits_per_month org_bytes_max rate_per_s retry_s ca_file versions_max embedding_url embedding_model chat_url chat_model egress_allow egress_ports egress_ca_file import_parallel import_attempts_max import_retry_ms import_timeout_s import_stall_s import_buckets import_endpoints secret_key_file google_client_id google_client_secret onedrive_client_id onedrive_client_secret dropbox_client_id dropbox_client_secret box_client_id box_client_secret' ;;
         "lock run "*)
             kind='file' ;;
         "import add "*)
@@ -193,10 +199,10 @@ _fastio_argument() {
 # The words that may come next after $1: sets words; fails if $1 is a whole command.
 _fastio_verbs() {
     case "$1" in
-        '') words='workspace state file lock event audit org member token index import store config init use query ask context batch serve login logout whoami backup restore doctor demo help' ;;
+        '') words='workspace state file lock event audit org member token index import store profile config init use query ask context batch serve login logout whoami backup restore doctor demo help' ;;
         'workspace') words='create list show usage rename delete restore intelligence' ;;
         'state') words='get set init patch append increment transact wait list schema edit history diff restore delete' ;;
-        'file') words='put append get list info move copy delete restore history diff' ;;
+        'file') words='put append get list info move copy history diff restore delete' ;;
         'lock') words='acquire renew release show list break run' ;;
         'event') words='list watch' ;;
         'audit') words='verify' ;;
@@ -206,6 +212,7 @@ _fastio_verbs() {
         'index') words='status rebuild clear' ;;
         'import') words='add list show cancel retry login logout accounts' ;;
         'store') words='copy' ;;
+        'profile') words='list use remove' ;;
         'config') words='show set unset' ;;
         *) return 1 ;;
     esac
@@ -213,7 +220,7 @@ _fastio_verbs() {
 
 # The options of command $1: sets words.
 _fastio_options() {
-    words='--workspace -w --store --format --json --fields --quiet -q --actor --help'
+    words='--workspace -w --store --profile --format --json --fields --quiet -q --actor --help'
     case "$1" in
         'workspace create') words="--idempotency-key $words" ;;
         'workspace list') words="--deleted --limit --cursor $words" ;;
@@ -240,10 +247,10 @@ _fastio_options() {
         'file list') words="--type --limit --cursor $words" ;;
         'file move') words="--overwrite --if-version --lock-token --idempotency-key $words" ;;
         'file copy') words="--overwrite --idempotency-key $words" ;;
-        'file delete') words="--if-version --lock-token --idempotency-key $words" ;;
-        'file restore') words="--version --if-version --lock-token --idempotency-key $words" ;;
         'file history') words="--limit --cursor $words" ;;
         'file diff') words="--from --to $words" ;;
+        'file restore') words="--version --if-version --lock-token --idempotency-key $words" ;;
+        'file delete') words="--if-version --lock-token --idempotency-key $words" ;;
         'lock acquire') words="--ttl --wait --purpose --idempotency-key $words" ;;
         'lock renew') words="--ttl --lock-token --idempotency-key $words" ;;
         'lock release') words="--lock-token --idempotency-key $words" ;;
@@ -266,7 +273,7 @@ _fastio_options() {
         'import list') words="--state --path --limit --cursor $words" ;;
         'import show') words="--wait $words" ;;
         'import cancel') words="--idempotency-key $words" ;;
-        'import retry') words="--timeout --lock-token --idempotency-key $words" ;;
+        'import retry') words="--header-file --wait --timeout --lock-token --idempotency-key $words" ;;
         'import login') words="--device $words" ;;
         'store copy') words="--source-blobs --target-blobs --progress $words" ;;
         'config set') words="--project $words" ;;
@@ -277,7 +284,7 @@ _fastio_options() {
         'context') words="--budget --summary --path --type --since --wait $words" ;;
         'batch') words="--stop $words" ;;
         'serve') words="--host --port --workers --tls-certificate --tls-key --behind-proxy --no-access-log $words" ;;
-        'login') words="--token $words" ;;
+        'login') words="--token --ca-file $words" ;;
         'backup') words="--overwrite $words" ;;
         'restore') words="--yes -y $words" ;;
         'doctor') words="--sweep $words" ;;
@@ -319,12 +326,14 @@ _fastio() {
     unset "line[${#line[@]} - 1]"
     for word in ${line[@]+"${line[@]}"}; do
         if [[ -n $option ]]; then
-            case "$option" in --workspace | -w | --store) context+=("$option" "$word") ;; esac
+            case "$option" in
+                --workspace | -w | --store | --profile) context+=("$option" "$word") ;;
+            esac
             option=''
         elif [[ -z $plain && $word == -- ]]; then
             plain=yes
         elif [[ -z $plain && $word == --*=* ]]; then
-            case "$word" in --workspace=* | --store=*) context+=("$word") ;; esac
+            case "$word" in --workspace=* | --store=* | --profile=*) context+=("$word") ;; esac
         elif [[ -z $plain && $word == -?* ]]; then
             _fastio_value "$command" "$word" && option=$word
         elif [[ -z $command ]]; then
@@ -355,7 +364,7 @@ _fastio() {
     case "$kind" in
         words | options)
             _fastio_offer < <(compgen -W "$words" -- "$current") ;;
-        path | workspace)
+        path | workspace | profile)
             compopt -o filenames 2>/dev/null
             [[ $kind == path ]] && compopt -o nospace 2>/dev/null
             _fastio_offer < <(fastio complete ${context[@]+"${context[@]}"} "$kind" \

@@ -17,6 +17,7 @@ function __fastio_table
                 'index'\t'Look after the search index' \
                 'import'\t'Fetch files from URLs into the workspace: fastio import URL...' \
                 'store'\t'Move whole stores between folders and databases' \
+                'profile'\t'Choose among the servers you are logged in at' \
                 'config'\t'Show and change settings' \
                 'init'\t'Make a store for this folder and those below it.' \
                 'use'\t'Choose the workspace that commands work in from now on.' \
@@ -26,7 +27,7 @@ function __fastio_table
                 'batch'\t'Run operations from NDJSON on standard input, in one process.' \
                 'serve'\t'Turn this store into a service for a team.' \
                 'login'\t'Work on a server from now on.' \
-                'logout'\t'Forget a server and its token.' \
+                'logout'\t'Forget the token for a server.' \
                 'whoami'\t'Show who one is: org, member, role, and what the token is for.' \
                 'backup'\t'Copy the whole store into one file, while it is in use.' \
                 'restore'\t'Replace the whole store by what a backup file holds.' \
@@ -66,10 +67,10 @@ function __fastio_table
                 'info'\t'Show what stands at a path: kind, version, etag, size, author and times.' \
                 'move'\t'Move an object to another path of its workspace.' \
                 'copy'\t'Copy an object to another path of its workspace; large contents are shared, not copied.' \
-                'delete'\t'Delete an object; its history stays and it can be restored.' \
-                'restore'\t'Bring back an earlier version of an object as its newest.' \
                 'history'\t'List the versions of an object, newest first.' \
-                'diff'\t'Show what changed between two versions of an object (default: the last two).'
+                'diff'\t'Show what changed between two versions of an object (default: the last two).' \
+                'restore'\t'Bring back an earlier version of an object as its newest.' \
+                'delete'\t'Delete an object; its history stays and it can be restored.'
         case 'lock'
             printf '%s\n' 'acquire'\t'Take the lock on a path, waiting in line for it if asked to.' \
                 'renew'\t'Extend a lock you hold, from now, by its ttl or another.' \
@@ -106,19 +107,24 @@ function __fastio_table
                 'show'\t'Show one import, waiting for its end if asked to.' \
                 'cancel'\t'Stop an import that has not ended; nothing of it is kept.' \
                 'retry'\t'Try a failed or cancelled import again.' \
-                'login'\t'Let imports read your own files at a file service.' \
-                'logout'\t'Revoke and forget the login at a file service.' \
-                'accounts'\t'List the file services you are logged in at.'
+                'login'\t'Let imports read your private files at a file service.' \
+                'logout'\t'Revoke and forget a login at a file service.' \
+                'accounts'\t'List the file services and where you are logged in.'
         case 'store'
             printf '%s\n' 'copy'\t'Copy a whole store into an empty one, and compare them.'
+        case 'profile'
+            printf '%s\n' 'list'\t'List the servers you are logged in at, and the local store.' \
+                'use'\t'Work with another profile from now on; local is this machine.' \
+                'remove'\t'Forget a profile and its token.'
         case 'config'
             printf '%s\n' 'show'\t'Show the settings in force and where each comes from.' \
-                'set'\t'Set a setting, for you or for this project.' \
+                'set'\t'Set a setting, for you, this project or the profile that --profile names.' \
                 'unset'\t'Forget a setting.'
         case ' -'
             printf '%s\n' '--workspace'\t'The workspace to work in' \
                 '-w'\t'The workspace to work in' \
                 '--store'\t'The store: a folder, a database or a server' \
+                '--profile'\t'The server to work on, as fastio login named it; local is this machine' \
                 '--format'\t'How results are printed (default: table at a terminal, else json)' \
                 '--json'\t'Short for --format json' \
                 '--fields'\t'Only these fields of the result, as a,b.c' \
@@ -227,21 +233,21 @@ function __fastio_table
         case 'file copy -'
             printf '%s\n' '--overwrite'\t'Replace what stands at the new path' \
                 '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
-        case 'file delete -'
-            printf '%s\n' '--if-version'\t'Only if the object is at this version (0: does not exist)' \
-                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
-                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
-        case 'file restore -'
-            printf '%s\n' '--version'\t'This version instead of the newest' \
-                '--if-version'\t'Only if the object is at this version (0: does not exist)' \
-                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
-                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'file history -'
             printf '%s\n' '--limit'\t'At most this many (default: 50)' \
                 '--cursor'\t'Go on where the last page ended'
         case 'file diff -'
             printf '%s\n' '--from'\t'The older version (default: the one before)' \
                 '--to'\t'The newer version (default: the newest)'
+        case 'file restore -'
+            printf '%s\n' '--version'\t'This version instead of the newest' \
+                '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'file delete -'
+            printf '%s\n' '--if-version'\t'Only if the object is at this version (0: does not exist)' \
+                '--lock-token'\t'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)' \
+                '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'lock acquire -'
             printf '%s\n' '--ttl'\t'Ends by itself after (default: 60s)' \
                 '--wait'\t'Wait in line for at most' \
@@ -314,11 +320,11 @@ function __fastio_table
                 '--name'\t'Name of the file in its folder (default: the server\'s)' \
                 '--from-file'\t'Also the URLs in this file, one a line' \
                 '--sha256'\t'Only if the bytes have this checksum' \
-                '--header-file'\t'Send the headers in this file, one a line' \
+                '--header-file'\t'Send the headers in this file, \'Name: value\' a line' \
                 '--on-conflict'\t'Where something stands: its next version, a numbered name, or fail' \
                 '--max-size'\t'Refuse larger files, as 500MB' \
                 '--wait'\t'Wait for the end also when the store is remote' \
-                '--timeout'\t'Stop waiting after' \
+                '--timeout'\t'Wait for the end, at most' \
                 '--lock-token'\t'Token of the lock you hold on the path; @FILE or - to read it' \
                 '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'import list -'
@@ -331,7 +337,9 @@ function __fastio_table
         case 'import cancel -'
             printf '%s\n' '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'import retry -'
-            printf '%s\n' '--timeout'\t'Stop waiting after' \
+            printf '%s\n' '--header-file'\t'Send the headers in this file, \'Name: value\' a line' \
+                '--wait'\t'Wait for the end also when the store is remote' \
+                '--timeout'\t'Wait for the end, at most' \
                 '--lock-token'\t'Token of the lock you hold on the path; @FILE or - to read it' \
                 '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'import login -'
@@ -381,7 +389,8 @@ function __fastio_table
                 '--behind-proxy'\t'A proxy in front encrypts and says who the client is' \
                 '--no-access-log'\t'Do not write a line for every request'
         case 'login -'
-            printf '%s\n' '--token'\t'@FILE, or - for standard input (default: asked)'
+            printf '%s\n' '--token'\t'@FILE, or - for standard input (default: asked)' \
+                '--ca-file'\t'Certificate authorities to trust besides the public ones'
         case 'backup -'
             printf '%s\n' '--overwrite'\t'Replace the file if it exists'
         case 'restore -'
@@ -393,17 +402,19 @@ function __fastio_table
             printf '%s\n' ':workspace'
         case '* --store'
             printf '%s\n' ':folder'
+        case '* --profile'
+            printf '%s\n' ':profile'
         case '* --format'
             printf '%s\n' 'table' \
                 'json' \
                 'jsonl' \
                 'markdown' \
                 'raw'
-        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' 'query --path' 'ask --path' 'context --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --expires' '* --scope' '* --label' '* --from-file' '* --sha256' '* --header-file' '* --max-size' '* --source-blobs' '* --target-blobs' '* --since' '* --session' '* --model' '* --endpoint' '* --budget' '* --summary' '* --host' '* --port' '* --workers' '* --token'
+        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' 'query --path' 'ask --path' 'context --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --expires' '* --scope' '* --label' '* --sha256' '* --max-size' '* --source-blobs' '* --target-blobs' '* --since' '* --session' '* --model' '* --endpoint' '* --budget' '* --summary' '* --host' '* --port' '* --workers' '* --token'
             printf '%s\n' ':nothing'
         case 'import add --to' 'import list --path'
             printf '%s\n' ':path'
-        case '* --output' '* -o' '* --tls-certificate' '* --tls-key'
+        case '* --output' '* -o' '* --from-file' '* --header-file' '* --tls-certificate' '* --tls-key' '* --ca-file'
             printf '%s\n' ':file'
         case 'file list --type'
             printf '%s\n' 'state' \
@@ -432,16 +443,19 @@ function __fastio_table
                 'lexical'
         case 'workspace create 0' 'workspace show 0' 'workspace usage 0' 'workspace rename 0' 'workspace delete 0' 'workspace restore 0' 'use 0'
             printf '%s\n' ':workspace'
-        case 'workspace rename 1' 'workspace intelligence 0' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'org create 0' 'org transfer 0' 'org transfer 1' 'member set 0' 'member set 1' 'member remove 0' 'token create 0' 'token revoke 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'store copy 0' 'store copy 1' 'config set 1' 'query 0' 'ask 0' 'context 0' 'login 0' 'logout 0'
+        case 'workspace rename 1' 'workspace intelligence 0' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'org create 0' 'org transfer 0' 'org transfer 1' 'member set 0' 'member set 1' 'member remove 0' 'token create 0' 'token revoke 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'store copy 0' 'store copy 1' 'config set 1' 'query 0' 'ask 0' 'context 0' 'login 0'
             printf '%s\n' ':nothing'
-        case 'state get 0' 'state set 0' 'state init 0' 'state patch 0' 'state append 0' 'state increment 0' 'state wait 0' 'state schema 0' 'state edit 0' 'state history 0' 'state diff 0' 'state restore 0' 'state delete 0' 'file put 1' 'file append 0' 'file get 0' 'file info 0' 'file move 0' 'file move 1' 'file copy 0' 'file copy 1' 'file delete 0' 'file restore 0' 'file history 0' 'file diff 0' 'lock acquire 0' 'lock renew 0' 'lock release 0' 'lock show 0' 'lock break 0' 'lock run 0'
+        case 'state get 0' 'state set 0' 'state init 0' 'state patch 0' 'state append 0' 'state increment 0' 'state wait 0' 'state schema 0' 'state edit 0' 'state history 0' 'state diff 0' 'state restore 0' 'state delete 0' 'file put 1' 'file append 0' 'file get 0' 'file info 0' 'file move 0' 'file move 1' 'file copy 0' 'file copy 1' 'file history 0' 'file diff 0' 'file restore 0' 'file delete 0' 'lock acquire 0' 'lock renew 0' 'lock release 0' 'lock show 0' 'lock break 0' 'lock run 0'
             printf '%s\n' ':path'
         case 'file put 0' 'backup 0' 'restore 0'
             printf '%s\n' ':file'
         case 'lock run 1'
             printf '%s\n' ':command'
+        case 'profile use 0' 'profile remove 0' 'logout 0'
+            printf '%s\n' ':profile'
         case 'config show 0' 'config set 0' 'config unset 0'
             printf '%s\n' 'store' \
+                'profile' \
                 'blobs' \
                 'workspace' \
                 'actor' \
@@ -454,6 +468,7 @@ function __fastio_table
                 'org_bytes_max' \
                 'rate_per_s' \
                 'retry_s' \
+                'ca_file' \
                 'versions_max' \
                 'embedding_url' \
                 'embedding_model' \
@@ -467,7 +482,9 @@ function __fastio_table
                 'import_retry_ms' \
                 'import_timeout_s' \
                 'import_stall_s' \
+                'import_buckets' \
                 'import_endpoints' \
+                'secret_key_file' \
                 'google_client_id' \
                 'google_client_secret' \
                 'onedrive_client_id' \
@@ -495,12 +512,12 @@ function __fastio
     set -l context
     for word in $words[2..-1]
         if test -n "$option"
-            contains -- $option --workspace -w --store; and set -a context $option $word
+            contains -- $option --workspace -w --store --profile; and set -a context $option $word
             set option ''
         else if test -z "$plain"; and test "$word" = --
             set plain yes
         else if test -z "$plain"; and string match -q -- '--*=*' $word
-            string match -qr -- '^--(workspace|store)=' $word; and set -a context $word
+            string match -qr -- '^--(workspace|store|profile)=' $word; and set -a context $word
         else if test -z "$plain"; and string match -qr -- '^-.' $word
             __fastio_table "$command $word" >/dev/null; and set option $word
         else if test -z "$command"
@@ -528,7 +545,7 @@ function __fastio
         set offered (__fastio_table "$command $position")
     end
     switch "$offered[1]"
-        case :path :workspace
+        case :path :workspace :profile
             set -l kind (string sub -s 2 -- $offered[1])
             set offered (command fastio complete $context $kind -- "$current" 2>/dev/null)
         case :file

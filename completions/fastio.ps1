@@ -6,10 +6,10 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
     # What may stand at a place: the next words after a group, the options of "COMMAND -", the value
     # of "COMMAND --OPTION", argument N of "COMMAND N". Words with their help, or :KIND.
     $table = @{
-        '' = @{ 'workspace' = 'Create, list and remove workspaces'; 'state' = 'Read and change JSON state objects'; 'file' = 'Store, read and manage files'; 'lock' = 'Take turns: exclusive locks that expire'; 'event' = 'Read and watch the log of all changes'; 'audit' = 'Prove that the log was not tampered with'; 'org' = 'Share a server: orgs, and handing one over'; 'member' = 'Give people and agents their roles'; 'token' = 'Make and end the tokens that let them in'; 'index' = 'Look after the search index'; 'import' = 'Fetch files from URLs into the workspace: fastio import URL...'; 'store' = 'Move whole stores between folders and databases'; 'config' = 'Show and change settings'; 'init' = 'Make a store for this folder and those below it.'; 'use' = 'Choose the workspace that commands work in from now on.'; 'query' = 'Find the passages of a workspace that answer a query best, by words and by meaning.'; 'ask' = 'Answer a question from what the workspace holds, each sentence with its source.'; 'context' = 'Pack what a prompt needs to go on: the session''s summary, then the best passages.'; 'batch' = 'Run operations from NDJSON on standard input, in one process.'; 'serve' = 'Turn this store into a service for a team.'; 'login' = 'Work on a server from now on.'; 'logout' = 'Forget a server and its token.'; 'whoami' = 'Show who one is: org, member, role, and what the token is for.'; 'backup' = 'Copy the whole store into one file, while it is in use.'; 'restore' = 'Replace the whole store by what a backup file holds.'; 'doctor' = 'Check the installation and the store, and say how to mend what is wrong.'; 'demo' = 'Watch three agents share one state object, and one of them die.'; 'help' = 'Show help for a command, or all commands as JSON.' }
+        '' = @{ 'workspace' = 'Create, list and remove workspaces'; 'state' = 'Read and change JSON state objects'; 'file' = 'Store, read and manage files'; 'lock' = 'Take turns: exclusive locks that expire'; 'event' = 'Read and watch the log of all changes'; 'audit' = 'Prove that the log was not tampered with'; 'org' = 'Share a server: orgs, and handing one over'; 'member' = 'Give people and agents their roles'; 'token' = 'Make and end the tokens that let them in'; 'index' = 'Look after the search index'; 'import' = 'Fetch files from URLs into the workspace: fastio import URL...'; 'store' = 'Move whole stores between folders and databases'; 'profile' = 'Choose among the servers you are logged in at'; 'config' = 'Show and change settings'; 'init' = 'Make a store for this folder and those below it.'; 'use' = 'Choose the workspace that commands work in from now on.'; 'query' = 'Find the passages of a workspace that answer a query best, by words and by meaning.'; 'ask' = 'Answer a question from what the workspace holds, each sentence with its source.'; 'context' = 'Pack what a prompt needs to go on: the session''s summary, then the best passages.'; 'batch' = 'Run operations from NDJSON on standard input, in one process.'; 'serve' = 'Turn this store into a service for a team.'; 'login' = 'Work on a server from now on.'; 'logout' = 'Forget the token for a server.'; 'whoami' = 'Show who one is: org, member, role, and what the token is for.'; 'backup' = 'Copy the whole store into one file, while it is in use.'; 'restore' = 'Replace the whole store by what a backup file holds.'; 'doctor' = 'Check the installation and the store, and say how to mend what is wrong.'; 'demo' = 'Watch three agents share one state object, and one of them die.'; 'help' = 'Show help for a command, or all commands as JSON.' }
         'workspace' = @{ 'create' = 'Create a workspace.'; 'list' = 'List the workspaces by name (or, with ``deleted``, those that can be restored).'; 'show' = 'Show a workspace: how many objects and bytes it holds, and its last event.'; 'usage' = 'Show what a workspace holds, by kind, and what its history and locks add.'; 'rename' = 'Give a workspace another name.'; 'delete' = 'Delete a workspace; nothing in it is lost until it is purged, and it can be restored.'; 'restore' = 'Bring back the workspace of this name that was deleted last.'; 'intelligence' = 'Turn the search over a workspace on or off; off, nothing of it stays in the index.' }
         'state' = @{ 'get' = 'Read one state object, whole or a part of it.'; 'set' = 'Write one state object, or the value at a pointer inside it.'; 'init' = 'Write a default only if nothing is there; read what is there otherwise.'; 'patch' = 'Change parts of one state object, leaving the rest as it is.'; 'append' = 'Append a value to an array of a state object.'; 'increment' = 'Add to a number in a state object, and read the sum.'; 'transact' = 'Apply several changes to several objects of one workspace, all or nothing.'; 'wait' = 'Wait until a JMESPath expression over a state object is true, and read the object.'; 'list' = 'List the state objects by path.'; 'schema' = 'Read the JSON Schema that a state object has to satisfy (null: none).'; 'edit' = 'Change a state object in your editor ($VISUAL or $EDITOR).'; 'history' = 'List the versions of an object, newest first.'; 'diff' = 'Show what changed between two versions of an object (default: the last two).'; 'restore' = 'Bring back an earlier version of an object as its newest.'; 'delete' = 'Delete an object; its history stays and it can be restored.' }
-        'file' = @{ 'put' = 'Write a file.'; 'append' = 'Append bytes to a file, at the price of what is appended; creates it if need be.'; 'get' = 'Read the bytes of an object, whole or a range of them.'; 'list' = 'List objects by path, a page at a time.'; 'info' = 'Show what stands at a path: kind, version, etag, size, author and times.'; 'move' = 'Move an object to another path of its workspace.'; 'copy' = 'Copy an object to another path of its workspace; large contents are shared, not copied.'; 'delete' = 'Delete an object; its history stays and it can be restored.'; 'restore' = 'Bring back an earlier version of an object as its newest.'; 'history' = 'List the versions of an object, newest first.'; 'diff' = 'Show what changed between two versions of an object (default: the last two).' }
+        'file' = @{ 'put' = 'Write a file.'; 'append' = 'Append bytes to a file, at the price of what is appended; creates it if need be.'; 'get' = 'Read the bytes of an object, whole or a range of them.'; 'list' = 'List objects by path, a page at a time.'; 'info' = 'Show what stands at a path: kind, version, etag, size, author and times.'; 'move' = 'Move an object to another path of its workspace.'; 'copy' = 'Copy an object to another path of its workspace; large contents are shared, not copied.'; 'history' = 'List the versions of an object, newest first.'; 'diff' = 'Show what changed between two versions of an object (default: the last two).'; 'restore' = 'Bring back an earlier version of an object as its newest.'; 'delete' = 'Delete an object; its history stays and it can be restored.' }
         'lock' = @{ 'acquire' = 'Take the lock on a path, waiting in line for it if asked to.'; 'renew' = 'Extend a lock you hold, from now, by its ttl or another.'; 'release' = 'Give back a lock you hold; the next in line gets it.'; 'show' = 'Show who holds the lock on a path, why and until when.'; 'list' = 'List the live locks of a workspace by path.'; 'break' = 'Take a lock away from its holder; the audit log says who did, and why.'; 'run' = 'Run a command while holding a lock.' }
         'event' = @{ 'list' = 'List events in the order they happened.'; 'watch' = 'Print events as they happen, one JSON line each.' }
         'audit' = @{ 'verify' = 'Recompute the hash chain of the event log and say whether it holds.' }
@@ -17,10 +17,11 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'member' = @{ 'list' = 'List the members with their roles in the org and in single workspaces.'; 'set' = 'Give somebody a role, in the org or in one workspace only.'; 'remove' = 'Take a role away, in the org or in one workspace; its tokens stop working there at once.' }
         'token' = @{ 'create' = 'Make a token for a member (default: oneself); it is shown this once.'; 'list' = 'List the org''s tokens (those who are not admin see their own).'; 'revoke' = 'End a token at once: one''s own, or as an admin anybody''s.' }
         'index' = @{ 'status' = 'Show how far the search index has come, and which objects it could not read.'; 'rebuild' = 'Drop the search index and begin it anew; the next searches finish it.'; 'clear' = 'Drop the search index; the next search makes it again from the log.' }
-        'import' = @{ 'add' = 'Fetch files from URLs into the workspace.'; 'list' = 'List imports, newest first; with a path, where its contents came from.'; 'show' = 'Show one import, waiting for its end if asked to.'; 'cancel' = 'Stop an import that has not ended; nothing of it is kept.'; 'retry' = 'Try a failed or cancelled import again.'; 'login' = 'Let imports read your own files at a file service.'; 'logout' = 'Revoke and forget the login at a file service.'; 'accounts' = 'List the file services you are logged in at.' }
+        'import' = @{ 'add' = 'Fetch files from URLs into the workspace.'; 'list' = 'List imports, newest first; with a path, where its contents came from.'; 'show' = 'Show one import, waiting for its end if asked to.'; 'cancel' = 'Stop an import that has not ended; nothing of it is kept.'; 'retry' = 'Try a failed or cancelled import again.'; 'login' = 'Let imports read your private files at a file service.'; 'logout' = 'Revoke and forget a login at a file service.'; 'accounts' = 'List the file services and where you are logged in.' }
         'store' = @{ 'copy' = 'Copy a whole store into an empty one, and compare them.' }
-        'config' = @{ 'show' = 'Show the settings in force and where each comes from.'; 'set' = 'Set a setting, for you or for this project.'; 'unset' = 'Forget a setting.' }
-        ' -' = @{ '--workspace' = 'The workspace to work in'; '-w' = 'The workspace to work in'; '--store' = 'The store: a folder, a database or a server'; '--format' = 'How results are printed (default: table at a terminal, else json)'; '--json' = 'Short for --format json'; '--fields' = 'Only these fields of the result, as a,b.c'; '--quiet' = 'Print only the essential value, such as a token'; '-q' = 'Print only the essential value, such as a token'; '--actor' = 'Who acts, in the event log'; '--help' = 'Show help' }
+        'profile' = @{ 'list' = 'List the servers you are logged in at, and the local store.'; 'use' = 'Work with another profile from now on; local is this machine.'; 'remove' = 'Forget a profile and its token.' }
+        'config' = @{ 'show' = 'Show the settings in force and where each comes from.'; 'set' = 'Set a setting, for you, this project or the profile that --profile names.'; 'unset' = 'Forget a setting.' }
+        ' -' = @{ '--workspace' = 'The workspace to work in'; '-w' = 'The workspace to work in'; '--store' = 'The store: a folder, a database or a server'; '--profile' = 'The server to work on, as fastio login named it; local is this machine'; '--format' = 'How results are printed (default: table at a terminal, else json)'; '--json' = 'Short for --format json'; '--fields' = 'Only these fields of the result, as a,b.c'; '--quiet' = 'Print only the essential value, such as a token'; '-q' = 'Print only the essential value, such as a token'; '--actor' = 'Who acts, in the event log'; '--help' = 'Show help' }
         'workspace create -' = @{ '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
         'workspace list -' = @{ '--deleted' = 'Those that were deleted and can be restored'; '--limit' = 'At most this many (default: 50)'; '--cursor' = 'Go on where the last page ended' }
         'workspace show -' = @{  }
@@ -51,10 +52,10 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'file info -' = @{  }
         'file move -' = @{ '--overwrite' = 'Replace what stands at the new path'; '--if-version' = 'Only if the object is at this version (0: does not exist)'; '--lock-token' = 'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
         'file copy -' = @{ '--overwrite' = 'Replace what stands at the new path'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
-        'file delete -' = @{ '--if-version' = 'Only if the object is at this version (0: does not exist)'; '--lock-token' = 'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
-        'file restore -' = @{ '--version' = 'This version instead of the newest'; '--if-version' = 'Only if the object is at this version (0: does not exist)'; '--lock-token' = 'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
         'file history -' = @{ '--limit' = 'At most this many (default: 50)'; '--cursor' = 'Go on where the last page ended' }
         'file diff -' = @{ '--from' = 'The older version (default: the one before)'; '--to' = 'The newer version (default: the newest)' }
+        'file restore -' = @{ '--version' = 'This version instead of the newest'; '--if-version' = 'Only if the object is at this version (0: does not exist)'; '--lock-token' = 'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
+        'file delete -' = @{ '--if-version' = 'Only if the object is at this version (0: does not exist)'; '--lock-token' = 'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
         'lock acquire -' = @{ '--ttl' = 'Ends by itself after (default: 60s)'; '--wait' = 'Wait in line for at most'; '--purpose' = 'Why, for those who find it locked'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
         'lock renew -' = @{ '--ttl' = 'Ends by itself after (default: 60s)'; '--lock-token' = 'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
         'lock release -' = @{ '--lock-token' = 'Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
@@ -78,15 +79,18 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'index status -' = @{  }
         'index rebuild -' = @{ '--wait' = 'First finish the vectors of everything written, showing progress' }
         'index clear -' = @{  }
-        'import add -' = @{ '--to' = 'The path, or a folder with / at its end'; '--name' = 'Name of the file in its folder (default: the server''s)'; '--from-file' = 'Also the URLs in this file, one a line'; '--sha256' = 'Only if the bytes have this checksum'; '--header-file' = 'Send the headers in this file, one a line'; '--on-conflict' = 'Where something stands: its next version, a numbered name, or fail'; '--max-size' = 'Refuse larger files, as 500MB'; '--wait' = 'Wait for the end also when the store is remote'; '--timeout' = 'Stop waiting after'; '--lock-token' = 'Token of the lock you hold on the path; @FILE or - to read it'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
+        'import add -' = @{ '--to' = 'The path, or a folder with / at its end'; '--name' = 'Name of the file in its folder (default: the server''s)'; '--from-file' = 'Also the URLs in this file, one a line'; '--sha256' = 'Only if the bytes have this checksum'; '--header-file' = 'Send the headers in this file, ''Name: value'' a line'; '--on-conflict' = 'Where something stands: its next version, a numbered name, or fail'; '--max-size' = 'Refuse larger files, as 500MB'; '--wait' = 'Wait for the end also when the store is remote'; '--timeout' = 'Wait for the end, at most'; '--lock-token' = 'Token of the lock you hold on the path; @FILE or - to read it'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
         'import list -' = @{ '--state' = 'Only those in this state'; '--path' = 'Only those to this path'; '--limit' = 'At most this many (default: 50)'; '--cursor' = 'Go on where the last page ended' }
         'import show -' = @{ '--wait' = 'Wait for its end for at most' }
         'import cancel -' = @{ '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
-        'import retry -' = @{ '--timeout' = 'Stop waiting after'; '--lock-token' = 'Token of the lock you hold on the path; @FILE or - to read it'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
+        'import retry -' = @{ '--header-file' = 'Send the headers in this file, ''Name: value'' a line'; '--wait' = 'Wait for the end also when the store is remote'; '--timeout' = 'Wait for the end, at most'; '--lock-token' = 'Token of the lock you hold on the path; @FILE or - to read it'; '--idempotency-key' = 'Repeating the command with this key changes nothing more, for a day' }
         'import login -' = @{ '--device' = 'Log in on another device, by a code' }
         'import logout -' = @{  }
         'import accounts -' = @{  }
         'store copy -' = @{ '--source-blobs' = 'Where a source database keeps large files'; '--target-blobs' = 'Where a target database keeps large files'; '--progress' = 'Show how far it is' }
+        'profile list -' = @{  }
+        'profile use -' = @{  }
+        'profile remove -' = @{  }
         'config show -' = @{  }
         'config set -' = @{ '--project' = 'In this project''s settings instead of yours' }
         'config unset -' = @{ '--project' = 'In this project''s settings instead of yours' }
@@ -97,7 +101,7 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'context -' = @{ '--budget' = 'At most this many tokens (default: 2000)'; '--summary' = 'State object that comes first (default: session_summary.json)'; '--path' = 'Only objects whose path matches, as ''notes/*'''; '--type' = 'Only objects of this kind'; '--since' = 'Only what changed in the last, as 7d'; '--wait' = 'First finish the vectors of everything written, showing progress' }
         'batch -' = @{ '--stop' = 'Stop at the first operation that fails' }
         'serve -' = @{ '--host' = 'Address to listen on (default: 127.0.0.1)'; '--port' = 'Port to listen on (default: 8787)'; '--workers' = 'Processes (default: 1)'; '--tls-certificate' = 'PEM file with the certificate'; '--tls-key' = 'PEM file with its key'; '--behind-proxy' = 'A proxy in front encrypts and says who the client is'; '--no-access-log' = 'Do not write a line for every request' }
-        'login -' = @{ '--token' = '@FILE, or - for standard input (default: asked)' }
+        'login -' = @{ '--token' = '@FILE, or - for standard input (default: asked)'; '--ca-file' = 'Certificate authorities to trust besides the public ones' }
         'logout -' = @{  }
         'whoami -' = @{  }
         'backup -' = @{ '--overwrite' = 'Replace the file if it exists' }
@@ -109,6 +113,7 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         '* -w' = ':workspace'
         '* --in-workspace' = ':workspace'
         '* --store' = ':folder'
+        '* --profile' = ':profile'
         '* --format' = @{ 'table' = 'table'; 'json' = 'json'; 'jsonl' = 'jsonl'; 'markdown' = 'markdown'; 'raw' = 'raw' }
         '* --fields' = ':nothing'
         '* --actor' = ':nothing'
@@ -150,9 +155,7 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         '* --expires' = ':nothing'
         '* --scope' = ':nothing'
         '* --label' = ':nothing'
-        '* --from-file' = ':nothing'
         '* --sha256' = ':nothing'
-        '* --header-file' = ':nothing'
         '* --max-size' = ':nothing'
         '* --source-blobs' = ':nothing'
         '* --target-blobs' = ':nothing'
@@ -170,8 +173,11 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'import list --path' = ':path'
         '* --output' = ':file'
         '* -o' = ':file'
+        '* --from-file' = ':file'
+        '* --header-file' = ':file'
         '* --tls-certificate' = ':file'
         '* --tls-key' = ':file'
+        '* --ca-file' = ':file'
         'file list --type' = @{ 'state' = 'state'; 'file' = 'file' }
         'query --type' = @{ 'file' = 'file'; 'state' = 'state' }
         'ask --type' = @{ 'file' = 'file'; 'state' = 'state' }
@@ -220,7 +226,6 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'ask 0' = ':nothing'
         'context 0' = ':nothing'
         'login 0' = ':nothing'
-        'logout 0' = ':nothing'
         'state get 0' = ':path'
         'state set 0' = ':path'
         'state init 0' = ':path'
@@ -242,10 +247,10 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'file move 1' = ':path'
         'file copy 0' = ':path'
         'file copy 1' = ':path'
-        'file delete 0' = ':path'
-        'file restore 0' = ':path'
         'file history 0' = ':path'
         'file diff 0' = ':path'
+        'file restore 0' = ':path'
+        'file delete 0' = ':path'
         'lock acquire 0' = ':path'
         'lock renew 0' = ':path'
         'lock release 0' = ':path'
@@ -256,9 +261,12 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         'backup 0' = ':file'
         'restore 0' = ':file'
         'lock run 1' = ':command'
-        'config show 0' = @{ 'store' = 'store'; 'blobs' = 'blobs'; 'workspace' = 'workspace'; 'actor' = 'actor'; 'format' = 'format'; 'durability' = 'durability'; 'file_bytes_max' = 'file_bytes_max'; 'storage_bytes_max' = 'storage_bytes_max'; 'metered' = 'metered'; 'credits_per_month' = 'credits_per_month'; 'org_bytes_max' = 'org_bytes_max'; 'rate_per_s' = 'rate_per_s'; 'retry_s' = 'retry_s'; 'versions_max' = 'versions_max'; 'embedding_url' = 'embedding_url'; 'embedding_model' = 'embedding_model'; 'chat_url' = 'chat_url'; 'chat_model' = 'chat_model'; 'egress_allow' = 'egress_allow'; 'egress_ports' = 'egress_ports'; 'egress_ca_file' = 'egress_ca_file'; 'import_parallel' = 'import_parallel'; 'import_attempts_max' = 'import_attempts_max'; 'import_retry_ms' = 'import_retry_ms'; 'import_timeout_s' = 'import_timeout_s'; 'import_stall_s' = 'import_stall_s'; 'import_endpoints' = 'import_endpoints'; 'google_client_id' = 'google_client_id'; 'google_client_secret' = 'google_client_secret'; 'onedrive_client_id' = 'onedrive_client_id'; 'onedrive_client_secret' = 'onedrive_client_secret'; 'dropbox_client_id' = 'dropbox_client_id'; 'dropbox_client_secret' = 'dropbox_client_secret'; 'box_client_id' = 'box_client_id'; 'box_client_secret' = 'box_client_secret' }
-        'config set 0' = @{ 'store' = 'store'; 'blobs' = 'blobs'; 'workspace' = 'workspace'; 'actor' = 'actor'; 'format' = 'format'; 'durability' = 'durability'; 'file_bytes_max' = 'file_bytes_max'; 'storage_bytes_max' = 'storage_bytes_max'; 'metered' = 'metered'; 'credits_per_month' = 'credits_per_month'; 'org_bytes_max' = 'org_bytes_max'; 'rate_per_s' = 'rate_per_s'; 'retry_s' = 'retry_s'; 'versions_max' = 'versions_max'; 'embedding_url' = 'embedding_url'; 'embedding_model' = 'embedding_model'; 'chat_url' = 'chat_url'; 'chat_model' = 'chat_model'; 'egress_allow' = 'egress_allow'; 'egress_ports' = 'egress_ports'; 'egress_ca_file' = 'egress_ca_file'; 'import_parallel' = 'import_parallel'; 'import_attempts_max' = 'import_attempts_max'; 'import_retry_ms' = 'import_retry_ms'; 'import_timeout_s' = 'import_timeout_s'; 'import_stall_s' = 'import_stall_s'; 'import_endpoints' = 'import_endpoints'; 'google_client_id' = 'google_client_id'; 'google_client_secret' = 'google_client_secret'; 'onedrive_client_id' = 'onedrive_client_id'; 'onedrive_client_secret' = 'onedrive_client_secret'; 'dropbox_client_id' = 'dropbox_client_id'; 'dropbox_client_secret' = 'dropbox_client_secret'; 'box_client_id' = 'box_client_id'; 'box_client_secret' = 'box_client_secret' }
-        'config unset 0' = @{ 'store' = 'store'; 'blobs' = 'blobs'; 'workspace' = 'workspace'; 'actor' = 'actor'; 'format' = 'format'; 'durability' = 'durability'; 'file_bytes_max' = 'file_bytes_max'; 'storage_bytes_max' = 'storage_bytes_max'; 'metered' = 'metered'; 'credits_per_month' = 'credits_per_month'; 'org_bytes_max' = 'org_bytes_max'; 'rate_per_s' = 'rate_per_s'; 'retry_s' = 'retry_s'; 'versions_max' = 'versions_max'; 'embedding_url' = 'embedding_url'; 'embedding_model' = 'embedding_model'; 'chat_url' = 'chat_url'; 'chat_model' = 'chat_model'; 'egress_allow' = 'egress_allow'; 'egress_ports' = 'egress_ports'; 'egress_ca_file' = 'egress_ca_file'; 'import_parallel' = 'import_parallel'; 'import_attempts_max' = 'import_attempts_max'; 'import_retry_ms' = 'import_retry_ms'; 'import_timeout_s' = 'import_timeout_s'; 'import_stall_s' = 'import_stall_s'; 'import_endpoints' = 'import_endpoints'; 'google_client_id' = 'google_client_id'; 'google_client_secret' = 'google_client_secret'; 'onedrive_client_id' = 'onedrive_client_id'; 'onedrive_client_secret' = 'onedrive_client_secret'; 'dropbox_client_id' = 'dropbox_client_id'; 'dropbox_client_secret' = 'dropbox_client_secret'; 'box_client_id' = 'box_client_id'; 'box_client_secret' = 'box_client_secret' }
+        'profile use 0' = ':profile'
+        'profile remove 0' = ':profile'
+        'logout 0' = ':profile'
+        'config show 0' = @{ 'store' = 'store'; 'profile' = 'profile'; 'blobs' = 'blobs'; 'workspace' = 'workspace'; 'actor' = 'actor'; 'format' = 'format'; 'durability' = 'durability'; 'file_bytes_max' = 'file_bytes_max'; 'storage_bytes_max' = 'storage_bytes_max'; 'metered' = 'metered'; 'credits_per_month' = 'credits_per_month'; 'org_bytes_max' = 'org_bytes_max'; 'rate_per_s' = 'rate_per_s'; 'retry_s' = 'retry_s'; 'ca_file' = 'ca_file'; 'versions_max' = 'versions_max'; 'embedding_url' = 'embedding_url'; 'embedding_model' = 'embedding_model'; 'chat_url' = 'chat_url'; 'chat_model' = 'chat_model'; 'egress_allow' = 'egress_allow'; 'egress_ports' = 'egress_ports'; 'egress_ca_file' = 'egress_ca_file'; 'import_parallel' = 'import_parallel'; 'import_attempts_max' = 'import_attempts_max'; 'import_retry_ms' = 'import_retry_ms'; 'import_timeout_s' = 'import_timeout_s'; 'import_stall_s' = 'import_stall_s'; 'import_buckets' = 'import_buckets'; 'import_endpoints' = 'import_endpoints'; 'secret_key_file' = 'secret_key_file'; 'google_client_id' = 'google_client_id'; 'google_client_secret' = 'google_client_secret'; 'onedrive_client_id' = 'onedrive_client_id'; 'onedrive_client_secret' = 'onedrive_client_secret'; 'dropbox_client_id' = 'dropbox_client_id'; 'dropbox_client_secret' = 'dropbox_client_secret'; 'box_client_id' = 'box_client_id'; 'box_client_secret' = 'box_client_secret' }
+        'config set 0' = @{ 'store' = 'store'; 'profile' = 'profile'; 'blobs' = 'blobs'; 'workspace' = 'workspace'; 'actor' = 'actor'; 'format' = 'format'; 'durability' = 'durability'; 'file_bytes_max' = 'file_bytes_max'; 'storage_bytes_max' = 'storage_bytes_max'; 'metered' = 'metered'; 'credits_per_month' = 'credits_per_month'; 'org_bytes_max' = 'org_bytes_max'; 'rate_per_s' = 'rate_per_s'; 'retry_s' = 'retry_s'; 'ca_file' = 'ca_file'; 'versions_max' = 'versions_max'; 'embedding_url' = 'embedding_url'; 'embedding_model' = 'embedding_model'; 'chat_url' = 'chat_url'; 'chat_model' = 'chat_model'; 'egress_allow' = 'egress_allow'; 'egress_ports' = 'egress_ports'; 'egress_ca_file' = 'egress_ca_file'; 'import_parallel' = 'import_parallel'; 'import_attempts_max' = 'import_attempts_max'; 'import_retry_ms' = 'import_retry_ms'; 'import_timeout_s' = 'import_timeout_s'; 'import_stall_s' = 'import_stall_s'; 'import_buckets' = 'import_buckets'; 'import_endpoints' = 'import_endpoints'; 'secret_key_file' = 'secret_key_file'; 'google_client_id' = 'google_client_id'; 'google_client_secret' = 'google_client_secret'; 'onedrive_client_id' = 'onedrive_client_id'; 'onedrive_client_secret' = 'onedrive_client_secret'; 'dropbox_client_id' = 'dropbox_client_id'; 'dropbox_client_secret' = 'dropbox_client_secret'; 'box_client_id' = 'box_client_id'; 'box_client_secret' = 'box_client_secret' }
+        'config unset 0' = @{ 'store' = 'store'; 'profile' = 'profile'; 'blobs' = 'blobs'; 'workspace' = 'workspace'; 'actor' = 'actor'; 'format' = 'format'; 'durability' = 'durability'; 'file_bytes_max' = 'file_bytes_max'; 'storage_bytes_max' = 'storage_bytes_max'; 'metered' = 'metered'; 'credits_per_month' = 'credits_per_month'; 'org_bytes_max' = 'org_bytes_max'; 'rate_per_s' = 'rate_per_s'; 'retry_s' = 'retry_s'; 'ca_file' = 'ca_file'; 'versions_max' = 'versions_max'; 'embedding_url' = 'embedding_url'; 'embedding_model' = 'embedding_model'; 'chat_url' = 'chat_url'; 'chat_model' = 'chat_model'; 'egress_allow' = 'egress_allow'; 'egress_ports' = 'egress_ports'; 'egress_ca_file' = 'egress_ca_file'; 'import_parallel' = 'import_parallel'; 'import_attempts_max' = 'import_attempts_max'; 'import_retry_ms' = 'import_retry_ms'; 'import_timeout_s' = 'import_timeout_s'; 'import_stall_s' = 'import_stall_s'; 'import_buckets' = 'import_buckets'; 'import_endpoints' = 'import_endpoints'; 'secret_key_file' = 'secret_key_file'; 'google_client_id' = 'google_client_id'; 'google_client_secret' = 'google_client_secret'; 'onedrive_client_id' = 'onedrive_client_id'; 'onedrive_client_secret' = 'onedrive_client_secret'; 'dropbox_client_id' = 'dropbox_client_id'; 'dropbox_client_secret' = 'dropbox_client_secret'; 'box_client_id' = 'box_client_id'; 'box_client_secret' = 'box_client_secret' }
         'lock run *' = ':file'
         'import add *' = ':nothing'
     }
@@ -273,12 +281,14 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         Where-Object { $_.Extent.EndOffset -lt $cursor } | ForEach-Object { "$_".Trim("'", '"') })
     foreach ($word in $before) {
         if ($option) {
-            if (@('--workspace', '-w', '--store') -ccontains $option) { $context += $option, $word }
+            if (@('--workspace', '-w', '--store', '--profile') -ccontains $option) {
+                $context += $option, $word
+            }
             $option = ''
         }
         elseif (-not $plain -and $word -ceq '--') { $plain = $true }
         elseif (-not $plain -and $word -clike '--*=*') {
-            if ($word -cmatch '^--(workspace|store)=') { $context += $word }
+            if ($word -cmatch '^--(workspace|store|profile)=') { $context += $word }
         }
         elseif (-not $plain -and $word -clike '-?*') {
             if (& $find $command $word) { $option = $word }
@@ -300,7 +310,7 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
     else { $offered = & $find $command $position }
     if ($offered -is [string]) {
         # Of anything else PowerShell offers files by itself.
-        if (-not (@(':path', ':workspace') -ccontains $offered)) { return }
+        if (-not (@(':path', ':workspace', ':profile') -ccontains $offered)) { return }
         $kind = $offered.TrimStart(':')
         $offered = @{}
         & fastio complete @context $kind -- $current 2>$null |

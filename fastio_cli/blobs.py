@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 
 from fastio_cli.errors import FastioError
 
@@ -95,8 +96,11 @@ class Blobs:
         """
         path = self._part(upload)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with open(path, "ab", buffering=0) as f:
-            size = f.tell()
+        # Not appended: whoever was cut off may still be writing what had come, while the rest is
+        # sent again from there. Both write the same bytes to the same place.
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(fd, "r+b", buffering=0) as f:
+            size = f.seek(0, os.SEEK_END)
             if size != offset:
                 raise FastioError(
                     "invalid", f"The upload has {size} bytes, not {offset}.", offset=size
@@ -146,11 +150,7 @@ class Blobs:
         try:
             return open(self.path(sha256), "rb")
         except OSError:
-            raise FastioError(
-                "unavailable",
-                f"The stored bytes {sha256[:12]}… are missing from the blob folder.",
-                "See what is damaged: fastio doctor",
-            ) from None
+            raise bytes_lost(sha256, "missing") from None
 
     def read(self, sha256: str, start: int, end: int) -> Iterator[bytes]:
         """The bytes ``start`` to ``end`` (exclusive) of a blob, in chunks."""
@@ -160,11 +160,7 @@ class Blobs:
             while left > 0:
                 chunk = f.read(min(CHUNK_BYTES, left))
                 if not chunk:
-                    raise FastioError(
-                        "unavailable",
-                        f"The stored bytes {sha256[:12]}… are shorter than they were.",
-                        "See what is damaged: fastio doctor",
-                    )
+                    raise bytes_lost(sha256, "shorter than they were")
                 left -= len(chunk)
                 yield chunk
 
@@ -204,9 +200,43 @@ class Blobs:
             if len(shard) == 2:
                 yield from sorted(os.listdir(os.path.join(self.folder, shard)))
 
+    def sweep(self, used: set[str]) -> int:
+        """Remove blobs and temporary files that are not ``used``, a day after they came.
+
+        Returns the bytes that were freed.
+        """
+        freed = sum(self._remove_unused(name) for name in self.names() if name not in used)
+        return freed + self.sweep_temporary()
+
+    def sweep_temporary(self) -> int:
+        """Remove what writers left behind a day ago; the bytes that were freed."""
+        freed = 0
+        temporary = os.path.join(self.folder, "tmp")
+        for name in os.listdir(temporary) if os.path.isdir(temporary) else []:
+            path = os.path.join(temporary, name)
+            if _age_s(path) > GRACE_S:
+                freed += os.path.getsize(path)
+                os.unlink(path)
+        return freed
+
+    def _remove_unused(self, name: str) -> int:
+        path = self.path(name)
+        if _age_s(path) <= GRACE_S:
+            return 0
+        # Out of the way first: whoever stored the same bytes again just now renewed its age.
+        aside = os.path.join(self.folder, "tmp", name)
+        os.makedirs(os.path.dirname(aside), mode=0o700, exist_ok=True)
+        os.replace(path, aside)
+        if _age_s(aside) <= GRACE_S:
+            os.replace(aside, path)
+            return 0
+        size = os.path.getsize(aside)
+        os.unlink(aside)
+        return size
+
     def _put_file(self, head: bytes, stream: IO[bytes], size_bytes_max: int) -> Content:
         temporary_folder = os.path.join(self.folder, "tmp")
-        os.makedirs(temporary_folder, mode=0o700, exist_ok=True)
+        make_folder(temporary_folder)
         temporary = os.path.join(temporary_folder, os.urandom(8).hex())
         digest = hashlib.sha256(head)
         size = len(head)
@@ -232,9 +262,7 @@ class Blobs:
         """Make a synced file the blob of this name, durably."""
         final = self.path(name)
         shard = os.path.dirname(final)
-        if not os.path.isdir(shard):
-            os.makedirs(shard, mode=0o700, exist_ok=True)
-            sync_folder(self.folder)
+        make_folder(shard)
         # Also when the name is there: replacing equal bytes renews the age that keeps them.
         os.replace(temporary, final)
         sync_folder(shard)
@@ -365,7 +393,7 @@ class Partial:
         self._blobs.check_place()
         try:
             folder = os.path.dirname(self._file)
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+            make_folder(folder)
             fd = self._open(os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
             os.ftruncate(fd, 0)
             sync_folder(folder)
@@ -374,6 +402,26 @@ class Partial:
             raise _not_stored(e) from e
         self._unsynced = True
         self._head = b""
+
+
+def make_folder(folder: str) -> None:
+    """Make a folder, and those above it that are missing, each under a name that lasts."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(os.path.abspath(folder))
+    if not os.path.exists(above):
+        make_folder(above)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    sync_folder(above)
+
+
+def bytes_lost(sha256: str, how: str) -> FastioError:
+    """The error for stored bytes that are not there as they were: ``missing``, ``damaged``."""
+    return FastioError(
+        "unavailable",
+        f"The stored bytes {sha256[:12]}… are {how}.",
+        "See what is damaged: fastio doctor",
+    )
 
 
 def sync_folder(folder: str) -> None:
@@ -427,6 +475,10 @@ def _not_stored(e: OSError) -> FastioError:
         "Free some disk space and try again: fastio doctor",
         kind="disk",
     )
+
+
+def _age_s(path: str) -> float:
+    return time.time() - os.stat(path).st_mtime
 
 
 def _remove(path: str) -> None:

@@ -2,6 +2,12 @@
 
 The project file is ``config.toml`` in the nearest ``.fastio/`` folder upward; the user file is
 ``config.toml`` in the user's config folder. Reading them costs nothing when they are not there.
+
+A **profile** is a named set of settings in the user file, ``[profiles.NAME]``: a server, first of
+all, made by ``fastio login``. ``--profile``, FASTIO_PROFILE or one of the files says which one is
+in force. Its settings come right after those of the flag, variable or project file that names it;
+one that the user file names goes before the other settings there. They belong to its store: where
+something nearer names another store, none of them counts.
 """
 
 from __future__ import annotations
@@ -17,12 +23,20 @@ if TYPE_CHECKING:
 
 PROJECT_FOLDER = ".fastio"
 FILE = "config.toml"
+PROFILES = "profiles"
+HIDDEN = "***"  # what a secret that is set looks like
+LOCAL = "local"  # the profile that everybody has: the store of this machine
 
 
 class Setting:
-    """One setting: its type, default, what it means, and the values it may take."""
+    """One setting: its type, default, what it means, and the values it may take.
 
-    __slots__ = ("choices", "default", "help", "secret", "type")
+    A ``secret`` is never on a command line, in a project's file or in an answer; nor is a password
+    in a ``url``. What is the user's ``own`` is not taken from a project's file, which may be
+    another's.
+    """
+
+    __slots__ = ("choices", "default", "help", "own", "secret", "type", "url")
 
     def __init__(
         self,
@@ -30,19 +44,30 @@ class Setting:
         help: str,
         choices: tuple[str, ...] = (),
         secret: bool = False,
+        own: bool = False,
+        url: bool = False,
     ) -> None:
         self.default = default
         self.type = int if isinstance(default, int) else str
         self.help = help
         self.choices = choices
-        self.secret = secret  # never on a command line, in a project's file or in an answer
+        self.secret = secret
+        self.own = own or secret
+        self.url = url
 
 
 FORMATS = ("table", "json", "jsonl", "markdown", "raw")
 
 SETTINGS = {
-    "store": Setting(None, "The store: a folder, postgresql://USER@HOST/DB, or a server's URL"),
-    "blobs": Setting(None, "Where a database's store keeps large files: a folder"),
+    "store": Setting(
+        None, "The store: a folder, postgresql://USER@HOST/DB, or a server's URL", url=True
+    ),
+    "profile": Setting(None, "The profile in force: a server known by fastio login, or local"),
+    "blobs": Setting(
+        None,
+        "Where a database's store keeps large files: s3://BUCKET/PREFIX, gs://, az://, a folder",
+        url=True,
+    ),
     "workspace": Setting("default", "The workspace to work in"),
     "actor": Setting(None, "Who acts, in the event log (default: user@host)"),
     "format": Setting(None, "How results are printed", FORMATS),
@@ -56,10 +81,15 @@ SETTINGS = {
     "org_bytes_max": Setting(50 * 1024**3, "The most an org may hold on a server, all together"),
     "rate_per_s": Setting(1000, "Requests a second that a server takes from one token"),
     "retry_s": Setting(30, "How long a server that is away is tried again"),
+    "ca_file": Setting(None, "Certificate authorities to trust besides the public ones", own=True),
     "versions_max": Setting(100, "How many versions of an object are kept at least"),
-    "embedding_url": Setting(None, "Base URL of an OpenAI-compatible endpoint for embeddings"),
+    "embedding_url": Setting(
+        None, "Base URL of an OpenAI-compatible endpoint for embeddings", url=True
+    ),
     "embedding_model": Setting(None, "The embedding model of that endpoint"),
-    "chat_url": Setting(None, "Base URL of an OpenAI-compatible endpoint that answers questions"),
+    "chat_url": Setting(
+        None, "Base URL of an OpenAI-compatible endpoint that answers questions", url=True
+    ),
     "chat_model": Setting(None, "The chat model of that endpoint"),
     "egress_allow": Setting(
         None, "Hosts, addresses and networks that requests may go to though they are not public"
@@ -71,7 +101,13 @@ SETTINGS = {
     "import_retry_ms": Setting(1000, "The pause before the first further attempt, at most"),
     "import_timeout_s": Setting(3600, "How long one attempt to fetch a file may take"),
     "import_stall_s": Setting(30, "How long a body may come slower than 1 KiB a second"),
+    "import_buckets": Setting(
+        None, "Buckets that a server reads for its members with its own credentials: s3://BUCKET,…"
+    ),
     "import_endpoints": Setting(None, "Other addresses for file services, as OFFICIAL=OTHER,…"),
+    "secret_key_file": Setting(
+        None, "Key that a server seals its members' logins with (default: secret.key beside these)"
+    ),
     "google_client_id": Setting(None, "Your own OAuth client at Google, for private links"),
     "google_client_secret": Setting(None, "Its secret, if it has one", secret=True),
     "onedrive_client_id": Setting(None, "Your own OAuth client at Microsoft"),
@@ -130,6 +166,10 @@ class SearchSettings:
         self.chat_model = chat_model
 
 
+FLAG = "flag"
+ENVIRONMENT = "environment"
+
+
 class Config:
     """The settings in force. ``flags`` are those given on the command line, by setting name.
 
@@ -141,9 +181,23 @@ class Config:
     ) -> None:
         self.project_folder = find_project(cwd)
         self._environ = environ
-        self._flags = flags or {}
-        self._project = read_file(self.project_file) if self.project_file else {}
+        project = read_file(self.project_file) if self.project_file else {}
         self._user = read_file(self.user_file)
+        folder = {"store": self.project_folder} if self.project_folder else {}
+        self._sources: list[tuple[str, Any]] = [
+            (FLAG, flags or {}),
+            (ENVIRONMENT, environ),
+            (self.project_file or "", project),
+            (self.project_folder or "", folder),
+            (self.user_file, self._user),
+        ]
+        self.profile, self.profile_source = self.lookup("profile")
+        if self.profile is not None:
+            rank = [_label(s, "profile") for s, _ in self._sources].index(self.profile_source)
+            source = (f"profile {self.profile}", self.settings_of(self.profile))
+            self._sources.insert(min(rank + 1, len(self._sources) - 1), source)
+            if "store" in source[1] and self.lookup("store")[1] != source[0]:
+                self._sources.remove(source)
 
     @property
     def project_file(self) -> str | None:
@@ -153,26 +207,65 @@ class Config:
     def user_file(self) -> str:
         return os.path.join(user_folder("config", self._environ), FILE)
 
+    @property
+    def profiles(self) -> dict[str, dict[str, Any]]:
+        """The settings of every profile, by its name. Raises ``invalid``."""
+        profiles = self._user.get(PROFILES, {})
+        if not isinstance(profiles, dict) or not all(
+            isinstance(profile, dict) for profile in profiles.values()
+        ):
+            raise FastioError("invalid", f"{PROFILES} must be tables (from {self.user_file}).")
+        return profiles
+
+    @property
+    def has_profile(self) -> bool:
+        """Whether the profile in force is there, if one is named at all."""
+        return self.profile in (None, LOCAL, *self.profiles)
+
+    def settings_of(self, profile: str) -> dict[str, Any]:
+        """A profile's settings; none if it is not there."""
+        if profile == LOCAL:
+            return {"store": self.project_folder or user_folder("data", self._environ)}
+        return self.profiles.get(profile, {})
+
     def get(self, name: str) -> Any:
         """The value in force."""
         return self.lookup(name)[0]
 
     def lookup(self, name: str) -> tuple[Any, str]:
         """The value in force, and where it comes from."""
-        for source, values, key in (
-            ("flag", self._flags, name),
-            (f"FASTIO_{name.upper()}", self._environ, f"FASTIO_{name.upper()}"),
-            (self.project_file or "", self._project, name),
-            (self.user_file, self._user, name),
-        ):
-            value = values.get(key)
-            if value is not None and value != "":
-                return checked(name, value, source), source
+        for source, values in self._sources:
+            label = _label(source, name)
+            value = values.get(label if source == ENVIRONMENT else name)
+            if value is None or value == "":
+                continue
+            if SETTINGS[name].own and source == self.project_file:
+                raise FastioError(
+                    "invalid",
+                    f"{name} is not taken from a project's settings (from {source}).",
+                    f"Keep it in your own: fastio config set {name} VALUE",
+                )
+            return checked(name, value, label), label
         return SETTINGS[name].default, "default"
 
+    def beside(self, name: str) -> tuple[str, tuple[str, ...]]:
+        """Where to keep what belongs to a setting in force: a file, and the table in it."""
+        source = self.lookup(name)[1]
+        if source == f"profile {self.profile}" and self.profile != LOCAL:
+            return self.user_file, (PROFILES, str(self.profile))
+        return self.project_file or self.user_file, ()
+
     def store(self) -> str:
-        """The store to use: the setting, else the project's folder, else the user's data folder."""
-        return self._place("store") or self.project_folder or user_folder("data", self._environ)
+        """The store to use: the setting, else the user's data folder. Raises ``invalid`` when the
+        profile in force is not there."""
+        if not self.has_profile:
+            raise FastioError(
+                "invalid",
+                f"There is no profile {self.profile!r} (from "
+                f"{'--profile' if self.profile_source == FLAG else self.profile_source}).",
+                "See which there are: fastio profile list",
+            )
+        return self._place("store") or user_folder("data", self._environ)
 
     def store_folder(self) -> str:
         """The folder of an embedded store. Raises ``invalid`` when the store is elsewhere."""
@@ -185,19 +278,29 @@ class Config:
             )
         return target
 
+    def secret_key_file(self) -> str:
+        """The file of the key that secrets in the store are sealed with."""
+        default = os.path.join(os.path.dirname(self.user_file), "secret.key")
+        return self._place("secret_key_file") or default
+
     def blobs(self) -> str | None:
         """Where a store without a folder keeps large files."""
         return self._place("blobs")
 
+    def ca_file(self) -> str | None:
+        """The file with certificate authorities of the user's own."""
+        return self._place("ca_file")
+
     def _place(self, name: str) -> str | None:
-        """A URL as it is, or a folder, relative to the file that names it."""
+        """A URL as it is, or a folder or file, relative to the file that names it."""
         value: str | None
         value, source = self.lookup(name)
         if value is None or "://" in value:
             return value
-        if source == "flag" or source.startswith("FASTIO_"):
+        if source == FLAG or source.startswith("FASTIO_"):
             return os.path.expanduser(value)
-        return os.path.join(os.path.dirname(source), os.path.expanduser(value))
+        file = self.user_file if source.startswith("profile ") else source
+        return os.path.join(os.path.dirname(file), os.path.expanduser(value))
 
     def limits(self) -> Limits:
         return Limits(**{name: self.get(name) for name in Limits.__slots__})
@@ -212,6 +315,34 @@ class Config:
             return value
         user = self._environ.get("USER") or self._environ.get("USERNAME") or f"uid{_uid()}"
         return f"{user}@{_host()}"
+
+
+def _label(source: str, name: str) -> str:
+    """What people know a source of a setting by."""
+    return f"FASTIO_{name.upper()}" if source == ENVIRONMENT else source
+
+
+def without_password(value: str) -> str:
+    """A URL as people may see it. Whatever stands between the user and the last ``@`` is hidden."""
+    if "://" not in value:
+        return value
+    import re
+
+    value = re.sub(r"(://[^:/@?#]*:).*@", rf"\1{HIDDEN}@", value, flags=re.S)
+    return re.sub(r"(?i)([?&](?:ssl)?password=)[^&#]*", rf"\1{HIDDEN}", value)
+
+
+def shown(name: str, value: Any) -> Any:
+    """A setting's value as people may see it."""
+    setting = SETTINGS.get(name)
+    if setting is not None and setting.secret and value is not None:
+        return HIDDEN
+    return without_password(value) if isinstance(value, str) else value
+
+
+def has_password(value: str) -> bool:
+    """Whether a URL holds a password."""
+    return without_password(value) != value
 
 
 def checked(name: str, value: object, source: str) -> str | int:
@@ -289,18 +420,23 @@ def read_file(path: str) -> dict[str, Any]:
         ) from None
 
 
-def change_file(path: str, name: str, value: str | int | None) -> None:
-    """Set (or with None remove) one value of a config file: whole or not at all, one at a time."""
+def change_file(path: str, name: str, value: Any, table: tuple[str, ...] = ()) -> None:
+    """Set (or with None remove) one value of a config file: whole or not at all, one at a time.
+
+    ``table`` are the names of the tables around it, from the outermost.
+    """
     import tomli_w
     from filelock import FileLock
 
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with FileLock(path + ".lock", timeout=10):
-            values = read_file(path)
-            values.pop(name, None)
+            values = here = read_file(path)
+            for part in table:
+                here = here.setdefault(part, {})
+            here.pop(name, None)
             if value is not None:
-                values[name] = value
+                here[name] = value
             temporary = f"{path}.{os.getpid()}"
             # Some of these files hold tokens: nobody else may read them, also not for a moment.
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:

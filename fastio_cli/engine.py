@@ -15,6 +15,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context
 from fastio_cli.operations.operation import Pending, Restart
+from fastio_cli.operations.operator import Operator, Prepared
 from fastio_cli.operations.params import ACTOR_RULE, NAME_RULE
 
 TYPE_CHECKING = False
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fastio_cli.intelligence.service import Search
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
+    from fastio_cli.sealing import Key, Veil
     from fastio_cli.store.contract import Store
     from fastio_cli.store.tx import Tx
 
@@ -39,8 +41,8 @@ _PROCESS = os.urandom(12).hex()
 _NUMBERS = count(1)
 
 
-class Call:
-    """One call, checked and ready to run any number of times until it is done."""
+class Call(Prepared):
+    """A call on a store."""
 
     def __init__(
         self,
@@ -52,10 +54,9 @@ class Call:
         request_hash: str,
         own_key: bool = False,
         identity: Identity | None = None,
+        veil: Veil | None = None,
     ) -> None:
-        self.operation = operation
-        self.params = params
-        self.workspace = workspace
+        super().__init__(operation, params, workspace)
         self.actor = actor
         self.idempotency_key = idempotency_key
         self.request_hash = request_hash
@@ -63,12 +64,17 @@ class Call:
         # The key that the engine made was never seen before this very call ran.
         self.may_be_done = idempotency_key is not None and not own_key
         self.identity = identity
-        # A call that comes again keeps its place in a line of waiters.
-        self.id = ""
-        if operation.effect == "write":
-            key = idempotency_key
-            self.id = new_id() if key is None else _short_hash(key)
+        self.veil = veil  # over a stored result that tells a secret
+        self.request_key = idempotency_key if veil is None else veil.name
         self.prepared: Any = None
+        self._id = ""
+
+    def id(self) -> str:
+        """What tells it from other calls. One that comes again keeps its place in a line."""
+        if not self._id:
+            key = self.idempotency_key
+            self._id = new_id() if key is None else _short_hash(key)
+        return self._id
 
 
 class Wait:
@@ -98,7 +104,7 @@ class Wait:
         return store.read(self.pending.ready)
 
 
-class Engine:
+class Engine(Operator):
     """The operations on one store."""
 
     def __init__(
@@ -107,11 +113,13 @@ class Engine:
         blobs: Blobs,
         limits: Limits,
         search_settings: Callable[[], SearchSettings] | None = None,
+        key_file: Callable[[], str] | None = None,
     ) -> None:
         self.store = store
         self.blobs = blobs
         self.limits = limits
         self._search_settings = search_settings
+        self._key_file = key_file
         self._search: Search | None = None
 
     @property
@@ -125,31 +133,23 @@ class Engine:
             self._search = Search(self.blobs, settings)
         return self._search
 
-    def call(
-        self,
-        name: str,
-        params: dict[str, Any] | None = None,
-        *,
-        workspace: str = "default",
-        actor: str = "",
-        idempotency_key: str | None = None,
-    ) -> Any:
-        """Do one operation and return its record; a write is durable then.
+    def open_key(self) -> Key:
+        """The key that secrets in this store are sealed with. Raises as ``sealing.Key`` does."""
+        from fastio_cli.sealing import Key
 
-        Parameters: ``name`` as in the catalogue; ``params`` by name; ``actor`` for the event log;
-        ``idempotency_key`` makes a repeated write give the first one's result for a day. Raises
-        :class:`FastioError`, and then nothing was changed.
-        """
-        return self.run(self.prepare(name, params or {}, workspace, actor, idempotency_key))
+        if self._key_file is None:
+            raise FastioError("invalid", "No key file was named to keep secrets with.")
+        return Key(self._key_file())
 
     def run(self, call: Call) -> Any:
         """Do a prepared call, waiting for as long as it asks to."""
         started = time.monotonic()
+        transaction = self.store.write if call.operation.effect == "write" else self.store.read
         while True:
             # Taken before running, so that no change between the run and the wait is missed.
             token = self.store.change_token(call.workspace) if self.may_wait(call) else None
             try:
-                outcome = self._transaction(call.operation)(lambda tx: self._run(tx, call))
+                outcome = transaction(lambda tx: self._run(tx, call))
             except Restart as restart:
                 call.prepared = restart.work(self.store)
                 continue
@@ -168,7 +168,7 @@ class Engine:
                 raise Restart(_preparing(call, restart)) from None
 
         if call.operation.in_workspace:
-            key = call.idempotency_key if call.may_be_done else None
+            key = call.request_key if call.may_be_done else None
             digest = call.identity.digest if call.identity is not None else None
             reads = (call.workspace, call.params.get("path"), key, digest)
             run.reads = reads  # type: ignore[attr-defined]
@@ -214,7 +214,7 @@ class Engine:
                     tx,
                     workspace=row,
                     actor=actor,
-                    call_id="",
+                    call_id=str,
                     blobs=self.blobs,
                     limits=self.limits,
                 )
@@ -225,10 +225,6 @@ class Engine:
             return in_transaction
 
         return self.store.write_many([run(*work) for work in works])
-
-    def may_wait(self, call: Call) -> bool:
-        """Whether the call asks to wait for something to happen."""
-        return bool(call.params.get("wait_s") or call.params.get("timeout_s"))
 
     def prepare(
         self,
@@ -260,12 +256,18 @@ class Engine:
                     "invalid", f"An idempotency key has 1 to {KEY_LENGTH_MAX} printable characters."
                 )
             request_hash = _request_hash(
-                [name, workspace if operation.of_workspace else ""], params
+                [name, workspace if operation.of_workspace else ""],
+                {key: value for key, value in params.items() if key != operation.waits_by},
             )
             if identity is not None:  # nobody gets an answer by another's key
-                idempotency_key = f"{identity.org}/{identity.member}:{idempotency_key}"
+                idempotency_key = _whose(identity) + idempotency_key
         elif self.store.reruns and operation.effect == "write":
             idempotency_key, own_key = f"rerun:{new_id()}", True
+        veil = None
+        if operation.tells_secret and idempotency_key is not None:
+            from fastio_cli.sealing import Veil
+
+            veil = Veil(idempotency_key)
         return Call(
             operation,
             decoded,
@@ -275,6 +277,7 @@ class Engine:
             request_hash,
             own_key,
             identity,
+            veil,
         )
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -285,14 +288,11 @@ class Engine:
         """The bytes that ``file.get`` answered with."""
         return download.chunks(self.store.read, self.blobs)
 
-    def _transaction(self, operation: Operation) -> Callable[[Callable[[Tx], Any]], Any]:
-        return self.store.write if operation.effect == "write" else self.store.read
-
     def _run(self, tx: Tx, call: Call) -> Any:
         operation = call.operation
         row = grant = None
         if operation.in_workspace:
-            key = call.idempotency_key if call.may_be_done else None
+            key = call.request_key if call.may_be_done else None
             digest = call.identity.digest if call.identity is not None else None
             row = tx.enter(call.workspace, call.params.get("path"), key, digest)
         if call.identity is not None:
@@ -301,8 +301,8 @@ class Engine:
             grant = authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.of_workspace else 0
-        if call.idempotency_key is not None and call.may_be_done:
-            done = tx.requests.get(scope, call.idempotency_key, tx.now_ms)
+        if call.request_key is not None and call.may_be_done:
+            done = tx.requests.get(scope, call.request_key, tx.now_ms)
             if done is not None:
                 return _repeated(done, call)
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
@@ -321,19 +321,20 @@ class Engine:
             grant=grant,
             prepared=call.prepared,
             open_search=lambda: self.search,
+            open_key=self.open_key,
         )
         result = operation.run(ctx, **call.params)
         if operation.effect == "write":
             ctx.finish()
-            if call.idempotency_key is not None and not isinstance(result, Pending):
+            if call.request_key is not None and not isinstance(result, Pending):
                 from fastio_cli.jsontext import encode
 
                 text = encode(result).decode()
                 tx.requests.put(
                     scope,
-                    call.idempotency_key,
+                    call.request_key,
                     request_hash=call.request_hash,
-                    result=text,
+                    result=text if call.veil is None else call.veil.hide(text),
                     now_ms=tx.now_ms,
                     kept_ms=call.key_kept_ms,
                 )
@@ -410,6 +411,11 @@ def _give_up(pending: Pending) -> Any:
     return pending.otherwise
 
 
+def _whose(identity: Identity) -> str:
+    """What stands before the idempotency keys of a member."""
+    return f"{identity.org}/{identity.member}:"
+
+
 def _short_hash(text: str) -> str:
     import hashlib
 
@@ -433,9 +439,13 @@ def _repeated(done: Any, call: Call) -> Any:
     import json
 
     if done["request_hash"] != call.request_hash:
+        key = str(call.idempotency_key)
+        if call.identity is not None:
+            key = key.removeprefix(_whose(call.identity))
         raise FastioError(
             "invalid",
-            f"The idempotency key {call.idempotency_key!r} was used for another request.",
+            f"The idempotency key {key!r} was used for another request.",
             "Use a new key for a new request.",
         )
-    return json.loads(done["result"])
+    stored = done["result"]
+    return json.loads(stored if call.veil is None else call.veil.show(stored))

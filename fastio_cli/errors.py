@@ -43,7 +43,8 @@ class FastioError(Exception):
     """A failure with a stable code, a sentence for people, a hint that says what to do, and data.
 
     Parameters: ``code`` is a key of :data:`KINDS`; ``message`` one sentence; ``hint`` a runnable
-    suggestion (default: the code's own); ``details`` plain JSON data for programs.
+    suggestion (default: the code's own); ``details`` plain JSON data for programs. A ``path`` or
+    ``url`` among them is quoted where the hint names it: whoever runs the hint runs nothing else.
     """
 
     def __init__(self, code: str, message: str, hint: str | None = None, **details: object) -> None:
@@ -51,6 +52,8 @@ class FastioError(Exception):
         self.code = code
         self.message = message
         self.hint = hint if hint is not None else KINDS[code].hint
+        for name in ("path", "url"):
+            self.hint = _quoted(self.hint, details.get(name))
         self.details = details
 
     @property
@@ -67,3 +70,12 @@ class FastioError(Exception):
             "details": self.details,
             "retryable": self.kind.retryable,
         }
+
+
+def _quoted(hint: str, value: object) -> str:
+    """The hint with this word of its command as a POSIX shell has to be given it."""
+    sentence, colon, command = hint.partition(": fastio ")
+    if not isinstance(value, str) or all(c.isalnum() or c in "@%+=:,./_-" for c in value):
+        return hint
+    word = "'" + value.replace("'", "'\\''") + "'"
+    return sentence + colon + command.replace(f" {value}", f" {word}")

@@ -5,14 +5,38 @@ duplicate keys, no NaN or Infinity, no lone surrogates. Integers keep every digi
 """
 
 import json
+import sys
 
 from fastio_cli.errors import FastioError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 DEPTH_MAX = 200
 SIZE_BYTES_MAX = 16 * 1024 * 1024
-# Compact text without any check. Made once: json.dumps with options makes an encoder every time.
-compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+quoted = json.encoder.encode_basestring  # one string as JSON text
+
+
+def _encoder(sort_keys: bool) -> "Callable[[object], str]":
+    """An encoder of compact text, made once.
+
+    ``json.dumps`` makes two objects at every call, ``JSONEncoder.encode`` one: the C encoder that
+    does the work. They cost more than the work itself for the values of most writes.
+    """
+    plain = json.JSONEncoder(
+        ensure_ascii=False, allow_nan=False, sort_keys=sort_keys, separators=(",", ":")
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return plain.encode
+    # No memory of what was seen: a value that holds itself ends as one that is nested too deeply.
+    parts = make(None, plain.default, quoted, None, ":", ",", sort_keys, False, False)
+    return lambda value: "".join(parts(value, 0))
+
+
+compact = _encoder(sort_keys=False)  # without any check
+_canonical = _encoder(sort_keys=True)
 
 
 def decode(
@@ -52,7 +76,7 @@ def decode(
             "Strings need double quotes: fastio state set name.json '\"Ada\"'",
         ) from None
     except ValueError as e:
-        raise FastioError("invalid", f"The {what} is not valid JSON: {e}.") from None
+        raise FastioError("invalid", f"The {what} is not valid JSON: {_reason(e)}.") from None
     _check_depth(value, text, what, DEPTH_MAX + more_depth)
     return value
 
@@ -71,7 +95,8 @@ def encode(value: object, what: str = "value") -> bytes:
     except RecursionError:
         raise _too_deep(what) from None
     except (ValueError, TypeError) as e:
-        raise FastioError("invalid", f"The {what} cannot be written as JSON: {e}.") from None
+        reason = _reason(e)
+        raise FastioError("invalid", f"The {what} cannot be written as JSON: {reason}.") from None
     if len(body) > SIZE_BYTES_MAX:
         raise _too_large(what)
     _check_depth(value, text, what)
@@ -108,6 +133,13 @@ def _finite(text: str) -> float:
     if number - number != 0:
         raise ValueError(f"{text[:30]} is too large for a number")
     return number
+
+
+def _reason(e: Exception) -> str:
+    # Python takes time by the square of the digits, so it has a limit, and tells how to raise it.
+    if "set_int_max_str_digits" in str(e):
+        return f"a whole number has more than {sys.get_int_max_str_digits()} digits"
+    return str(e)
 
 
 def _check_depth(value: object, text: str, what: str, depth_max: int = DEPTH_MAX) -> None:

@@ -250,6 +250,22 @@ class WhoAmI(TypedDict):
     scopes: list[str]
 
 
+class Account(TypedDict):
+    """A login at a file service; ``expires_at`` is null for one that is refreshed by itself."""
+
+    service: str
+    logged_in: bool
+    expires_at: str | None
+    kept_in: str | None
+
+
+class AccountList(TypedDict):
+    """The file services, and whether one is logged in there."""
+
+    items: list[Account]
+    next_cursor: str | None
+
+
 class Import(TypedDict):
     """The import of one URL: a job while it goes on, afterwards the record of the bytes' origin.
 

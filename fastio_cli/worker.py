@@ -1,8 +1,8 @@
-"""Work in the background, in bounded steps: fetching what is to be imported.
+"""Work in the background, in bounded steps: fetching what is to be imported, ending logins.
 
 One thread (the caller's) speaks to the store: it takes what is due, notes every second how far each
-transfer is, and commits what came. The others only fetch. A worker that dies leaves its imports
-with a lease that runs out; whoever works next goes on where it stopped.
+transfer is, and commits what came. The others fetch, and look up logins. A worker that dies leaves
+its imports with a lease that runs out; whoever works next goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ import random
 import threading
 import time
 
+from fastio_cli.blobs import GRACE_S
 from fastio_cli.errors import FastioError
 from fastio_cli.operations import import_jobs
 from fastio_cli.operations.files import guess_media_type
 from fastio_cli.operations.import_jobs import Outcome
 from fastio_cli.transfer import buckets, naming
+from fastio_cli.transfer.accounts import HOLD_MS, Accounts, StoredVault
 from fastio_cli.transfer.fetch import Bounds, Stopped, Transfer, Validators, fetch, passing
 from fastio_cli.transfer.guard import Egress, rules_of
+from fastio_cli.transfer.oauth import Flows
 from fastio_cli.transfer.providers import Endpoints, Services
 
 TYPE_CHECKING = False
@@ -37,6 +40,8 @@ LEASE_MS = 20_000
 CHECKPOINT_S = 1.0
 TICK_S = 0.2
 ATTEMPTS_MAX = 100  # also with progress each time
+KEPT_MS = GRACE_S * 1000 // 2  # how long fetched bytes that could not be written are used
+REVOKE_MS = 24 * 3600 * 1000  # a service that cannot be reached for longer is not told
 BACKOFF_MAX_S = 60.0
 
 
@@ -49,7 +54,8 @@ class Job:
         self.id: int = row["id"]
         self.known = known
         before = Validators(row["source_etag"], row["source_modified"])
-        self.transfer = Transfer(row["received_bytes"], before)
+        self.transfer = Transfer(row["received_bytes"], before, row["total_bytes"])
+        self.outcome: Outcome | None = None  # what was fetched, once it is to be committed
         self.cancelled = False
 
     def progress(self) -> dict[str, Any]:
@@ -67,12 +73,17 @@ class Job:
 class ImportWorker:
     """Runs due imports, at most ``import_parallel`` at a time. Use it from one thread.
 
-    With an ``actor`` it takes that actor's imports alone: whoever works with a person's logins and
-    credentials must not lend them to what others asked for.
+    ``tokens_of`` finds the logins that an import may use. With an ``actor`` it takes that actor's
+    imports alone: whoever works with a person's logins and credentials must not lend them to what
+    others asked for.
     """
 
     def __init__(
-        self, engine: Engine, config: Config, token_of: TokenOf, actor: str | None = None
+        self,
+        engine: Engine,
+        config: Config,
+        tokens_of: Callable[[Row], TokenOf],
+        actor: str | None = None,
     ) -> None:
         self.name = os.urandom(8).hex()
         self._actor = actor
@@ -84,8 +95,9 @@ class ImportWorker:
         self._timeout_s: float = config.get("import_timeout_s")
         self._stall_s: float = config.get("import_stall_s")
         self._egress = Egress(rules_of(config))
-        endpoints = Endpoints(config.get("import_endpoints") or "")
-        self._services = Services(self._egress, endpoints, token_of)
+        self._endpoints = Endpoints(config.get("import_endpoints") or "")
+        self._tokens_of = tokens_of
+        self._buckets: str = config.get("import_buckets") or ""
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._came: queue.SimpleQueue[tuple[Job, Outcome | FastioError | None]] = (
             queue.SimpleQueue()
@@ -175,6 +187,7 @@ class ImportWorker:
         for job, outcome in came:
             self.running.pop((job.workspace_id, job.id), None)
             if isinstance(outcome, Outcome):
+                job.outcome = outcome
                 works.append((job, outcome))
             elif outcome is not None:
                 failed.append((job, outcome))
@@ -204,6 +217,10 @@ class ImportWorker:
         again = again and failures < self._failures_max
         pause_ms = int(self._backoff_s(failures, error) * 1000) if again else None
         progress = job.progress() if passing(error) else _NO_PROGRESS
+        outcome = job.outcome
+        if outcome is not None and outcome.content is not None:
+            size = outcome.content.size_bytes
+            progress = {**_NO_PROGRESS, "received_bytes": size, "total_bytes": size}
 
         def work(ctx: Any) -> Any:
             return import_jobs.fail(
@@ -214,6 +231,7 @@ class ImportWorker:
                 again_in_ms=pause_ms,
                 failures=failures,
                 progress=progress,
+                outcome=outcome,
             )
 
         return job.workspace_id, job.row["actor"], work
@@ -288,6 +306,10 @@ class ImportWorker:
 
     def _attempt(self, job: Job, partial: Any) -> Outcome:
         row, limit = job.row, self._engine.limits.file_bytes_max
+        kept = import_jobs.kept(row)
+        if kept is not None and self._is_there(kept):
+            return kept
+        import_jobs.refuse_forgotten(row)
         known = job.known
         bounds = Bounds(min(limit, row["size_bytes_max"] or limit), self._timeout_s, self._stall_s)
         conditions = {
@@ -295,9 +317,12 @@ class ImportWorker:
             "sha256": row["sha256"],
         }
         if buckets.is_bucket(row["url"]):
+            if self._actor is None:
+                buckets.check_lent(row["url"], self._buckets)
             fetched = buckets.fetch_object(row["url"], partial, job.transfer, bounds, **conditions)
         else:
-            source = self._services.source(row["url"])
+            services = Services(self._egress, self._endpoints, self._tokens_of(row))
+            source = services.source(row["url"])
             source.secrets |= json.loads(row["headers"] or "{}")
             fetched = fetch(self._egress, source, partial, job.transfer, bounds, **conditions)
         name = row["name"] or fetched.name
@@ -312,8 +337,62 @@ class ImportWorker:
             last_modified=fetched.validators.last_modified,
         )
 
+    def _is_there(self, kept: Outcome) -> bool:
+        """Whether bytes that were fetched before are in the store, and safe from being swept."""
+        content, at = kept.content, kept.fetched_at
+        if content is None or at is None or self._engine.store.now_ms() - at > KEPT_MS:
+            return False
+        return content.blob is None or self._engine.blobs.has(content.blob, content.size_bytes)
 
-_NO_PROGRESS = {
+
+def stored_logins(engine: Engine, config: Config) -> Callable[[Row], TokenOf]:
+    """Finds the logins that the member who asked for an import keeps in the store itself."""
+    flows = _refreshing(config)
+
+    def tokens_of(row: Row) -> TokenOf:
+        def token(service: str) -> str | None:
+            workspace = engine.store.read(lambda tx: tx.workspaces.by_id(row["workspace_id"]))
+            if workspace is None:
+                return None
+            org = workspace["name"].rpartition("/")[0]
+            vault = StoredVault(engine.store, engine.open_key, org, row["actor"])
+            return Accounts(vault, flows).token(service)
+
+        return token
+
+    return tokens_of
+
+
+def revoke_one(engine: Engine, config: Config) -> bool:
+    """Revoke a login that was ended and forget it; False if there is none to be revoked now.
+
+    A service that does not answer is asked again later, for a day.
+    """
+    store = engine.store
+    row = store.read(lambda tx: tx.accounts.ended(tx.now_ms))
+    if row is None:
+        return False
+    who = row["org"], row["member"], row["service"]
+    held = store.write(lambda tx: tx.accounts.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS))
+    if held is None or held["ended_at"] is None:
+        return True  # another worker was faster, or somebody logged in again
+    vault = StoredVault(store, engine.open_key, row["org"], row["member"])
+    try:
+        _refreshing(config).revoke(row["service"], vault.opened(held))
+    except FastioError as e:
+        if passing(e) and store.now_ms() < held["ended_at"] + REVOKE_MS:
+            return True
+    vault.remove(row["service"])
+    return True
+
+
+def _refreshing(config: Config) -> Flows:
+    """What refreshes and revokes grants; they name the client that they were made for."""
+    endpoints = Endpoints(config.get("import_endpoints") or "")
+    return Flows(lambda: Egress(rules_of(config)), endpoints, lambda name: None)
+
+
+_NO_PROGRESS: dict[str, Any] = {
     "received_bytes": 0,
     "total_bytes": None,
     "source_etag": None,

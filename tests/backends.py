@@ -7,6 +7,7 @@ A backend is a class that opens engines on one store. Another one is its class a
 from __future__ import annotations
 
 import io
+import os
 import re
 import sqlite3
 import threading
@@ -18,17 +19,15 @@ from typing import Any
 
 import pytest
 
-from fastio_cli.blobs import Blobs
 from fastio_cli.config import Limits
 from fastio_cli.engine import Engine
 from fastio_cli.errors import FastioError
-from fastio_cli.store.contract import Store
-from fastio_cli.store.sqlite import FILE, SqliteStore
+from fastio_cli.store.sqlite import FILE
 from tests import postgres
+from tests.engines import URL_FILE, open_engine
 from tests.remote import behind_server
 
 DEADLINE_S = 30.0
-URL_FILE = "url"  # in the folder of a store that is a database
 
 
 class Clock:
@@ -50,6 +49,14 @@ class Sqlite:
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
 
+    @classmethod
+    def made(cls, folder: Path) -> Any:
+        """A store as good as new: what a test of anything but the making of stores takes."""
+        return cls(folder)
+
+    def give_back(self) -> None:
+        """Nobody uses the store any more."""
+
     @staticmethod
     def missing() -> str | None:
         return None
@@ -68,15 +75,24 @@ class Sqlite:
 class Postgres:
     """A PostgreSQL schema of its own; the folder holds its URL and the large bodies."""
 
-    def __init__(self, folder: Path) -> None:
+    programs: Path | None = None  # those of the first server that there is
+
+    def __init__(self, folder: Path, url: str | None = None) -> None:
         folder.mkdir()
         self.folder = str(folder)
-        self.url = postgres.new_namespace(postgres.server_url() or "")
+        self.url = url or postgres.new_namespace(postgres.server_url(self.programs) or "")
         (folder / URL_FILE).write_text(self.url)
+
+    @classmethod
+    def made(cls, folder: Path) -> Any:
+        return cls(folder, postgres.namespaces(postgres.server_url(cls.programs) or "").take())
+
+    def give_back(self) -> None:
+        postgres.namespaces(postgres.server_url(self.programs) or "").give_back(self.url)
 
     @staticmethod
     def missing() -> str | None:
-        return None if postgres.server_url() else "no PostgreSQL server was found"
+        return None if postgres.version() else "no PostgreSQL server was found"
 
     def open(
         self, clock: Callable[[], float] | None = None, limits: Limits | None = None
@@ -91,27 +107,33 @@ class Postgres:
             return c.execute(re.sub(r":([a-z_][a-z0-9_]*)", r"%(\1)s", sql), params).rowcount
 
 
-def open_engine(
-    folder: object, clock: Callable[[], float] | None = None, limits: Limits | None = None
-) -> Engine:
-    """An engine on the store of either kind that a folder holds."""
-    url = Path(str(folder)) / URL_FILE
-    store: Store
-    if url.exists():
-        from fastio_cli.store.postgres import PostgresStore
-
-        store = PostgresStore(url.read_text(), clock=clock)
-    else:
-        store = SqliteStore(str(folder), clock=clock or time.time)
-    return Engine(store, Blobs(f"{folder}/blobs"), limits or Limits())
-
-
 BACKENDS = {
     "sqlite": Sqlite,
     "remote-sqlite": behind_server(Sqlite),
     "postgres": Postgres,
     "remote-postgres": behind_server(Postgres),
 }
+
+
+class SecondPostgres(Postgres):
+    """The same on a server of another major version."""
+
+    programs = postgres.second()
+
+
+# Where there is one, it keeps the whole contract too.
+SECOND = {f"postgres-{postgres.version_of(p)}": SecondPostgres for p in [postgres.second()] if p}
+
+
+def kind_of(name: str) -> Any:
+    """A kind of store; one that cannot run here is skipped, and in CI a failure."""
+    kind = {**BACKENDS, **SECOND}[name]
+    reason = kind.missing()
+    if reason is not None:
+        if os.environ.get("CI"):
+            pytest.fail(f"backend {name} is missing: {reason}")
+        pytest.skip(f"backend {name} is missing: {reason}")
+    return kind
 
 
 class Caller:

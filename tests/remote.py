@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -19,6 +18,39 @@ from fastio_cli.engine import Engine
 from fastio_cli.operations.params import ACTOR_RULE
 from fastio_cli.remote import Remote
 from fastio_cli.server.app import App
+
+GRACE_S = 1.0  # for answers that are still on their way
+
+
+class _Prompt(uvicorn.Server):
+    """uvicorn's server, which ends when it is told to and not some tenths of a second later."""
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._told = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)  # sets the headers that every answer has
+        await self._told.wait()
+
+    def end(self) -> None:
+        """Called from another thread."""
+        self._loop.call_soon_threadsafe(self._told.set)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        deadline = self._loop.time() + GRACE_S
+        while self.server_state.connections or self.server_state.tasks:
+            if self._loop.time() > deadline:
+                for task in self.server_state.tasks:
+                    task.cancel()
+                break
+            await asyncio.sleep(0.002)
+        await self.lifespan.shutdown()
 
 
 class Running:
@@ -46,7 +78,7 @@ class Running:
             limit_concurrency=connections_max,
             timeout_graceful_shutdown=grace_s,
         )
-        self.server = uvicorn.Server(config)
+        self.server = _Prompt(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         while not self.server.started:
@@ -80,7 +112,7 @@ class Running:
         return token
 
     def stop(self) -> None:
-        self.server.should_exit = True
+        self.server.end()
         self._thread.join(30)
         assert not self._thread.is_alive(), "the server did not stop"
         self.socket.close()
@@ -113,6 +145,7 @@ class ActingRemote:
         for remote in self._remotes.values():
             remote.close()
         self.server.stop()
+        self.server.engine.store.close()
 
 
 def behind_server(backend: type) -> type:
@@ -121,8 +154,5 @@ def behind_server(backend: type) -> type:
     class Behind(backend):  # type: ignore[misc]
         def open(self, clock: Callable[[], float] = time.time, limits: Limits | None = None) -> Any:
             return ActingRemote(Running(super().open(clock, limits)))
-
-        def __init__(self, folder: Path) -> None:
-            super().__init__(folder)
 
     return Behind

@@ -160,3 +160,22 @@ def test_the_same_bytes_again_renew_their_age(blobs):
     os.utime(blobs.path(name), (0, 0))
     blobs.put(io.BytesIO(b"x" * 100_000), LARGE)
     assert os.stat(blobs.path(name)).st_mtime > 10**9
+
+
+def test_parts_that_come_twice_at_the_same_time(blobs):
+    """Whoever was cut off is still writing what had come, while the rest is sent again."""
+    body, upload = os.urandom(3000), "0" * 32
+
+    class CutOff(io.RawIOBase):
+        pieces = iter((body[:1000], body[1000:2000], b""))
+
+        def readinto(self, buffer):
+            piece = next(self.pieces)
+            if piece == body[1000:2000]:
+                assert blobs.part_size(upload) == 1000
+                assert blobs.add_part(upload, 1000, io.BytesIO(body[1000:]), LARGE) == 3000
+            buffer[: len(piece)] = piece
+            return len(piece)
+
+    blobs.add_part(upload, 0, CutOff(), LARGE)
+    assert blobs.finish_parts(upload).etag == hashlib.sha256(body).hexdigest()

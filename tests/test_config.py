@@ -10,7 +10,16 @@ import tomllib
 import platformdirs
 import pytest
 
-from fastio_cli.config import SETTINGS, Config, change_file, checked, find_project, user_folder
+from fastio_cli.config import (
+    SETTINGS,
+    Config,
+    change_file,
+    checked,
+    find_project,
+    has_password,
+    user_folder,
+    without_password,
+)
 from fastio_cli.errors import FastioError
 
 
@@ -92,6 +101,14 @@ def test_the_store_folder(home, monkeypatch):
     monkeypatch.setenv("FASTIO_STORE", "~/by-environment")
     assert Config().store_folder() == str(home / "by-environment")
     assert Config({"store": "by-flag"}).store_folder() == "by-flag"
+
+
+def test_the_key_of_secrets_is_beside_the_users_settings_or_where_it_is_named(home, monkeypatch):
+    assert Config().secret_key_file() == str(user_file(home).parent / "secret.key")
+    write(user_file(home), 'secret_key_file = "keys/fastio"')
+    assert Config().secret_key_file() == str(user_file(home).parent / "keys" / "fastio")
+    monkeypatch.setenv("FASTIO_SECRET_KEY_FILE", "/run/secrets/fastio")
+    assert Config().secret_key_file() == "/run/secrets/fastio"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere platformdirs itself is asked")
@@ -229,3 +246,128 @@ def test_the_actor(home, monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.delenv("USERNAME", raising=False)
     assert Config().actor().startswith("uid")
+
+
+PROFILES = """
+workspace = "of-user"
+store = "https://user.example"
+{named}
+[profiles.work]
+store = "https://work.example"
+workspace = "of-work"
+[profiles.bare]
+format = "table"
+"""
+
+
+def with_profiles(home, named=""):
+    return write(user_file(home), PROFILES.format(named=named))
+
+
+def test_a_profile_comes_right_after_what_names_it(home, monkeypatch):
+    with_profiles(home)
+    assert Config().store() == "https://user.example"
+    assert Config({"profile": "work"}).lookup("store") == ("https://work.example", "profile work")
+    assert Config({"profile": "work", "store": "/f"}).store() == "/f"
+    monkeypatch.setenv("FASTIO_WORKSPACE", "of-environment")
+    assert Config({"profile": "work"}).get("workspace") == "of-work"
+    monkeypatch.setenv("FASTIO_PROFILE", "work")
+    assert Config().get("workspace") == "of-environment"
+    assert Config().store() == "https://work.example"
+    monkeypatch.setenv("FASTIO_STORE", "/by-environment")
+    assert Config().store() == "/by-environment"
+
+
+def test_the_users_profile_goes_before_the_rest_of_the_users_file(home):
+    with_profiles(home, 'profile = "work"')
+    assert Config().store() == "https://work.example"
+    assert Config().get("workspace") == "of-work"
+    assert Config({"profile": "local"}).store() == str(home / ".local/share/fastio")
+
+
+def test_a_folder_with_a_store_goes_before_the_users_profile(home):
+    with_profiles(home, 'profile = "work"')
+    (home / "project" / ".fastio").mkdir()
+    assert Config().store() == str(home / "project" / ".fastio")
+    # What else the profile says is about its own store.
+    assert Config().get("workspace") == "of-user"
+    project = write(home / "project" / ".fastio" / "config.toml", 'profile = "work"')
+    assert Config().store() == "https://work.example"
+    project.write_text('profile = "work"\nworkspace = "of-project"')
+    assert Config().get("workspace") == "of-project"
+    assert Config({"profile": "local"}).store() == str(home / "project" / ".fastio")
+
+
+def test_a_profile_without_a_store_counts_wherever_it_is_named(home):
+    with_profiles(home, 'profile = "bare"')
+    (home / "project" / ".fastio").mkdir()
+    assert Config().get("format") == "table"
+    assert Config().store() == str(home / "project" / ".fastio")
+
+
+def test_a_profile_that_is_not_there(home, monkeypatch):
+    with_profiles(home)
+    config = Config({"profile": "none"})
+    assert config.get("workspace") == "of-user"
+    assert "'none' (from --profile)" in refused("invalid", config.store).message
+    monkeypatch.setenv("FASTIO_PROFILE", "none")
+    assert "(from FASTIO_PROFILE)" in refused("invalid", Config().store).message
+
+
+@pytest.mark.parametrize("text", ["profiles = 1", "[profiles]\nwork = 1"])
+def test_profiles_that_are_none(home, text):
+    write(user_file(home), text)
+    refused("invalid", lambda: Config({"profile": "work"}).store())
+
+
+def test_a_profiles_files_are_relative_to_the_users_file(home):
+    write(user_file(home), '[profiles.p]\nstore = "s"\nca_file = "ca.pem"')
+    config = Config({"profile": "p"})
+    folder = user_file(home).parent
+    assert (config.store(), config.ca_file()) == (str(folder / "s"), str(folder / "ca.pem"))
+
+
+def test_where_a_workspace_is_chosen_for(home):
+    file = str(with_profiles(home))
+    assert Config().beside("store") == (file, ())
+    assert Config({"profile": "work"}).beside("store") == (file, ("profiles", "work"))
+    project = write(home / "project" / ".fastio" / "config.toml", "")
+    assert Config().beside("store") == (str(project), ())
+    assert Config({"profile": "work"}).beside("store") == (file, ("profiles", "work"))
+
+
+@pytest.mark.parametrize("name", [name for name, s in SETTINGS.items() if s.own])
+def test_what_is_the_users_own_is_not_taken_from_a_project(home, name):
+    write(user_file(home), f'{name} = "mine"')
+    assert Config().get(name) == "mine"
+    write(home / "project" / ".fastio" / "config.toml", f'{name} = "theirs"')
+    refused("invalid", Config().get, name)
+
+
+def test_values_in_tables(home):
+    path = str(user_file(home))
+    change_file(path, "store", "s", ("profiles", "a"))
+    change_file(path, "b", {"store": "t"}, ("profiles",))
+    change_file(path, "store", None, ("profiles", "a"))
+    assert tomllib.loads(user_file(home).read_text()) == {
+        "profiles": {"a": {}, "b": {"store": "t"}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann:hush@db/x", "postgresql://ann:***@db/x"),
+        ("postgresql://ann:hu@sh/h@db:5432/x?a=1", "postgresql://ann:***@db:5432/x?a=1"),
+        ("postgresql://:hush@db/x", "postgresql://:***@db/x"),
+        ("postgresql://ann@db/x?password=hush&a=1", "postgresql://ann@db/x?password=***&a=1"),
+        ("postgresql://db/x?SSLpassword=hush", "postgresql://db/x?SSLpassword=***"),
+        ("https://ann:hush@host/v1", "https://ann:***@host/v1"),
+        ("postgresql://ann@db/x", "postgresql://ann@db/x"),
+        ("https://host:8787", "https://host:8787"),
+        ("folder:with@signs", "folder:with@signs"),
+    ],
+)
+def test_passwords_are_hidden(url, shown):
+    assert without_password(url) == shown
+    assert has_password(url) == (url != shown)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from fastio_cli.errors import FastioError
+from fastio_cli.store import care
 from fastio_cli.store import sqlite as module
 from fastio_cli.store.sqlite import FILE, SCHEMA_VERSION, SqliteStore, translate
 from tests.backends import Clock
@@ -158,6 +159,26 @@ def test_a_read_only_store_can_be_read(folder):
             engine.store.close()
     engine = open_engine(folder)
     assert engine.call("audit.verify")["events"] == 1
+    engine.store.close()
+
+
+def test_a_read_only_store_that_was_closed_well_can_be_read(folder):
+    engine = open_engine(folder)
+    set_value(engine, "kept")
+    engine.store.close()
+    assert not (folder / f"{FILE}-wal").exists()
+    with mounted(folder, folder, "--bind", "-o", "ro"):
+        engine = open_engine(folder)
+        try:
+            assert get_value(engine) == "kept"
+            refused("forbidden", set_value, engine)
+            findings = {f.check: f.ok for f in care.examine_file(str(folder))}
+            assert findings == {"permissions": False, "disk": True, "integrity": True}
+        finally:
+            engine.store.close()
+    engine = open_engine(folder)
+    set_value(engine, "changed")
+    assert get_value(engine) == "changed"
     engine.store.close()
 
 

@@ -33,9 +33,10 @@ LINE_LENGTH_MAX = 100
 STEPS = (
     {"errors", "model"},
     {"jsontext"},
-    {"config", "blobs", "access"},
+    {"config", "blobs", "access", "sealing"},
     {"store", "credentials"},
-    {"intelligence", "transfer", "events"},
+    {"transfer"},  # with the guard of every outgoing request, also of those to models and webhooks
+    {"intelligence", "events"},
     {"operations"},
     {"engine", "remote", "worker"},
     {"server"},

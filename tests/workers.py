@@ -22,7 +22,7 @@ from fastio_cli.config import Limits
 from fastio_cli.engine import Engine
 from fastio_cli.errors import FastioError
 from fastio_cli.store.sqlite import SqliteStore
-from tests import backends
+from tests import engines
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 120.0
@@ -31,7 +31,7 @@ LOCK_TTL_S = 30.0
 
 def open_engine(folder: Any, clock: Any = None) -> Engine:
     """An engine that keeps every version."""
-    return backends.open_engine(folder, clock, Limits(versions_max=10**9))
+    return engines.open_engine(folder, clock, Limits(versions_max=10**9))
 
 
 class Worker:

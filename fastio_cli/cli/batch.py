@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.cli.session import Session
-    from fastio_cli.engine import Call
+    from fastio_cli.operations.operator import Prepared
 
 GROUP_MAX = 128
 READ_BYTES = 64 * 1024
@@ -64,7 +64,7 @@ def _groups(size_max: int) -> Iterator[list[bytes]]:
 def _answers(cli: Session, lines: list[bytes]) -> list[dict[str, Any]]:
     """The answers to a group: consecutive calls in one commit, those that wait alone."""
     answers: list[dict[str, Any] | None] = []
-    together: list[Call] = []
+    together: list[Prepared] = []
 
     def commit() -> None:
         outcomes = iter(cli.engine.call_many(together) if together else [])
@@ -89,7 +89,7 @@ def _answers(cli: Session, lines: list[bytes]) -> list[dict[str, Any]]:
     return [answer for answer in answers if answer is not None]
 
 
-def _prepared(cli: Session, line: bytes) -> Call:
+def _prepared(cli: Session, line: bytes) -> Prepared:
     from fastio_cli.jsontext import decode
 
     request = decode(line.strip(), "line")
@@ -108,7 +108,7 @@ def _prepared(cli: Session, line: bytes) -> Call:
     return cli.prepare(name, params, key)
 
 
-def _outcome(cli: Session, call: Call) -> Any:
+def _outcome(cli: Session, call: Prepared) -> Any:
     try:
         return cli.engine.run(call)
     except FastioError as e:

@@ -88,23 +88,29 @@ def _findings(cli: Session, sweep: bool) -> Iterator[Finding]:
 
     versions = f"fastio {__version__}, Python {sys.version.split()[0]}, "
     yield care.Finding("installation", None, versions + f"SQLite {sqlite3.sqlite_version}")
-    if "://" in cli.config.store():
+    if cli.is_remote:
         cli.call("workspace.list", limit=1)  # raises what is wrong
         yield care.Finding("store", None, "it answers")
         yield from _chains(cli)
         return
-    folder = cli.config.store_folder()
-    sound = True
-    for finding in care.examine_file(folder):
-        sound = sound and finding.ok
-        yield finding
-    if not sound or not os.path.isdir(folder):
-        return
-    store, blobs = cli.engine.store, cli.engine.blobs
-    yield from care.examine_blobs(store, blobs)  # type: ignore[arg-type]
+    if "://" in cli.config.store():
+        cli.call("workspace.list", limit=1)
+        yield care.Finding("store", None, "it answers")
+        hint = "Name the place that holds them: fastio config set blobs PLACE"
+    else:
+        folder = cli.config.store_folder()
+        for finding in care.examine_file(folder):
+            yield finding
+        if not finding.ok or not os.path.isdir(folder):  # the last tells whether it can be read
+            return
+        yield from care.examine_bodies(folder)
+        hint = "Put them back from a backup: fastio restore FILE"
+    engine = cli.local_engine()
+    store, blobs = engine.store, engine.blobs
+    yield from care.examine_blobs(store, blobs, hint)
     yield from _chains(cli)
     if sweep:
-        freed = care.sweep(store, blobs)  # type: ignore[arg-type]
+        freed = care.sweep(store, blobs)
         yield care.Finding("sweep", None, f"{freed:,} bytes freed")
 
 

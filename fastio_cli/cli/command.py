@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     Convert = Callable[[str, str], Any]
 
 
-COMPLETE = ("path", "workspace", "file", "folder", "setting", "command", "help")
-"""What the shell can offer for a value: object paths, names of workspaces, local files or folders,
-settings, a program with its arguments, the words of one of our own commands."""
+COMPLETE = ("path", "workspace", "profile", "file", "folder", "setting", "command", "help")
+"""What the shell can offer for a value: object paths, names of workspaces and profiles, local files
+or folders, settings, a program with its arguments, the words of one of our own commands."""
 
 
 def _identifier(flag: str) -> str:
@@ -26,7 +26,8 @@ def _identifier(flag: str) -> str:
 
 
 class Arg:
-    """A positional argument. ``many`` takes all that are left; ``convert(text, name)`` reads it."""
+    """A positional argument. ``many`` takes all that are left; ``convert(text, name)`` reads it;
+    ``param`` is what the operation calls it, if that is another name."""
 
     def __init__(
         self,
@@ -37,8 +38,10 @@ class Arg:
         many: bool = False,
         convert: Convert | None = None,
         complete: str | None = None,
+        param: str | None = None,
     ) -> None:
         self.name = name
+        self.param = param or name
         self.help = help
         self.required = required
         self.many = many
@@ -69,9 +72,11 @@ class Opt:
         convert: Convert | None = None,
         choices: tuple[str, ...] = (),
         complete: str | None = None,
+        param: str | None = None,
     ) -> None:
         self.flags = flags
         self.name = name or _identifier(flags[0])
+        self.param = param or self.name
         self.help = help
         self.metavar = "|".join(choices) if choices else metavar
         self.many = many
@@ -152,16 +157,24 @@ class Command:
     def options(self) -> list[Opt | Flag]:
         return [p for p in self.params if not isinstance(p, Arg)]
 
+    @property
+    def names(self) -> dict[str, str]:
+        """What whoever typed the command knows the operations' parameters by."""
+        return {p.param: _label(p) for p in self.params if not isinstance(p, Flag)}
+
     def convert(self, values: dict[str, Any]) -> dict[str, Any]:
         """The values as ``run`` takes them: read from text where the parameter says so."""
         for p in self.params:
             if isinstance(p, Flag) or p.convert is None:
                 continue
             value = values[p.name]
-            label = p.metavar if isinstance(p, Arg) else p.flags[0]
             if isinstance(value, str):
-                values[p.name] = p.convert(value, label)
+                values[p.name] = p.convert(value, _label(p))
         return values
+
+
+def _label(p: Arg | Opt) -> str:
+    return p.metavar if isinstance(p, Arg) else p.flags[0]
 
 
 def command(
@@ -193,6 +206,12 @@ GLOBALS: tuple[Opt | Flag, ...] = (
         help="The store: a folder, a database or a server",
         metavar="STORE",
         complete="folder",
+    ),
+    Opt(
+        "--profile",
+        help="The server to work on, as fastio login named it; local is this machine",
+        metavar="NAME",
+        complete="profile",
     ),
     Opt(
         "--format",

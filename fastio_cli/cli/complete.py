@@ -6,6 +6,7 @@ import os
 
 from fastio_cli.cli.command import Arg, command
 from fastio_cli.cli.session import SCHEME
+from fastio_cli.config import LOCAL
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ OFFERED_MAX = 200
 
 @command(
     "complete",
-    Arg("what", "path or workspace; or bash, zsh, fish or powershell: the script for that shell"),
+    Arg("what", "path, workspace or profile; or a shell (bash, zsh, fish, powershell): its script"),
     Arg("prefix", "What was typed so far", required=False),
     help="Offer words to a shell's completion.",
     hidden=True,
@@ -35,10 +36,11 @@ def complete(cli: Session, what: str, prefix: str | None) -> None:
 
         cli.out.line(scripts(spec())[what].rstrip("\n"))
         return
-    if not os.path.exists(os.path.join(cli.config.store_folder(), "store.sqlite")):
-        return
+    offers = {"path": paths, "workspace": workspaces, "profile": profiles}
     try:
-        offered = {"path": paths, "workspace": workspaces}[what](cli, prefix or "")
+        if what != "profile" and not _can_be_asked(cli):
+            return
+        offered = offers[what](cli, prefix or "")
     except (FastioError, KeyError):
         return
     for candidate in offered:
@@ -61,6 +63,19 @@ def workspaces(cli: Session, prefix: str) -> list[str]:
     """Names of workspaces."""
     page = cli.call("workspace.list", limit=1000)
     return [item["name"] for item in page["items"] if item["name"].startswith(prefix)]
+
+
+def profiles(cli: Session, prefix: str) -> list[str]:
+    """Names of profiles."""
+    return [name for name in (LOCAL, *cli.config.profiles) if name.startswith(prefix)]
+
+
+def _can_be_asked(cli: Session) -> bool:
+    """Whether there is a store; a server is asked, but not twice."""
+    if cli.is_remote:
+        cli.override(retry_s="1")
+        return True
+    return os.path.exists(os.path.join(cli.config.store_folder(), "store.sqlite"))
 
 
 def _paths(cli: Session, workspace: str, prefix: str) -> list[str]:

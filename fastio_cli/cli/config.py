@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fastio_cli.cli.command import Arg, Flag, command
+from fastio_cli.config import PROFILES, SETTINGS, has_password, shown
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.cli.session import Session
 
-HIDDEN = "***"  # what a secret that is set looks like
 SETTING = Arg("setting", "Name of the setting", complete="setting")
 PROJECT = Flag("--project", help="In this project's settings instead of yours")
 
@@ -20,17 +20,20 @@ PROJECT = Flag("--project", help="In this project's settings instead of yours")
     help="Show the settings in force and where each comes from.",
 )
 def show(cli: Session, setting: str | None) -> None:
-    from fastio_cli.config import SETTINGS, checked
+    from fastio_cli.config import checked
 
     if setting is not None and setting not in SETTINGS:
         checked(setting, "", "the command line")
     items = []
     for name in [setting] if setting else SETTINGS:
         value, source = cli.config.lookup(name)
-        if SETTINGS[name].secret and value is not None:
-            value = HIDDEN
         items.append(
-            {"setting": name, "value": value, "source": source, "help": SETTINGS[name].help}
+            {
+                "setting": name,
+                "value": shown(name, value),
+                "source": source,
+                "help": SETTINGS[name].help,
+            }
         )
     if setting:
         cli.out.record(items[0], essential="value")
@@ -44,54 +47,68 @@ def show(cli: Session, setting: str | None) -> None:
     SETTING,
     Arg("value", "Its value; a secret as @FILE or - (standard input)"),
     PROJECT,
-    help="Set a setting, for you or for this project.",
+    help="Set a setting, for you, this project or the profile that --profile names.",
 )
 def set_(cli: Session, setting: str, value: str, project: bool) -> None:
-    from fastio_cli.config import SETTINGS, change_file, checked
+    from fastio_cli.config import change_file, checked
 
-    file = _file(cli, project)
-    is_secret = setting in SETTINGS and SETTINGS[setting].secret
-    if is_secret:
-        value = _secret(setting, value, project)
+    file, table = _place(cli, project)
+    known = SETTINGS.get(setting)
+    if known is not None and known.own and project:
+        raise FastioError(
+            "invalid",
+            f"{setting} is yours alone, and the settings of a project are shared with it.",
+            f"Keep it in your own: fastio config set {setting} "
+            + ("@FILE" if known.secret else "VALUE"),
+        )
+    if known is not None and (known.secret or known.url):
+        value = _kept_from_argv(setting, value, known.secret)
+    if project and has_password(value):
+        raise FastioError(
+            "invalid",
+            "A password does not belong into the settings of a project.",
+            "Leave it away; PostgreSQL takes it from PGPASSWORD or ~/.pgpass.",
+        )
     set_to: str | int = checked(setting, value, "the command line")
-    change_file(file, setting, set_to)
-    shown = HIDDEN if is_secret else set_to
-    cli.out.record({"setting": setting, "value": shown, "source": file}, essential="value")
+    change_file(file, setting, set_to, table)
+    record = {"setting": setting, "value": shown(setting, set_to), "source": file}
+    cli.out.record(record, essential="value")
 
 
 @command("config unset", SETTING, PROJECT, help="Forget a setting.")
 def unset(cli: Session, setting: str, project: bool) -> None:
     from fastio_cli.config import change_file
 
-    change_file(_file(cli, project), setting, None)
+    file, table = _place(cli, project)
+    change_file(file, setting, None, table)
     cli.out.record({"setting": setting, "value": None, "source": None}, essential="setting")
 
 
-def _secret(setting: str, text: str, project: bool) -> str:
-    """A secret from a file or standard input. Every user of the machine can read a command line."""
-    if project:
+def _kept_from_argv(setting: str, text: str, secret: bool) -> str:
+    """A value whose secrets, if any, come from a file or standard input: every user of the machine
+    can read a command line."""
+    if text == "-" or text.startswith("@"):
+        from fastio_cli.cli.values import secret as read
+
+        value = read(text, setting)
+        if not value:
+            raise FastioError("invalid", f"There is no {setting} in what was given.")
+        return value
+    if secret or has_password(text):
+        what = f"{setting} is a secret and" if secret else "A password"
         raise FastioError(
             "invalid",
-            f"{setting} is a secret, and the settings of a project are shared with it.",
-            f"Keep it in your own: fastio config set {setting} @FILE",
-        )
-    if text != "-" and not text.startswith("@"):
-        raise FastioError(
-            "invalid",
-            f"{setting} is a secret and is not taken from the command line.",
+            f"{what} is not taken from the command line.",
             f"Give it in a file or on standard input: fastio config set {setting} @FILE",
         )
-    from fastio_cli.cli.values import secret
-
-    value = secret(text, setting)
-    if not value:
-        raise FastioError("invalid", f"There is no {setting} in what was given.")
-    return value
+    return text
 
 
-def _file(cli: Session, project: bool) -> str:
+def _place(cli: Session, project: bool) -> tuple[str, tuple[str, ...]]:
+    """The file, and the table in it: the profile that is named on the command line, if any."""
+    profile = cli.flags.get("profile")
     if not project:
-        return cli.config.user_file
+        return cli.config.user_file, (PROFILES, str(profile)) if profile else ()
     if cli.config.project_file is None:
         raise FastioError("invalid", "There is no project here.", "Make one: fastio init")
-    return cli.config.project_file
+    return cli.config.project_file, ()

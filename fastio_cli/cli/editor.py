@@ -29,30 +29,33 @@ def edit_state(cli: Session, path: str, lock_token: str | None) -> None:
             f"Change it without one: fastio state patch {path} JSON",
         )
     document = cli.call("state.get", path=path)
-    before = json.dumps(document["value"], ensure_ascii=False, indent=2) + "\n"
+    before = (json.dumps(document["value"], ensure_ascii=False, indent=2) + "\n").encode()
     fd, name = tempfile.mkstemp(suffix=".json", prefix="fastio-")
-    with open(fd, "w", encoding="utf-8") as f:
+    with open(fd, "wb") as f:
         f.write(before)
-    _open_editor(name)
-    with open(name, encoding="utf-8") as f:
-        unchanged = f.read() == before
-    if unchanged:
-        os.unlink(name)
-        cli.out.note("Nothing changed.")
-        return
     try:
-        record = cli.call(
-            "state.set",
-            path=path,
-            value=json_value("@" + name, "The edited text"),
-            if_version=document["version"],
-            lock_token=lock_token,
-        )
+        _open_editor(name)
+        if _read(name) == before:
+            cli.out.note("Nothing changed.")
+        else:
+            value = json_value("@" + name, "edited text")
+            version = document["version"]
+            record = cli.call(
+                "state.set", path=path, value=value, if_version=version, lock_token=lock_token
+            )
+            cli.out.record(record, essential="version")
     except FastioError as e:
-        e.hint = f"What you typed is in {name}. {e.hint}"
+        if _read(name) != before:
+            e.hint = f"What you typed is in {name}. {e.hint}"
+            raise
+        os.unlink(name)
         raise
     os.unlink(name)
-    cli.out.record(record, essential="version")
+
+
+def _read(name: str) -> bytes:
+    with open(name, "rb") as f:
+        return f.read()
 
 
 def _open_editor(name: str) -> None:

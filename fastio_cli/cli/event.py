@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from fastio_cli.cli.session import Session
 
-WAIT_S = 25.0  # one call's share of an endless watch
 AFTER = Opt("--after", help="Only events after this number", metavar="SEQ", convert=integer)
 TYPE = Opt("--type", help="Only events of this type, as 'state.*'", metavar="PATTERN")
 PATTERN = Opt("--path", help="Only events of paths like this, as 'plans/*'", metavar="PATTERN")
@@ -56,21 +55,14 @@ def watch(
     Example:
     fastio event watch --type 'state.*' --path 'plans/*'
     """
-    import time
-
-    deadline = None if timeout is None else time.monotonic() + timeout
-    cursor = cli.call("workspace.show")["seq"] if after is None else after
-    while count is None or count > 0:
-        left = WAIT_S if deadline is None else min(WAIT_S, deadline - time.monotonic())
-        params = given(limit=count and min(count, 1000), **filters)
-        page = cli.call("event.list", after=cursor, wait_s=max(left, 0.0), **params)
-        for event in page["items"]:
-            cli.out.row(event)
-        cursor = int(page["next_cursor"])
-        if count is not None:
-            count -= len(page["items"])
-        if not page["items"] and deadline is not None and time.monotonic() >= deadline:
-            raise Exit(7)
+    if count is not None and count < 1:
+        return
+    events = cli.watch(after=after, timeout_s=timeout, **given(**filters))
+    for number, event in enumerate(events, 1):
+        cli.out.row(event)
+        if number == count:
+            return
+    raise Exit(7)
 
 
 @command(

@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from fastio_cli.cli.command import Arg, Flag, Opt, command
-from fastio_cli.cli.objects import DIFF as DIFF_PARAMS
-from fastio_cli.cli.objects import (
-    HISTORY,
-    delete_object,
-    diff_object,
-    history_object,
-    list_objects,
-    restore_object,
-)
+from fastio_cli.cli.objects import enter_common, list_objects
 from fastio_cli.cli.options import CURSOR, IF_VERSION, KEY, LIMIT, LOCK_TOKEN, PATH, VERSION, given
 from fastio_cli.cli.values import integer
 from fastio_cli.errors import FastioError
@@ -137,21 +129,4 @@ def copy(cli: Session, **params: Any) -> None:
     cli.out.record(cli.call("object.copy", **params), essential="path")
 
 
-@command("file delete", PATH, IF_VERSION, LOCK_TOKEN, KEY, op="object.delete")
-def delete(cli: Session, **params: Any) -> None:
-    delete_object(cli, **params)
-
-
-@command("file restore", PATH, VERSION, IF_VERSION, LOCK_TOKEN, KEY, op="object.restore")
-def restore(cli: Session, **params: Any) -> None:
-    restore_object(cli, **params)
-
-
-@command("file history", *HISTORY, op="object.history")
-def history(cli: Session, **params: Any) -> None:
-    history_object(cli, **params)
-
-
-@command("file diff", *DIFF_PARAMS, op="object.diff")
-def diff(cli: Session, **params: Any) -> None:
-    diff_object(cli, **params)
+enter_common("file")

@@ -6,6 +6,7 @@ from fastio_cli.cli.command import Arg, Flag, Opt, command
 from fastio_cli.cli.options import CURSOR, KEY, LIMIT, given
 from fastio_cli.cli.values import integer, seconds, secret, size
 from fastio_cli.errors import FastioError
+from fastio_cli.operations.params import SERVICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from fastio_cli.cli.session import Session
 
-SERVICES = ("google", "onedrive", "dropbox", "box")
 ID = Arg("id", "Number of the import", convert=integer)
 LOCK_TOKEN = Opt(
     "--lock-token",
@@ -21,6 +21,14 @@ LOCK_TOKEN = Opt(
     metavar="TOKEN",
     convert=secret,
 )
+HEADER_FILE = Opt(
+    "--header-file",
+    help="Send the headers in this file, 'Name: value' a line",
+    metavar="FILE",
+    complete="file",
+)
+WAIT = Flag("--wait", help="Wait for the end also when the store is remote")
+TIMEOUT = Opt("--timeout", help="Wait for the end, at most", metavar="DURATION", convert=seconds)
 SERVICE = Arg("service", "google, onedrive, dropbox or box")
 COLUMNS = "id,state,path,version,received_bytes,total_bytes,reason"
 
@@ -30,17 +38,28 @@ COLUMNS = "id,state,path,version,received_bytes,total_bytes,reason"
     Arg("urls", "Addresses, or share links of file services", required=False, many=True),
     Opt("--to", help="The path, or a folder with / at its end", metavar="PATH", complete="path"),
     Opt("--name", help="Name of the file in its folder (default: the server's)"),
-    Opt("--from-file", help="Also the URLs in this file, one a line", metavar="FILE"),
+    Opt(
+        "--from-file",
+        help="Also the URLs in this file, one a line",
+        metavar="FILE",
+        complete="file",
+    ),
     Opt("--sha256", help="Only if the bytes have this checksum", metavar="HEX"),
-    Opt("--header-file", help="Send the headers in this file, one a line", metavar="FILE"),
+    HEADER_FILE,
     Opt(
         "--on-conflict",
         help="Where something stands: its next version, a numbered name, or fail",
         choices=("version", "rename", "fail"),
     ),
-    Opt("--max-size", help="Refuse larger files, as 500MB", metavar="SIZE", convert=size),
-    Flag("--wait", help="Wait for the end also when the store is remote"),
-    Opt("--timeout", help="Stop waiting after", metavar="DURATION", convert=seconds),
+    Opt(
+        "--max-size",
+        help="Refuse larger files, as 500MB",
+        metavar="SIZE",
+        convert=size,
+        param="size_bytes_max",
+    ),
+    WAIT,
+    TIMEOUT,
     LOCK_TOKEN,
     KEY,
     op=("import.create", "import.show"),
@@ -50,6 +69,8 @@ def add(cli: Session, wait: bool, timeout: float | None, **params: Any) -> None:
 
     Share links of Google Drive, OneDrive, SharePoint, Dropbox and Box lead to their files.
     s3://, gs:// and az:// are read with the credentials in the environment.
+    A server fetches by itself: it is waited for only with --wait or --timeout, and it reads only
+    the buckets that its setting import_buckets lists.
 
     Examples:
     fastio import https://example.com/report.pdf
@@ -58,7 +79,7 @@ def add(cli: Session, wait: bool, timeout: float | None, **params: Any) -> None:
     """
     from fastio_cli.cli.importing import create, follow
 
-    follow(cli, create(cli, params), timeout)
+    follow(cli, create(cli, params), wait, timeout)
 
 
 @command(
@@ -80,7 +101,13 @@ def list_(cli: Session, **params: Any) -> None:
 @command(
     "import show",
     ID,
-    Opt("--wait", help="Wait for its end for at most", metavar="DURATION", convert=seconds),
+    Opt(
+        "--wait",
+        help="Wait for its end for at most",
+        metavar="DURATION",
+        convert=seconds,
+        param="wait_s",
+    ),
     op="import.show",
 )
 def show(cli: Session, id: int, wait: float | None) -> None:
@@ -95,27 +122,39 @@ def cancel(cli: Session, **params: Any) -> None:
 @command(
     "import retry",
     ID,
-    Opt("--timeout", help="Stop waiting after", metavar="DURATION", convert=seconds),
+    HEADER_FILE,
+    WAIT,
+    TIMEOUT,
     LOCK_TOKEN,
     KEY,
     op="import.retry",
 )
-def retry(cli: Session, id: int, timeout: float | None, **params: Any) -> None:
-    from fastio_cli.cli.importing import Queued, follow
+def retry(
+    cli: Session,
+    id: int,
+    header_file: str | None,
+    wait: bool,
+    timeout: float | None,
+    **params: Any,
+) -> None:
+    from fastio_cli.cli import importing
 
-    record = cli.call("import.retry", id=id, **given(**params))
-    follow(cli, Queued(cli.workspace, [record]), timeout)
+    importing.follow(cli, importing.retry(cli, id, header_file, params), wait, timeout)
 
 
 @command(
     "import login",
     SERVICE,
     Flag("--device", help="Log in on another device, by a code"),
-    help="Let imports read your own files at a file service.",
+    op="account.keep",
+    help="Let imports read your private files at a file service.",
 )
 def login(cli: Session, service: str, device: bool) -> None:
     """Needs an OAuth client of your own, registered at the service with the redirect address
     http://127.0.0.1 (any port), and its id in the settings: fastio config set google_client_id ID
+
+    The login is kept in your keyring or in a file that only you can read; with a server's store
+    the server keeps it, sealed, and uses it for the imports that you ask it for.
 
     Example:
     fastio import login google
@@ -125,19 +164,25 @@ def login(cli: Session, service: str, device: bool) -> None:
     cli.out.record(log_in(cli, _service(service), device), essential="service")
 
 
-@command("import logout", SERVICE, help="Revoke and forget the login at a file service.")
+@command(
+    "import logout",
+    SERVICE,
+    op="account.remove",
+    help="Revoke and forget a login at a file service.",
+)
 def logout(cli: Session, service: str) -> None:
-    from fastio_cli.cli.importing import accounts
+    from fastio_cli.cli.importing import log_out
 
-    accounts(cli).log_out(_service(service))
-    cli.out.record({"service": service, "logged_in": False}, essential="service")
+    cli.out.record(log_out(cli, _service(service)), essential="service")
 
 
-@command("import accounts", help="List the file services you are logged in at.")
+@command(
+    "import accounts", op="account.list", help="List the file services and where you are logged in."
+)
 def list_accounts(cli: Session) -> None:
-    from fastio_cli.cli.importing import accounts
+    from fastio_cli.cli import importing
 
-    page = {"items": accounts(cli).list(), "next_cursor": None}
+    page = importing.list_accounts(cli)
     cli.out.page(page, columns="service,logged_in,expires_at,kept_in", essential="service")
 
 

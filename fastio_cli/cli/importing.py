@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import closing
 
 from fastio_cli.cli.options import given
 from fastio_cli.cli.session import lock_token_of
@@ -16,17 +17,17 @@ from fastio_cli.worker import ImportWorker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterator
     from typing import Any
 
     from fastio_cli.cli.session import Session
-    from fastio_cli.store.contract import Row
-    from fastio_cli.transfer.oauth import Accounts
-    from fastio_cli.worker import Job
+    from fastio_cli.transfer.accounts import Accounts, UserVault
+    from fastio_cli.transfer.oauth import Flows
+
+    Steps = Generator[tuple[list[Any], list["Going"]], None, None]
 
 URLS_PER_CALL = 1000
 LOOK_EVERY_S = 1.0
-WATCH_S = 25.0  # one call's share of waiting for a server
 COLUMNS = "id,state,path,version,received_bytes,reason"
 
 
@@ -54,118 +55,207 @@ def create(cli: Session, params: dict[str, Any]) -> Queued:
         call = cli.prepare("import.create", some, f"{key}:{start}" if key and start else key)
         items += cli.engine.run(call)["items"]
         workspace = call.workspace
-    return Queued(workspace, items)
+    return Queued(cli, workspace, items)
+
+
+def retry(cli: Session, id: int, header_file: str | None, params: dict[str, Any]) -> Queued:
+    """Queue an import again."""
+    headers = _headers(header_file) if header_file is not None else None
+    record = cli.call("import.retry", id=id, **given(headers=headers, **params))
+    return Queued(cli, cli.workspace, [record])
 
 
 class Queued:
     """Imports of one workspace that a command waits for."""
 
-    def __init__(self, workspace: str, items: list[Any]) -> None:
+    def __init__(self, cli: Session, workspace: str, items: list[Any]) -> None:
         self.workspace = workspace
         self.actor: str = items[0]["actor"]
         self.records = {item["id"]: item for item in items}
         self.waiting = {id for id, item in self.records.items() if item["state"] not in OVER}
+        self._at_server = cli.is_remote
 
-    def note(self, row: Row | None) -> bool:
+    def note(self, record: Any) -> bool:
         """Take over what became of one of them; True if it has ended now."""
-        if row is None or row["id"] not in self.waiting:
+        if record is None or record["id"] not in self.waiting:
             return False
-        self.records[row["id"]] = import_record(row)
-        if row["state"] in OVER:
-            self.waiting.discard(row["id"])
-        return row["state"] in OVER
+        self.records[record["id"]] = record
+        if record["state"] in OVER:
+            self.waiting.discard(record["id"])
+        return record["state"] in OVER
 
     def unfinished(self, code: str) -> FastioError:
+        left = f"{len(self.waiting)} of {len(self.records)} imports have not ended"
+        id = min(self.waiting, default=0)
+        if self._at_server:
+            return FastioError(
+                code,
+                f"{left}; the server goes on with them.",
+                f"Wait for one: fastio import show {id} --wait 60",
+            )
         return FastioError(
-            code,
-            f"{len(self.waiting)} of {len(self.records)} imports have not ended; they stay queued.",
-            f"Go on with them: fastio import retry {min(self.waiting, default=0)}",
+            code, f"{left}; they stay queued.", f"Go on with them: fastio import retry {id}"
         )
 
 
-def follow(cli: Session, queued: Queued, timeout_s: float | None) -> None:
-    """Work until these imports have ended, and print them.
+class Going:
+    """How far one transfer is."""
 
-    Raises the failure of the first that failed, ``timeout`` when the time is up: they stay queued.
+    def __init__(self, id: int, url: str, received: int, total: int | None) -> None:
+        self.id = id
+        self.url = url
+        self.received = received
+        self.total = total
+
+
+def follow(cli: Session, queued: Queued, wait: bool, timeout_s: float | None) -> None:
+    """See these imports through to their end, and print them.
+
+    A server works on its imports by itself: they are waited for only with ``wait`` or a
+    ``timeout_s``. Raises the failure of the first that failed, ``timeout`` when the time is up.
     """
     streamed = cli.out.format == "jsonl" and not cli.out.quiet
-    if cli.is_remote:
-        _watch(cli, queued, timeout_s)
-        _report(cli, list(queued.records.values()), False)
+    if cli.is_remote and not wait and timeout_s is None:
+        _print(cli, list(queued.records.values()), essential="id")
         return
-    worker = ImportWorker(cli.engine, cli.config, accounts(cli).token, queued.actor)
     deadline = time.monotonic() + timeout_s if timeout_s is not None else None
+    steps = _watch(cli, queued) if cli.is_remote else _work(cli, queued)
     try:
-        with _view(cli) as view:
-            for row in _changes(cli, queued, worker):
-                if queued.note(row) and streamed:
-                    cli.out.row(queued.records[row["id"]])
-                view.show(worker.running.values())
+        with _view(cli) as view, closing(steps):
+            for records, going in steps:
+                for record in records:
+                    if queued.note(record) and streamed:
+                        cli.out.row(record)
+                view.show(going)
                 if deadline is not None and queued.waiting and time.monotonic() >= deadline:
                     raise queued.unfinished("timeout")
     except KeyboardInterrupt:
         raise queued.unfinished("interrupted") from None
-    finally:
-        worker.close()
-    _report(cli, list(queued.records.values()), streamed)
+    records = list(queued.records.values())
+    if not streamed:
+        _print(cli, records, essential="path")
+    _raise_failed(records)
 
 
-def _watch(cli: Session, queued: Queued, timeout_s: float | None) -> None:
-    """Wait until the server has ended these imports."""
-    deadline = time.monotonic() + timeout_s if timeout_s is not None else None
-    while queued.waiting:
-        left = WATCH_S if deadline is None else min(WATCH_S, deadline - time.monotonic())
-        if left <= 0:
-            raise queued.unfinished("timeout")
-        id = min(queued.waiting)
-        record = cli.call("import.show", workspace=queued.workspace, id=id, wait_s=left)
-        queued.records[id] = record
-        if record["state"] in OVER:
-            queued.waiting.discard(id)
-
-
-def _changes(cli: Session, queued: Queued, worker: ImportWorker) -> Iterator[Any]:
-    """Work, and give what changes; None now and then when nothing does."""
-    store = cli.engine.store
+def _work(cli: Session, queued: Queued) -> Steps:
+    """Work on them here, step by step: what changed, and how far the running ones are."""
+    store, token = cli.local_engine().store, accounts(cli).token
     workspace = store.read(lambda tx: tx.workspaces.by_name(queued.workspace))
     id = workspace["id"] if workspace is not None else 0
+    worker = ImportWorker(cli.local_engine(), cli.config, lambda row: token, queued.actor)
     look_at = time.monotonic() + LOOK_EVERY_S
-    while queued.waiting:
-        yield from (row for row in worker.step() if row["workspace_id"] == id)
-        if time.monotonic() >= look_at:  # others may work on ours, or cancel them
-            look_at = time.monotonic() + LOOK_EVERY_S
-            yield from store.read(
-                lambda tx: [tx.imports.get(id, n) for n in sorted(queued.waiting)]
+    try:
+        while queued.waiting:
+            rows = [row for row in worker.step() if row["workspace_id"] == id]
+            if time.monotonic() >= look_at:  # others may work on ours, or cancel them
+                look_at = time.monotonic() + LOOK_EVERY_S
+                rows += store.read(
+                    lambda tx: [tx.imports.get(id, n) for n in sorted(queued.waiting)]
+                )
+            jobs = worker.running.values()
+            yield (
+                [import_record(row) for row in rows if row is not None],
+                [Going(j.id, j.row["url"], j.transfer.received, j.transfer.total) for j in jobs],
             )
-        yield None
+    finally:
+        worker.close()
+
+
+def _watch(cli: Session, queued: Queued) -> Steps:
+    """Look on while the server works on them."""
+    while queued.waiting:
+        first = min(queued.waiting)
+        one = cli.call("import.show", workspace=queued.workspace, id=first, wait_s=LOOK_EVERY_S)
+        records = [one, *_others(cli, queued, first)]
+        yield (
+            records,
+            [
+                Going(r["id"], r["url"], r["received_bytes"], r["total_bytes"])
+                for r in records
+                if r["state"] == "running"
+            ],
+        )
+
+
+def _others(cli: Session, queued: Queued, first: int) -> Iterator[Any]:
+    """Those waited for besides the first, as they are now."""
+    last = max(queued.waiting)
+    cursor = str(last + 1)
+    while last > first and cursor is not None:
+        page = cli.call(
+            "import.list", workspace=queued.workspace, cursor=cursor, limit=URLS_PER_CALL
+        )
+        cursor = page["next_cursor"]
+        for record in page["items"]:
+            last = record["id"]
+            if last in queued.waiting and last > first:
+                yield record
 
 
 def accounts(cli: Session) -> Accounts:
-    """The logins of this user at file services."""
+    """The user's own logins at file services, which imports into a store of one's own use."""
+    from fastio_cli.transfer.accounts import Accounts
+
+    return Accounts(_vault(), _flows(cli))
+
+
+def list_accounts(cli: Session) -> Any:
+    """The file services, and whether imports into this store have a login there."""
+    if cli.is_remote:
+        return cli.call("account.list")
+    return {"items": _vault().describe(), "next_cursor": None}
+
+
+def log_in(cli: Session, service: str, device: bool) -> Any:
+    """Log in at a service, through the browser or by a code on another device.
+
+    The login is kept where imports will use it: with the user, or by the server of the store.
+    """
+    flows = _flows(cli)
+    ask = flows.by_device if device else flows.by_browser
+    if not cli.is_remote:
+        accounts(cli).keep(service, ask(service, cli.out.note))
+        return next(a for a in _vault().describe() if a["service"] == service)
+    cli.call("account.list")  # a server that would not let us in should say so beforehand
+    grant = ask(service, cli.out.note)
+    expires_in_s = max(0.0, grant.pop("expires_at") - time.time())
+    return cli.call("account.keep", service=service, expires_in_s=expires_in_s, **given(**grant))
+
+
+def log_out(cli: Session, service: str) -> Any:
+    """End a login where it is kept, and have it revoked."""
+    if cli.is_remote:
+        return cli.call("account.remove", service=service)
+    accounts(cli).log_out(service)
+    return next(a for a in _vault().describe() if a["service"] == service)
+
+
+def _vault() -> UserVault:
     from fastio_cli.config import user_folder
+    from fastio_cli.transfer.accounts import UserVault
+
+    return UserVault(user_folder("config", os.environ))
+
+
+def _flows(cli: Session) -> Flows:
     from fastio_cli.transfer.guard import Egress, rules_of
-    from fastio_cli.transfer.oauth import Accounts
+    from fastio_cli.transfer.oauth import Flows
     from fastio_cli.transfer.providers import Endpoints
 
-    endpoints = Endpoints(cli.config.get("import_endpoints") or "")
-    folder = user_folder("config", os.environ)
-    return Accounts(folder, lambda: Egress(rules_of(cli.config)), endpoints, cli.config.get)
+    config = cli.config
+    endpoints = Endpoints(config.get("import_endpoints") or "")
+    return Flows(lambda: Egress(rules_of(config)), endpoints, config.get)
 
 
-def log_in(cli: Session, service: str, device: bool) -> dict[str, Any]:
-    """Log in at a service, through the browser or by a code on another device."""
-    known = accounts(cli)
-    if device:
-        return known.log_in_by_device(service, cli.out.note)
-    return known.log_in_by_browser(service, cli.out.note)
-
-
-def _report(cli: Session, records: list[Any], streamed: bool) -> None:
-    if len(records) == 1 and not streamed:
-        cli.out.record(records[0], essential="path")
-    elif not streamed:
+def _print(cli: Session, records: list[Any], essential: str) -> None:
+    if len(records) == 1:
+        cli.out.record(records[0], essential=essential)
+    else:
         page = {"items": records, "next_cursor": None}
-        cli.out.page(page, columns=COLUMNS, essential="path")
+        cli.out.page(page, columns=COLUMNS, essential=essential)
+
+
+def _raise_failed(records: list[Any]) -> None:
     failed = [r for r in records if r["state"] in ("failed", "cancelled")]
     if not failed:
         return
@@ -217,7 +307,7 @@ class _Silence:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def show(self, jobs: Iterable[Job]) -> None:
+    def show(self, transfers: list[Going]) -> None:
         pass
 
 
@@ -227,15 +317,15 @@ class _Lines(_Silence):
     def __init__(self) -> None:
         self._at = time.monotonic() + 1
 
-    def show(self, jobs: Iterable[Job]) -> None:
+    def show(self, transfers: list[Going]) -> None:
         if time.monotonic() < self._at:
             return
         self._at = time.monotonic() + 1
-        for job in jobs:
+        for one in transfers:
             line = {
-                "import": job.id,
-                "received_bytes": job.transfer.received,
-                "total_bytes": job.transfer.total,
+                "import": one.id,
+                "received_bytes": one.received,
+                "total_bytes": one.total,
             }
             print(dumps(line), file=sys.stderr, flush=True)
 
@@ -263,16 +353,14 @@ class _Bars(_Silence):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, jobs: Iterable[Job]) -> None:
+    def show(self, transfers: list[Going]) -> None:
         from fastio_cli.cli.text import visible
 
-        going = {job.id: job for job in jobs if job.transfer.received}
+        going = {one.id: one for one in transfers if one.received}
         for id in set(self._tasks) - set(going):
             self._progress.remove_task(self._tasks.pop(id))
-        for id, job in going.items():
+        for id, one in going.items():
             if id not in self._tasks:
-                label = visible(job.row["url"].partition("?")[0].rstrip("/").rpartition("/")[2])
+                label = visible(one.url.partition("?")[0].rstrip("/").rpartition("/")[2])
                 self._tasks[id] = self._progress.add_task(f"{id} {label[:40]}")
-            self._progress.update(
-                self._tasks[id], completed=job.transfer.received, total=job.transfer.total
-            )
+            self._progress.update(self._tasks[id], completed=one.received, total=one.total)

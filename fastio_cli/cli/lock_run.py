@@ -60,8 +60,12 @@ def _wait_renewing(
         except subprocess.TimeoutExpired:
             pass
         asked = time.monotonic()
+        params = {"path": path, "lock_token": token, "ttl_s": ttl_s}
+        renewal = cli.prepare("lock.renew", params, None)
+        # A server that is away is not tried for longer than the lock is sure to be ours.
+        renewal.patience_s = max(0.1, safe_until - asked)
         try:
-            cli.call("lock.renew", path=path, lock_token=token, ttl_s=ttl_s)
+            cli.engine.run(renewal)
             safe_until = asked + ttl_s
         except FastioError as e:
             if not e.kind.retryable or time.monotonic() >= safe_until:

@@ -7,6 +7,7 @@ they are acknowledged.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -25,11 +26,15 @@ def main() -> NoReturn:
     import gc
 
     gc.set_threshold(50_000)  # a short command ends before a collection would pay
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _stand_in()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = BROKEN_PIPE
+    except KeyboardInterrupt:
+        code = KINDS["interrupted"].exit
     except OSError as e:
         code = _complain(as_fastio_error(e), as_json=False)
     try:
@@ -45,6 +50,7 @@ def main() -> NoReturn:
 def run(argv: list[str]) -> int:
     """Run one command line; its exit code. Every failure ends as an error with a code and hint."""
     flags = _format_asked(argv)
+    parsed = None
     try:
         from fastio_cli.cli.parse import parse
 
@@ -58,7 +64,7 @@ def run(argv: list[str]) -> int:
         flags = parsed.flags
         from fastio_cli.cli.session import Session
 
-        session = Session(flags)
+        session = Session(flags, parsed.command)
         parsed.command.run(session, **parsed.command.convert(parsed.values))
         return 0
     except Exit as e:
@@ -78,9 +84,8 @@ def as_fastio_error(e: Exception) -> FastioError:
     if isinstance(e, OSError) and e.filename is not None:
         return FastioError("invalid", f"{e.filename}: {e.strerror}.", "Check the file's name.")
     if isinstance(e, OSError):
-        return FastioError(
-            "unavailable", f"Input or output failed: {e.strerror or e}.", "Free some disk space."
-        )
+        hint = "Free some disk space." if e.errno == errno.ENOSPC else None
+        return FastioError("unavailable", f"Input or output failed: {e.strerror or e}.", hint)
     if os.environ.get("FASTIO_DEBUG"):
         import traceback
 
@@ -115,6 +120,17 @@ def _as_json(flags: dict[str, Any]) -> bool:
     from fastio_cli.cli.output import wants_json
 
     return wants_json(flags)
+
+
+def _stand_in() -> None:
+    """Put the null device where a stream was closed, before a file of the store takes its number.
+
+    Nobody reads what is written there; reading from a closed standard input fails as it should.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            fd = os.open(os.devnull, os.O_WRONLY)  # the lowest free number, which is this one
+            setattr(sys, name, os.fdopen(fd, "r" if number == 0 else "w", encoding="utf-8"))
 
 
 def _silence() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fastio_cli.cli.command import Opt
-from fastio_cli.cli.options import CURSOR, LIMIT, PATH, given
+from fastio_cli.cli.command import Opt, command
+from fastio_cli.cli.options import CURSOR, IF_VERSION, KEY, LIMIT, LOCK_TOKEN, PATH, VERSION, given
 from fastio_cli.cli.values import integer
 
 TYPE_CHECKING = False
@@ -12,24 +12,29 @@ if TYPE_CHECKING:
 
     from fastio_cli.cli.session import Session
 
-HISTORY = (PATH, LIMIT, CURSOR)
-DIFF = (
-    PATH,
-    Opt(
-        "--from",
-        name="from_version",  # "from" cannot be a parameter in Python
-        help="The older version (default: the one before)",
-        metavar="N",
-        convert=integer,
-    ),
-    Opt(
-        "--to",
-        name="to_version",
-        help="The newer version (default: the newest)",
-        metavar="N",
-        convert=integer,
-    ),
+FROM = Opt(
+    "--from",
+    name="from_version",  # "from" cannot be a parameter in Python
+    help="The older version (default: the one before)",
+    metavar="N",
+    convert=integer,
 )
+TO = Opt(
+    "--to",
+    name="to_version",
+    help="The newer version (default: the newest)",
+    metavar="N",
+    convert=integer,
+)
+
+
+def enter_common(noun: str) -> None:
+    """Enter the commands that are the same for ``state`` and ``file``."""
+    change = (IF_VERSION, LOCK_TOKEN, KEY)
+    command(f"{noun} history", PATH, LIMIT, CURSOR, op="object.history")(history)
+    command(f"{noun} diff", PATH, FROM, TO, op="object.diff")(diff)
+    command(f"{noun} restore", PATH, VERSION, *change, op="object.restore")(restore)
+    command(f"{noun} delete", PATH, *change, op="object.delete")(delete)
 
 
 def list_objects(cli: Session, kind: str | None, **params: Any) -> None:
@@ -38,12 +43,12 @@ def list_objects(cli: Session, kind: str | None, **params: Any) -> None:
     cli.out.page(page, columns=columns, essential="path")
 
 
-def history_object(cli: Session, **params: Any) -> None:
+def history(cli: Session, **params: Any) -> None:
     page = cli.call("object.history", **given(**params))
     cli.out.page(page, columns="version,change,size_bytes,author,at,etag", essential="version")
 
 
-def diff_object(cli: Session, **params: Any) -> None:
+def diff(cli: Session, **params: Any) -> None:
     diff = cli.call("object.diff", **given(**params))
     if cli.out.format in ("json", "jsonl"):
         cli.out.record(diff)
@@ -51,9 +56,9 @@ def diff_object(cli: Session, **params: Any) -> None:
         cli.out.line(diff["text"])
 
 
-def restore_object(cli: Session, **params: Any) -> None:
+def restore(cli: Session, **params: Any) -> None:
     cli.out.record(cli.call("object.restore", **params), essential="version")
 
 
-def delete_object(cli: Session, **params: Any) -> None:
+def delete(cli: Session, **params: Any) -> None:
     cli.out.record(cli.call("object.delete", **params), essential="version")

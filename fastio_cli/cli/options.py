@@ -31,8 +31,16 @@ VERSION = Opt("--version", help="This version instead of the newest", metavar="N
 LIMIT = Opt("--limit", help="At most this many (default: 50)", metavar="N", convert=integer)
 CURSOR = Opt("--cursor", help="Go on where the last page ended", metavar="CURSOR")
 YES = Flag("--yes", "-y", help="Do not ask")
-TTL = Opt("--ttl", help="Ends by itself after (default: 60s)", metavar="DURATION", convert=seconds)
-WAIT = Opt("--wait", help="Wait in line for at most", metavar="DURATION", convert=seconds)
+TTL = Opt(
+    "--ttl",
+    help="Ends by itself after (default: 60s)",
+    metavar="DURATION",
+    convert=seconds,
+    param="ttl_s",
+)
+WAIT = Opt(
+    "--wait", help="Wait in line for at most", metavar="DURATION", convert=seconds, param="wait_s"
+)
 
 
 def given(**params: Any) -> dict[str, Any]:

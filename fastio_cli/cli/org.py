@@ -18,7 +18,13 @@ ROLES = ("viewer", "editor", "admin", "owner")
 IN_WORKSPACE = Opt(
     "--in-workspace", help="Only in this workspace", metavar="NAME", complete="workspace"
 )
-EXPIRES = Opt("--expires", help="Ends by itself after", metavar="DURATION", convert=seconds)
+EXPIRES = Opt(
+    "--expires",
+    help="Ends by itself after",
+    metavar="DURATION",
+    convert=seconds,
+    param="ttl_s",
+)
 
 
 @command("org create", Arg("name", "Name of the org"), KEY, op="org.create")
@@ -53,7 +59,7 @@ def usage(cli: Session) -> None:
 )
 def transfer(cli: Session, action: str, subject: str | None, **params: Any) -> None:
     """An agent sets everything up, offers it, and passes the claim on; it stays admin. Whoever
-    claims it within 72 hours owns it, and is shown a token for it.
+    claims it within 72 hours owns it, and is shown a token for it: fastio login URL
 
     Examples:
     fastio org transfer create -q
@@ -63,6 +69,8 @@ def transfer(cli: Session, action: str, subject: str | None, **params: Any) -> N
     if action == "create":
         record = cli.call("transfer.create", **given(ttl_s=params["expires"], idempotency_key=key))
         cli.out.record(record, essential="claim")
+        at = f" --store {cli.config.store()}" if cli.is_remote else ""
+        cli.out.note(f"To be claimed by: fastio org transfer claim @FILE --name NAME{at}")
     elif action == "list":
         page = cli.call("transfer.list", **given(limit=params["limit"], cursor=params["cursor"]))
         cli.out.page(page, columns="id,state,created_by,expires_at,claimed_by", essential="id")
@@ -108,7 +116,13 @@ def remove_member(cli: Session, **params: Any) -> None:
     "token create",
     Arg("member", "Whose token (default: your own)", required=False),
     Opt("--role", help="At most this role", choices=ROLES),
-    Opt("--scope", help="Only operations like this, as 'state.*'", metavar="PATTERN", many=True),
+    Opt(
+        "--scope",
+        help="Only operations like this, as 'state.*'",
+        metavar="PATTERN",
+        many=True,
+        param="scopes",
+    ),
     IN_WORKSPACE,
     EXPIRES,
     Opt("--label", help="What it is for", metavar="TEXT"),

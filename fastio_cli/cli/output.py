@@ -59,7 +59,7 @@ class Output:
             for item in items:
                 self.row(item)
         else:
-            self._tables().page(items, self._fields or columns)
+            self._tables().page(items, self._fields or columns, essential)
             if more is not None and page["next_cursor"] is not None:
                 self.note(f"More: repeat with {more} {page['next_cursor']}")
 
@@ -121,9 +121,11 @@ def fail(error: FastioError, as_json: bool, stream: TextIO) -> None:
 
 def wants_json(flags: dict[str, Any]) -> bool:
     """Whether errors are for a program, as far as can be told before anything was read."""
+    from fastio_cli.config import FORMATS
+
     format = "json" if flags.get("json") else flags.get("format")
     format = format or os.environ.get("FASTIO_FORMAT")
-    if format:
+    if format in FORMATS:
         return format in ("json", "jsonl")
     return not sys.stdout.isatty()
 

@@ -25,8 +25,14 @@ def age(text: str, name: str) -> float:
 
 FILTERS = (
     Opt("--path", help="Only objects whose path matches, as 'notes/*'", metavar="PATTERN"),
-    Opt("--type", help="Only objects of this kind", choices=("file", "state")),
-    Opt("--since", help="Only what changed in the last, as 7d", metavar="DURATION", convert=age),
+    Opt("--type", help="Only objects of this kind", choices=("file", "state"), param="kind"),
+    Opt(
+        "--since",
+        help="Only what changed in the last, as 7d",
+        metavar="DURATION",
+        convert=age,
+        param="since_s",
+    ),
 )
 
 
@@ -107,7 +113,7 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
 
 @command(
     "context",
-    Arg("task", "What is to be done, in plain words"),
+    Arg("task", "What is to be done, in plain words", param="query"),
     Opt("--budget", help="At most this many tokens (default: 2000)", metavar="N", convert=integer),
     Opt("--summary", help="State object that comes first (default: session_summary.json)"),
     *FILTERS,

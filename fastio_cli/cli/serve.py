@@ -46,6 +46,8 @@ def serve(cli: Session, no_access_log: bool, **params: Any) -> None:
 
     options = server.Options(**given(**params), access_log=not no_access_log)
     engine = cli.local_engine()
+    if cli.config.blobs() is not None:
+        engine.blobs.check_place()
     known = server.has_token(engine)
     server.check_address(options, known)
     scheme = "https" if options.tls_certificate else "http"

@@ -11,9 +11,12 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
-    from fastio_cli.engine import Call, Engine
+    from fastio_cli.cli.command import Command
+    from fastio_cli.engine import Engine
+    from fastio_cli.operations.operator import Operator, Prepared
 
 SCHEME = "fio://"
 
@@ -21,10 +24,11 @@ SCHEME = "fio://"
 class Session:
     """What a command is handed: ``call`` does an operation, ``out`` prints.
 
-    ``flags`` are the global options of the command line. The engine is opened at the first call.
+    ``flags`` are the global options of the command line, ``command`` is what runs in the session.
+    The engine is opened at the first call.
     """
 
-    def __init__(self, flags: dict[str, Any]) -> None:
+    def __init__(self, flags: dict[str, Any], command: Command | None = None) -> None:
         format = "json" if flags.get("json") else flags.get("format")
         self.flags = {**flags, "format": format}
         self.config = self._configured()
@@ -33,7 +37,8 @@ class Session:
             fields=flags.get("fields"),
             quiet=bool(flags.get("quiet")),
         )
-        self._engine: Engine | None = None
+        self._command = command
+        self._engine: Operator | None = None
 
     def override(self, **settings: str) -> None:
         """Let settings that a command has options for win; before the first call."""
@@ -44,30 +49,48 @@ class Session:
         return Config({**flags, **settings})
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Operator:
         """The operations on the store that the settings name."""
         if self._engine is None:
-            store = self.config.store()
-            self._engine = self._remote(store) if _is_url(store) else self.local_engine()
+            self._engine = self._remote() if self.is_remote else self._local()
         return self._engine
 
     def local_engine(self) -> Engine:
         """An engine on the store itself. Raises ``invalid`` when that is behind a server."""
         from fastio_cli.engine import Engine
+
+        if not isinstance(self._engine, Engine):
+            self._engine = self._local()
+        return self._engine
+
+    def _local(self) -> Engine:
+        from fastio_cli.engine import Engine
         from fastio_cli.store import open_blobs, open_store
 
         target = self.config.store()
+        if self.is_remote:
+            raise FastioError(
+                "invalid",
+                "This works on a store itself, not through a server.",
+                "Name one: --store FOLDER, or --profile local",
+            )
         store = open_store(target, durability=self.config.get("durability"))
         blobs = open_blobs(target, self.config.blobs())
-        return Engine(store, blobs, self.config.limits(), self.config.search)
+        config = self.config
+        return Engine(store, blobs, config.limits(), config.search, config.secret_key_file)
 
-    def _remote(self, url: str) -> Engine:
+    def _remote(self) -> Operator:
         from fastio_cli.credentials import find_token
         from fastio_cli.remote import Remote
 
-        remote: Any = Remote(url, find_token(url), retry_s=self.config.get("retry_s"))
-        engine: Engine = remote  # it has the same methods
-        return engine
+        url = self.config.store()
+        return Remote(
+            url,
+            find_token(self.config, url),
+            retry_s=self.config.get("retry_s"),
+            ca_file=self.config.ca_file(),
+            note=self.out.note if sys.stderr.isatty() else None,
+        )
 
     @property
     def is_remote(self) -> bool:
@@ -87,13 +110,25 @@ class Session:
         """
         return self.engine.run(self.prepare(name, params, idempotency_key))
 
-    def prepare(self, name: str, params: dict[str, Any], idempotency_key: str | None) -> Call:
+    def prepare(self, name: str, params: dict[str, Any], idempotency_key: str | None) -> Prepared:
         """A call checked and ready, as ``call`` makes it; ``workspace`` may be among ``params``."""
         workspace = self._locate(params)
         if params.get("lock_token", "") is None:
             params["lock_token"] = lock_token_of(params["path"])
         actor = self.config.actor()
-        return self.engine.prepare(name, params, workspace, actor, idempotency_key)
+        try:
+            call: Prepared = self.engine.prepare(name, params, workspace, actor, idempotency_key)
+        except FastioError as e:
+            if e.code == "invalid" and self._command is not None:
+                from fastio_cli.operations import find
+
+                find(name).decode(params, self._command.names)  # in the words that were typed
+            raise
+        return call
+
+    def watch(self, **options: Any) -> Iterator[Any]:
+        """The events of the session's workspace as they happen (``Operator.watch``)."""
+        return self.engine.watch(self.workspace, **options)
 
     def confirm(self, question: str, yes: bool) -> None:
         """Go on only if the person agrees. Raises ``invalid`` where nobody can be asked."""

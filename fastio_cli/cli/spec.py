@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 ENVIRONMENT = {
+    "FASTIO_TOKEN": "The token for the server; goes before what fastio login kept",
+    "FASTIO_TOKEN_FILE": "A file that holds it",
+    "SSL_CERT_FILE": "Certificate authorities to trust instead of the public ones",
+    "HTTPS_PROXY": "The proxy on the way to the server; also HTTP_PROXY, ALL_PROXY, NO_PROXY",
     "FASTIO_LOCK_TOKEN": "Token of the lock you hold; lock run sets it for its command",
     "FASTIO_LOCK_PATH": "The path that token is for; without it, it is used for any path",
     "FASTIO_LOCK_FENCE": "Set by lock run: the number of the lock, higher for every new holder",

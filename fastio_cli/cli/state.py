@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from fastio_cli.cli.command import Arg, Flag, Opt, command
-from fastio_cli.cli.objects import (
-    DIFF,
-    HISTORY,
-    delete_object,
-    diff_object,
-    history_object,
-    list_objects,
-    restore_object,
-)
+from fastio_cli.cli.objects import enter_common, list_objects
 from fastio_cli.cli.options import CURSOR, IF_VERSION, KEY, LIMIT, LOCK_TOKEN, PATH, VERSION, given
 from fastio_cli.cli.values import json_value, number, seconds
 
@@ -128,7 +120,13 @@ def transact(cli: Session, changes: Any, idempotency_key: str | None) -> None:
     "state wait",
     PATH,
     Arg("expression", "JMESPath expression, as \"status == 'approved'\""),
-    Opt("--timeout", help="Give up after (default: 60s)", metavar="DURATION", convert=seconds),
+    Opt(
+        "--timeout",
+        help="Give up after (default: 60s)",
+        metavar="DURATION",
+        convert=seconds,
+        param="timeout_s",
+    ),
     op="state.wait",
 )
 def wait(cli: Session, timeout: float | None, **params: Any) -> None:
@@ -171,21 +169,4 @@ def edit(cli: Session, path: str, lock_token: str | None) -> None:
     edit_state(cli, path, lock_token)
 
 
-@command("state history", *HISTORY, op="object.history")
-def history(cli: Session, **params: Any) -> None:
-    history_object(cli, **params)
-
-
-@command("state diff", *DIFF, op="object.diff")
-def diff(cli: Session, **params: Any) -> None:
-    diff_object(cli, **params)
-
-
-@command("state restore", PATH, VERSION, IF_VERSION, LOCK_TOKEN, KEY, op="object.restore")
-def restore(cli: Session, **params: Any) -> None:
-    restore_object(cli, **params)
-
-
-@command("state delete", PATH, IF_VERSION, LOCK_TOKEN, KEY, op="object.delete")
-def delete(cli: Session, **params: Any) -> None:
-    delete_object(cli, **params)
+enter_common("state")

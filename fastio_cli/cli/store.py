@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     "store copy",
     Arg("source", "The store to copy: a folder, or postgresql://USER@HOST/DATABASE"),
     Arg("target", "Where to: an empty folder or database"),
-    Opt("--source-blobs", help="Where a source database keeps large files", metavar="FOLDER"),
-    Opt("--target-blobs", help="Where a target database keeps large files", metavar="FOLDER"),
+    Opt("--source-blobs", help="Where a source database keeps large files", metavar="PLACE"),
+    Opt("--target-blobs", help="Where a target database keeps large files", metavar="PLACE"),
     Flag("--progress", help="Show how far it is"),
     help="Copy a whole store into an empty one, and compare them.",
 )
@@ -29,9 +29,10 @@ def copy(
     target_blobs: str | None,
     progress: bool,
 ) -> None:
-    """Objects with their history, files, workspaces and the log are copied as they are; locks are
-    not. Run it again after an interruption, and it goes on where it stopped. Stop the writers of
-    the source before.
+    """Workspaces, objects with their history, files, the log, orgs, members, tokens and imports are
+    copied as they are, and compared at the end; locks are not, and the search index is made anew.
+    Run it again after an interruption, and it goes on where it stopped. Stop the writers of the
+    source before.
 
     Example:
     fastio store copy .fastio postgresql://fastio@db.internal/fastio --progress

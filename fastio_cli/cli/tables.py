@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from fastio_cli.cli.output import Output
 
 
+WHOLE_MAX = 40  # characters
+SIZES = ("size_bytes", "live_bytes", "_bytes_max")
+
+
 class Terminal:
     """Tables as rich draws them; ``NO_COLOR`` and the width of the terminal are its business."""
 
@@ -28,7 +32,7 @@ class Terminal:
             table.add_row(_label(key), _cell(key, value))
         self._print(table)
 
-    def page(self, items: list[dict[str, Any]], columns: str) -> None:
+    def page(self, items: list[dict[str, Any]], columns: str, essential: str) -> None:
         from rich.table import Table
 
         if not items:
@@ -37,9 +41,15 @@ class Terminal:
         paths = fields(columns)
         table = Table(box=None, pad_edge=False, header_style="bold")
         for path in paths:
-            numeric = all(isinstance(dig(item, path), int | float) for item in items)
+            values = [dig(item, path) for item in items]
+            numeric = all(isinstance(value, int | float) for value in values)
+            # What is passed on to the next command has to come out of the table in one piece.
+            whole = path == [essential] and all(len(str(v)) <= WHOLE_MAX for v in values)
             table.add_column(
-                _label(path[-1]), justify="right" if numeric else "left", overflow="fold"
+                _label(path[-1]),
+                justify="right" if numeric else "left",
+                overflow="fold",
+                no_wrap=whole,
             )
         for item in items:
             table.add_row(*(_cell(path[-1], dig(item, path)) for path in paths))
@@ -59,9 +69,9 @@ class Markdown:
 
     def record(self, record: dict[str, Any]) -> None:
         rows = [{"field": key, "value": value} for key, value in record.items()]
-        self.page(rows, "field,value")
+        self.page(rows, "field,value", "field")
 
-    def page(self, items: list[dict[str, Any]], columns: str) -> None:
+    def page(self, items: list[dict[str, Any]], columns: str, essential: str) -> None:
         paths = fields(columns)
         self._row([_label(path[-1]) for path in paths])
         self._row(["---" for _ in paths])
@@ -74,7 +84,7 @@ class Markdown:
 
 
 def _label(key: str) -> str:
-    return key.removesuffix("_bytes").removesuffix("_s").removesuffix("_at").replace("_", " ")
+    return key.replace("_bytes", "").removesuffix("_s").removesuffix("_at").replace("_", " ")
 
 
 def _cell(key: str, value: Any) -> str:
@@ -86,7 +96,7 @@ def _cell(key: str, value: Any) -> str:
         if key in ("etag", "hash", "prev_hash"):
             value = value[:12]
         return visible(value)
-    if key.endswith("size_bytes"):
+    if key.endswith(SIZES):
         from humanize import naturalsize
 
         return str(naturalsize(value, binary=True))

@@ -25,6 +25,7 @@ GROUPS = {
     "index": ("search", "Look after the search index"),
     "import": ("import_", "Fetch files from URLs into the workspace: fastio import URL..."),
     "store": ("store", "Move whole stores between folders and databases"),
+    "profile": ("login", "Choose among the servers you are logged in at"),
     "config": ("config", "Show and change settings"),
 }
 
@@ -49,7 +50,7 @@ LEAVES = {
     "batch": ("batch", "Run operations from NDJSON on standard input, in one process."),
     "serve": ("serve", "Turn this store into a service for a team."),
     "login": ("login", "Work on a server from now on."),
-    "logout": ("login", "Forget a server and its token."),
+    "logout": ("login", "Forget the token for a server."),
     "whoami": ("login", "Show who one is: org, member, role, and what the token is for."),
     "backup": ("care", "Copy the whole store into one file, while it is in use."),
     "restore": ("care", "Replace the whole store by what a backup file holds."),

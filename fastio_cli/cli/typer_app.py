@@ -272,4 +272,8 @@ def _usage_error(e: Any) -> FastioError:
     ctx = getattr(e, "ctx", None)
     words = ctx.command_path if ctx is not None else "fastio"
     message = e.format_message() if hasattr(e, "format_message") else str(e)
-    return FastioError("invalid", message.strip(), f"See how it is used: {words} --help")
+    hint = f"See how it is used: {words} --help"
+    option = getattr(e, "option_name", "")
+    if option[1:2].isdecimal():
+        hint = f"What begins with '-' and is no option goes after '--': {words} -- {option}"
+    return FastioError("invalid", message.strip(), hint)

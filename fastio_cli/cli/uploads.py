@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 
 from fastio_cli.errors import FastioError
 
@@ -29,7 +30,8 @@ def put_file(cli: Session, source: str, path: str | None, params: dict[str, Any]
     elif path.endswith("/"):
         path += os.path.basename(os.path.abspath(source))
     content = _stored(cli, source)
-    return cli.call("file.put", path=path, content=content, **params)
+    with _sending(cli, content):
+        return cli.call("file.put", path=path, content=content, **params)
 
 
 def put_folder(
@@ -42,7 +44,7 @@ def put_folder(
         raise FastioError("invalid", "--if-version and --idempotency-key are for a single file.")
     root = path.strip("/") if path else os.path.basename(os.path.abspath(folder))
     items = []
-    for name in _files_below(folder):
+    for name in _files_below(cli, folder):
         target = "/".join(filter(None, (root, *name.split(os.sep))))
         if dry_run:
             items.append({"path": target, "source": os.path.join(folder, name)})
@@ -78,12 +80,18 @@ def write_file(name: str, chunks: Iterable[bytes]) -> None:
             os.unlink(temporary)
 
 
-def _files_below(folder: str) -> Iterator[str]:
+def _files_below(cli: Session, folder: str) -> Iterator[str]:
+    inside = os.path.join(os.path.realpath(folder), "")
     for current, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
             file = os.path.join(current, name)
-            if os.path.isfile(file):  # no sockets, no dangling links
+            if not os.path.realpath(file).startswith(inside):
+                # It would give to others what its owner keeps elsewhere.
+                cli.out.note(f"Left out: {file} leads out of the folder")
+            elif not os.path.isfile(file):
+                cli.out.note(f"Left out: {file} is no file")
+            else:
                 yield os.path.relpath(file, folder)
 
 
@@ -93,8 +101,9 @@ def _stored(cli: Session, source: str) -> Content:
     try:
         with open(source, "rb") as f:
             size = os.fstat(f.fileno()).st_size
-            if size >= PROGRESS_BYTES_MIN and sys.stderr.isatty() and not cli.out.quiet:
-                return _with_progress(cli, f, size)
+            if _is_shown(cli, size):
+                with _progress(f, size, "Reading" if cli.is_remote else "Storing") as shown:
+                    return cli.engine.upload(shown)
             return cli.engine.upload(f)
     except IsADirectoryError:
         raise FastioError(
@@ -106,11 +115,22 @@ def _stored(cli: Session, source: str) -> Content:
         raise FastioError("invalid", f"{source} cannot be read: {e.strerror}.") from None
 
 
-def _with_progress(cli: Session, f: BinaryIO, size: int) -> Content:
+def _is_shown(cli: Session, size: int) -> bool:
+    return size >= PROGRESS_BYTES_MIN and sys.stderr.isatty() and not cli.out.quiet
+
+
+@contextmanager
+def _sending(cli: Session, content: Any) -> Iterator[None]:
+    """Show how far a large file is on its way to a server."""
+    if not cli.is_remote or not _is_shown(cli, content.size_bytes):
+        yield
+        return
+    with _progress(content.stream, content.size_bytes, "Sending") as content.stream:
+        yield
+
+
+def _progress(f: BinaryIO, size: int, what: str) -> Any:
     from rich.console import Console
     from rich.progress import wrap_file
 
-    with wrap_file(
-        f, size, description="Storing", console=Console(stderr=True), transient=True
-    ) as shown:
-        return cli.engine.upload(shown)
+    return wrap_file(f, size, description=what, console=Console(stderr=True), transient=True)

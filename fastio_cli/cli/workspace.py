@@ -51,7 +51,13 @@ def usage(cli: Session, name: str | None) -> None:
     cli.out.record(cli.call("workspace.usage", workspace=name), essential="size_bytes")
 
 
-@command("workspace rename", NAME, Arg("new_name", "Its new name"), KEY, op="workspace.rename")
+@command(
+    "workspace rename",
+    NAME,
+    Arg("new_name", "Its new name", param="name"),
+    KEY,
+    op="workspace.rename",
+)
 def rename(cli: Session, name: str, new_name: str, **params: Any) -> None:
     record = cli.call("workspace.rename", workspace=name, name=new_name, **params)
     cli.out.record(record, essential="name")
@@ -97,7 +103,9 @@ def intelligence(cli: Session, switch: str) -> None:
     help="Choose the workspace that commands work in from now on.",
 )
 def use(cli: Session, name: str, create: bool) -> None:
-    """The choice is kept in the project's settings if there are any, else in yours."""
+    """The choice is kept with the store: in the profile or project that names it, else in your
+    settings.
+    """
     from fastio_cli.config import change_file
 
     try:
@@ -106,7 +114,8 @@ def use(cli: Session, name: str, create: bool) -> None:
         if e.code != "not_found" or not create:
             raise
         workspace = cli.call("workspace.create", name=name)
-    change_file(cli.config.project_file or cli.config.user_file, "workspace", name)
+    file, table = cli.config.beside("store")
+    change_file(file, "workspace", name, table)
     cli.out.record(workspace, essential="name")
 
 

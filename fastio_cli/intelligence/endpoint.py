@@ -50,11 +50,13 @@ def _request(url: str, path: str, body: dict[str, Any], key: str | None) -> Iter
     """The bytes of the answer. Only what failed before any byte came is tried again."""
     import httpx
 
+    from fastio_cli.transfer.guard import client_to
+
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    timeout = httpx.Timeout(SILENCE_S_MAX, connect=CONNECT_S_MAX)
+    bounds = {"read_s": SILENCE_S_MAX, "connect_s": CONNECT_S_MAX}
     target = f"{url.rstrip('/')}/{path}"
     deadline = time.monotonic() + TOTAL_S_MAX
-    with httpx.Client(timeout=timeout, headers=headers) as client:
+    with client_to(url, headers=headers, **bounds) as client:
         for attempt in range(1, TRIES + 1):
             try:
                 with client.stream("POST", target, json=body) as response:

@@ -21,6 +21,7 @@ MODULES = {
     "token": "access",
     "transfer": "access",
     "access": "access",
+    "account": "access",
     "search": "search",
     "index": "search",
     "import": "imports",

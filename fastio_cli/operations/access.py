@@ -1,4 +1,4 @@
-"""Orgs, their members and tokens, and handing an org over.
+"""Orgs, their members with their tokens and logins, and handing an org over.
 
 What happens to an org is written to the log of its workspace ``default``.
 """
@@ -10,13 +10,17 @@ import time
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.params import (
+    SERVICES,
     Cursor,
     Lifetime,
     Limit,
     Line,
     Name,
+    Remaining,
     Role,
     Scopes,
+    Secret,
+    ServiceName,
     Token,
     is_number,
 )
@@ -34,7 +38,7 @@ TRANSFER_S = 72 * 3600.0
 FIRST_ORG_NAME = "default"  # how the store's first org, whose stored name is empty, is shown
 
 
-@operation("org.create", "POST /v1/orgs", effect="write", role="member")
+@operation("org.create", "POST /v1/orgs", effect="write", role="member", tells_secret=True)
 def create_org(ctx: "Context", *, name: Name) -> "model.NewOrg":
     """Create an org with a workspace 'default'; whoever creates it owns it.
 
@@ -140,6 +144,9 @@ def remove_member(
     if row["role"] == "owner" and not id:
         _refuse_last_owner(ctx)
     ctx.tx.access.remove_member(ctx.org, name, id)
+    if not ctx.tx.access.has_role(ctx.org, name):  # somebody else may get the name one day
+        for account in ctx.tx.accounts.of_member(ctx.org, name):
+            ctx.tx.accounts.end(ctx.org, name, account["service"], ctx.now_ms)
     ctx.emit("member.remove", data={"name": name, "workspace": in_workspace})
     return {
         "name": name,
@@ -149,7 +156,7 @@ def remove_member(
     }
 
 
-@operation("token.create", "POST /v1/tokens", effect="write", role="member")
+@operation("token.create", "POST /v1/tokens", effect="write", role="member", tells_secret=True)
 def create_token(
     ctx: "Context",
     *,
@@ -237,7 +244,7 @@ def whoami(ctx: "Context") -> "model.WhoAmI":
     }
 
 
-@operation("transfer.create", "POST /v1/transfers", effect="write", role="owner")
+@operation("transfer.create", "POST /v1/transfers", effect="write", role="owner", tells_secret=True)
 def create_transfer(ctx: "Context", *, ttl_s: Lifetime = TRANSFER_S) -> "model.NewTransfer":
     """Offer the org to a new owner: the answer holds a claim to pass on, shown this once.
 
@@ -287,7 +294,13 @@ def revoke_transfer(ctx: "Context", *, id: Line) -> "model.Transfer":
     return {**_transfer(ctx, row), "state": "revoked"}
 
 
-@operation("transfer.claim", "POST /v1/transfers-claim", effect="write", role="anyone")
+@operation(
+    "transfer.claim",
+    "POST /v1/transfers-claim",
+    effect="write",
+    role="anyone",
+    tells_secret=True,
+)
 def claim_transfer(ctx: "Context", *, claim: Token, name: Line) -> "model.Claimed":
     """Take over an org by the claim that its owner passed on, as the member ``name``.
 
@@ -321,6 +334,75 @@ def claim_transfer(ctx: "Context", *, claim: Token, name: Line) -> "model.Claime
         "member": name,
         "role": "owner",
         "token": token["token"],
+    }
+
+
+@operation("account.keep", "PUT /v1/accounts/{service}", effect="write", role="member")
+def keep_account(
+    ctx: "Context",
+    *,
+    service: ServiceName,
+    access_token: Secret,
+    client_id: Line,
+    client_secret: Secret | None = None,
+    refresh_token: Secret | None = None,
+    expires_in_s: Remaining = 3600,
+) -> "model.Account":
+    """Keep one's login at a file service for the imports one asks for.
+
+    It is what the service granted to the OAuth client that is named, and it is sealed with a key
+    that is not in the store. Nothing ever answers with it; only the worker that imports uses it.
+    """
+    expires_at = ctx.now_ms + int(expires_in_s * 1000)
+    tokens = {
+        "access_token": access_token,
+        "refresh_token": refresh_token,
+        "expires_at": expires_at / 1000,
+        "client_id": client_id,
+        "client_secret": client_secret,
+    }
+    sealed = ctx.key.seal(json.dumps(tokens), ["account", ctx.org, ctx.actor, service])
+    _enter_org(ctx)
+    ctx.tx.accounts.put(
+        ctx.org,
+        ctx.actor,
+        service,
+        sealed=sealed,
+        expires_at=expires_at if refresh_token is None else None,
+        now_ms=ctx.now_ms,
+    )
+    ctx.emit("account.keep", data={"service": service})
+    return _account(service, ctx.tx.accounts.get(ctx.org, ctx.actor, service))
+
+
+@operation("account.list", "GET /v1/accounts", effect="read", role="member")
+def list_accounts(ctx: "Context") -> "model.AccountList":
+    """List the file services, and whether one's imports have a login there."""
+    kept = {row["service"]: row for row in ctx.tx.accounts.of_member(ctx.org, ctx.actor)}
+    items = [_account(service, kept.get(service)) for service in SERVICES]
+    return {"items": items, "next_cursor": None}
+
+
+@operation("account.remove", "DELETE /v1/accounts/{service}", effect="write", role="member")
+def remove_account(ctx: "Context", *, service: ServiceName) -> "model.Account":
+    """End one's login at a file service: no import uses it from now on, and it is revoked there."""
+    _enter_org(ctx)
+    if ctx.tx.accounts.get(ctx.org, ctx.actor, service) is None:
+        raise FastioError(
+            "not_found", f"There is no login at {service}.", "See them: fastio import accounts"
+        )
+    ctx.tx.accounts.end(ctx.org, ctx.actor, service, ctx.now_ms)
+    ctx.emit("account.remove", data={"service": service})
+    return _account(service, None)
+
+
+def _account(service: str, row: "Row | None") -> "model.Account":
+    expires_at = row["expires_at"] if row is not None else None
+    return {
+        "service": service,
+        "logged_in": row is not None,
+        "expires_at": None if expires_at is None else timestamp(expires_at),
+        "kept_in": "server" if row is not None else None,
     }
 
 

@@ -11,7 +11,7 @@ import sys
 
 from fastio_cli.blobs import Content
 from fastio_cli.errors import FastioError
-from fastio_cli.jsontext import canonical, compact
+from fastio_cli.jsontext import canonical, quoted
 from fastio_cli.operations.operation import Restart
 from fastio_cli.operations.records import object_record, timestamp
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastio_cli.blobs import Blobs
     from fastio_cli.config import Limits
     from fastio_cli.intelligence.service import Search
+    from fastio_cli.sealing import Key
     from fastio_cli.store.contract import Row
     from fastio_cli.store.tx import Tx
 
@@ -54,13 +55,14 @@ class Context:
         *,
         workspace: Row | None,
         actor: str,
-        call_id: str,
+        call_id: Callable[[], str],
         blobs: Blobs,
         limits: Limits,
         org: str = "",
         grant: Grant | None = None,
         prepared: Any = None,
         open_search: Callable[[], Search] | None = None,
+        open_key: Callable[[], Key] | None = None,
     ) -> None:
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -71,6 +73,7 @@ class Context:
         self.limits = limits
         self.prepared = prepared  # what the work of a Restart returned
         self._open_search = open_search
+        self._open_key = open_key
         self.workspace_id = self.seq = self._seq_before = 0
         if workspace is not None:
             self.enter(workspace)
@@ -96,6 +99,16 @@ class Context:
         return self._open_search()
 
     @property
+    def key(self) -> Key:
+        """What secrets are sealed with; read from its file before the write begins."""
+        if self.prepared is None:
+            assert self._open_key is not None
+            open_key = self._open_key
+            raise Restart(lambda store: open_key())
+        key: Key = self.prepared
+        return key
+
+    @property
     def now_ms(self) -> int:
         """The store's time of this transaction."""
         return self.tx.now_ms
@@ -116,19 +129,18 @@ class Context:
     ) -> int:
         """Append an event to the workspace's log and chain its hash; its ``seq``."""
         self.seq += 1
-        event: dict[str, Any] = {
+        event = {
             "seq": self.seq,
             "type": type,
             "actor": self.actor,
             "path": path,
             "version": version,
-            "at": timestamp(self.now_ms),
-            "data": data or {},
+            "at": self.now_ms,
+            "data": canonical(data).decode() if data else "{}",
             "prev_hash": self.head_hash,
         }
-        event["hash"] = self.head_hash = event_hash(event)
-        event["at"], event["data"] = self.now_ms, compact(event["data"])
-        self.tx.events.add(self.workspace_id, **event)
+        self.head_hash = event_hash(event)
+        self.tx.events.add({"workspace_id": self.workspace_id, "hash": self.head_hash, **event})
         return self.seq
 
     def finish(self) -> None:
@@ -151,7 +163,7 @@ class Context:
         not exist).
         """
         self.check_lock(path, lock_token)
-        slot = Slot(path, self.tx.objects.head(self.workspace_id, path))
+        slot = Slot(path, self.tx.objects.slot(self.workspace_id, path))
         if if_version is not None:
             current = slot.live["version"] if slot.live is not None else 0
             if current != if_version:
@@ -249,23 +261,30 @@ class Context:
         """
         head, was_live = slot.head, slot.live is not None
         version = head["version"] + 1 if head is not None else 1
-        created_at = slot.live["created_at"] if slot.live is not None else self.now_ms
+        now_ms = self.now_ms
+        created_at = slot.live["created_at"] if slot.live is not None else now_ms
         self._account(content.size_bytes if added_bytes is None else added_bytes)
         self._object_count += (not deleted) - was_live
-        self.tx.objects.write(
-            self.workspace_id,
-            slot.path,
-            version=version,
-            kind=kind,
-            content=content,
-            media_type=media_type,
-            schema=schema,
-            author=self.actor,
-            created_at=created_at,
-            now_ms=self.now_ms,
-            change=change,
-            deleted=int(deleted),
-        )
+        columns: dict[str, Any] = {
+            "workspace_id": self.workspace_id,
+            "path": slot.path,
+            "version": version,
+            "kind": kind,
+            "etag": content.etag,
+            "media_type": media_type,
+            "size_bytes": content.size_bytes,
+            "body": content.body,
+            "blob": content.blob,
+            "chain": content.chain,
+            "schema": schema,
+            "author": self.actor,
+            "created_at": created_at,
+            "updated_at": now_ms,
+            "at": now_ms,
+            "change": change,
+            "deleted": int(deleted),
+        }
+        self.tx.objects.write(columns, is_new=head is None)
         self.emit(
             f"{kind}.{change}",
             slot.path,
@@ -277,21 +296,7 @@ class Context:
             self._size_bytes -= self.tx.objects.forget_versions(
                 self.workspace_id, slot.path, version - kept + 1
             )
-        return object_record(
-            {
-                "path": slot.path,
-                "kind": kind,
-                "version": version,
-                "etag": content.etag,
-                "media_type": media_type,
-                "size_bytes": content.size_bytes,
-                "author": self.actor,
-                "created_at": created_at,
-                "updated_at": self.now_ms,
-                "deleted": deleted,
-                "schema": schema,
-            }
-        )
+        return object_record(columns)
 
     def remove(self, slot: Slot, change: str, data: dict[str, Any] | None = None) -> model.Object:
         """Write the deletion of a live object: a version without content."""
@@ -354,8 +359,7 @@ class Context:
         self._size_bytes += added_bytes
         if not added_bytes:
             return
-        who = f"Workspace {self.workspace_name}"
-        self._refuse_over("storage_bytes_max", who, self._size_bytes)
+        self._refuse_over("storage_bytes_max", "The workspace", self._size_bytes)
         if self.grant is not None:
             others = self.tx.size_beside(self.org, self.workspace_id, self._size_before)
             self._refuse_over("org_bytes_max", "The org", others + self._size_bytes)
@@ -371,9 +375,20 @@ class Context:
             )
 
 
-def event_hash(event: dict[str, Any]) -> str:
-    """SHA-256 over the canonical form (RFC 8785) of an event without its ``hash``."""
-    return hashlib.sha256(canonical(event)).hexdigest()
+def event_hash(row: Row) -> str:
+    """SHA-256 over the canonical form (RFC 8785) of an event without its ``hash``.
+
+    The row holds ``data`` in that form and ``at`` in milliseconds, which it states as RFC 3339. As
+    the names are known the form is written out: half the work of a general encoder, in every write.
+    """
+    path, version = row["path"], row["version"]
+    text = (
+        f'{{"actor":{quoted(row["actor"])},"at":"{timestamp(row["at"])}","data":{row["data"]},'
+        f'"path":{"null" if path is None else quoted(path)},"prev_hash":"{row["prev_hash"]}",'
+        f'"seq":{row["seq"]},"type":{quoted(row["type"])},'
+        f'"version":{"null" if version is None else version}}}'
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def token_hash(token: str) -> str:

@@ -79,6 +79,7 @@ def get(
             "not_found",
             f"Version {version} of {path} is a deletion.",
             f"See its history: fastio file history {path}",
+            path=path,
         )
     return download(ctx, row, offset, length)
 
@@ -172,8 +173,8 @@ def read_all(ctx: "Context", row: "Row") -> bytes:
 
 def guess_media_type(path: str) -> str:
     """The media type that a name suggests, without reading the machine's tables."""
-    name = path.rpartition("/")[2].lower()
-    return _MEDIA_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
+    _, dot, extension = path.rpartition("/")[2].lower().rpartition(".")
+    return _MEDIA_TYPES.get(dot and extension, "application/octet-stream")
 
 
 _MEDIA_TYPES = {
@@ -234,6 +235,7 @@ def _refuse_state(slot: "Slot") -> None:
             "invalid",
             f"{slot.path} is a state object; it cannot become a file.",
             f"Change it with fastio state, or delete it first: fastio state delete {slot.path}",
+            path=slot.path,
         )
 
 

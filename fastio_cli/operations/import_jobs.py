@@ -7,6 +7,10 @@ worker's: it was cancelled, or the worker was slow and another one took over.
 
 from __future__ import annotations
 
+import base64
+import json
+
+from fastio_cli.blobs import Content
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.context import Slot
 from fastio_cli.operations.params import PATH_RULE
@@ -16,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from fastio_cli.blobs import Content
     from fastio_cli.operations.context import Context
     from fastio_cli.store.contract import Row
     from fastio_cli.store.tx import Tx
@@ -25,7 +28,10 @@ NUMBERED_MAX = 1000
 
 
 class Outcome:
-    """What a worker fetched. ``content`` None: the source said that nothing changed."""
+    """What a worker fetched, and when if that was in an earlier run (in milliseconds since 1970).
+
+    ``content`` None: the source said that nothing changed.
+    """
 
     def __init__(
         self,
@@ -36,6 +42,7 @@ class Outcome:
         final_url: str,
         etag: str | None,
         last_modified: str | None,
+        fetched_at: int | None = None,
     ) -> None:
         self.content = content
         self.name = name
@@ -43,6 +50,7 @@ class Outcome:
         self.final_url = final_url
         self.etag = etag
         self.last_modified = last_modified
+        self.fetched_at = fetched_at
 
 
 def take(
@@ -67,11 +75,12 @@ def complete(
     path = _path(row, outcome.name)
     slot = _slot(ctx, row, path, numbered)
     live = slot.live
+    fetched_at = ctx.now_ms if outcome.fetched_at is None else outcome.fetched_at
     data = {
         "import": id,
         "source_url": row["url"],
         "final_url": outcome.final_url,
-        "fetched_at_ms": ctx.now_ms,
+        "fetched_at_ms": fetched_at,
         "source_etag": outcome.etag,
         "source_last_modified": outcome.last_modified,
     }
@@ -103,6 +112,7 @@ def complete(
         source_etag=outcome.etag,
         source_modified=outcome.last_modified,
         final_url=outcome.final_url,
+        fetched_at=fetched_at,
         now_ms=ctx.now_ms,
     )
 
@@ -116,8 +126,12 @@ def fail(
     again_in_ms: int | None,
     failures: int,
     progress: dict[str, Any],
+    outcome: Outcome | None,
 ) -> Row | None:
-    """Note why it failed; queue it again in a while, from ``progress`` on, or end it."""
+    """Note why it failed; queue it again in a while, from ``progress`` on, or end it.
+
+    With an ``outcome`` only its commit has failed: it is kept, so that another run commits it.
+    """
     row = _own(ctx, id, worker)
     if row is None:
         return None
@@ -131,10 +145,65 @@ def fail(
         failures=failures,
         reason_code=error.code,
         reason=error.message,
-        hint=error.hint,
+        hint=error.hint.replace("retry ID", f"retry {id}"),
+        headers=row["headers"] if again_in_ms is not None else without_values(row["headers"]),
+        fetched=_as_text(outcome, ctx.now_ms) if outcome is not None else None,
         now_ms=ctx.now_ms,
         **progress,
     )
+
+
+def kept(row: Row) -> Outcome | None:
+    """What an earlier run fetched and could not commit. Its blob may be gone by now."""
+    if row["fetched"] is None:
+        return None
+    known = json.loads(row["fetched"])
+    body = known.pop("body")
+    content = Content(
+        known.pop("sha256"),
+        known.pop("size_bytes"),
+        body=None if body is None else base64.b64decode(body),
+        blob=known.pop("blob"),
+    )
+    return Outcome(content, **known)
+
+
+def _as_text(outcome: Outcome, now_ms: int) -> str | None:
+    """An outcome as ``kept`` reads it. Small bytes are in it, as they are nowhere else."""
+    content = outcome.content
+    if content is None:
+        return None
+    body = content.body
+    return json.dumps(
+        {
+            "sha256": content.etag,
+            "size_bytes": content.size_bytes,
+            "body": None if body is None else base64.b64encode(body).decode(),
+            "blob": content.blob,
+            "name": outcome.name,
+            "media_type": outcome.media_type,
+            "final_url": outcome.final_url,
+            "etag": outcome.etag,
+            "last_modified": outcome.last_modified,
+            "fetched_at": now_ms if outcome.fetched_at is None else outcome.fetched_at,
+        }
+    )
+
+
+def refuse_forgotten(row: Row) -> None:
+    """Raise ``invalid`` if an import would need headers that are no longer known."""
+    forgotten = [k for k, v in json.loads(row["headers"] or "{}").items() if v is None]
+    if forgotten:
+        raise FastioError(
+            "invalid",
+            f"Import {row['id']} forgot its headers ({', '.join(forgotten)}) when it ended.",
+            f"Give them again: fastio import retry {row['id']} --header-file FILE",
+        )
+
+
+def without_values(headers: str | None) -> str | None:
+    """The headers of an import that is over: which there were, and no longer what they said."""
+    return None if headers is None else json.dumps(dict.fromkeys(json.loads(headers)))
 
 
 def checking(id: int, worker: str) -> Callable[[Context], None]:
@@ -159,6 +228,7 @@ def letting_go(id: int, worker: str) -> Callable[[Context], None]:
                 id,
                 failures=row["failures"],
                 lock_hash=row["lock_hash"],
+                headers=row["headers"],
                 now_ms=ctx.now_ms,
             )
 

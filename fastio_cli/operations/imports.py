@@ -4,6 +4,7 @@ import json
 
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.context import token_hash
+from fastio_cli.operations.import_jobs import refuse_forgotten, without_values
 from fastio_cli.operations.operation import Pending, operation
 from fastio_cli.operations.params import (
     PATH_RULE,
@@ -139,16 +140,21 @@ def cancel(ctx: "Context", *, id: Seq) -> "model.Import":
             f"See it: fastio import show {id}",
         )
     ctx.emit("import.cancel", row["path"], data={"import": id})
-    return import_record(ctx.tx.imports.cancel(ctx.workspace_id, id, ctx.now_ms))
+    headers = without_values(row["headers"])
+    return import_record(ctx.tx.imports.cancel(ctx.workspace_id, id, headers, ctx.now_ms))
 
 
 @operation("import.retry", f"POST {BASE}/{{id}}/retry", effect="write", role="editor")
-def retry(ctx: "Context", *, id: Seq, lock_token: Token | None = None) -> "model.Import":
+def retry(
+    ctx: "Context", *, id: Seq, headers: Headers | None = None, lock_token: Token | None = None
+) -> "model.Import":
     """Try a failed or cancelled import again.
 
-    A failed one goes on where it stopped if that is possible; a queued one that waits for its next
-    attempt is tried at once. A cancelled one has forgotten the headers it was given.
+    A failed one goes on where it stopped if that is possible, and one that had everything but could
+    not be written is only written; a queued one that waits for its next attempt is tried at once.
+    One that ended has forgotten its headers, and needs them again to fetch.
     """
+    _check_headers(headers or {})
     row = _get(ctx, id)
     if row["state"] in ("done", "running"):
         raise FastioError(
@@ -156,11 +162,17 @@ def retry(ctx: "Context", *, id: Seq, lock_token: Token | None = None) -> "model
             f"Import {id} is {row['state']}.",
             f"Import the URL anew instead: fastio import {row['url']}",
         )
+    if headers is None and row["fetched"] is None:
+        refuse_forgotten(row)
     ctx.emit("import.retry", row["path"], data={"import": id})
-    lock_hash = token_hash(lock_token) if lock_token else row["lock_hash"]
     return import_record(
         ctx.tx.imports.queue(
-            ctx.workspace_id, id, failures=0, lock_hash=lock_hash, now_ms=ctx.now_ms
+            ctx.workspace_id,
+            id,
+            failures=0,
+            lock_hash=token_hash(lock_token) if lock_token else row["lock_hash"],
+            headers=row["headers"] if headers is None else json.dumps(headers),
+            now_ms=ctx.now_ms,
         )
     )
 

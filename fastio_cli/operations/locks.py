@@ -26,7 +26,13 @@ RENEW_S = 1.0  # how often a waiter says that it lives
 LAST = chr(0x10FFFF)
 
 
-@operation("lock.acquire", f"POST {BASE}/{{path:path}}", effect="write", role="editor")
+@operation(
+    "lock.acquire",
+    f"POST {BASE}/{{path:path}}",
+    effect="write",
+    role="editor",
+    tells_secret=True,
+)
 def acquire(
     ctx: "Context",
     *,
@@ -43,15 +49,15 @@ def acquire(
     """
     held = ctx.live_lock(path)
     queue = ctx.tx.locks.queue(ctx.workspace_id, path, ctx.now_ms)
-    first = queue[0]["waiter_id"] if queue else ctx.call_id
-    if held is None and first == ctx.call_id:
+    first = queue[0]["waiter_id"] if queue else ctx.call_id()
+    if held is None and first == ctx.call_id():
         return _grant(ctx, path, ttl_s, purpose)
     ahead = [waiter["waiter_id"] for waiter in queue]
-    position = ahead.index(ctx.call_id) if ctx.call_id in ahead else len(ahead)
+    position = ahead.index(ctx.call_id()) if ctx.call_id() in ahead else len(ahead)
     refusal = ctx.locked(path, held, position)
     if wait_s <= 0:
         raise refusal
-    workspace, me = ctx.workspace_id, ctx.call_id
+    workspace, me = ctx.workspace_id, ctx.call_id()
     ctx.tx.locks.enqueue(workspace, path, me, ctx.actor, ctx.now_ms)
 
     def my_turn(tx: "Tx") -> bool:
@@ -143,7 +149,7 @@ def _grant(ctx: "Context", path: str, ttl_s: float, purpose: str) -> "model.Held
     ttl_ms = int(ttl_s * 1000)
     token = "lk_" + os.urandom(24).hex()
     fence = ctx.emit("lock.acquire", path, data={"purpose": purpose, "ttl_ms": ttl_ms})
-    ctx.tx.locks.leave(ctx.workspace_id, path, ctx.call_id, ctx.now_ms)
+    ctx.tx.locks.leave(ctx.workspace_id, path, ctx.call_id(), ctx.now_ms)
     ctx.tx.locks.put(
         ctx.workspace_id,
         path,

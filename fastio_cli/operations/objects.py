@@ -140,6 +140,7 @@ def restore(
             "invalid",
             f"Version {version} of {path} is a deletion: there is nothing to bring back.",
             f"Choose another: fastio file history {path}",
+            path=path,
         )
     schema = slot.head["schema"] if row["kind"] == "state" else None
     return _put_copy(ctx, slot, row, "restore", {"from_version": version}, schema)

@@ -33,8 +33,9 @@ class Operation:
 
     ``effect`` is ``read`` or ``write``; ``role`` the least role that may do it (viewer, editor,
     admin, owner; or member: whoever has a token, or anyone); ``quick`` a read of a few rows by
-    their keys, which takes less time than asking another thread to do it; ``rules`` and
-    ``defaults`` describe its parameters by name.
+    their keys, which takes less time than asking another thread to do it; ``tells_secret`` whether
+    its answer does, so that it is not kept in clear; ``rules`` and ``defaults`` describe its
+    parameters.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Operation:
         effect: str,
         role: str,
         quick: bool,
+        tells_secret: bool,
         run: "Callable[..., Any]",
     ) -> None:
         self.name = name
@@ -51,6 +53,7 @@ class Operation:
         self.effect = effect
         self.role = role
         self.quick = quick
+        self.tells_secret = tells_secret
         self.run = run
         self.in_workspace = "{workspace}" in route
         self.of_workspace = route.endswith("{workspace}")  # what it reads or changes is one
@@ -58,6 +61,7 @@ class Operation:
             key: rule for key, rule in run.__annotations__.items() if key not in ("ctx", "return")
         }
         self.defaults = run.__kwdefaults__ or {}
+        self.waits_by: str | None = next((k for k, r in self.rules.items() if r.waits), None)
 
     @property
     def gives_bytes(self) -> bool:
@@ -82,8 +86,13 @@ class Operation:
             "additionalProperties": False,
         }
 
-    def decode(self, params: "dict[str, Any]") -> "dict[str, Any]":
-        """Check every parameter against its rule. Raises ``invalid`` naming the parameter."""
+    def decode(
+        self, params: "dict[str, Any]", names: "dict[str, str] | None" = None
+    ) -> "dict[str, Any]":
+        """Check every parameter against its rule. Raises ``invalid`` naming the parameter.
+
+        ``names`` are what errors call parameters by instead of their own names.
+        """
         decoded = dict(self.defaults)
         for key, value in params.items():
             rule = self.rules.get(key)
@@ -93,7 +102,7 @@ class Operation:
                     f"{self.name} has no parameter {key!r}.",
                     f"Its parameters are: {', '.join(self.rules)}",
                 )
-            decoded[key] = rule.check(value, key)
+            decoded[key] = rule.check(value, key if names is None else names.get(key, key))
         if len(decoded) != len(self.rules):
             missing = ", ".join(key for key in self.rules if key not in decoded)
             raise FastioError("invalid", f"{self.name} needs {missing}.")
@@ -101,12 +110,18 @@ class Operation:
 
 
 def operation(
-    name: str, route: str, *, effect: str, role: str, quick: bool = False
+    name: str,
+    route: str,
+    *,
+    effect: str,
+    role: str,
+    quick: bool = False,
+    tells_secret: bool = False,
 ) -> "Callable[[F], F]":
     """Enter a function into the catalogue; the function itself stays as it is."""
 
     def enter(run: "F") -> "F":
-        CATALOGUE[name] = Operation(name, route, effect, role, quick, run)
+        CATALOGUE[name] = Operation(name, route, effect, role, quick, tells_secret, run)
         return run
 
     return enter

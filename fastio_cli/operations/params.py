@@ -7,7 +7,9 @@ a type checker the names below are the plain Python types; when the program runs
 
 import unicodedata
 
+from fastio_cli.blobs import Content, inline
 from fastio_cli.errors import FastioError
+from fastio_cli.jsontext import decode, encode
 
 TYPE_CHECKING = False
 
@@ -26,6 +28,7 @@ class Rule:
 
     schema: dict[str, object] = {}
     optional = False
+    waits = False
 
     def __or__(self, other: object) -> "Rule":
         """``RULE | None`` accepts null as well, and makes no copy of the rule's meaning."""
@@ -75,12 +78,12 @@ class TextRule(Rule):
     def check(self, value: object, name: str) -> object:
         if not isinstance(value, str):
             raise FastioError("invalid", f"{name} must be a string.")
-        if not self.length_min <= len(value) <= self.length_max:
-            raise FastioError(
-                "invalid", f"{name} must have {self.length_min} to {self.length_max} characters."
-            )
         if self.choices and value not in self.choices:
             raise FastioError("invalid", f"{name} must be one of: {', '.join(self.choices)}.")
+        if not self.length_min <= len(value) <= self.length_max:
+            exactly = self.length_min == self.length_max
+            length = f"{self.length_max}" if exactly else f"{self.length_min} to {self.length_max}"
+            raise FastioError("invalid", f"{name} must have {length} characters.")
         value = unicodedata.normalize("NFC", value)
         refuse_characters(value, name, ("Cc", "Cs"))
         return value
@@ -157,7 +160,7 @@ class NameRule(Rule):
 
     def check(self, value: object, name: str) -> object:
         text = value if isinstance(value, str) and value.isascii() else ""
-        allowed = text.replace("-", "").replace("_", "").replace(".", "").isalnum()
+        allowed = text.replace("-", "0").replace("_", "0").replace(".", "0").isalnum()
         if not allowed or not 1 <= len(text) <= 64 or not text[0].isalnum():
             raise FastioError(
                 "invalid",
@@ -183,8 +186,6 @@ class ScalarRule(Rule):
     """A number or a boolean: written as in JSON also where only text goes, as in a URL."""
 
     def read(self, text: str, name: str) -> object:
-        from fastio_cli.jsontext import decode
-
         return decode(text, name)
 
 
@@ -217,9 +218,16 @@ class SecondsRule(ScalarRule):
             raise FastioError("invalid", f"{name} must be a number of seconds.")
         if not self.minimum <= value <= self.maximum:
             raise FastioError(
-                "invalid", f"{name} must be {self.minimum:g} to {self.maximum:g} seconds."
+                "invalid", f"{name} must be {self.minimum:.12g} to {self.maximum:.12g} seconds."
             )
         return value
+
+
+class WaitRule(SecondsRule):
+    """How long the caller is ready to wait. No part of what is asked for: the same call with more
+    or less patience is the same call."""
+
+    waits = True
 
 
 class NumberRule(ScalarRule):
@@ -259,8 +267,6 @@ class RecordsRule(Rule):
             raise FastioError("invalid", f"{name} must be a list of JSON objects.")
         if not 1 <= len(value) <= self.count_max:
             raise FastioError("invalid", f"{name} must have 1 to {self.count_max} entries.")
-        from fastio_cli.jsontext import encode
-
         encode(value, name)
         return value
 
@@ -317,9 +323,6 @@ class JsonRule(Rule):
     """Any strict JSON value (see ``jsontext``)."""
 
     def check(self, value: object, name: str) -> object:
-        from fastio_cli.blobs import inline
-        from fastio_cli.jsontext import encode
-
         return JsonValue(value, inline(encode(value, name)))
 
 
@@ -329,8 +332,6 @@ class UploadRule(Rule):
     schema = {"type": "string", "contentEncoding": "binary"}
 
     def check(self, value: object, name: str) -> object:
-        from fastio_cli.blobs import Content
-
         if not isinstance(value, Content):
             raise FastioError("invalid", f"{name} must be uploaded bytes.")
         return value
@@ -352,14 +353,13 @@ def is_number(cursor: str) -> bool:
     return cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18
 
 
+SERVICES = ("google", "onedrive", "dropbox", "box")
 NAME_RULE = NameRule()
 PATH_RULE = PathRule()
 ACTOR_RULE = TextRule(256)
 
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
-
-    from fastio_cli.blobs import Content
 
     ObjectPath: TypeAlias = str
     Prefix: TypeAlias = str
@@ -374,6 +374,9 @@ if TYPE_CHECKING:
     Pointer: TypeAlias = str
     Expression: TypeAlias = str
     Token: TypeAlias = str
+    Secret: TypeAlias = str
+    Remaining: TypeAlias = float
+    ServiceName: TypeAlias = str
     Json: TypeAlias = JsonValue
     Version: TypeAlias = int
     Seq: TypeAlias = int
@@ -410,6 +413,9 @@ else:
     Pointer = ExpressionRule(4096)
     Expression = ExpressionRule(4096, 1)
     Token = TextRule(256, 1)
+    Secret = TextRule(16_384, 1)
+    Remaining = SecondsRule(0, 10 * 366 * 24 * 3600)
+    ServiceName = TextRule(8, choices=SERVICES)
     Json = JsonRule()
     Version = IntegerRule(0, 2**53 - 1)
     Seq = IntegerRule(0, 2**53 - 1)
@@ -417,7 +423,7 @@ else:
     Limit = IntegerRule(1, 1000)
     Cursor = TextRule(PATH_BYTES_MAX)
     Ttl = SecondsRule(1, 24 * 3600)
-    Wait = SecondsRule(0, 30 * 24 * 3600)
+    Wait = WaitRule(0, 30 * 24 * 3600)
     Number = NumberRule()
     Boolean = BooleanRule()
     KindName = TextRule(5, choices=("state", "file"))

@@ -88,7 +88,10 @@ def _not_a_patch(e: Exception) -> FastioError:
 
 
 def _reason(e: Exception) -> str:
-    return str(e).rstrip(".")[:200]
+    text = str(e).rstrip(".")[:200]
+    if isinstance(e, TypeError) or "does not support indexing" in text:  # said in terms of Python
+        return "a path in it leads through a value that is no object or array"
+    return text
 
 
 def _parse(pointer: str) -> JsonPointer:

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from fastio_cli.store.contract import Row
 
 
+@lru_cache(256)  # one write shows the same moment several times
 def timestamp(at_ms: int) -> str:
     """Milliseconds since 1970 as RFC 3339 in UTC."""
     seconds, ms = divmod(at_ms, 1000)
     return f"{_second(seconds)}.{ms:03d}Z"
 
 
-@lru_cache(64)  # one write shows the same second several times
+@lru_cache(64)
 def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 

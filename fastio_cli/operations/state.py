@@ -274,7 +274,7 @@ def wait(
         timeout_s,
         FastioError(
             "timeout",
-            f"{path} did not come to satisfy {expression!r} within {timeout_s:g} seconds.",
+            f"{path} did not come to satisfy {expression!r} in time.",
             f"See how it stands: fastio state get {path}",
             path=path,
         ),
@@ -300,12 +300,14 @@ def _value(row: "Row") -> "Any":
             "not_found",
             f"Version {row['version']} of {row['path']} is a deletion.",
             f"See its history: fastio state history {row['path']}",
+            path=row["path"],
         )
     if row["kind"] != "state":
         raise FastioError(
             "invalid",
             f"{row['path']} is a file, not a state object.",
             f"Read it as a file: fastio file get {row['path']}",
+            path=row["path"],
         )
     return json.loads(row["body"].decode())  # bytes would have their encoding guessed
 
@@ -345,6 +347,7 @@ def _put(
             "invalid",
             f"{slot.path} is a file; it cannot become a state object.",
             f"Choose another path, or delete it first: fastio file delete {slot.path}",
+            path=slot.path,
         )
     schema_text = slot.live["schema"] if slot.live is not None else None
     if schema is not None:

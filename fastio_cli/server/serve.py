@@ -16,12 +16,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from fastio_cli.config import Config
     from fastio_cli.engine import Engine
 
 CONNECTIONS_MAX = 10_000
 FILES_OWN = 256  # what is open besides connections: the store, bodies on their way
 GRACE_S = 5  # for requests under way when the server is told to stop
 KEEP_ALIVE_S = 75
+REVOKE_EVERY_S = 1.0
 
 
 class Options:
@@ -148,40 +150,86 @@ def _allow_files() -> int:
     return max(wanted, 2 * FILES_OWN)
 
 
-class Background(threading.Thread):
-    """Works off what is to be imported while the server runs, on a thread and a connection of its
-    own."""
+class Background:
+    """What works while the server runs: each on a thread and a connection of its own.
 
-    def __init__(self, engine: Engine) -> None:
+    Raises ``invalid`` when the settings for requests to elsewhere are wrong.
+    """
+
+    def __init__(self, engine: Engine, config: Config) -> None:
+        from fastio_cli.transfer.guard import Egress, rules_of
+        from fastio_cli.transfer.providers import Endpoints
+
+        Egress(rules_of(config)).close()
+        Endpoints(config.get("import_endpoints") or "")
+        self._threads: list[Importing | Revoking] = [
+            Importing(engine, config),
+            Revoking(engine, config),
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        for thread in self._threads:
+            thread.stopped.set()
+        for thread in self._threads:
+            thread.join(10)
+
+
+class Importing(threading.Thread):
+    """Works off what is to be imported."""
+
+    def __init__(self, engine: Engine, config: Config) -> None:
         super().__init__(name="imports", daemon=True)
+        self.stopped = threading.Event()
         self._engine = engine
-        self._stopped = threading.Event()
+        self._config = config
 
     def run(self) -> None:
         """Work until told to stop."""
-        from fastio_cli.config import Config
-        from fastio_cli.worker import ImportWorker
+        from fastio_cli.worker import ImportWorker, stored_logins
 
-        worker = ImportWorker(self._engine, Config(), lambda service: None)
-        try:
-            while not self._stopped.is_set():
-                try:
-                    worker.step()
-                except FastioError:
-                    self._stopped.wait(1.0)  # the store is away for a moment
-        finally:
+        logins = stored_logins(self._engine, self._config)
+        worker = None
+        while not self.stopped.is_set():
+            try:
+                worker = worker or ImportWorker(self._engine, self._config, logins)
+                worker.step()
+            except FastioError:
+                self.stopped.wait(1.0)  # the store is away for a moment
+        if worker is not None:
             worker.close()
 
-    def stop(self) -> None:
-        self._stopped.set()
-        self.join(10)
+
+class Revoking(threading.Thread):
+    """Revokes the logins at file services that were ended."""
+
+    def __init__(self, engine: Engine, config: Config) -> None:
+        super().__init__(name="revocations", daemon=True)
+        self.stopped = threading.Event()
+        self._engine = engine
+        self._config = config
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        from fastio_cli.worker import revoke_one
+
+        while not self.stopped.wait(REVOKE_EVERY_S):
+            try:
+                while revoke_one(self._engine, self._config):
+                    pass
+            except FastioError:
+                continue  # the store is away for a moment
 
 
 def application(engine: Engine, options: Options) -> App:
     """The ASGI application that a process serves."""
     from fastio_cli.config import Config
 
-    rate_per_s = Config().get("rate_per_s") or RATE_PER_S
+    config = Config()
+    rate_per_s = config.get("rate_per_s") or RATE_PER_S
     log = AccessLog(sys.stderr) if options.access_log else None
-    background = Background(engine)
+    background = Background(engine, config)
     return App(engine, rate_per_s=rate_per_s, access_log=log, background=background)

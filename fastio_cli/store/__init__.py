@@ -47,23 +47,23 @@ def open_store(target: str, *, durability: str = "full", make: bool = True) -> S
 def open_blobs(target: str, place: str | None) -> Blobs:
     """Where the store that ``target`` names keeps large bodies.
 
-    A folder holds its own; a database's are at ``place``, a folder. Raises ``invalid`` for a
-    URL, which names no folder.
+    A folder holds its own; a database's are at ``place``, a folder or a bucket. Raises ``invalid``
+    for a URL that names no bucket.
     """
-    if "://" not in target:
-        from fastio_cli.blobs import Blobs
+    from fastio_cli.blobs import Blobs
 
+    if "://" not in target:
         return Blobs(os.path.join(target, "blobs"))
     if place is None:
         from fastio_cli.store.no_blobs import NoBlobs
 
         return NoBlobs()
-    if "://" in place:
-        raise FastioError(
-            "invalid",
-            f"There are no blobs of the kind {place.partition('://')[0]}://.",
-            "Name a folder that all users of the store reach: fastio config set blobs FOLDER",
-        )
-    from fastio_cli.blobs import Blobs
+    if "://" not in place:
+        return Blobs(place)
+    import hashlib
 
-    return Blobs(place)
+    from fastio_cli.config import user_folder
+    from fastio_cli.store.bucket import BucketBlobs
+
+    spool = hashlib.sha256(place.encode()).hexdigest()[:16]
+    return BucketBlobs(place, os.path.join(user_folder("data"), "spool", spool))

@@ -69,6 +69,13 @@ class Access:
             workspace_id=workspace_id,
         )
 
+    def has_role(self, org: str, name: str) -> bool:
+        """Whether somebody has a role in the org or in any of its workspaces."""
+        row = self._db.one(
+            "select name from members where org = :org and name = :name limit 1", org=org, name=name
+        )
+        return row is not None
+
     def owners(self, org: str) -> list[Row]:
         return self._db.all(
             """select name from members

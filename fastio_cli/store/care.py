@@ -6,25 +6,37 @@ A backup is one tar file: ``store.sqlite``, a consistent copy made while the sto
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import re
 import shutil
 import sqlite3
 import tarfile
 import tempfile
-import time
+from functools import partial
 
-from fastio_cli.blobs import GRACE_S, Blobs
+from fastio_cli.blobs import Blobs
 from fastio_cli.errors import FastioError
-from fastio_cli.store.sqlite import FILE, SCHEMA_VERSION, Connection, SqliteStore
+from fastio_cli.store.migrate import expected
+from fastio_cli.store.sqlite import (
+    FILE,
+    SCHEMA_VERSION,
+    Connection,
+    SqliteStore,
+    as_uri,
+    translate,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
+    from fastio_cli.store.contract import Store
     from fastio_cli.store.tx import Tx
 
+DIALECT = Connection.dialect
 BLOB_MEMBER = re.compile(r"blobs/([0-9a-f]{64})")
 FREE_BYTES_MIN = 256 * 1024 * 1024
 
@@ -56,32 +68,53 @@ def examine_file(folder: str) -> Iterator[Finding]:
     yield _integrity(file)
 
 
-def examine_blobs(store: SqliteStore, blobs: Blobs) -> Iterator[Finding]:
-    """Look for blobs that the store refers to and that are missing, and for unused ones."""
-    used = store.read(lambda tx: {row["blob"] for row in tx.objects.blobs_in_use()})
+def examine_blobs(store: Store, blobs: Blobs, hint: str) -> Iterator[Finding]:
+    """Look for blobs that the store refers to and that are missing or not what they were."""
+    used = store.read(_blobs_in_use)
     kept = set(blobs.names())
     missing = sorted(used - kept)
+    changed = sorted(name for name in used & kept if _sha256(blobs, name) != name)
+    problems = [
+        f"{len(names)} of {len(used)} are {what}, the first is {names[0]}"
+        for names, what in ((missing, "missing"), (changed, "damaged"))
+        if names
+    ]
     yield Finding(
         "blobs",
-        f"{len(missing)} of {len(used)} are missing, the first is {missing[0]}"
-        if missing
-        else None,
+        "; ".join(problems) or None,
         f"{len(used)} in use, {len(kept - used)} that nothing refers to any more",
-        "Put them back from a backup: fastio restore FILE",
+        hint,
     )
 
 
-def sweep(store: SqliteStore, blobs: Blobs) -> int:
-    """Remove blobs and temporary files that nothing has referred to for a day; the bytes freed."""
-    used = store.read(lambda tx: {row["blob"] for row in tx.objects.blobs_in_use()})
-    freed = sum(_remove_unused(blobs, name) for name in blobs.names() if name not in used)
-    temporary = os.path.join(blobs.folder, "tmp")
-    for name in os.listdir(temporary) if os.path.isdir(temporary) else []:
-        path = os.path.join(temporary, name)
-        if _age_s(path) > GRACE_S:
-            freed += os.path.getsize(path)
-            os.unlink(path)
-    store.write(_sweep_segments)
+def examine_bodies(folder: str) -> Iterator[Finding]:
+    """Compare every body in a row with its hash: the pages of the file have none of their own."""
+    sql = sqlite3.connect(as_uri(folder), uri=True)
+    try:
+        count = 0
+        changed = []
+        for path, version, etag, body in sql.execute(
+            """select path, version, etag, body from versions
+            where body is not null and chain is null"""
+        ):
+            count += 1
+            if hashlib.sha256(body).hexdigest() != etag:
+                changed.append(f"{path} (version {version})")
+    finally:
+        sql.close()
+    yield Finding(
+        "bodies",
+        f"{len(changed)} are not what was written, the first is {changed[0]}" if changed else None,
+        f"{count} in rows, all as they were written",
+        "Read an earlier version, or put all back from a backup: fastio restore FILE",
+    )
+
+
+def sweep(store: Store, blobs: Blobs) -> int:
+    """Remove what nothing has referred to for a day; the bytes of blobs that were freed."""
+    freed = blobs.sweep(store.read(_blobs_in_use))
+    for workspace in store.read(lambda tx: [row["id"] for row in tx.workspaces.every()]):
+        store.write(partial(_sweep_segments, workspace))
     return freed
 
 
@@ -136,6 +169,8 @@ def restore(source: str, folder: str) -> dict[str, int]:
             try:
                 incoming.backup(target.sql)
                 target.sync_log()
+            except sqlite3.Error as e:
+                raise translate(e, target.place) from None
             finally:
                 target.unlock()
         finally:
@@ -160,10 +195,11 @@ def _integrity(file: str) -> Finding:
         "recover what can be read: sqlite3 store.sqlite .recover"
     )
     try:
-        sql = sqlite3.connect(f"file:{_quoted(file)}?mode=ro", uri=True)
+        sql = sqlite3.connect(as_uri(os.path.dirname(file)), uri=True)
         try:
             version = sql.execute("pragma user_version").fetchone()[0]
             answer = sql.execute("pragma integrity_check(1)").fetchone()[0]
+            tables = {row[0] for row in sql.execute("select name from sqlite_schema")}
         finally:
             sql.close()
     except sqlite3.Error as e:
@@ -174,10 +210,11 @@ def _integrity(file: str) -> Finding:
             f"{file} was made by a newer fastio (schema {version})",
             hint="Upgrade fastio: pip install --upgrade fastio-durable",
         )
-    well = answer == "ok"
-    return Finding(
-        "integrity", None if well else f"{file} is damaged: {answer}", "every page is sound", hint
-    )
+    missing = sorted(expected(DIALECT, version) - tables)
+    if answer == "ok" and missing:
+        answer = f"it has no {', '.join(missing)}"
+    problem = f"{file} is damaged: {answer}" if answer != "ok" else None
+    return Finding("integrity", problem, "every page is sound", hint)
 
 
 def _copy_database(store: SqliteStore, copy: str) -> list[str]:
@@ -193,6 +230,8 @@ def _copy_database(store: SqliteStore, copy: str) -> list[str]:
             union select blob from segments where blob is not null"""
         )
         return [row[0] for row in rows]
+    except sqlite3.Error as e:
+        raise translate(e, copy) from None
     finally:
         out.close()
 
@@ -216,6 +255,12 @@ def _unpack(source: str, copy: str, blobs: Blobs) -> int:
                     with open(copy, "wb") as f:
                         shutil.copyfileobj(stream, f)
     except (tarfile.TarError, EOFError, OSError) as e:
+        if getattr(e, "errno", None) == errno.ENOSPC:
+            raise FastioError(
+                "unavailable",
+                "The disk is full; nothing was changed.",
+                "Free some disk space and try again: fastio doctor",
+            ) from None
         # An archive that no format fits is told in a line per format.
         reason = (str(e) or "it ends too early").splitlines()[0].rstrip(":")
         raise _not_a_backup(source, reason) from None
@@ -242,35 +287,18 @@ def _opened_or_set_aside(folder: str) -> Connection:
     return Connection(folder, True)
 
 
-def _remove_unused(blobs: Blobs, name: str) -> int:
-    path = blobs.path(name)
-    if _age_s(path) <= GRACE_S:
-        return 0
-    # Out of the way first: whoever stored the same bytes again this very moment renewed its age.
-    aside = os.path.join(blobs.folder, "tmp", name)
-    os.makedirs(os.path.dirname(aside), mode=0o700, exist_ok=True)
-    os.replace(path, aside)
-    if _age_s(aside) <= GRACE_S:
-        os.replace(aside, path)
-        return 0
-    size = os.path.getsize(aside)
-    os.unlink(aside)
-    return size
+def _blobs_in_use(tx: Tx) -> set[str]:
+    return {row["blob"] for row in tx.objects.blobs_in_use()}
 
 
-def _sweep_segments(tx: Tx) -> None:
-    for workspace in tx.workspaces.every():
-        tx.objects.forget_unused_chains(workspace["id"])
+def _sha256(blobs: Blobs, name: str) -> str:
+    with blobs.open(name) as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
-def _age_s(path: str) -> float:
-    return time.time() - os.stat(path).st_mtime
-
-
-def _quoted(file: str) -> str:
-    from urllib.parse import quote
-
-    return quote(os.path.abspath(file))
+def _sweep_segments(workspace_id: int, tx: Tx) -> None:
+    tx.workspaces.by_id(workspace_id)  # its writers wait
+    tx.objects.forget_unused_chains(workspace_id)
 
 
 def _not_a_backup(source: str, why: str) -> FastioError:

@@ -46,6 +46,9 @@ class Db(Protocol):
     def run(self, sql: str, **params: object) -> None:
         """Execute a statement for its effect. Its failure may show at a later one, or at commit."""
 
+    def put(self, sql: str, row: dict[str, object]) -> None:
+        """``run`` with parameters that stand in a dict already, among others perhaps."""
+
 
 class Store(Protocol):
     """Where rows live. Safe to use from many threads; every call is its own transaction.

@@ -3,9 +3,12 @@
 The log leads: every event names the version it made, so the events after the last one that is in
 the target are copied batch by batch, each batch one transaction with the versions and heads it
 names. A copy that was interrupted goes on where it stopped. Until everything is there and was
-compared, the target's workspaces have names that no call can use. Locks, those who wait for them,
-idempotency records and the queue of imports are not copied; where imported bytes came from is in
-the log.
+compared, the target's workspaces have names that no call can use.
+
+Behind the log come the rows that are not part of it: orgs, members, tokens (their hashes),
+transfers of ownership, credits, and imports; one that is not over begins anew in the target.
+Whether a workspace is searched is taken over, the search index is made again. Locks, those who wait
+for them, and idempotency records are not copied.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import re
 
 from fastio_cli.blobs import CHUNK_BYTES, Content
 from fastio_cli.errors import FastioError
+from fastio_cli.store.rows import TABLES, key_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,15 +27,28 @@ if TYPE_CHECKING:
 
     from fastio_cli.blobs import Blobs
     from fastio_cli.store.contract import Store
+    from fastio_cli.store.search import Search
     from fastio_cli.store.tx import Tx
 
     Columns = dict[str, Any]
+    Key = tuple[Any, ...]
 
 EVENTS_PER_BATCH = 500
 BYTES_PER_BATCH = 8 * 1024 * 1024
 SEGMENTS_PER_BATCH = 128
+ROWS_PER_BATCH = 500
 ROUNDS_MAX = 3
 _UNFINISHED = re.compile(r"copy:[0-9]+")
+# What a new store has no rows of.
+_EMPTY = [table for table in TABLES if table != "orgs"]
+# An import that is not over: what its worker had of it is not copied.
+_ANEW = {
+    "state": "queued",
+    "received_bytes": 0,
+    "source_etag": None,
+    "source_modified": None,
+    "worker": None,
+}
 
 
 class Place:
@@ -48,15 +65,16 @@ def copy_store(
     """Copy everything, compare it, and only then give the copies their names.
 
     ``progress`` is told how many of how many events are copied. Returns how many ``workspaces``,
-    ``events`` and ``versions`` were compared. Raises ``already_exists`` when the target holds
-    anything else, ``invalid`` when it holds the beginning of another store's copy, ``unavailable``
-    when the source does not come to rest.
+    ``events``, ``versions`` and further ``rows`` were compared. Raises ``already_exists`` when the
+    target holds anything else, ``invalid`` when it holds the beginning of another store's copy,
+    ``unavailable`` when the source does not come to rest.
     """
     copy = _Copy(source, target, progress)
     copy.claim()
     for _ in range(ROUNDS_MAX):
         workspaces = copy.workspaces()
         copy.transfer(workspaces)
+        copy.transfer_rows(workspaces)
         try:
             compared = copy.compare(workspaces)
         except FastioError:
@@ -98,7 +116,8 @@ class _Copy:
         rows = self._target.store.read(lambda tx: [dict(row) for row in tx.workspaces.every()])
         untouched = [row for row in rows if row["name"] == "default" and row["seq"] == 0]
         unfinished = [row for row in rows if _UNFINISHED.fullmatch(row["name"])]
-        if len(untouched) + len(unfinished) != len(rows):
+        begun = len(untouched) + len(unfinished) == len(rows)
+        if not begun or (untouched and any(_rows(self._target, t, None, None) for t in _EMPTY)):
             raise FastioError(
                 "already_exists",
                 "The target holds data already; a store is copied into an empty one.",
@@ -124,21 +143,31 @@ class _Copy:
                 self._progress(done + copied, total)
             done += workspace["seq"]
 
+    def transfer_rows(self, workspaces: list[Columns]) -> None:
+        """Make the tables beside the log in the target like those of the source."""
+        ids = self._target_ids(workspaces)
+        for table in TABLES:
+            for ours, theirs in self._pages(table, ids):
+                if ours != theirs:
+                    self._target.store.write(_mirror(table, ours, theirs))
+
     def compare(self, workspaces: list[Columns]) -> dict[str, int]:
-        """Compare every event, version, head, segment and blob. Raises ``internal``."""
+        """Compare every event, version, head, segment, blob and row. Raises ``internal``."""
         events = versions = 0
         for workspace in workspaces:
             for batch in self._compare(workspace):
                 events += len(batch.events)
                 versions += len(batch.versions)
-        return {"workspaces": len(workspaces), "events": events, "versions": versions}
+        counted = {"workspaces": len(workspaces), "events": events, "versions": versions}
+        return {**counted, "rows": self._compare_rows(workspaces)}
 
     def at_rest(self, workspaces: list[Columns]) -> bool:
         """Whether the source still is what was copied."""
         return self.workspaces() == workspaces
 
     def finish(self, workspaces: list[Columns]) -> None:
-        """Give the copies their names and totals."""
+        """Give the copies their names, totals and settings."""
+        unsearched = self._source.store.read(lambda tx: _unsearched(tx, workspaces))
 
         def name_all(tx: Tx) -> None:
             rows = {row["name"]: row["id"] for row in tx.workspaces.every()}
@@ -150,6 +179,9 @@ class _Copy:
                 _save(tx, id, w, w["seq"], w["head_hash"])
                 tx.workspaces.mark_deleted(id, w["deleted_at"])
                 tx.workspaces.rename(id, w["name"])
+                search = _search_of(tx)
+                if search is not None and w["id"] in unsearched:
+                    search.begin(id, unsearched[w["id"]], False)
 
         self._target.store.write(name_all)
 
@@ -183,6 +215,48 @@ class _Copy:
             self._compare_contents(workspace, row["id"], ours)
             after = ours.events[-1]["seq"]
             yield ours
+
+    def _target_ids(self, workspaces: list[Columns]) -> dict[int | None, int | None]:
+        """A workspace's id in the target by the one in the source; 0 and None name none."""
+        rows = self._target.store.read(
+            lambda tx: {r["name"]: r["id"] for r in tx.workspaces.every()}
+        )
+        return {0: 0, None: None, **{w["id"]: rows[_name(w)] for w in workspaces}}
+
+    def _pages(
+        self, table: str, ids: dict[int | None, int | None]
+    ) -> Iterator[tuple[list[Columns], list[Columns]]]:
+        """A table page by page: the source's rows as the target should have them, and the target's.
+
+        Workspaces are numbered in one order in both, so that the keys are too.
+        """
+        after = target_after = None
+        while True:
+            ours = _rows(self._source, table, after, None)
+            wanted = [_as_copied(table, row, ids) for row in map(dict, ours)]
+            end = key_of(table, wanted[-1]) if len(ours) == ROWS_PER_BATCH else None
+            theirs: list[Columns] = []
+            while page := _rows(self._target, table, target_after, end):
+                theirs += page
+                target_after = key_of(table, page[-1])
+            yield wanted, theirs
+            if end is None:
+                return
+            after, target_after = key_of(table, ours[-1]), end
+
+    def _compare_rows(self, workspaces: list[Columns]) -> int:
+        ids = self._target_ids(workspaces)
+        count = 0
+        for table in TABLES:
+            for ours, theirs in self._pages(table, ids):
+                if ours != theirs:
+                    raise FastioError(
+                        "internal",
+                        f"The copy of the table {table} differs from the source's.",
+                        "Stop the writers of the source, then run the same command again.",
+                    )
+                count += len(ours)
+        return count
 
     def _check_origin(self, workspace: Columns, row: Columns) -> None:
         """The target's last event must be the source's event of that number."""
@@ -323,7 +397,7 @@ def _put(tx: Tx, workspace: Columns, batch: _Batch) -> None:
     if row["seq"] != batch.after:
         return  # an earlier run of this very work was committed
     for event in batch.events:
-        tx.events.add(row["id"], **event)
+        tx.events.add({"workspace_id": row["id"], **event})
     for version in batch.versions:
         tx.objects.add_version(row["id"], **version)
     for head in batch.heads.values():
@@ -340,6 +414,51 @@ def _save(tx: Tx, id: int, workspace: Columns, seq: int, head_hash: str) -> None
         size_bytes=workspace["size_bytes"],
         now_ms=workspace["updated_at"],
     )
+
+
+def _as_copied(table: str, row: Columns, ids: dict[int | None, int | None]) -> Columns:
+    """A row of the source as the target should have it."""
+    if "workspace_id" in row:
+        row["workspace_id"] = ids[row["workspace_id"]]
+    if table == "imports" and row["due_at"] is not None:
+        row.update(_ANEW)
+    return row
+
+
+def _rows(place: Place, table: str, after: Key | None, last: Key | None) -> list[Columns]:
+    return place.store.read(lambda tx: tx.rows.page(table, after, last, ROWS_PER_BATCH))
+
+
+def _mirror(table: str, ours: list[Columns], theirs: list[Columns]) -> Callable[[Tx], None]:
+    """A work that makes the target's rows between two keys like the source's."""
+    wanted = {key_of(table, row): row for row in ours}
+    there = {key_of(table, row): row for row in theirs}
+
+    def work(tx: Tx) -> None:
+        for key in there.keys() - wanted.keys():
+            tx.rows.remove(table, key)
+        for key, row in wanted.items():
+            if there.get(key) != row:
+                tx.rows.put(table, row)
+
+    return work
+
+
+def _search_of(tx: Tx) -> Search | None:
+    """The search index, where the store has one."""
+    try:
+        return tx.search
+    except FastioError:
+        return None
+
+
+def _unsearched(tx: Tx, workspaces: list[Columns]) -> dict[int, str]:
+    """The workspaces that are not to be searched, each with the format of its index."""
+    search = _search_of(tx)
+    if search is None:
+        return {}
+    rows = ((w["id"], search.index(w["id"])) for w in workspaces)
+    return {id: row["format"] for id, row in rows if row is not None and not row["enabled"]}
 
 
 def _differs(workspace: Columns, after: int) -> FastioError:

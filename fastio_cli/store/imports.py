@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _IMPORT = """workspace_id, id, state, url, target, name, on_conflict, sha256, size_bytes_max,
     lock_hash, headers, actor, path, version, content_etag, media_type, unchanged, received_bytes,
     total_bytes, attempts, failures, reason_code, reason, hint, source_etag, source_modified,
-    final_url, fetched_at, created_at, updated_at, due_at, worker"""
+    final_url, fetched_at, created_at, updated_at, due_at, worker, fetched"""
 
 
 class Imports:
@@ -162,15 +162,17 @@ class Imports:
         source_etag: str | None,
         source_modified: str | None,
         final_url: str,
+        fetched_at: int,
         now_ms: int,
     ) -> Row | None:
         """End an import well; what it needed in secret is forgotten."""
         return self._db.one(
-            f"""update imports set state = 'done', due_at = null, headers = null, path = :path,
+            f"""update imports set state = 'done', due_at = null, headers = null, fetched = null,
+            path = :path,
             version = :version, content_etag = :content_etag, media_type = :media_type,
             unchanged = :unchanged, received_bytes = :size_bytes, total_bytes = :size_bytes,
             reason_code = null, reason = null, hint = null, source_etag = :source_etag,
-            source_modified = :source_modified, final_url = :final_url, fetched_at = :now_ms,
+            source_modified = :source_modified, final_url = :final_url, fetched_at = :fetched_at,
             updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
             workspace_id=workspace_id,
@@ -184,6 +186,7 @@ class Imports:
             source_etag=source_etag,
             source_modified=source_modified,
             final_url=final_url,
+            fetched_at=fetched_at,
             now_ms=now_ms,
         )
 
@@ -202,14 +205,20 @@ class Imports:
         total_bytes: int | None,
         source_etag: str | None,
         source_modified: str | None,
+        headers: str | None,
+        fetched: str | None,
         now_ms: int,
     ) -> Row | None:
-        """Note a failure: the import is queued for another attempt, or has failed."""
+        """Note a failure: the import is queued for another attempt, or has failed.
+
+        ``fetched`` is kept in place of what was fetched before, if there is any.
+        """
         return self._db.one(
             f"""update imports set state = :state, due_at = :due_at, failures = :failures,
             reason_code = :reason_code, reason = :reason, hint = :hint,
             received_bytes = :received_bytes, total_bytes = :total_bytes,
-            source_etag = :source_etag, source_modified = :source_modified, updated_at = :now_ms
+            source_etag = :source_etag, source_modified = :source_modified, headers = :headers,
+            fetched = coalesce(:fetched, fetched), updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
             workspace_id=workspace_id,
             id=id,
@@ -223,31 +232,43 @@ class Imports:
             total_bytes=total_bytes,
             source_etag=source_etag,
             source_modified=source_modified,
+            headers=headers,
+            fetched=fetched,
             now_ms=now_ms,
         )
 
-    def cancel(self, workspace_id: int, id: int, now_ms: int) -> Row | None:
+    def cancel(self, workspace_id: int, id: int, headers: str | None, now_ms: int) -> Row | None:
         return self._db.one(
-            f"""update imports set state = 'cancelled', due_at = null, headers = null,
-            received_bytes = 0, source_etag = null, source_modified = null, updated_at = :now_ms
+            f"""update imports set state = 'cancelled', due_at = null, headers = :headers,
+            fetched = null, received_bytes = 0, source_etag = null, source_modified = null,
+            updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
             workspace_id=workspace_id,
             id=id,
+            headers=headers,
             now_ms=now_ms,
         )
 
     def queue(
-        self, workspace_id: int, id: int, *, failures: int, lock_hash: str | None, now_ms: int
+        self,
+        workspace_id: int,
+        id: int,
+        *,
+        failures: int,
+        lock_hash: str | None,
+        headers: str | None,
+        now_ms: int,
     ) -> Row | None:
         """Make an import due at once."""
         return self._db.one(
             f"""update imports set state = 'queued', due_at = :now_ms, failures = :failures,
-            lock_hash = :lock_hash, updated_at = :now_ms
+            lock_hash = :lock_hash, headers = :headers, updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
             workspace_id=workspace_id,
             id=id,
             failures=failures,
             lock_hash=lock_hash,
+            headers=headers,
             now_ms=now_ms,
         )
 

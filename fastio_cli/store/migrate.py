@@ -37,6 +37,12 @@ def newest(dialect: str) -> int:
     return len(_files(dialect))
 
 
+def expected(dialect: str, version: int) -> set[str]:
+    """The names of the tables that a store of this schema has."""
+    statements = [s for name in _files(dialect)[:version] for s in _statements(name)]
+    return {s.split()[2] for s in statements if s.lower().split()[:2] == ["create", "table"]}
+
+
 def upgrade(db: Migratable) -> None:
     """Bring a store to this version's schema; called under the adapter's lock.
 

@@ -21,7 +21,8 @@ class NoBlobs(Blobs):
         raise FastioError(
             "invalid",
             "The store is a database, and no place for large files is set.",
-            "Set one that all its users reach: fastio config set blobs FOLDER",
+            "Set one that all its users reach: fastio config set blobs s3://BUCKET/PREFIX "
+            "(or gs://, az://, a folder)",
         )
 
     def partial(self, name: str, size_bytes: int = 0) -> Partial:

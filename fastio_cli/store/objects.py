@@ -14,8 +14,22 @@ if TYPE_CHECKING:
 
 _HEAD = """path, kind, version, etag, media_type, size_bytes, schema, author,
     created_at, updated_at, deleted"""
+SLOT = "version, kind, media_type, schema, created_at, deleted"
+SLOT_OF = f"select {SLOT} from objects where workspace_id = :workspace_id and path = :path"
 _VERSION = """path, version, kind, etag, media_type, size_bytes, author, at, change, deleted"""
 _OF_HEAD = ", ".join(f"v.{column.strip()}" for column in _VERSION.split(","))
+# Every write runs two of these: texts made once, and no upsert, which costs three times an update.
+_HEAD_OF = f"select {_HEAD} from objects where workspace_id = :workspace_id and path = :path"
+_ADD_VERSION = f"""insert into versions (workspace_id, {_VERSION}, body, blob, chain)
+    values (:workspace_id, :path, :version, :kind, :etag, :media_type, :size_bytes,
+    :author, :at, :change, :deleted, :body, :blob, :chain)"""
+_ADD_HEAD = f"""insert into objects (workspace_id, {_HEAD})
+    values (:workspace_id, :path, :kind, :version, :etag, :media_type, :size_bytes,
+    :schema, :author, :created_at, :updated_at, :deleted)"""
+_SET_HEAD = """update objects set kind = :kind, version = :version, etag = :etag,
+    media_type = :media_type, size_bytes = :size_bytes, schema = :schema, author = :author,
+    created_at = :created_at, updated_at = :updated_at, deleted = :deleted
+    where workspace_id = :workspace_id and path = :path"""
 LAST = chr(0x10FFFF)
 
 
@@ -25,11 +39,11 @@ class Objects:
 
     def head(self, workspace_id: int, path: str) -> Row | None:
         """The newest state of a path, live or deleted, without its content."""
-        return self._db.one(
-            f"select {_HEAD} from objects where workspace_id = :workspace_id and path = :path",
-            workspace_id=workspace_id,
-            path=path,
-        )
+        return self._db.one(_HEAD_OF, workspace_id=workspace_id, path=path)
+
+    def slot(self, workspace_id: int, path: str) -> Row | None:
+        """What a change has to know of the head: of little use otherwise, but quickly read."""
+        return self._db.one(SLOT_OF, workspace_id=workspace_id, path=path)
 
     def content(self, workspace_id: int, path: str, version: int) -> Row | None:
         """One kept version with its content: body, blob or chain."""
@@ -52,78 +66,22 @@ class Objects:
             path=path,
         )
 
-    def write(
-        self,
-        workspace_id: int,
-        path: str,
-        *,
-        version: int,
-        kind: str,
-        content: Content,
-        media_type: str,
-        schema: str | None,
-        author: str,
-        created_at: int,
-        now_ms: int,
-        change: str,
-        deleted: int,
-    ) -> None:
-        """Add a version and make it the head of its path."""
-        self.add_version(
-            workspace_id,
-            path=path,
-            version=version,
-            kind=kind,
-            etag=content.etag,
-            media_type=media_type,
-            size_bytes=content.size_bytes,
-            author=author,
-            at=now_ms,
-            change=change,
-            deleted=deleted,
-            body=content.body,
-            blob=content.blob,
-            chain=content.chain,
-        )
-        self.set_head(
-            workspace_id,
-            path=path,
-            kind=kind,
-            version=version,
-            etag=content.etag,
-            media_type=media_type,
-            size_bytes=content.size_bytes,
-            schema=schema,
-            author=author,
-            created_at=created_at,
-            updated_at=now_ms,
-            deleted=deleted,
-        )
+    def write(self, columns: dict[str, object], is_new: bool) -> None:
+        """Add a version and make it the head of its path, which ``is_new`` or has a head already.
+
+        ``columns`` are those of both rows, by name.
+        """
+        self._db.put(_ADD_VERSION, columns)
+        self._db.put(_ADD_HEAD if is_new else _SET_HEAD, columns)
 
     def add_version(self, workspace_id: int, **columns: object) -> None:
         """Add a version as a row, with its content."""
-        self._db.run(
-            f"""insert into versions (workspace_id, {_VERSION}, body, blob, chain)
-            values (:workspace_id, :path, :version, :kind, :etag, :media_type, :size_bytes,
-            :author, :at, :change, :deleted, :body, :blob, :chain)""",
-            workspace_id=workspace_id,
-            **columns,
-        )
+        self._db.run(_ADD_VERSION, workspace_id=workspace_id, **columns)
 
-    def set_head(self, workspace_id: int, **columns: object) -> None:
+    def set_head(self, workspace_id: int, *, path: str, **columns: object) -> None:
         """Make a row the head of its path."""
-        self._db.run(
-            f"""insert into objects (workspace_id, {_HEAD})
-            values (:workspace_id, :path, :kind, :version, :etag, :media_type, :size_bytes,
-            :schema, :author, :created_at, :updated_at, :deleted)
-            on conflict (workspace_id, path) do update set kind = excluded.kind,
-            version = excluded.version, etag = excluded.etag, media_type = excluded.media_type,
-            size_bytes = excluded.size_bytes, schema = excluded.schema, author = excluded.author,
-            created_at = excluded.created_at, updated_at = excluded.updated_at,
-            deleted = excluded.deleted""",
-            workspace_id=workspace_id,
-            **columns,
-        )
+        head = _ADD_HEAD if self.head(workspace_id, path) is None else _SET_HEAD
+        self._db.run(head, workspace_id=workspace_id, path=path, **columns)
 
     def page(
         self, workspace_id: int, prefix: str, after: str, kind: str | None, limit: int

@@ -4,15 +4,16 @@ What carries it:
 
 * **Order.** A writing transaction locks its workspace's row first, under READ COMMITTED, so every
   later statement sees what the writer before committed.
-* **Few round trips.** Statements are sent without waiting (libpq's pipeline mode) until an answer
-  is needed: begin, lock and what the call will read are one trip, all changes and the commit
-  another. Changes of different tables travel as one statement.
+* **Few round trips.** Statements are sent without waiting (``postgres_line``) until an answer is
+  needed: begin, lock and what the call will read are one trip, all changes and the commit another.
+  Changes of different tables travel as one statement.
 * **Losing the database.** A work that met a broken connection, a failover, a deadlock or a
   serialization failure runs again within ``RETRY_S``. When the connection broke in mid-commit, or
   the server warned that it gave up waiting for its standby, the outcome is unknown; the work then
   finds its own idempotency record if it was done.
-* **PgBouncer.** Nothing outlives a transaction on the server: no prepared statements, no session
-  settings, no advisory locks, no LISTEN.
+* **PgBouncer.** Behind a pooler nothing outlives a transaction on the server: no prepared
+  statements, no session settings; and nowhere advisory locks or LISTEN. A session that is ours
+  alone is told by its process: a pooler names another one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import random
 import re
 import time
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import psycopg
@@ -42,6 +43,7 @@ from fastio_cli.store.postgres_errors import (
     server_error,
     unknown_outcome,
 )
+from fastio_cli.store.postgres_line import Answer, Connection, Line
 from fastio_cli.store.tx import Tx
 from fastio_cli.store.written import WrittenObjects, WrittenWorkspaces
 
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from fastio_cli.store.contract import Db, Row
 
     T = TypeVar("T")
-    Raw = psycopg.Connection[dict[str, Any]]
+    Raw = Connection
     # What ``Tx.enter`` is given after the workspace: a path, an idempotency key, a token's digest.
     Reads = tuple[str | None, str | None, str | None]
 
@@ -73,11 +75,13 @@ IDLE_TIMEOUT_S = 30
 
 _READ = "begin isolation level repeatable read, read only"
 _WRITE = "begin isolation level read committed, read write"
-# Settings of this transaction alone. A server that acknowledges before its disk does is overruled.
-_SETTINGS = f"""select set_config('lock_timeout', '{LOCK_TIMEOUT_S}s', true),
-    set_config('statement_timeout', '{STATEMENT_TIMEOUT_S}s', true),
-    set_config('idle_in_transaction_session_timeout', '{IDLE_TIMEOUT_S}s', true),
-    set_config('synchronous_commit', {{commit}}, true)"""
+# Settings of a session that is ours alone, else of this transaction. A server that acknowledges
+# before its disk does is overruled.
+_SETTINGS = f"""select {{local}} as local,
+    set_config('lock_timeout', '{LOCK_TIMEOUT_S}s', {{local}}),
+    set_config('statement_timeout', '{STATEMENT_TIMEOUT_S}s', {{local}}),
+    set_config('idle_in_transaction_session_timeout', '{IDLE_TIMEOUT_S}s', {{local}}),
+    set_config('synchronous_commit', {{commit}}, {{local}})"""
 _COMMIT = {
     "full": """case current_setting('synchronous_commit') when 'off' then 'on'
         else current_setting('synchronous_commit') end""",
@@ -110,17 +114,18 @@ class PostgresStore:
         self.address = address(url)
         self._url = url
         self._clock = clock
-        self._settings = _SETTINGS.format(commit=_COMMIT[durability])
+        self._settings = partial(_SETTINGS.format, commit=_COMMIT[durability])
         # Ids never change; a wrong guess costs a needless read and nothing else.
         self._ids: dict[str, int] = {}
         first = self._connect(url)
         try:
             _check_server(first, self.address)
             self._migrate(first)
+            self._set_up(first)
         except BaseException:
             first.close()
             raise
-        self._pool = _pool(url, first)
+        self._pool = _pool(url, first, self._set_up)
         self._pool.wait(CONNECT_TIMEOUT_S)
 
     def read(self, work: Callable[[Tx], T]) -> T:
@@ -254,15 +259,25 @@ class PostgresStore:
         with self._connection() as raw:
             t = Transaction(raw, self._ids, writable=begin is _WRITE)
             try:
-                t.begin(begin, self._settings, self._clock)
+                t.begin(begin, self._settings(local="true"), self._clock)
                 yield t
             except BaseException:
                 t.abandon()
                 raise
 
+    def _set_up(self, raw: Raw) -> None:
+        """Give a connection its line, and the settings to a session that stays ours."""
+        raw.line = Line(raw)
+        try:
+            local = f"pg_backend_pid() <> {raw.info.backend_pid}"
+            row = raw.execute(self._settings(local=local)).fetchone()
+        except psycopg.Error as e:
+            raise cannot_connect(e, self.address) from None
+        raw.line.is_direct = row is not None and not row["local"]
+
     def _connect(self, url: str) -> Raw:
         try:
-            return psycopg.connect(url, **_options())
+            return Connection.connect(url, **_options())
         except psycopg.Error as e:
             raise cannot_connect(e, self.address) from None
 
@@ -301,8 +316,8 @@ class Transaction:
         self.tx = PostgresTx(self, ids)
         self.tx.writable = writable
         self._raw = raw
-        self._sending = raw.pipeline()
-        self._pipeline: psycopg.Pipeline | None = None
+        self._line = raw.line
+        self._open = False
         self._clock: Callable[[], float] | None = None
         self._sent_ahead: dict[Any, SentAhead] = {}
         self._changes: list[tuple[str, dict[str, object]]] = []
@@ -334,12 +349,17 @@ class Transaction:
         self._changed.add(table)
         self._changes.append((sql, params))
 
+    def put(self, sql: str, row: dict[str, object]) -> None:
+        self.run(sql, **row)
+
     def begin(self, statement: str, settings: str, clock: Callable[[], float] | None) -> None:
         """Send the transaction's beginning; nobody waits for the answer yet."""
         self._clock = clock
-        self._pipeline = self._sending.__enter__()
+        self._line.open()
+        self._open = True
         self._send(statement)
-        self._send(settings)
+        if not self._line.is_direct:
+            self._send(settings)
 
     def enter(self, sql: str, params: dict[str, object], ahead: list[tuple[str, Any]]) -> Any:
         """Send the statement that locks, and behind it, in the same trip, what comes next."""
@@ -414,9 +434,9 @@ class Transaction:
             self._raw.close()
 
     def _leave(self) -> None:
-        if self._pipeline is not None:
-            self._pipeline = None
-            self._sending.__exit__(None, None, None)
+        if self._open:
+            self._open = False
+            self._line.close()
 
     def _note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
@@ -431,21 +451,17 @@ class Transaction:
         }
         self._changes.clear()
         self._changed.clear()
-        self._raw.execute(_as_one(statements), params, binary=True)
+        self._line.send(_as_one(statements), params)
 
-    def _send(self, sql: str, params: dict[str, Any] | None = None) -> Any:
+    def _send(self, sql: str, params: dict[str, Any] | None = None) -> Answer:
         if self._changes:
             self._send_changes()
-        return self._raw.execute(_placeholders(sql), params or {}, binary=True)
+        return self._line.send(_placeholders(sql), params or {})
 
     def _sync(self) -> None:
-        assert self._pipeline is not None
         if self._changes:
             self._send_changes()
-        # Leaving flushes all of a large body; Pipeline.sync() waits for the answer to half of one.
-        self._leave()
-        self._sending = self._raw.pipeline()
-        self._pipeline = self._sending.__enter__()
+        self._line.trip()
 
 
 class PostgresTx(Tx):
@@ -514,9 +530,11 @@ class PostgresTx(Tx):
             if key is not None:
                 tx.requests.stored(workspace_id, key)
             if path is not None:
-                tx.objects.head(workspace_id, path)
                 if self.writable:
+                    tx.objects.slot(workspace_id, path)
                     tx.locks.get(workspace_id, path)
+                else:
+                    tx.objects.head(workspace_id, path)
         return noted.reads
 
 
@@ -536,7 +554,10 @@ class _Plain:
         return self._raw.execute(_placeholders(sql), params, binary=True).fetchall()
 
     def run(self, sql: str, **params: Any) -> None:
-        self._raw.execute(_placeholders(sql), params)
+        self.put(sql, params)
+
+    def put(self, sql: str, row: dict[str, Any]) -> None:
+        self._raw.execute(_placeholders(sql), row)
 
 
 class Migration(_Plain):
@@ -583,22 +604,26 @@ def _options() -> dict[str, Any]:
     }
 
 
-def _pool(url: str, first: Raw) -> ConnectionPool[Raw]:
-    """A pool whose first connection is one that was opened already."""
+def _pool(url: str, first: Raw, set_up: Callable[[Raw], None]) -> ConnectionPool[Raw]:
+    """A pool whose first connection is one that was opened and set up already."""
     import logging
 
     # The driver logs what it also raises; an error is told once.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
     spare = [first]
 
-    class Connection(psycopg.Connection[Any]):
+    class Pooled(Connection):
         @classmethod
         def connect(cls, conninfo: str = "", **kwargs: Any) -> Any:
-            return spare.pop() if spare else psycopg.connect(conninfo, **kwargs)
+            if spare:
+                return spare.pop()
+            raw = Connection.connect(conninfo, **kwargs)
+            set_up(raw)
+            return raw
 
     return ConnectionPool(
         url,
-        connection_class=Connection,
+        connection_class=Pooled,
         kwargs=_options(),
         min_size=1,
         max_size=POOL_SIZE_MAX,

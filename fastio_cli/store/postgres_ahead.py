@@ -58,6 +58,9 @@ class Noted:
     def run(self, sql: str, **params: object) -> None:
         raise AssertionError("only reads are sent ahead")
 
+    def put(self, sql: str, row: dict[str, object]) -> None:
+        self.run(sql)
+
 
 @lru_cache(maxsize=256)
 def read_tables(sql: str) -> frozenset[str]:

@@ -64,13 +64,15 @@ def cannot_connect(error: psycopg.Error, place: str) -> FastioError:
     text = str(error).lower()
     for words, code, message, hint in _REFUSALS:
         if any(word in text for word in words):
-            return FastioError(code, message.format(place=place), hint)
+            server, _, name = place.rpartition("/")
+            said = {"place": place, "server": server, "name": name or "NAME"}
+            return FastioError(code, message.format(**said), hint.format(**said))
     first = (str(error).strip().splitlines() or ["no answer"])[0]
     reason = first.rpartition("failed: ")[2].strip().rstrip(".")
     return FastioError(
         "unavailable",
         f"The database {place} cannot be reached: {reason}.",
-        "Check the host and port of --store, and that the server runs: pg_isready",
+        f"Check the host and port of --store, and that the server runs: pg_isready -d {place}",
     )
 
 
@@ -79,25 +81,27 @@ _REFUSALS = (
         ("password authentication failed", "no password supplied", "pg_hba.conf"),
         "invalid",
         "The database {place} refused the user or the password.",
-        "Give the right ones in the URL of --store, in PGPASSWORD or in ~/.pgpass.",
+        "Name the right user in --store, give the password in PGPASSWORD or ~/.pgpass; try both "
+        "with: psql {place}",
     ),
     (
         ('role "',),
         "invalid",
         "The database {place} does not know this user.",
-        "Give the right user in the URL of --store, or create it: createuser NAME",
+        "Name the right user in --store, or create it: createuser NAME",
     ),
     (
         ('database "',),
         "invalid",
         "The database {place} does not exist.",
-        "Create it: createdb NAME, or give the right name in the URL of --store.",
+        "Name the right one in --store, or create it: createdb --maintenance-db={server}/postgres "
+        "{name}",
     ),
     (
         ("permission denied",),
         "invalid",
         "The user may not connect to the database {place}.",
-        "Grant the right: GRANT CONNECT ON DATABASE name TO user",
+        "Let its owner grant it: GRANT CONNECT ON DATABASE {name} TO user",
     ),
 )
 

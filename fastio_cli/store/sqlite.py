@@ -17,12 +17,18 @@ Three choices carry it, each measured against its alternatives:
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from _thread import _local as ThreadLocal  # threading costs a millisecond to import
+from functools import lru_cache
+from operator import itemgetter
+from sys import intern
 
 from fastio_cli.blobs import sync_data
 from fastio_cli.errors import FastioError
+from fastio_cli.store.locks import LOCK_OF
+from fastio_cli.store.objects import SLOT, SLOT_OF
 from fastio_cli.store.tx import Tx
 
 try:
@@ -32,19 +38,28 @@ except ImportError:  # Windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, TypeVar
 
     from fastio_cli.store.contract import Row
 
     T = TypeVar("T")
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 FILE = "store.sqlite"
 LOCK_FILE = "write.lock"
 BUSY_TIMEOUT_S = 10.0
 POLL_S = 0.002
 POLL_MAX_S = 0.02
+_NAME = re.compile(r":([a-z_][a-z_0-9]*)")
+
+
+_SLOT = SLOT.split(", ")
+_ENTER = f"""select w.id, w.seq, w.head_hash, w.object_count, w.size_bytes, l.fence,
+    {", ".join(f"o.{name}" for name in _SLOT)} from workspaces w
+    left join objects o on o.workspace_id = w.id and o.path = ?
+    left join locks l on l.workspace_id = w.id and l.path = ?
+    where w.name = ? and w.deleted_at is null"""
 
 
 class SqliteStore:
@@ -166,7 +181,7 @@ class SqliteStore:
     def _connect(self) -> Connection:
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            c = Connection(self.folder, self._synced)
+            c = Connection(self.folder, self._synced, is_frozen(self.folder))
             if c.schema_version() != SCHEMA_VERSION:
                 self._migrate(c)
             return c
@@ -204,29 +219,69 @@ class Connection:
     has_search = True
     lock_clause = ""  # the file has one writer at a time; no row needs a lock
 
-    def __init__(self, folder: str, synced: bool) -> None:
+    def __init__(self, folder: str, synced: bool, frozen: bool = False) -> None:
         self.place = os.path.join(folder, FILE)
         self.sql = sqlite3.connect(
-            self.place, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            as_uri(folder) if frozen else self.place,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=frozen,
         )
-        self.sql.row_factory = sqlite3.Row
         own_sync = synced and fcntl is not None
         self.sql.execute(f"pragma synchronous = {'normal' if own_sync or not synced else 'full'}")
         self.sql.execute("pragma foreign_keys = on")
-        self.tx = Tx(self)
+        self.tx: Tx = SqliteTx(self)
+        self._ahead: dict[str, tuple[dict[str, object], Row | None]] = {}
         self._lock_file = os.path.join(folder, LOCK_FILE)
         self._lock_fd: int | None = None
         self._log_fd: int | None = None
         self._own_sync = own_sync
 
     def one(self, sql: str, **params: object) -> Row | None:
-        return self.sql.execute(sql, params).fetchone()
+        """The first row a statement gives, unless it was read ahead."""
+        if self._ahead:
+            known = self._ahead.pop(sql, None)
+            if known is not None and known[0] == params:
+                return known[1]
+        statement = _statement(sql)
+        cursor = self.sql.execute(statement.text, statement.in_order(params))
+        row = cursor.fetchone()
+        return None if row is None else statement.record(cursor, row)
 
     def all(self, sql: str, **params: object) -> list[Row]:
-        return self.sql.execute(sql, params).fetchall()
+        statement = _statement(sql)
+        cursor = self.sql.execute(statement.text, statement.in_order(params))
+        return [statement.record(cursor, row) for row in cursor]
 
     def run(self, sql: str, **params: object) -> None:
-        self.sql.execute(sql, params)
+        self.put(sql, params)
+
+    def put(self, sql: str, row: dict[str, object]) -> None:
+        """``run`` with parameters that stand in a dict already, among others perhaps."""
+        self._ahead.clear()  # what was read before may be different now
+        statement = _statement(sql)
+        self.sql.execute(statement.text, statement.in_order(row))
+
+    def enter(self, workspace: str, path: str) -> Row | None:
+        """Read a workspace, and keep the head and the lock of a path until they are asked for."""
+        found = self.sql.execute(_ENTER, (path, path, workspace)).fetchone()
+        if found is None:
+            return None
+        id, seq, head_hash, object_count, size_bytes, fence, *slot = found
+        key = {"workspace_id": id, "path": path}
+        head = dict(zip(_SLOT, slot, strict=True)) if slot[0] is not None else None
+        self._ahead[SLOT_OF] = (key, head)
+        if fence is None:  # else the whole lock is read
+            self._ahead[LOCK_OF] = (key, None)
+        return {
+            "id": id,
+            "name": workspace,
+            "seq": seq,
+            "head_hash": head_hash,
+            "object_count": object_count,
+            "size_bytes": size_bytes,
+        }
 
     def schema_version(self) -> int:
         version: int = self.sql.execute("pragma user_version").fetchone()[0]
@@ -238,6 +293,7 @@ class Connection:
     def begin(self, statement: str, now_ms: int) -> None:
         self.tx.now_ms = now_ms
         self.tx.beside_bytes.clear()
+        self._ahead.clear()
         self.sql.execute(statement)
 
     def attempt(self, work: Callable[[Tx], Any]) -> Any:
@@ -298,6 +354,70 @@ class Connection:
             if fd is not None:
                 os.close(fd)
         self._lock_fd = self._log_fd = None
+
+
+class SqliteTx(Tx):
+    """The nouns of a transaction on SQLite."""
+
+    def __init__(self, db: Connection) -> None:
+        super().__init__(db)
+        self._connection = db
+
+    def enter(
+        self, workspace: str, path: str | None, key: str | None, digest: str | None
+    ) -> Row | None:
+        """One statement reads what a change of a path looks at; each column has its price."""
+        if path is None or not self.writable:
+            return self.workspaces.by_name(workspace)
+        return self._connection.enter(workspace, path)
+
+
+class Statement:
+    """A statement with ``?`` for ``:name``: parameters go in by position, columns come out by name.
+
+    The driver's own ways cost more than all else of a small statement: it looks up and encodes each
+    name at every execution, and its rows compare names one by one at every access.
+    """
+
+    def __init__(self, sql: str) -> None:
+        names = [intern(name) for name in _NAME.findall(sql)]
+        self.text = _NAME.sub("?", sql)
+        self.in_order: Callable[[dict[str, object]], Sequence[object]] = (
+            itemgetter(*names)
+            if len(names) > 1
+            else lambda params: [params[name] for name in names]
+        )
+        self._columns: list[str] = []
+
+    def record(self, cursor: sqlite3.Cursor, row: tuple[object, ...]) -> Row:
+        if not self._columns:
+            self._columns = [intern(column[0]) for column in cursor.description]
+        return dict(zip(self._columns, row, strict=False))
+
+
+_statement = lru_cache(maxsize=512)(Statement)
+
+
+def is_frozen(folder: str) -> bool:
+    """Whether a store can be read only as a file that nobody changes.
+
+    To read beside a writer SQLite needs the log and its index, which it would have to make: where
+    they are not, and cannot be made, nobody writes (sqlite.org/wal.html, "Read-Only Databases").
+    """
+    file = os.path.join(folder, FILE)
+    return (
+        not os.access(folder, os.W_OK)
+        and os.path.exists(file)
+        and not os.path.exists(f"{file}-wal")
+    )
+
+
+def as_uri(folder: str) -> str:
+    """The store's file for a connection that only reads it."""
+    from urllib.parse import quote
+
+    mode = "immutable=1" if is_frozen(folder) else "mode=ro"
+    return f"file:{quote(os.path.abspath(os.path.join(folder, FILE)))}?{mode}"
 
 
 def translate(error: sqlite3.Error, file: str) -> FastioError:

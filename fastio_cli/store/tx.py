@@ -13,7 +13,9 @@ from fastio_cli.store.workspaces import Workspaces
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.store.access import Access
+    from fastio_cli.store.accounts import Accounts
     from fastio_cli.store.contract import Db, Row
+    from fastio_cli.store.rows import Rows
     from fastio_cli.store.search import Search
 
 
@@ -52,6 +54,20 @@ class Tx:
         from fastio_cli.store.access import Access
 
         return Access(self._db)
+
+    @property
+    def accounts(self) -> Accounts:
+        """Members' logins at file services, for imports from there alone."""
+        from fastio_cli.store.accounts import Accounts
+
+        return Accounts(self._db)
+
+    @property
+    def rows(self) -> Rows:
+        """Whole rows, for a copy of the store."""
+        from fastio_cli.store.rows import Rows
+
+        return Rows(self._db)
 
     def size_beside(self, org: str, workspace_id: int, size_bytes: int) -> int:
         """The bytes of an org's workspaces but this one, which has ``size_bytes``.

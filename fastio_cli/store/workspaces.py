@@ -8,6 +8,9 @@ if TYPE_CHECKING:
 
 _COLUMNS = """id, name, object_count, size_bytes, seq, head_hash,
     created_at, updated_at, deleted_at"""
+_SAVE = """update workspaces set seq = :seq, head_hash = :head_hash,
+    object_count = :object_count, size_bytes = :size_bytes, updated_at = :now_ms
+    where id = :id"""
 
 
 class Workspaces:
@@ -71,9 +74,7 @@ class Workspaces:
     ) -> None:
         """Move the counter and the totals on; the last statement of every write."""
         self._db.run(
-            """update workspaces set seq = :seq, head_hash = :head_hash,
-            object_count = :object_count, size_bytes = :size_bytes, updated_at = :now_ms
-            where id = :id""",
+            _SAVE,
             id=id,
             seq=seq,
             head_hash=head_hash,

@@ -18,44 +18,37 @@ if TYPE_CHECKING:
 
 
 class WrittenObjects(Objects):
-    """Objects that remember the heads and contents written."""
+    """Objects that remember the newest version written of each path, and its content."""
 
     def __init__(self, db: Db) -> None:
         super().__init__(db)
-        self._heads: dict[tuple[int, str], Row] = {}
-        self._contents: dict[tuple[int, str], Row] = {}
+        self._written: dict[tuple[int, str], Row] = {}
 
     def head(self, workspace_id: int, path: str) -> Row | None:
-        return self._heads.get((workspace_id, path)) or super().head(workspace_id, path)
+        return self._written.get((workspace_id, path)) or super().head(workspace_id, path)
+
+    def slot(self, workspace_id: int, path: str) -> Row | None:
+        return self._written.get((workspace_id, path)) or super().slot(workspace_id, path)
 
     def content(self, workspace_id: int, path: str, version: int) -> Row | None:
-        row = self._contents.get((workspace_id, path))
+        row = self._written.get((workspace_id, path))
         if row is not None and row["version"] == version:
             return row
         return super().content(workspace_id, path, version)
 
     def live_content(self, workspace_id: int, path: str) -> Row | None:
-        head = self._heads.get((workspace_id, path))
-        if head is None:
+        row = self._written.get((workspace_id, path))
+        if row is None:
             return super().live_content(workspace_id, path)
-        return None if head["deleted"] else self.content(workspace_id, path, head["version"])
+        return None if row["deleted"] else row
 
-    def set_head(self, workspace_id: int, **columns: Any) -> None:
-        super().set_head(workspace_id, **columns)
-        self._heads[workspace_id, columns["path"]] = columns
-
-    def add_version(self, workspace_id: int, **columns: Any) -> None:
-        super().add_version(workspace_id, **columns)
-        self._contents[workspace_id, columns["path"]] = columns
-
-    def knows(self, workspace_id: int, path: str) -> bool:
-        """Whether the head of a path was written."""
-        return (workspace_id, path) in self._heads
+    def write(self, columns: dict[str, Any], is_new: bool) -> None:
+        super().write(columns, is_new)
+        self._written[columns["workspace_id"], columns["path"]] = columns
 
     def forget(self) -> None:
         """What was written was undone."""
-        self._heads.clear()
-        self._contents.clear()
+        self._written.clear()
 
 
 class WrittenWorkspaces(Workspaces):

@@ -2,7 +2,8 @@
 
 A URL names only the bucket and the key; where the service is and who asks is the environment's
 alone. Credentials have to be stated there: without, the libraries of the clouds would ask the
-metadata service of the machine for some, which nothing here may reach.
+metadata service of the machine for some, which nothing here may reach. A server lends the ones of
+its environment only for the buckets that its operator lists.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from fastio_cli.blobs import Partial
 
 CHUNK_BYTES = 64 * 1024  # what a cut loses at most
+_ENVIRONMENT = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
+# No proxy at all: without a word on it, one of the environment would be used.
+_NO_PROXY = {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "*,0.0.0.0/0,::/0"}
 # Any one set of these says who asks.
 _CREDENTIALS = {
     "s3": (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),),
@@ -47,6 +51,18 @@ def is_bucket(url: str) -> bool:
     return url.partition("://")[0].lower() in _CREDENTIALS
 
 
+def check_lent(url: str, listed: str) -> None:
+    """Raise ``forbidden`` unless the list (``s3://bucket, gs://bucket/folder``) has the object."""
+    scheme, bucket, key = _parts(url)
+    begins = [entry.strip().rstrip("/") + "/" for entry in listed.split(",") if entry.strip()]
+    if not any(f"{scheme}://{bucket}/{key}".startswith(begin) for begin in begins):
+        raise FastioError(
+            "forbidden",
+            f"The server reads nothing from {scheme}://{bucket} for others.",
+            "Its operator may allow it: fastio config set import_buckets s3://BUCKET,…",
+        )
+
+
 def fetch_object(
     url: str,
     partial: Partial,
@@ -58,10 +74,11 @@ def fetch_object(
 ) -> Fetched:
     """Like ``fetch.fetch``, for an object of a bucket. Raises the same errors."""
     scheme, bucket, key = _parts(url)
-    store, obstore = _store(scheme, bucket)
+    store, obstore = _store(scheme, bucket, bounds)
     options: dict[str, Any] = {}
     strong = transfer.validators.strong
-    if partial.size_bytes and strong is not None:
+    # Of what is whole already no part can be asked for.
+    if partial.size_bytes and partial.size_bytes != transfer.total and strong is not None:
         options = {"range": {"offset": partial.size_bytes}, "if_match": strong}
     else:
         partial.restart()
@@ -72,13 +89,17 @@ def fetch_object(
         result = obstore.get(store, key, options=options)
     except obstore.exceptions.NotModifiedError:
         return _fetched(url, key, None, known or Validators())
-    except obstore.exceptions.PreconditionError:
-        partial.restart()
-        transfer.safe = 0
-        raise FastioError("unavailable", f"{at} has other bytes than before.") from None
     except Exception as e:
+        if isinstance(e, obstore.exceptions.PreconditionError):
+            raise _other_bytes(at, partial, transfer) from None
         raise _failure(at, e, obstore) from None
-    transfer.validators = Validators(result.meta["e_tag"])
+    # Some services pass over the conditions; what they name tells all the same.
+    etag = result.meta["e_tag"]
+    if known is not None and known.etag == etag is not None and not partial.size_bytes:
+        return _fetched(url, key, None, known)
+    if partial.size_bytes and (etag, result.range[0]) != (strong, partial.size_bytes):
+        raise _other_bytes(at, partial, transfer)
+    transfer.validators = Validators(etag)
     receive(
         _chunks(result, at, obstore),
         partial,
@@ -96,6 +117,13 @@ def fetch_object(
     return fetched
 
 
+def _other_bytes(at: str, partial: Partial, transfer: Transfer) -> FastioError:
+    """The failure of a resumption; the next attempt begins anew."""
+    partial.restart()
+    transfer.safe = 0
+    return FastioError("unavailable", f"{at} has other bytes than before.")
+
+
 def _fetched(url: str, key: str, content: Any, validators: Validators) -> Fetched:
     name = clean(key) or "download"
     return Fetched(content, name=name, media_type="", final_url=url, validators=validators)
@@ -104,14 +132,15 @@ def _fetched(url: str, key: str, content: Any, validators: Validators) -> Fetche
 def _parts(url: str) -> tuple[str, str, str]:
     parts = urlsplit(url)
     key = unquote(parts.path.lstrip("/"))
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", parts.netloc) or not key:
+    plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", parts.netloc)
+    if plain is None or not key or {"", ".", ".."} & set(key.split("/")):
         raise FastioError(
             "invalid", "This is not the URL of an object.", "Write it as s3://bucket/key"
         )
     return parts.scheme.lower(), parts.netloc, key
 
 
-def _store(scheme: str, bucket: str) -> tuple[Any, Any]:
+def _store(scheme: str, bucket: str, bounds: Bounds) -> tuple[Any, Any]:
     wanted = _CREDENTIALS[scheme]
     if not any(all(os.environ.get(name) for name in names) for names in wanted):
         raise FastioError(
@@ -128,7 +157,15 @@ def _store(scheme: str, bucket: str) -> tuple[Any, Any]:
             f"{scheme}:// needs an extra package.",
             "Install it: pip install 'fastio-durable[buckets]'",
         ) from None
-    return from_url(f"{scheme}://{bucket}", retry_config={"max_retries": 0}), obstore
+    plainly = os.environ.get(f"{_ENVIRONMENT[scheme]}_ALLOW_HTTP", "").lower() == "true"
+    options: Any = {
+        "timeout": f"{bounds.total_s:.0f}s",
+        "read_timeout": f"{bounds.stall_s:.0f}s",
+        "allow_http": plainly,
+        **_NO_PROXY,
+    }
+    at = f"{scheme}://{bucket}"
+    return from_url(at, client_options=options, retry_config={"max_retries": 0}), obstore
 
 
 def _chunks(result: Any, at: str, obstore: Any) -> Iterator[bytes]:

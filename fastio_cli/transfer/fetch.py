@@ -79,9 +79,11 @@ class Transfer:
     """A running transfer, as others may watch it: ``received`` and ``total`` bytes, how many are
     ``safe`` (synced, under ``validators``), and ``stop`` to end it at the next chunk."""
 
-    def __init__(self, safe: int = 0, validators: Validators | None = None) -> None:
+    def __init__(
+        self, safe: int = 0, validators: Validators | None = None, total: int | None = None
+    ) -> None:
         self.received = safe
-        self.total: int | None = None
+        self.total = total
         self.safe = safe
         self.validators = validators or Validators()
         self.resumed = False

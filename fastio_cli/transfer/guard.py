@@ -11,6 +11,7 @@ Refusals are ``blocked_url`` and say why. What a network of one's own needs is l
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
@@ -255,6 +256,26 @@ class Egress:
         if response.url.scheme == "https" and url.scheme == "http":
             raise blocked("it was redirected from https to http", url)
         return url
+
+
+def client_to(url: str, *, headers: Mapping[str, str], read_s: float, connect_s: float) -> Any:
+    """An ``httpx.Client`` under the guard for a service that the settings name, wherever that is.
+
+    It reaches this one host and the public ones, by no proxy, and follows no redirects. A private
+    authority is trusted by SSL_CERT_FILE.
+    """
+    try:
+        host = shown_host(httpx.URL(url))
+    except httpx.InvalidURL:
+        host = ""
+    ca_file = os.environ.get("SSL_CERT_FILE") or None
+    rules = Rules(allow=f"[{host}]" if ":" in host else host, ca_file=ca_file)
+    return httpx.Client(
+        transport=_Transport(_trust(rules), _Backend(rules, socket.getaddrinfo)),
+        trust_env=False,
+        timeout=httpx.Timeout(read_s, connect=connect_s),
+        headers={"User-Agent": AGENT, **headers},
+    )
 
 
 class _Transport(httpx.HTTPTransport):

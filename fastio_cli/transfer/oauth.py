@@ -1,8 +1,8 @@
-"""Logins at file services: OAuth 2.0 for native apps (RFC 8252), PKCE (RFC 7636), device codes
-(RFC 8628), token refresh and revocation (RFC 7009).
+"""How file services grant logins: OAuth 2.0 for native apps (RFC 8252), PKCE (RFC 7636), device
+codes (RFC 8628), token refresh and revocation (RFC 7009).
 
-The user brings a client of their own. Tokens are kept in the system's keyring if there is one, else
-in a file that only the user can read; never in the store, the event log or an error.
+The user brings a client of their own. What is granted names that client, so that whoever keeps it
+(``accounts.py``) can have it refreshed and revoked without the settings it was asked with.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
-import os
 import secrets
 import time
-from functools import cached_property
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -30,10 +27,7 @@ if TYPE_CHECKING:
     from fastio_cli.transfer.guard import Egress
     from fastio_cli.transfer.providers import Endpoints
 
-FILE = "accounts.json"
-KEYRING = "fastio"
 LOGIN_S = 300
-EARLY_S = 60  # a token is refreshed before it ends
 
 
 class Service:
@@ -89,39 +83,21 @@ SERVICES = {
 }
 
 
-class Accounts:
-    """The user's logins. ``setting`` gives ``<service>_client_id`` and ``_client_secret``."""
+class Flows:
+    """Asks services for grants. ``setting`` gives ``<service>_client_id`` and ``_client_secret``.
+
+    A grant is a plain record: ``access_token``, ``refresh_token`` (or None), ``expires_at`` in
+    seconds since 1970, and the ``client_id`` and ``client_secret`` (or None) it was made for.
+    """
 
     def __init__(
-        self,
-        folder: str,
-        egress: Callable[[], Egress],
-        endpoints: Endpoints,
-        setting: Callable[[str], Any],
+        self, egress: Callable[[], Egress], endpoints: Endpoints, setting: Callable[[str], Any]
     ) -> None:
-        self._vault = _Vault(folder)
         self._make_egress = egress
         self._endpoints = endpoints
         self._setting = setting
 
-    def list(self) -> list[dict[str, Any]]:
-        """Every service, and whether there is a login."""
-        return [_described(service, self._vault.get(service), self._vault) for service in SERVICES]
-
-    def token(self, service: str) -> str | None:
-        """A live access token, refreshed if need be; None without a login.
-
-        Raises ``unauthenticated`` when the service no longer accepts the login.
-        """
-        if not _live_or_none(tokens := self._vault.get(service)):
-            # Alone: a refresh token may be good for one use only (Box).
-            with self._vault.locked():
-                tokens = self._vault.get(service)
-                if tokens is not None and not _live_or_none(tokens):
-                    tokens = self._refresh(service, tokens)
-        return tokens["access_token"] if tokens is not None else None
-
-    def log_in_by_browser(self, service: str, say: Callable[[str], None]) -> dict[str, Any]:
+    def by_browser(self, service: str, say: Callable[[str], None]) -> dict[str, Any]:
         """Authorisation code with PKCE, answered to a loopback address; waits for the person."""
         about, client = SERVICES[service], self._client(service)
         verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(16)
@@ -141,20 +117,16 @@ class Accounts:
             }
             say("Open this address in a browser and agree:")
             say(f"{self._endpoints.at(about.authorize)}?{urlencode(query)}")
-            code = answer.wait(LOGIN_S)
-            tokens = self._ask(
-                about.token,
-                {
-                    "grant_type": "authorization_code",
-                    "code": code,
-                    "redirect_uri": answer.address,
-                    "code_verifier": verifier,
-                    **client,
-                },
-            )
-        return self._keep(service, tokens)
+            wanted = {
+                "grant_type": "authorization_code",
+                "code": answer.wait(LOGIN_S),
+                "redirect_uri": answer.address,
+                "code_verifier": verifier,
+                **client,
+            }
+            return _grant(self._ask(about.token, wanted), client)
 
-    def log_in_by_device(self, service: str, say: Callable[[str], None]) -> dict[str, Any]:
+    def by_device(self, service: str, say: Callable[[str], None]) -> dict[str, Any]:
         """Device authorisation: the person types a code on another device."""
         about, client = SERVICES[service], self._client(service)
         if about.device is None:
@@ -179,40 +151,30 @@ class Accounts:
             if error == "slow_down":
                 pause_s += 5
             elif error != "authorization_pending":
-                return self._keep(service, self._granted(about.token, response))
+                return _grant(self._granted(about.token, response), client)
         raise FastioError("timeout", "Nobody typed the code in time.", "Log in again.")
 
-    def log_out(self, service: str) -> None:
-        """Revoke a login where the service can, and forget it."""
-        tokens = self._vault.get(service)
-        if tokens is None:
-            raise FastioError(
-                "not_found", f"There is no login at {service}.", "See them: fastio import accounts"
-            )
-        revoke = SERVICES[service].revoke
-        if revoke is not None:
-            token = tokens.get("refresh_token") or tokens["access_token"]
-            bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
-            form = {"token": token, **self._client(service)}
-            self._post(revoke, form, bearer if service == "dropbox" else None)
-        self._vault.put(service, None)
-
-    def _refresh(self, service: str, tokens: dict[str, Any]) -> dict[str, Any]:
-        if not tokens.get("refresh_token"):
+    def refreshed(self, service: str, grant: dict[str, Any]) -> dict[str, Any]:
+        """The grant with a new access token. Raises ``unauthenticated`` when it is over."""
+        if not grant["refresh_token"]:
             raise _log_in_again(service)
-        wanted = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
-        response = self._post(SERVICES[service].token, {**wanted, **self._client(service)})
+        client = _client_of(grant)
+        wanted = {"grant_type": "refresh_token", "refresh_token": grant["refresh_token"]}
+        response = self._post(SERVICES[service].token, {**wanted, **client})
         if response.status_code in (400, 401):
             raise _log_in_again(service)
-        fresh = self._granted(SERVICES[service].token, response)
-        merged = {**tokens, **_dated(fresh)}
-        self._vault.put(service, merged)
-        return merged
+        fresh = _grant(self._granted(SERVICES[service].token, response), client)
+        return {**fresh, "refresh_token": fresh["refresh_token"] or grant["refresh_token"]}
 
-    def _keep(self, service: str, tokens: dict[str, Any]) -> dict[str, Any]:
-        with self._vault.locked():
-            self._vault.put(service, _dated(tokens))
-        return _described(service, self._vault.get(service), self._vault)
+    def revoke(self, service: str, grant: dict[str, Any]) -> None:
+        """End a grant at its service, where that has an address for it."""
+        revoke = SERVICES[service].revoke
+        if revoke is None:
+            return
+        token = grant["refresh_token"] or grant["access_token"]
+        bearer = {"Authorization": f"Bearer {grant['access_token']}"}
+        form = {"token": token, **_client_of(grant)}
+        self._post(revoke, form, bearer if service == "dropbox" else None)
 
     def _client(self, service: str) -> dict[str, str]:
         id = self._setting(f"{service}_client_id")
@@ -260,70 +222,6 @@ class Accounts:
             )
         finally:
             egress.close()
-
-
-class _Vault:
-    """Tokens by service: in the keyring if it works here, else in a file of mode 0600."""
-
-    def __init__(self, folder: str) -> None:
-        self._file = os.path.join(folder, FILE)
-
-    @cached_property
-    def _keyring(self) -> Any:
-        return _working_keyring()
-
-    @property
-    def kind(self) -> str:
-        return "keyring" if self._keyring is not None else "file"
-
-    def get(self, service: str) -> dict[str, Any] | None:
-        if self._keyring is not None:
-            text = self._keyring.get_password(KEYRING, service)
-            return json.loads(text) if text else None
-        return self._read().get(service)
-
-    def put(self, service: str, tokens: dict[str, Any] | None) -> None:
-        """Keep a service's tokens, or with None forget them."""
-        if self._keyring is not None:
-            if tokens is None:
-                self._keyring.delete_password(KEYRING, service)
-            else:
-                self._keyring.set_password(KEYRING, service, json.dumps(tokens))
-            return
-        kept = self._read()
-        kept.pop(service, None)
-        if tokens is not None:
-            kept[service] = tokens
-        self._write(kept)
-
-    def locked(self) -> Any:
-        """One process at a time."""
-        from filelock import FileLock
-
-        os.makedirs(os.path.dirname(self._file), mode=0o700, exist_ok=True)
-        return FileLock(self._file + ".lock", timeout=60)
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            with open(self._file, encoding="utf-8") as f:
-                kept = json.load(f)
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as e:
-            raise FastioError(
-                "unavailable", f"{self._file} cannot be read: {e}.", "Remove it and log in again."
-            ) from None
-        return kept if isinstance(kept, dict) else {}
-
-    def _write(self, kept: dict[str, Any]) -> None:
-        os.makedirs(os.path.dirname(self._file), mode=0o700, exist_ok=True)
-        temporary = f"{self._file}.{os.getpid()}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(fd, "w", encoding="utf-8") as f:
-            json.dump(kept, f)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, self._file)
 
 
 class _Answer:
@@ -383,44 +281,21 @@ class _Answer:
         return Handler
 
 
-def _working_keyring() -> Any:
-    try:
-        import keyring
-        from keyring.backends import chainer, fail, null
-    except ImportError:
-        return None
-    backend = keyring.get_keyring()
-    useless = isinstance(backend, fail.Keyring | null.Keyring) or (
-        isinstance(backend, chainer.ChainerBackend) and not backend.backends
-    )
-    return None if useless else keyring
-
-
-def _live_or_none(tokens: dict[str, Any] | None) -> bool:
-    """True unless there are tokens that have to be refreshed."""
-    return tokens is None or tokens.get("expires_at", 0) > time.time() + EARLY_S
-
-
-def _dated(tokens: dict[str, Any]) -> dict[str, Any]:
-    lifetime = tokens.get("expires_in")
-    kept = {k: tokens[k] for k in ("access_token", "refresh_token", "scope") if tokens.get(k)}
-    kept["expires_at"] = time.time() + float(lifetime if lifetime is not None else 3600)
-    return kept
-
-
-def _described(service: str, tokens: dict[str, Any] | None, vault: _Vault) -> dict[str, Any]:
-    from datetime import UTC, datetime
-
-    expires = None
-    if tokens is not None and not tokens.get("refresh_token"):
-        expires = datetime.fromtimestamp(tokens["expires_at"], UTC).isoformat(timespec="seconds")
-        expires = expires.replace("+00:00", "Z")
+def _grant(answer: dict[str, Any], client: dict[str, str]) -> dict[str, Any]:
+    """What a service answered, as it is kept."""
+    lifetime_s = answer.get("expires_in")
     return {
-        "service": service,
-        "logged_in": tokens is not None,
-        "expires_at": expires,
-        "kept_in": vault.kind if tokens is not None else None,
+        "access_token": answer["access_token"],
+        "refresh_token": answer.get("refresh_token"),
+        "expires_at": time.time() + float(lifetime_s if lifetime_s is not None else 3600),
+        "client_id": client["client_id"],
+        "client_secret": client.get("client_secret"),
     }
+
+
+def _client_of(grant: dict[str, Any]) -> dict[str, str]:
+    named = {"client_id": grant["client_id"], "client_secret": grant["client_secret"]}
+    return {name: value for name, value in named.items() if value}
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:

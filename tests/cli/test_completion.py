@@ -13,6 +13,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+pytestmark = pytest.mark.xdist_group("completion")  # each shell is started once
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 SCRIPTS = {"bash": "fastio.bash", "zsh": "_fastio", "fish": "fastio.fish"}

@@ -17,6 +17,8 @@ from fastio_cli.errors import FastioError
 COMMAND = [sys.executable, "-m", "fastio_cli", "demo"]
 TIMEOUT_S = 60
 
+pytestmark = pytest.mark.xdist_group("demo")  # one run of it serves many tests
+
 
 @pytest.fixture
 def environment(tmp_path):

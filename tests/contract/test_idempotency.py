@@ -133,3 +133,46 @@ def test_what_is_not_a_key(caller, key):
 def test_reading_takes_no_key(caller):
     caller("state.set", path="v.json", value=1)
     caller.refused("invalid", "state.get", path="v.json", key="k")
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "secret"),
+    [
+        ("lock.acquire", {"path": "v.json"}, "token"),
+        ("token.create", {"member": "bob", "role": "viewer"}, "token"),
+        ("org.create", {"name": "acme"}, "token"),
+        ("transfer.create", {}, "claim"),
+    ],
+)
+def test_secrets_are_repeated_but_not_kept_in_clear(caller, operation, params, secret):
+    first = caller(operation, key="my-key", **params)
+    assert caller(operation, key="my-key", **params) == first
+    for column in ("key", "result"):
+        for text in ("my-key", first[secret], secret):
+            sql = f"update requests set {column} = {column} where {column} like :text"
+            assert caller.backend.tamper(sql, text=f"%{text}%") == 0
+    assert caller.backend.tamper("update requests set result = result") >= 1
+
+
+def test_another_request_by_the_key_of_a_secret_is_refused(caller):
+    caller("lock.acquire", path="v.json", key="k")
+    caller.refused("invalid", "lock.acquire", path="w.json", key="k")
+
+
+def test_whatever_tells_a_secret_is_marked():
+    from fastio_cli import model
+    from fastio_cli.operations import every
+
+    for operation in every():
+        record = str(operation.run.__annotations__["return"]).partition(" ")[0].strip("'\"")
+        kind = getattr(model, record.removeprefix("model."), None)
+        names = set(getattr(kind, "__annotations__", {}))
+        assert operation.tells_secret == bool(names & {"token", "claim"}), operation.name
+
+
+def test_how_long_one_waits_is_no_part_of_what_is_asked(caller):
+    """A client that was cut off asks again, and has less time left."""
+    lock = caller("lock.acquire", path="a", wait_s=60, key="k")
+    assert caller("lock.acquire", path="a", wait_s=5, key="k") == lock
+    assert caller("lock.acquire", path="a", key="k") == lock
+    caller.refused("invalid", "lock.acquire", path="a", ttl_s=5, key="k")

@@ -123,10 +123,10 @@ BATCHES = [min(WRITERS, ROUNDS - start) for start in range(0, ROUNDS, WRITERS)]
 
 # The database does its own crash recovery; a quarter of the rounds is for what is ours there.
 @pytest.mark.parametrize(
-    ("backend", "count"),
+    ("folder", "count"),
     [("sqlite", count) for count in BATCHES]
     + [("postgres", count) for count in BATCHES[: len(BATCHES) // 4]],
-    indirect=["backend"],
+    indirect=["folder"],
 )
 def test_killed_at_a_random_moment(folder, count):
     prepare(folder)
@@ -146,9 +146,9 @@ def test_killed_at_a_point(folder, point, moment):
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize(
-    ("backend", "point"),
+    ("folder", "point"),
     [(kind, point) for kind, points in OWN_POINTS.items() for point in points],
-    indirect=["backend"],
+    indirect=["folder"],
 )
 def test_killed_at_a_point_of_its_own(folder, point, moment):
     killed_at(folder, point, moment)
@@ -165,9 +165,9 @@ def killed_at(folder, point, moment):
 
 
 @pytest.mark.parametrize(
-    ("backend", "point"),
+    ("folder", "point"),
     [(kind, point) for kind, points in MAKING_POINTS.items() for point in points],
-    indirect=["backend"],
+    indirect=["folder"],
 )
 def test_killed_while_the_store_is_made(folder, point):
     worker = Worker("make_and_die", folder, point)

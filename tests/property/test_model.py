@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import pathlib
 import tempfile
 from typing import Any
 
@@ -19,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from fastio_cli.errors import FastioError
-from tests.backends import Clock
+from tests.backends import Clock, kind_of
 from tests.workers import open_engine
 
 PATHS = st.sampled_from(["a.json", "b.json", "dir/c.json"])
@@ -76,11 +77,14 @@ class Path:
 class Fastio(RuleBasedStateMachine):
     """The engine and the model do the same; they have to agree on every result and refusal."""
 
+    kind = "sqlite"
+
     @initialize()
     def start(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="fastio-")
         self.clock = Clock()
-        self.engine = open_engine(self.folder.name, self.clock)
+        self.backend = kind_of(self.kind)(pathlib.Path(self.folder.name, "store"))
+        self.engine = open_engine(self.backend.folder, self.clock)
         self.paths = {path: Path() for path in ("a.json", "b.json", "dir/c.json")}
         self.log: list[tuple[str, str, int | None]] = []
         self.stale = "lk_never"
@@ -89,6 +93,7 @@ class Fastio(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "engine"):
             self.engine.store.close()
+        if hasattr(self, "folder"):
             self.folder.cleanup()
 
     def held(self, path: str) -> bool:
@@ -376,7 +381,7 @@ class Fastio(RuleBasedStateMachine):
     @rule()
     def the_store_is_opened_again(self) -> None:
         self.engine.store.close()
-        self.engine = open_engine(self.folder.name, self.clock)
+        self.engine = open_engine(self.backend.folder, self.clock)
 
     @invariant()
     def the_log_is_the_models(self) -> None:
@@ -437,5 +442,13 @@ def merged(document: Any, patch: Any) -> Any:
     return result
 
 
+class FastioOnPostgres(Fastio):
+    """The same on a database, which takes longer over each step: fewer of them."""
+
+    kind = "postgres"
+
+
 TestFastio = Fastio.TestCase
 TestFastio.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestFastioOnPostgres = FastioOnPostgres.TestCase
+TestFastioOnPostgres.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)

@@ -25,7 +25,8 @@ def limits() -> Limits:
 @pytest.fixture
 def server(tmp_path: Path, limits: Limits) -> Iterator[Running]:
     store = SqliteStore(str(tmp_path / "store"))
-    running = Running(Engine(store, Blobs(str(tmp_path / "store/blobs")), limits))
+    blobs, key_file = Blobs(str(tmp_path / "store/blobs")), str(tmp_path / "secret.key")
+    running = Running(Engine(store, blobs, limits, key_file=lambda: key_file))
     yield running
     running.stop()
     store.close()

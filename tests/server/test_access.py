@@ -26,6 +26,9 @@ VALUES = {
     "query": "what",
     "enabled": True,
     "urls": ["https://example.org/a"],
+    "service": "box",
+    "access_token": "at",
+    "client_id": "client",
 }
 
 

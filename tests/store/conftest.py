@@ -30,6 +30,8 @@ def pg_url() -> str:
 @pytest.fixture
 def own_server(pg_url: str) -> Iterator[Callable[..., postgres.Server]]:
     """Starts servers that the test alone uses; ``settings`` go into their configuration."""
+    if not postgres.binaries():
+        pytest.skip("no programs of a PostgreSQL server were found")
     servers = []
 
     def start(**settings: object) -> postgres.Server:

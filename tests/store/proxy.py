@@ -80,6 +80,11 @@ class _Line:
         self._doomed = False
 
     def upward(self) -> None:
+        with contextlib.suppress(OSError):  # the other direction has hung up
+            self._pass_up()
+        self._hang_up()
+
+    def _pass_up(self) -> None:
         for data in self._chunks(self._client):
             if self._answered:
                 self._answered = False
@@ -92,14 +97,14 @@ class _Line:
                     break
                 self._doomed = True
             self._server.sendall(data)
-        self._hang_up()
 
     def downward(self) -> None:
-        for data in self._chunks(self._server):
-            self._answered = True
-            if self._doomed:
-                break
-            self._client.sendall(data)
+        with contextlib.suppress(OSError):
+            for data in self._chunks(self._server):
+                self._answered = True
+                if self._doomed:
+                    break
+                self._client.sendall(data)
         self._hang_up()
 
     @staticmethod

@@ -8,12 +8,16 @@ import subprocess
 import sys
 from contextlib import ExitStack
 
+import psycopg
 import pytest
 
 from fastio_cli.errors import FastioError
+from fastio_cli.remote import Remote
 from fastio_cli.store import copy
 from fastio_cli.store.copy import Place, copy_store
+from fastio_cli.store.rows import TABLES
 from tests.backends import BACKENDS
+from tests.remote import Running
 
 PAIRS = [("sqlite", "postgres"), ("postgres", "sqlite"), ("sqlite", "sqlite")]
 
@@ -63,6 +67,12 @@ def fill(engine):
     for name in ("w", "ended"):
         call("workspace.create", name=name)
         call("state.init", workspace=name, path="a.json", value=[1])
+    call("org.create", name="acme")
+    call("member.set", name="bob", role="editor", in_workspace="w")
+    call("token.create", member="bob", label="agent", role="viewer", in_workspace="w")
+    call("transfer.create")
+    call("import.create", urls=["https://example.com/a", "https://example.com/b"])
+    call("import.cancel", id=call("import.list")["items"][0]["id"])
     call("workspace.delete", workspace="ended")
     call("workspace.create", name="ended")
 
@@ -71,12 +81,14 @@ def dump(engine):
     """Everything that can be read, as it is read."""
     workspaces = engine.call("workspace.list")["items"]
     found = [workspaces, engine.call("workspace.list", {"deleted": True})]
+    lists = ("member.list", "token.list", "transfer.list", "org.usage")
+    found += [engine.call(name) for name in lists]
     for workspace in workspaces:
 
         def call(name, /, workspace=workspace["name"], **params):
             return engine.call(name, params, workspace=workspace)
 
-        found += [call("event.list", limit=1000), call("audit.verify")]
+        found += [call("event.list", limit=1000), call("audit.verify"), call("import.list")]
         for item in call("object.list", limit=1000)["items"]:
             history = call("object.history", path=item["path"])
             found += [item, history]
@@ -92,8 +104,9 @@ def test_a_copy_is_the_same(opened, source, target):
     fill(first)
     compared = copy_store(place(first), place(second), quiet)
     assert dump(first) == dump(second)
-    assert compared["workspaces"] == 4
-    assert compared["events"] == 39
+    assert compared["workspaces"] == 5
+    assert compared["events"] == 47
+    assert compared["rows"] == 9
     assert second.call("lock.list")["items"] == []
     second.call("state.set", {"path": "n.json", "value": 1})
     assert second.call("audit.verify")["verified"]
@@ -119,6 +132,107 @@ def test_an_interrupted_copy_goes_on(opened, source, target, monkeypatch):
     copy_store(place(first), place(second), interrupt)
     assert dump(first) == dump(second)
     assert len(steps) == len(set(steps)), "nothing was copied again"
+
+
+def all_rows(engine):
+    """The tables beside the log, with workspaces by their names."""
+    names = engine.store.read(lambda tx: {w["id"]: w["name"] for w in tx.workspaces.every()})
+    found = {}
+    for table in TABLES:
+        rows = engine.store.read(lambda tx, t=table: tx.rows.page(t, None, None, 1000))
+        found[table] = [{**row, "workspace_id": names.get(row.get("workspace_id"))} for row in rows]
+    return found
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS[:2])
+def test_rows_beside_the_log_follow_the_source(opened, source, target, monkeypatch):
+    """Page by page, also when the source was changed between two runs."""
+    first, second = opened(source, "first"), opened(target, "second")
+    fill(first)
+    for n in range(7):
+        params = {"member": f"m{n}", "role": "viewer", "in_workspace": "w" if n % 2 else None}
+        first.call("token.create", {k: v for k, v in params.items() if v is not None})
+    monkeypatch.setattr(copy, "ROWS_PER_BATCH", 2)
+    finish = copy._Copy.finish
+    monkeypatch.setattr(copy._Copy, "finish", lambda self, workspaces: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        copy_store(place(first), place(second), quiet)
+    first.call("member.remove", {"name": "m2"})
+    first.call("token.revoke", {"id": first.call("token.list")["items"][0]["id"]})
+    first.call("member.set", {"name": "new", "role": "admin"})
+    monkeypatch.setattr(copy._Copy, "finish", finish)
+    copy_store(place(first), place(second), quiet)
+    assert all_rows(first) == all_rows(second)
+    assert dump(first) == dump(second)
+
+
+def test_a_token_goes_on_and_an_import_begins_anew(opened):
+    first, second = opened("sqlite", "first"), opened("postgres", "second")
+    server = Running(first)
+    token = server.token("eve")
+    server.stop()
+    first.call("import.create", {"urls": ["https://example.com/a"]})
+
+    def take(tx):
+        assert tx.imports.take(1, 1, "worker", tx.now_ms, 60_000) is not None
+
+    first.store.write(take)
+    copy_store(place(first), place(second), quiet)
+    row = second.store.read(lambda tx: dict(tx.imports.get(1, 1)))
+    assert (row["state"], row["worker"], row["received_bytes"]) == ("queued", None, 0)
+    server = Running(second)
+    remote = Remote(server.url, token)
+    try:
+        assert remote.call("access.whoami")["member"] == "eve"
+    finally:
+        remote.close()
+        server.stop()
+
+
+def test_a_target_that_others_may_use_is_refused(opened):
+    first, second = opened("sqlite", "first"), opened("postgres", "second")
+    second.store.write(lambda tx: tx.access.put_member("", "eve", 0, "owner", tx.now_ms))
+    with pytest.raises(FastioError) as caught:
+        copy_store(place(first), place(second), quiet)
+    assert caught.value.code == "already_exists"
+
+
+def test_a_workspace_that_is_not_searched_stays_so(opened):
+    first, second = opened("sqlite", "first"), opened("sqlite", "second")
+    for name in ("w", "v"):
+        first.call("workspace.create", {"name": name})
+    off = first.store.read(lambda tx: tx.workspaces.by_name("v")["id"])
+    first.store.write(lambda tx: tx.search.begin(off, "format", False))
+    copy_store(place(first), place(second), quiet)
+
+    def unsearched(tx):
+        indexes = {w["name"]: tx.search.index(w["id"]) for w in tx.workspaces.every()}
+        return [name for name, index in indexes.items() if index and not index["enabled"]]
+
+    assert second.store.read(unsearched) == ["v"]
+
+
+def test_every_table_is_copied_or_left_out_on_purpose(pg_url, open_engine):
+    by_the_log = {"workspaces", "objects", "versions", "segments", "events"}
+    left_out = {"locks", "lock_waiters", "requests", "fastio_schema"}
+    open_engine(pg_url)
+    with psycopg.connect(pg_url) as c:
+        rows = c.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
+    assert {name for (name,) in rows} == by_the_log | left_out | set(TABLES)
+
+
+# Of an import, what is so wherever its store is. Other columns tell of a worker and what it has of
+# the bytes, which no copy has: they belong to copy._ANEW.
+LASTING = """workspace_id id url target name on_conflict sha256 size_bytes_max lock_hash headers
+    actor path version content_etag media_type unchanged total_bytes attempts failures reason_code
+    reason hint final_url fetched_at created_at updated_at due_at"""
+
+
+def test_every_column_of_an_import_is_copied_or_begun_anew(opened):
+    first = opened("sqlite", "first")
+    first.call("import.create", {"urls": ["https://example.com/a"]})
+    (row,) = first.store.read(lambda tx: tx.rows.page("imports", None, None, 2))
+    assert set(row) == set(LASTING.split()) | set(copy._ANEW)
 
 
 def test_a_target_with_data_is_refused(opened):
@@ -188,7 +302,7 @@ def test_the_command(tmp_path, pg_url):
     assert fastio("--store", "a", "state", "set", "n.json", "7").returncode == 0
     done = fastio("store", "copy", "a", pg_url, "--progress")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == b'{"workspaces":1,"events":1,"versions":1}\n'
+    assert done.stdout == b'{"workspaces":1,"events":1,"versions":1,"rows":1}\n'
     assert b"Copying events" in done.stderr
     assert fastio("--store", pg_url, "state", "get", "n.json").stdout == b"7\n"
     again = fastio("store", "copy", "a", pg_url)

@@ -141,6 +141,38 @@ def test_two_batches_that_lock_each_other_out_both_succeed(own_server, open_engi
     assert sorted([outcomes["b"][0]["version"], outcomes["a"][2]["version"]]) == [1, 2]
 
 
+def test_a_serialization_failure_is_run_again(proxied):
+    """As a distributed PostgreSQL reports them; the server itself raises it here."""
+    engine, _ = proxied
+    call = engine.prepare("state.increment", {"path": "n"}, "default", "ada")
+    failed = []
+
+    def work(tx: Any) -> Any:
+        done = engine._run(tx, call)
+        if len(failed) < 3:
+            failed.append(True)
+            tx._db.one("do $$ begin raise exception using errcode = '40001'; end $$")
+        return done
+
+    assert engine.store.write(work)["version"] == 2
+    assert len(failed) == 3
+    assert engine.call("state.get", {"path": "n"})["value"] == 1
+    assert engine.call("audit.verify")["events"] == 2
+
+
+def test_failures_that_do_not_end_are_told_in_time(proxied, monkeypatch):
+    engine, _ = proxied
+    monkeypatch.setattr(postgres, "RETRY_S", 0.3)
+    began = time.monotonic()
+    with pytest.raises(FastioError) as caught:
+        engine.store.write(
+            lambda tx: tx._db.one("do $$ begin raise exception using errcode = '40001'; end $$")
+        )
+    assert caught.value.code == "unavailable"
+    assert time.monotonic() - began < DEADLINE_S
+    assert engine.call("state.increment", {"path": "n"})["version"] == 2
+
+
 def test_a_commit_that_stopped_waiting_for_its_standby_is_not_done(own_server, open_engine):
     """PostgreSQL answers a cancelled wait with success and a warning."""
     server = own_server(fsync="off")

@@ -57,6 +57,7 @@ def test_a_missing_database(pg_url):
     error = refusal(pg_url.rsplit("/", 1)[0] + "/no_such_database")
     assert error.code == "invalid"
     assert "does not exist" in error.message
+    assert error.hint.endswith(f"{pg_url.rsplit('/', 1)[0]}/postgres no_such_database")
 
 
 def test_a_wrong_password(own_server):
@@ -154,6 +155,32 @@ def test_the_command_line_takes_the_url(pg_url, tmp_path):
     assert fastio("backup", "x").returncode == 2
     assert fastio("doctor").returncode == 0
     assert not list(Path(tmp_path).iterdir())
+
+
+def test_settings_keep_and_show_no_password(tmp_path):
+    def fastio(*words: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
+        environ = {**os.environ, "HOME": str(tmp_path), **environ}
+        command = [sys.executable, "-m", "fastio_cli", *words]
+        return subprocess.run(command, capture_output=True, env=environ, cwd=tmp_path)
+
+    urls = (
+        f"postgresql://me:{SECRET}@host/db",
+        f"postgresql://me:x@{SECRET}@host/db",
+        f"postgresql://host/db?user=me&password={SECRET}",
+    )
+    for url in urls:
+        refused = fastio("config", "set", "store", url)
+        assert refused.returncode == 2
+        assert b"PGPASSWORD" in refused.stderr
+        for words in ((), ("store",)):
+            shown = fastio("config", "show", *words, FASTIO_STORE=url)
+            assert shown.returncode == 0
+            assert b"postgresql://" in shown.stdout
+            assert SECRET.encode() not in shown.stdout + shown.stderr
+    assert not (tmp_path / ".config").exists()
+    plain = "postgresql://me@host:5432/db"
+    assert fastio("config", "set", "store", plain).returncode == 0
+    assert plain.encode() in fastio("config", "show", "store").stdout
 
 
 def test_large_files_need_a_place():

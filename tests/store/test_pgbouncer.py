@@ -88,7 +88,15 @@ def test_writers_share_connections(pooled_url, open_engine):
 
 def test_no_setting_leaks_to_others(pooled_url, open_engine):
     engine = open_engine(pooled_url)
-    engine.call("state.set", {"path": "n", "value": 0})
+    seen = set()
+
+    def look(tx):
+        seen.add(tx._db.one("select current_setting('statement_timeout') as n")["n"])
+
+    for n in range(10):
+        engine.call("state.set", {"path": "n", "value": n})
+        engine.store.write(look)
+    assert seen == {"30s"}
     with psycopg.connect(pooled_url, autocommit=True, prepare_threshold=None) as c:
         assert c.execute("show statement_timeout").fetchone() == ("0",)
         assert c.execute("select count(*) from pg_prepared_statements").fetchone() == (0,)

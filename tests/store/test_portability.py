@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sqlite3
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from fastio_cli.store.tx import Tx
 
 SCHEMA = Path(migrate.__file__).parent / "schema"
 # The small tables of an organisation: their own id is their key.
-ORG_TABLES = {"workspaces", "orgs", "members", "tokens", "transfers", "credits"}
+ORG_TABLES = {"workspaces", "orgs", "members", "tokens", "transfers", "credits", "accounts"}
 # The search index is of the embedded store alone.
 SEARCH = (SCHEMA / "0003_search.sqlite.sql").read_text()
 SEARCH_TABLES = set(re.findall(r"create (?:virtual )?table (\w+)", SEARCH))
@@ -63,6 +64,9 @@ class Recorder:
         return []
 
     def run(self, sql: str, **params: object) -> None:
+        self.put(sql, params)
+
+    def put(self, sql: str, row: dict[str, object]) -> None:
         self.statements.append(" ".join(sql.split()).lower())
 
 
@@ -75,8 +79,10 @@ def every_statement() -> list[str]:
             if method.__name__.startswith("_"):
                 continue
             parameters = inspect.signature(method).parameters.values()
-            method(**{p.name: SAMPLES.get(str(p.annotation), 0) for p in parameters})
-    return db.statements
+            for flag in (False, True):
+                samples = {**SAMPLES, "bool": flag}
+                method(**{p.name: samples.get(str(p.annotation), 0) for p in parameters})
+    return list(dict.fromkeys(db.statements))
 
 
 STATEMENTS = every_statement()
@@ -147,6 +153,7 @@ def test_what_is_ordered_compares_by_code_point(migrated):
 
 def test_both_databases_have_the_same_schema(migrated, tmp_path):
     sqlite = SqliteStore(str(tmp_path))._connection().sql
+    sqlite.row_factory = sqlite3.Row
     tables = [
         row[0]
         for row in sqlite.execute("select name from sqlite_master where type = 'table'")

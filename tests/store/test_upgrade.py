@@ -30,6 +30,8 @@ def test_a_store_of_the_first_version_is_upgraded(kind, tmp_path, pg_url, first_
     old = backend.open()
     old.call("state.set", {"path": "a.json", "value": {"kept": True}})
     old.call("workspace.create", {"name": "w"})
+    for n in range(5):  # what is sent often, its sessions have prepared
+        old.call("state.set", {"path": "b.json", "value": n})
     first_version.undo()
     failures = []
 
@@ -45,12 +47,13 @@ def test_a_store_of_the_first_version_is_upgraded(kind, tmp_path, pg_url, first_
     for thread in threads:
         thread.start()
     # The process of the version before works on.
-    old.call("state.set", {"path": "b.json", "value": 1})
+    old.call("state.set", {"path": "b.json", "value": 10})
     for thread in threads:
         thread.join(30)
     assert failures == []
     new = backend.open()
-    assert new.call("state.get", {"path": "b.json"})["value"] == 1
+    old.call("state.increment", {"path": "b.json"})
+    assert new.call("state.get", {"path": "b.json"})["value"] == 11
     assert new.call("import.list")["items"] == []
     assert new.call("audit.verify")["verified"]
     new.store.close()

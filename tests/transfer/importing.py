@@ -41,7 +41,7 @@ class Importing:
         return [i["id"] for i in self.call("import.create", urls=list(urls), **params)["items"]]
 
     def worker(self) -> ImportWorker:
-        return ImportWorker(self.engine, self.config, self.tokens.get)
+        return ImportWorker(self.engine, self.config, lambda row: self.tokens.get)
 
     def work(self, *ids: int) -> list[Any]:
         """Work until these imports are over; their records."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from .site import Handler, Site
 
@@ -61,7 +61,7 @@ class Services:
         parts = urlsplit(h.path)
         query = {k: v[0] for k, v in parse_qs(parts.query).items()}
         for pattern, act in _ROUTES:
-            found = re.fullmatch(pattern, parts.path)
+            found = re.fullmatch(pattern, unquote(parts.path))  # Microsoft's SDK writes %21 for !
             if found:
                 act(self, h, query, *found.groups())
                 return
@@ -71,7 +71,8 @@ class Services:
         token = (h.headers.get("authorization") or "").removeprefix("Bearer ")
         if token in self.access:
             return True
-        _json(h, {"error": {"message": "Invalid Credentials"}}, 401)
+        error = {"code": "InvalidAuthenticationToken", "message": "Invalid Credentials"}
+        _json(h, {"error": error}, 401)
         return False
 
     # Google

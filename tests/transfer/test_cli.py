@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -87,6 +88,57 @@ def test_headers_from_a_file(environ: dict[str, str], site: Site, tmp_path: Path
         assert "Name: value" in refused.stderr
 
 
+def test_every_wish_of_a_command_line(environ: dict[str, str], site: Site) -> None:
+    site.file("/a.csv", b"a,b\n")
+    right, wrong = hashlib.sha256(b"a,b\n").hexdigest(), "0" * 64
+    url = site.url("/a.csv")
+
+    def imported(*args: str) -> tuple[int, Any]:
+        done = fastio(environ, "import", url, *args)
+        return done.returncode, json.loads(done.stdout)
+
+    code, record = imported("--to", "in/", "--name", "b.csv", "--sha256", right)
+    assert (code, record["path"]) == (0, "in/b.csv")
+    assert imported("--to", "exact.csv")[1]["path"] == "exact.csv"
+    assert imported("--to", "exact.csv")[1]["unchanged"]
+    assert imported("--to", "exact.csv", "--on-conflict", "rename")[1]["path"] == "exact (2).csv"
+    code, record = imported("--to", "exact.csv", "--on-conflict", "fail")
+    assert (code, record["reason_code"]) == (5, "already_exists")
+    code, record = imported("--to", "x", "--sha256", wrong)
+    assert (code, record["reason_code"]) == (2, "invalid")
+    code, record = imported("--to", "x", "--max-size", "3")
+    assert (code, record["reason_code"]) == (8, "too_large")
+    assert imported("--to", "x", "--max-size", "1kB", "--timeout", "30", "--wait")[0] == 0
+
+
+def test_a_lock_token_comes_from_the_environment_or_a_file(
+    environ: dict[str, str], site: Site, tmp_path: Path
+) -> None:
+    site.file("/a.csv", b"a,b\n")
+    token = fastio(environ, "lock", "acquire", "a.csv", "-q").stdout.strip()
+    blind = ("import", site.url("/a.csv"), "--to", "a.csv")
+    assert fastio(environ, *blind).returncode == 6
+    assert fastio({**environ, "FASTIO_LOCK_TOKEN": token}, *blind).returncode == 0
+    file = tmp_path / "token"
+    file.write_text(token)
+    assert fastio(environ, "import", "retry", "2", "--lock-token", f"@{file}").returncode == 0
+
+
+def test_a_retry_is_given_the_headers_again(
+    environ: dict[str, str], site: Site, tmp_path: Path
+) -> None:
+    headers = tmp_path / "headers"
+    headers.write_text("X-Key: 1\n")
+    given = ("--header-file", str(headers))
+    assert fastio(environ, "import", site.url("/a.txt"), *given).returncode == 3
+    refused = fastio(environ, "import", "retry", "1")
+    assert refused.returncode == 2
+    assert "fastio import retry 1 --header-file FILE" in refused.stderr
+    site.file("/a.txt", b"a")
+    assert fastio(environ, "import", "retry", "1", *given).returncode == 0
+    assert site.headers("x-key") == ["1", "1"]
+
+
 def dripping(site: Site) -> threading.Event:
     """A file that never ends; the event stops it."""
     gone = threading.Event()
@@ -163,7 +215,7 @@ def test_progress_is_bars_for_people(environ: dict[str, str], site: Site) -> Non
         encoding="utf-8",
         timeout=30,
     )
-    child.expect(r"slow\.bin.*/100\.0 MB")
+    child.expect(r"slow\.bin.*/100\.0 MB.*\n.*slow\.bin.*/100\.0 MB")  # one below the other
     child.sendintr()
     child.expect("fastio import retry")
     child.expect(pexpect.EOF)

@@ -6,11 +6,12 @@ import socket
 import threading
 from typing import Any
 
+import httpx
 import pytest
 import trustme
 
 from fastio_cli.errors import FastioError
-from fastio_cli.transfer.guard import PORTS, Egress, Rules, shown
+from fastio_cli.transfer.guard import PORTS, Egress, Rules, client_to, shown
 
 from .conftest import secure_site
 from .site import Handler, Site
@@ -357,3 +358,37 @@ def test_nobody_listens(egress: Egress) -> None:
 def test_default_ports() -> None:
     assert {80, 443} <= PORTS
     assert not {22, 25, 6379, 5432, 2375} & PORTS
+
+
+def test_a_client_to_one_service_of_the_settings(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reached wherever it is, past proxies; nothing else on this machine is."""
+    other = Site(host="127.0.0.2")
+    for name in ("HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/")
+    site.file("/v1/chat", b"{}")
+    site.redirect("/v1/away", other.url("/"))
+    with client_to(site.url("/v1"), headers={"X-Key": "1"}, read_s=10, connect_s=5) as client:
+        assert client.get(site.url("/v1/chat")).content == b"{}"
+        assert client.get(site.url("/v1/away")).status_code == 302
+        with pytest.raises(FastioError) as caught:
+            client.get(other.url("/"))
+    assert caught.value.code == "blocked_url"
+    assert site.headers("x-key") == ["1", "1"]
+    assert other.requests == []
+    other.close()
+
+
+def test_a_client_to_a_service_with_a_certificate_of_ones_own(
+    authority: trustme.CA, ca_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = secure_site(authority, "127.0.0.1")
+    site.file("/v1", b"safe")
+    client = client_to(site.url("/v1"), headers={}, read_s=10, connect_s=5)
+    with client, pytest.raises(httpx.ConnectError):
+        client.get(site.url("/v1"))
+    monkeypatch.setenv("SSL_CERT_FILE", ca_file)
+    with client_to(site.url("/v1"), headers={}, read_s=10, connect_s=5) as client:
+        assert client.get(site.url("/v1")).content == b"safe"
+    site.close()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
+import os
 import random
+import time
 import zlib
 from typing import Any
 
 import brotli
 import pytest
 import zstandard
+
+from fastio_cli.errors import FastioError
 
 from .importing import Importing
 from .site import Handler, Site
@@ -110,6 +115,7 @@ def test_folders_names_and_paths(importing: Importing, site: Site) -> None:
         (SMALL, "text/csv; charset=utf-8", "/x", "text/csv"),
         (SMALL, "application/octet-stream", "/x.csv", "text/csv"),
         (SMALL, "text/plain", "/x", "text/plain"),
+        (SMALL, "text/plain", "/gz", "text/plain"),
         (b"<html>hi", "application/octet-stream", "/x", "application/octet-stream"),
         (b"x", "no type at all", "/x", "application/octet-stream"),
     ],
@@ -241,23 +247,6 @@ def test_a_state_object_is_never_replaced(importing: Importing, site: Site) -> N
     assert importing.call("state.get", path="plan.json")["value"] == {"step": 1}
 
 
-def test_locks_are_obeyed_when_the_bytes_are_there(importing: Importing, site: Site) -> None:
-    tokens: list[str] = []
-    file = site.file("/a.csv", SMALL)
-    # The lock is taken while the transfer goes on.
-    file.before_body = lambda h: tokens.append(
-        importing.call("lock.acquire", path="a.csv", ttl_s=600)["token"]
-    )
-    id = importing.queue(site.url("/a.csv"))[0]
-    record = importing.work(id)[0]
-    assert record["state"] == "failed"
-    assert record["reason_code"] == "locked"
-    assert importing.paths() == []
-    file.before_body = lambda h: None
-    importing.call("import.retry", id=id, lock_token=tokens[0])
-    assert importing.work(id)[0]["state"] == "done"
-
-
 def test_a_lock_held_beforehand_saves_the_transfer(importing: Importing, site: Site) -> None:
     site.file("/a.csv", SMALL)
     token = importing.call("lock.acquire", path="x.csv", ttl_s=600)["token"]
@@ -268,21 +257,139 @@ def test_a_lock_held_beforehand_saves_the_transfer(importing: Importing, site: S
     assert importing.run(site.url("/a.csv"), to="x.csv", lock_token=token)["state"] == "done"
 
 
+@pytest.mark.parametrize("size", [8, 1_200_000])
+def test_what_could_not_be_written_is_kept_for_the_next_try(
+    importing: Importing, site: Site, size: int
+) -> None:
+    tokens: list[str] = []
+    file = site.file("/a.bin", LARGE[:size], Content_Type="image/png")
+    file.before_body = lambda h: tokens.append(
+        importing.call("lock.acquire", path="a.bin", ttl_s=600)["token"]
+    )
+    id = importing.queue(site.url("/a.bin"))[0]
+    failed = importing.work(id)[0]
+    assert failed["reason_code"] == "locked"
+    assert failed["received_bytes"] == failed["total_bytes"] == size
+    importing.call("import.retry", id=id)  # still locked: nothing is lost by trying
+    assert importing.work(id)[0]["reason_code"] == "locked"
+    fetched_at = importing.call("event.list", type="lock.acquire")["items"][0]["at"]
+    importing.clock = lambda: time.time() + 300
+    site.routes.clear()
+    importing.call("import.retry", id=id, lock_token=tokens[0])
+    done = importing.work(id)[0]
+    assert done["state"] == "done", done["reason"]
+    assert len(site.requests) == 1
+    assert importing.bytes("a.bin") == LARGE[:size]
+    assert done["media_type"] == "image/png"
+    assert done["source_etag"] == file.etag
+    assert done["final_url"] == site.url("/a.bin")
+    assert fetched_at <= done["fetched_at"] < done["updated_at"]
+    assert importing.engine.store.read(lambda tx: tx.imports.get(1, id))["fetched"] is None
+
+
+@pytest.mark.parametrize("gone", ["swept", "old"])
+def test_what_is_no_longer_kept_is_fetched_again(
+    importing: Importing, site: Site, gone: str
+) -> None:
+    file = site.file("/a.bin", LARGE)
+    file.before_body = lambda h: importing.call("lock.acquire", path="a.bin", ttl_s=1) and None
+    id = importing.queue(site.url("/a.bin"))[0]
+    assert importing.work(id)[0]["reason_code"] == "locked"
+    if gone == "swept":
+        os.unlink(importing.engine.blobs.path(hashlib.sha256(LARGE).hexdigest()))
+    file.before_body = lambda h: None
+    importing.clock = lambda: time.time() + (13 * 3600 if gone == "old" else 60)
+    importing.call("import.retry", id=id)
+    assert importing.work(id)[0]["state"] == "done"
+    assert len(site.requests) == 2
+    assert importing.bytes("a.bin") == LARGE
+
+
+def test_a_quota_or_a_conflict_keeps_the_bytes_too(importing: Importing, site: Site) -> None:
+    importing.engine.limits.storage_bytes_max = 1000
+    site.file("/a.bin", LARGE)
+    id = importing.queue(site.url("/a.bin"))[0]
+    assert importing.work(id)[0]["reason_code"] == "quota_exceeded"
+    importing.engine.limits.storage_bytes_max = 10**9
+    importing.call("import.retry", id=id)
+    assert importing.work(id)[0]["state"] == "done"
+    site.file("/b.bin", LARGE)
+    importing.call("state.set", path="b.bin", value=1)
+    id = importing.queue(site.url("/b.bin"))[0]
+    assert importing.work(id)[0]["reason_code"] == "invalid"
+    importing.call("object.delete", path="b.bin")
+    importing.call("import.retry", id=id)
+    assert importing.work(id)[0]["state"] == "done"
+    assert len(site.requests) == 2
+
+
+SECRET = {"Authorization": "Bearer top-secret", "X-Key": "top-secret"}
+
+
+def headers_kept(importing: Importing, id: int) -> Any:
+    """What the store still knows of an import's headers; nothing of the log is secret."""
+    assert "top-secret" not in str(importing.call("event.list")["items"])
+    row = importing.engine.store.read(lambda tx: tx.imports.get(1, id))
+    return json.loads(row["headers"]) if row["headers"] else None
+
+
 def test_headers_reach_the_source_alone_and_are_forgotten(importing: Importing, site: Site) -> None:
     other = Site()
     other.file("/f", b"x")
     site.redirect("/f", other.url("/f"))
-    id = importing.queue(site.url("/f"), headers={"Authorization": "Bearer top-secret"})[0]
+    id = importing.queue(site.url("/f"), headers=SECRET)[0]
+    assert headers_kept(importing, id) == SECRET
     importing.work(id)
     assert site.headers("authorization") == ["Bearer top-secret"]
     assert other.headers("authorization") == [None]
     other.close()
-    stored = b"".join(f.read_bytes() for f in importing.folder.iterdir() if f.is_file())
-    row = importing.engine.store.read(lambda tx: tx.imports.get(1, id))
-    assert row["headers"] is None
-    events = importing.call("event.list")["items"]
-    assert "top-secret" not in str(events)
-    assert stored
+    assert headers_kept(importing, id) is None
+
+
+def test_headers_of_what_failed_are_forgotten_and_asked_for(
+    importing: Importing, site: Site
+) -> None:
+    id = importing.queue(site.url("/f"), headers=SECRET)[0]
+    assert importing.work(id)[0]["state"] == "failed"
+    assert headers_kept(importing, id) == {"Authorization": None, "X-Key": None}
+    with pytest.raises(FastioError, match="Authorization, X-Key") as caught:
+        importing.call("import.retry", id=id)
+    assert caught.value.hint == f"Give them again: fastio import retry {id} --header-file FILE"
+    site.file("/f", b"x")
+    importing.call("import.retry", id=id, headers={"X-Key": "top-secret"})
+    assert importing.work(id)[0]["state"] == "done"
+    assert site.headers("x-key") == ["top-secret", "top-secret"]
+    assert site.headers("authorization") == ["Bearer top-secret", None]
+
+
+def test_headers_stay_between_attempts_and_end_with_a_cancel(
+    importing: Importing, site: Site
+) -> None:
+    answers = iter([503, 503, 200])
+    site.routes["/f"] = lambda h: h.answer(next(answers), b"x")
+    assert importing.run(site.url("/f"), headers=SECRET)["state"] == "done"
+    assert site.headers("x-key") == ["top-secret"] * 3
+    id = importing.queue(site.url("/f"), headers=SECRET)[0]
+    importing.call("import.cancel", id=id)
+    assert headers_kept(importing, id) == {"Authorization": None, "X-Key": None}
+    with pytest.raises(FastioError, match="forgot its headers"):
+        importing.call("import.retry", id=id)
+    assert importing.call("import.retry", id=id, headers={})["state"] == "queued"
+
+
+def test_headers_are_not_needed_to_write_what_is_there(importing: Importing, site: Site) -> None:
+    file = site.file("/a.bin", LARGE)
+    file.before_body = lambda h: importing.call("lock.acquire", path="a.bin", ttl_s=1) and None
+    id = importing.queue(site.url("/a.bin"), headers=SECRET)[0]
+    assert importing.work(id)[0]["reason_code"] == "locked"
+    importing.clock = lambda: time.time() + 60
+    os.unlink(importing.engine.blobs.path(hashlib.sha256(LARGE).hexdigest()))
+    importing.call("import.retry", id=id)
+    assert "forgot its headers" in importing.work(id)[0]["reason"]  # they would be needed now
+    importing.engine.blobs.keep(LARGE)
+    importing.call("import.retry", id=id)
+    assert importing.work(id)[0]["state"] == "done"
+    assert len(site.requests) == 1
 
 
 def test_checksums(importing: Importing, site: Site) -> None:

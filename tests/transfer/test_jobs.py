@@ -122,7 +122,9 @@ def test_failures_that_may_pass_are_tried_again(importing: Importing, site: Site
     assert record["attempts"] == 4
     site.routes["/never"] = lambda h: h.answer(503)
     before = len(site.requests)
-    assert importing.run(site.url("/never"))["state"] == "failed"
+    failed = importing.run(site.url("/never"))
+    assert failed["state"] == "failed"
+    assert failed["hint"] == f"Try again later: fastio import retry {failed['id']}"
     assert len(site.requests) - before == 5
     site.routes["/gone"] = lambda h: h.answer(404)
     before = len(site.requests)
@@ -383,7 +385,9 @@ def test_a_worker_for_one_actor_leaves_the_others_alone(importing: Importing, si
     site.file("/f", b"x")
     params = {"urls": [site.url("/f")]}
     theirs = importing.engine.call("import.create", params, actor="bob")["items"][0]["id"]
-    worker = ImportWorker(importing.engine, importing.config, importing.tokens.get, "ada")
+    worker = ImportWorker(
+        importing.engine, importing.config, lambda row: lambda service: None, "ada"
+    )
     mine = importing.queue(site.url("/f"), to="mine")[0]
     deadline = time.monotonic() + 30
     while importing.show(mine)["state"] != "done":

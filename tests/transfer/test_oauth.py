@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from fastio_cli.errors import FastioError
+from fastio_cli.transfer.accounts import Accounts, UserVault
 from fastio_cli.transfer.guard import Egress, Rules
-from fastio_cli.transfer.oauth import SERVICES, Accounts
+from fastio_cli.transfer.oauth import SERVICES, Flows
 from fastio_cli.transfer.providers import Endpoints
 
 from .services import Services
@@ -30,20 +31,34 @@ def services() -> Iterator[Services]:
     services.close()
 
 
+class Logins:
+    """A user who logs in: the flows, and the accounts they are kept in."""
+
+    def __init__(self, folder: Path, services: Services) -> None:
+        settings: dict[str, Any] = {f"{name}_client_id": "client" for name in SERVICES}
+        self.flows = Flows(
+            lambda: Egress(Rules(allow="127.0.0.1")),
+            Endpoints(services.endpoints()),
+            settings.get,
+        )
+        self.vault = UserVault(str(folder))
+        self.accounts = Accounts(self.vault, self.flows)
+
+    def by_browser(self, service: str, say: Any) -> dict[str, Any]:
+        return self._keep(service, self.flows.by_browser(service, say))
+
+    def by_device(self, service: str, say: Any) -> dict[str, Any]:
+        return self._keep(service, self.flows.by_device(service, say))
+
+    def _keep(self, service: str, grant: dict[str, Any]) -> dict[str, Any]:
+        self.accounts.keep(service, grant)
+        return next(a for a in self.vault.describe() if a["service"] == service)
+
+
 @pytest.fixture
-def accounts(tmp_path: Path, services: Services, monkeypatch: pytest.MonkeyPatch) -> Accounts:
+def logins(tmp_path: Path, services: Services, monkeypatch: pytest.MonkeyPatch) -> Logins:
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
-    return make(tmp_path, services)
-
-
-def make(folder: Path, services: Services) -> Accounts:
-    settings: dict[str, Any] = {f"{name}_client_id": "client" for name in SERVICES}
-    return Accounts(
-        str(folder),
-        lambda: Egress(Rules(allow="127.0.0.1")),
-        Endpoints(services.endpoints()),
-        settings.get,
-    )
+    return Logins(tmp_path, services)
 
 
 class Browser:
@@ -65,30 +80,30 @@ class Browser:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_login_by_browser(accounts: Accounts, services: Services, service: str) -> None:
+def test_login_by_browser(logins: Logins, services: Services, service: str) -> None:
     browser = Browser()
-    record = accounts.log_in_by_browser(service, browser)
+    record = logins.by_browser(service, browser)
     assert record == {
         "service": service,
         "logged_in": True,
         "expires_at": None,
         "kept_in": "file",
     }
-    assert accounts.token(service) == "at-1"
+    assert logins.accounts.token(service) == "at-1"
     asked = services.site.requests[0][1]
     assert "code_challenge_method=S256" in asked
     assert "redirect_uri=http%3A%2F%2F127.0.0.1%3A" in asked
 
 
-def test_tokens_are_in_a_private_file_and_nowhere_else(accounts: Accounts, tmp_path: Path) -> None:
-    accounts.log_in_by_browser("box", Browser())
+def test_tokens_are_in_a_private_file_and_nowhere_else(logins: Logins, tmp_path: Path) -> None:
+    logins.by_browser("box", Browser())
     file = tmp_path / "accounts.json"
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
     assert "at-1" in file.read_text()
-    assert "at-1" not in str(accounts.list())
+    assert "at-1" not in str(logins.vault.describe())
 
 
-def test_answers_with_another_state_are_not_taken(accounts: Accounts, services: Services) -> None:
+def test_answers_with_another_state_are_not_taken(logins: Logins, services: Services) -> None:
     """Somebody else's page calls the loopback address first; the login goes on all the same."""
     refused: list[int] = []
 
@@ -108,29 +123,29 @@ def test_answers_with_another_state_are_not_taken(accounts: Accounts, services: 
 
         threading.Thread(target=both, daemon=True).start()
 
-    accounts.log_in_by_browser("google", say)
+    logins.by_browser("google", say)
     assert refused == [400]
-    assert accounts.token("google") == "at-1"
+    assert logins.accounts.token("google") == "at-1"
 
 
-def test_a_refused_login(accounts: Accounts) -> None:
+def test_a_refused_login(logins: Logins) -> None:
     def refusing(url: str) -> str:
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)
         return f"{query['redirect_uri'][0]}?error=access_denied&state={query['state'][0]}"
 
     with pytest.raises(FastioError, match="access_denied"):
-        accounts.log_in_by_browser("google", Browser(refusing))
-    assert accounts.token("google") is None
+        logins.by_browser("google", Browser(refusing))
+    assert logins.accounts.token("google") is None
 
 
-def test_login_by_code(accounts: Accounts, services: Services) -> None:
+def test_login_by_code(logins: Logins, services: Services) -> None:
     said: list[str] = []
-    assert accounts.log_in_by_device("onedrive", said.append)["logged_in"]
+    assert logins.by_device("onedrive", said.append)["logged_in"]
     assert "ABCD" in said[0]
     assert len(services.device_polls) == 3
     for service in ("google", "dropbox", "box"):
         with pytest.raises(FastioError, match="no login by a code"):
-            accounts.log_in_by_device(service, said.append)
+            logins.by_device(service, said.append)
 
 
 def expire(folder: Path) -> None:
@@ -141,15 +156,35 @@ def expire(folder: Path) -> None:
     file.write_text(json.dumps(kept))
 
 
+def test_a_login_is_refreshed_and_revoked_by_the_client_it_was_made_for(
+    logins: Logins, tmp_path: Path, services: Services
+) -> None:
+    """Settings that changed since, or another machine's, do not matter."""
+    logins.by_browser("box", Browser())
+    expire(tmp_path)
+    logins.flows._setting = {"box_client_id": "another"}.get
+    assert logins.accounts.token("box") == "at-2"
+    logins.accounts.log_out("box")
+    assert b"client_id=client" in services.site.requests[-1][3]
+
+
+def test_what_is_no_login_counts_as_none(logins: Logins, tmp_path: Path) -> None:
+    (tmp_path / "accounts.json").write_text('{"google": {"access_token": "at-0"}, "box": 7}')
+    assert logins.accounts.token("google") is None
+    assert logins.accounts.token("box") is None
+
+
 def test_tokens_are_refreshed_once_by_many(
-    accounts: Accounts, services: Services, tmp_path: Path
+    logins: Logins, services: Services, tmp_path: Path
 ) -> None:
     """A refresh token that is good for one use only is used once, whoever needs it at a time."""
-    accounts.log_in_by_browser("box", Browser())
+    logins.by_browser("box", Browser())
     expire(tmp_path)
     found: list[str | None] = []
     threads = [
-        threading.Thread(target=lambda: found.append(make(tmp_path, services).token("box")))
+        threading.Thread(
+            target=lambda: found.append(Logins(tmp_path, services).accounts.token("box"))
+        )
         for _ in range(8)
     ]
     for thread in threads:
@@ -160,26 +195,26 @@ def test_tokens_are_refreshed_once_by_many(
     assert services.grants == 2
 
 
-def test_a_refresh_that_is_refused(accounts: Accounts, services: Services, tmp_path: Path) -> None:
-    accounts.log_in_by_browser("google", Browser())
+def test_a_refresh_that_is_refused(logins: Logins, services: Services, tmp_path: Path) -> None:
+    logins.by_browser("google", Browser())
     expire(tmp_path)
     services.refresh.clear()
     with pytest.raises(FastioError) as caught:
-        accounts.token("google")
+        logins.accounts.token("google")
     assert caught.value.code == "unauthenticated"
     assert caught.value.hint == "Log in again: fastio import login google"
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_logout(accounts: Accounts, services: Services, service: str) -> None:
-    accounts.log_in_by_browser(service, Browser())
-    accounts.log_out(service)
-    assert accounts.token(service) is None
-    assert not any(a["logged_in"] for a in accounts.list())
+def test_logout(logins: Logins, services: Services, service: str) -> None:
+    logins.by_browser(service, Browser())
+    logins.accounts.log_out(service)
+    assert logins.accounts.token(service) is None
+    assert not any(a["logged_in"] for a in logins.vault.describe())
     if service != "onedrive":  # which has no address for it
         assert any("revoke" in path for _, path, _, _ in services.site.requests)
     with pytest.raises(FastioError, match="no login"):
-        accounts.log_out(service)
+        logins.accounts.log_out(service)
 
 
 def test_the_keyring_is_used_where_there_is_one(
@@ -207,18 +242,18 @@ def test_the_keyring_is_used_where_there_is_one(
     before = keyring.get_keyring()
     keyring.set_keyring(Memory())
     try:
-        accounts = make(tmp_path, services)
-        assert accounts.log_in_by_browser("box", Browser())["kept_in"] == "keyring"
-        assert accounts.token("box") == "at-1"
-        accounts.log_out("box")
-        assert accounts.token("box") is None
+        logins = Logins(tmp_path, services)
+        assert logins.by_browser("box", Browser())["kept_in"] == "keyring"
+        assert logins.accounts.token("box") == "at-1"
+        logins.accounts.log_out("box")
+        assert logins.accounts.token("box") is None
         assert not (tmp_path / "accounts.json").exists()
     finally:
         keyring.set_keyring(before)
 
 
 def test_without_a_client_nothing_begins(tmp_path: Path, services: Services) -> None:
-    accounts = Accounts(str(tmp_path), lambda: Egress(Rules()), Endpoints(""), lambda name: None)
+    flows = Flows(lambda: Egress(Rules()), Endpoints(""), lambda name: None)
     with pytest.raises(FastioError, match="no OAuth client") as caught:
-        accounts.log_in_by_browser("google", print)
+        flows.by_browser("google", print)
     assert "google_client_id" in caught.value.hint

@@ -77,12 +77,14 @@ _fastio() {
     unset "line[${#line[@]} - 1]"
     for word in ${line[@]+"${line[@]}"}; do
         if [[ -n $option ]]; then
-            case "$option" in --workspace | -w | --store) context+=("$option" "$word") ;; esac
+            case "$option" in
+                --workspace | -w | --store | --profile) context+=("$option" "$word") ;;
+            esac
             option=''
         elif [[ -z $plain && $word == -- ]]; then
             plain=yes
         elif [[ -z $plain && $word == --*=* ]]; then
-            case "$word" in --workspace=* | --store=*) context+=("$word") ;; esac
+            case "$word" in --workspace=* | --store=* | --profile=*) context+=("$word") ;; esac
         elif [[ -z $plain && $word == -?* ]]; then
             _fastio_value "$command" "$word" && option=$word
         elif [[ -z $command ]]; then
@@ -113,7 +115,7 @@ _fastio() {
     case "$kind" in
         words | options)
             _fastio_offer < <(compgen -W "$words" -- "$current") ;;
-        path | workspace)
+        path | workspace | profile)
             compopt -o filenames 2>/dev/null
             [[ $kind == path ]] && compopt -o nospace 2>/dev/null
             _fastio_offer < <(fastio complete ${context[@]+"${context[@]}"} "$kind" \

@@ -30,12 +30,12 @@ function __fastio
     set -l context
     for word in $words[2..-1]
         if test -n "$option"
-            contains -- $option --workspace -w --store; and set -a context $option $word
+            contains -- $option --workspace -w --store --profile; and set -a context $option $word
             set option ''
         else if test -z "$plain"; and test "$word" = --
             set plain yes
         else if test -z "$plain"; and string match -q -- '--*=*' $word
-            string match -qr -- '^--(workspace|store)=' $word; and set -a context $word
+            string match -qr -- '^--(workspace|store|profile)=' $word; and set -a context $word
         else if test -z "$plain"; and string match -qr -- '^-.' $word
             __fastio_table "$command $word" >/dev/null; and set option $word
         else if test -z "$command"
@@ -63,7 +63,7 @@ function __fastio
         set offered (__fastio_table "$command $position")
     end
     switch "$offered[1]"
-        case :path :workspace
+        case :path :workspace :profile
             set -l kind (string sub -s 2 -- $offered[1])
             set offered (command fastio complete $context $kind -- "$current" 2>/dev/null)
         case :file

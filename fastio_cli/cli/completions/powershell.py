@@ -25,12 +25,14 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
         Where-Object { $_.Extent.EndOffset -lt $cursor } | ForEach-Object { "$_".Trim("'", '"') })
     foreach ($word in $before) {
         if ($option) {
-            if (@('--workspace', '-w', '--store') -ccontains $option) { $context += $option, $word }
+            if (@('--workspace', '-w', '--store', '--profile') -ccontains $option) {
+                $context += $option, $word
+            }
             $option = ''
         }
         elseif (-not $plain -and $word -ceq '--') { $plain = $true }
         elseif (-not $plain -and $word -clike '--*=*') {
-            if ($word -cmatch '^--(workspace|store)=') { $context += $word }
+            if ($word -cmatch '^--(workspace|store|profile)=') { $context += $word }
         }
         elseif (-not $plain -and $word -clike '-?*') {
             if (& $find $command $word) { $option = $word }
@@ -52,7 +54,7 @@ Register-ArgumentCompleter -Native -CommandName fastio -ScriptBlock {
     else { $offered = & $find $command $position }
     if ($offered -is [string]) {
         # Of anything else PowerShell offers files by itself.
-        if (-not (@(':path', ':workspace') -ccontains $offered)) { return }
+        if (-not (@(':path', ':workspace', ':profile') -ccontains $offered)) { return }
         $kind = $offered.TrimStart(':')
         $offered = @{}
         & fastio complete @context $kind -- $current 2>$null |

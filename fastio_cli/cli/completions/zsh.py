@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 SCRIPT = r"""#compdef fastio
 @HEADER@
 
-# Object paths or workspaces (the last argument), of the store and workspace named on the line.
+# Object paths, workspaces or profiles (the last argument), of the store that the line names.
 _fastio_ask() {
     local -a context offered
     local i
     for ((i = 2; i <= $#_fastio_line; i++)); do
         case $_fastio_line[i] in
-            (--workspace|-w|--store) context+=($_fastio_line[i] $_fastio_line[i+1]) ;;
-            (--workspace=*|--store=*) context+=($_fastio_line[i]) ;;
+            (--workspace|-w|--store|--profile) context+=($_fastio_line[i] $_fastio_line[i+1]) ;;
+            (--workspace=*|--store=*|--profile=*) context+=($_fastio_line[i]) ;;
         esac
     done
     offered=(${(f)"$(_call_program values fastio complete ${(q)context} $argv[-1] -- \

@@ -1,0 +1,85 @@
+"""Reading Server-Sent Events (WHATWG HTML, section 9.2), as far as a fastio server sends them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import httpx
+
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+
+
+class Message:
+    """One message; without ``data`` it is a sign of life, and may yet move ``id`` on."""
+
+    __slots__ = ("data", "id", "type")
+
+    def __init__(self, id: str, type: str, data: str) -> None:
+        self.id = id
+        self.type = type
+        self.data = data
+
+
+def messages(chunks: Iterable[bytes]) -> Iterator[Message]:
+    """The messages in a stream of bytes; what a cut left unfinished is none."""
+    id = type = ""
+    data: list[str] = []
+    for line in _lines(chunks):
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line:
+            yield Message(id, type, "\n".join(data))
+            type, data = "", []
+        elif name == "id":
+            id = value
+        elif name == "event":
+            type = value
+        elif name == "data":
+            data.append(value)
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    pending = b""
+    for chunk in chunks:
+        *lines, pending = (pending + chunk).split(b"\n")
+        if len(pending) > MESSAGE_BYTES_MAX:
+            raise FastioError("unavailable", "A message of the stream is endless.")
+        for line in lines:
+            yield line.removesuffix(b"\r").decode("utf-8", "replace")
+
+
+@contextmanager
+def cut_at(deadline: float | None, response: httpx.Response) -> Iterator[None]:
+    """End a response's stream at a ``time.monotonic()``, whatever does or does not come.
+
+    A read has one time limit, set before the first byte; so another thread ends the connection
+    below it. The reader sees it as cut.
+    """
+    stream = response.extensions.get("network_stream")
+    line = stream.get_extra_info("socket") if stream is not None else None
+    if deadline is None or line is None:
+        yield
+        return
+
+    def cut() -> None:
+        try:
+            socket.socket.shutdown(line, socket.SHUT_RDWR)  # also where TLS is on top of it
+        except OSError:
+            pass  # it is closed already
+
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,99 @@
+"""Large files over a line that breaks: every byte arrives, and few travel twice."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+
+import pytest
+
+from fastio_cli.errors import FastioError
+from fastio_cli.remote import WHOLE_BYTES_MAX
+from tests.client.scripted import page, reply
+
+MIB = 1024 * 1024
+CUTS = (2 * MIB, 3 * MIB, 300, 5 * MIB)
+
+
+@pytest.fixture
+def body():
+    return os.urandom(WHOLE_BYTES_MAX + 12 * MIB)
+
+
+def test_an_upload_goes_on_where_it_was_cut(server, line, body):
+    broken, remote = line(up=CUTS)
+    put = remote.call("file.put", {"path": "f", "content": remote.upload(io.BytesIO(body))})
+    assert put["etag"] == hashlib.sha256(body).hexdigest()
+    assert put["version"] == 1
+    assert broken.connections >= len(CUTS) + 1
+    assert broken.sent_up < len(body) * 1.3 + len(CUTS) * MIB
+    stored = server.engine.call("file.get", {"path": "f"})
+    assert b"".join(server.engine.chunks(stored)) == body
+
+
+def test_a_download_goes_on_where_it_was_cut(server, line, body):
+    engine = server.engine
+    engine.call("file.put", {"path": "f", "content": engine.upload(io.BytesIO(body))})
+    broken, remote = line(down=CUTS)
+    download = remote.call("file.get", {"path": "f"})
+    got = b""
+    for chunk in remote.chunks(download):
+        if not got:  # a newer version does not get into the older one's bytes
+            engine.call("file.put", {"path": "f", "content": engine.upload(io.BytesIO(b"new"))})
+        got += chunk
+    assert got == body
+    assert broken.connections >= len(CUTS)
+
+
+def test_a_part_of_a_file_goes_on_where_it_was_cut(server, line, body):
+    engine = server.engine
+    engine.call("file.put", {"path": "f", "content": engine.upload(io.BytesIO(body))})
+    _, remote = line(down=CUTS)
+    part = {"path": "f", "offset": MIB, "length": 9 * MIB}
+    got = b"".join(remote.chunks(remote.call("file.get", part)))
+    assert got == body[MIB : 10 * MIB]
+
+
+def test_progress_is_a_sign_of_life(scripted, clock):
+    """A file that takes far longer than a server may be away arrives, cut after cut."""
+    etag = '{"etag": "x", "version": 1}'
+    parts = [
+        lambda line: (
+            line.sendall(
+                f"HTTP/1.1 200 OK\r\nfastio-record: {etag}\r\ncontent-length: 99\r\n\r\nx".encode()
+            )
+            or line.shutdown(2)
+        )
+    ] * 500
+    last = reply(200, b"end", fastio_record=etag)
+    _, remote = scripted(*parts, last, retry_s=1)
+    got = b"".join(remote.chunks(remote.call("file.get", {"path": "f"})))
+    assert got == b"x" * 500 + b"end"
+    assert sum(clock.pauses) > 10
+
+
+def test_cuts_without_progress_come_to_an_end(scripted, clock):
+    head = b'HTTP/1.1 200 OK\r\nfastio-record: {"version": 1}\r\ncontent-length: 99\r\n\r\n'
+    _, remote = scripted(lambda line: line.sendall(head) or line.shutdown(2), retry_s=5)
+    with pytest.raises(FastioError) as caught:
+        list(remote.chunks(remote.call("file.get", {"path": "f"})))
+    assert caught.value.code == "unavailable"
+    assert sum(clock.pauses) <= 5
+
+
+def test_damaged_bytes_are_not_passed_off_as_the_file(scripted):
+    digest = f"sha-256=:{'A' * 43}=:"
+    answer = reply(200, b"junk", fastio_record='{"version": 1}', repr_digest=digest)
+    _, remote = scripted(answer)
+    with pytest.raises(FastioError) as caught:
+        list(remote.chunks(remote.call("file.get", {"path": "f"})))
+    assert caught.value.code == "unavailable"
+
+
+def test_an_upload_in_parts_is_answered_by_somebody_else(scripted, clock, body):
+    server, remote = scripted(page(200))
+    with pytest.raises(FastioError) as caught:
+        remote.call("file.put", {"path": "f", "content": remote.upload(io.BytesIO(body))})
+    assert caught.value.code == "invalid"
+    assert len(server.requests) == 1

@@ -1,0 +1,32 @@
+"""Engines on the stores of tests. The processes of tests start by importing it: it stays light."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fastio_cli.blobs import Blobs
+from fastio_cli.config import Limits
+from fastio_cli.engine import Engine
+from fastio_cli.store.contract import Store
+
+URL_FILE = "url"  # in the folder of a store that is a database
+
+
+def open_engine(
+    folder: object, clock: Callable[[], float] | None = None, limits: Limits | None = None
+) -> Engine:
+    """An engine on the store of either kind that a folder holds."""
+    url = Path(str(folder)) / URL_FILE
+    store: Store
+    if url.exists():
+        from fastio_cli.store.postgres import PostgresStore
+
+        store = PostgresStore(url.read_text(), clock=clock)
+    else:
+        from fastio_cli.store.sqlite import SqliteStore
+
+        store = SqliteStore(str(folder), clock=clock or time.time)
+    key_file = f"{folder}/secret.key"
+    return Engine(store, Blobs(f"{folder}/blobs"), limits or Limits(), key_file=lambda: key_file)
