@@ -291,6 +291,7 @@ class Connection:
         self.sql.execute(f"pragma user_version = {version}")
 
     def begin(self, statement: str, now_ms: int) -> None:
+        """Open a transaction, in which nothing is known yet."""
         self.tx.now_ms = now_ms
         self.tx.beside_bytes.clear()
         self._ahead.clear()
