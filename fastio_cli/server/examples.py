@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 # Where a name means different things, the first value that the rule accepts is taken.
 PARAMETERS: dict[str, tuple[object, ...]] = {
+    "access_token": ("ya29.a0",),
     "by": (1,),
     "changes": ([{"op": "set", "path": "plan.json", "value": {"step": 2}}],),
     "claim": ("claim_4Jx0pQz",),
+    "client_id": ("fastio",),
     "enabled": (True,),
     "expression": ("status == 'approved'",),
     "id": (7, "0c5e1f2a"),
@@ -38,6 +40,7 @@ PARAMETERS: dict[str, tuple[object, ...]] = {
     "query": ("what does it cost?",),
     "question": ("What does it cost?",),
     "role": ("editor",),
+    "service": ("dropbox",),
     "to": ("archive/plan.json",),
     "ttl_s": (60,),
     "urls": (["https://example.org/report.pdf"],),

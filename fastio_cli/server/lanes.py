@@ -166,17 +166,16 @@ def _resolve(batch: list[Item], outcomes: list[Any]) -> None:
 class Waiter:
     """One call that waits, through all its runs.
 
-    ``future`` tells it to run again (True) or to give up. ``looked`` is False until it was looked
-    at once: what was committed between its first run and its entering is not missed then. ``seq``
-    is the workspace's last event at the last look.
+    ``future`` tells it to run again (True) or to give up. ``seq`` is the workspace's last event at
+    the last look; none before the first, so that nothing is missed that was committed between the
+    first run and the entering.
     """
 
-    __slots__ = ("future", "looked", "seq", "wait", "workspace")
+    __slots__ = ("future", "seq", "wait", "workspace")
 
     def __init__(self, workspace: str) -> None:
         self.workspace = workspace
         self.seq = -1
-        self.looked = False
         self.wait: Wait
         self.future: asyncio.Future[bool]
 
@@ -212,41 +211,42 @@ class WaitingRoom(threading.Thread):
         self._nudge.set()
 
     def run(self) -> None:
-        tokens: dict[str, object] = {}
+        seen: dict[str, tuple[object, int]] = {}
         while not self._closed:
             with self._lock:
                 waiters = list(self._waiters)
             try:
-                pause = self._look(waiters, tokens)
+                pause = self._look(waiters, seen)
             except FastioError:
                 pause = 1.0  # the store is away for a moment; those who wait, wait on
             self._nudge.wait(pause)
             self._nudge.clear()
 
-    def _look(self, waiters: list[Waiter], tokens: dict[str, object]) -> float | None:
+    def _look(self, waiters: list[Waiter], seen: dict[str, tuple[object, int]]) -> float | None:
         """Wake those who are due; how long to pause then."""
         if not waiters:
-            tokens.clear()
+            seen.clear()
             return None
         store = self._engine.store
-        changed = set()
+        fresh = {}
         for workspace in {waiter.workspace for waiter in waiters}:
             token = store.change_token(workspace)
-            if tokens.get(workspace) != token:
-                tokens[workspace] = token
-                changed.add(workspace)
-        seqs = store.read(lambda tx: {name: tx.workspaces.seq(name) for name in changed})
+            if workspace not in seen or seen[workspace][0] != token:
+                fresh[workspace] = token
+        if fresh:
+            seqs = store.read(lambda tx: {name: tx.workspaces.seq(name) for name in fresh})
+            seen.update({name: (token, seqs[name]) for name, token in fresh.items()})
         now_ms = store.now_ms()
         due = []
         for waiter in waiters:
-            moved = seqs.get(waiter.workspace, waiter.seq) != waiter.seq
-            waiter.seq = seqs.get(waiter.workspace, waiter.seq)
-            if waiter.wait.is_over():
+            # Also what was seen while the call ran, for the sake of others.
+            seq = seen[waiter.workspace][1]
+            moved, waiter.seq = seq != waiter.seq, seq
+            wait = waiter.wait
+            if wait.is_over():
                 due.append((waiter, False))
-            elif moved or not waiter.looked or waiter.wait.pause_s(now_ms) <= 0:
-                waiter.looked = True
-                if waiter.wait.is_worth_a_run(store):
-                    due.append((waiter, True))
+            elif (moved or wait.pause_s(now_ms) <= 0) and wait.is_worth_a_run(store):
+                due.append((waiter, True))
         for waiter, _ in due:
             self.leave(waiter)
         if due:
