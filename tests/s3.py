@@ -96,6 +96,7 @@ class S3Server:
             f"-s3.config={config}",
             f"-s3.port={self.port}",
             "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
             *(f"-{name}={free_port()}" for name in ports),
             *(f"-{name}.grpc={free_port()}" for name in grpc),
             *(f"-{name}.localSocket={self._folder / name}.sock" for name in sockets),

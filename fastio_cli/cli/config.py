@@ -96,10 +96,11 @@ def _kept_from_argv(setting: str, text: str, secret: bool) -> str:
         return value
     if secret or has_password(text):
         what = f"{setting} is a secret and" if secret else "A password"
+        instead = "" if secret else " (PostgreSQL also takes it from PGPASSWORD or ~/.pgpass)"
         raise FastioError(
             "invalid",
             f"{what} is not taken from the command line.",
-            f"Give it in a file or on standard input: fastio config set {setting} @FILE",
+            f"Give it in a file or on standard input: fastio config set {setting} @FILE{instead}",
         )
     return text
 

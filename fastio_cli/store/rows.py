@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fastio_cli.errors import FastioError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -39,7 +41,10 @@ class Rows:
         return [dict(row) for row in rows]
 
     def put(self, table: str, row: dict[str, Any]) -> None:
-        """Add a row, or replace the one of its key."""
+        """Add a row, or replace the one of its key. Raises ``invalid`` for a column's odd name."""
+        odd = [name for name in row if not name.isidentifier()]
+        if odd:  # the row is from another store, whose file may be anybody's
+            raise FastioError("invalid", f"{table} has the column {odd[0]!r}, which no store has.")
         keys = ", ".join(TABLES[table])
         others = [f"{name} = excluded.{name}" for name in row if name not in TABLES[table]]
         self._db.run(
