@@ -46,8 +46,12 @@ CREDENTIALS = {
 }
 
 
-def connect(scheme: str, place: str, retries_max: int) -> tuple[Any, Any]:
+def connect(
+    scheme: str, place: str, retries_max: int, options: dict[str, Any] | None = None
+) -> tuple[Any, Any]:
     """A bucket's client (``place`` is ``bucket`` or ``bucket/prefix``) and the library it is of.
+
+    ``options`` are those of the library's HTTP client.
 
     Raises ``unauthenticated`` when the environment holds no credentials, ``invalid`` when the
     library is not installed.
@@ -71,7 +75,8 @@ def connect(scheme: str, place: str, retries_max: int) -> tuple[Any, Any]:
     from datetime import timedelta
 
     retries: Any = {"max_retries": retries_max, "retry_timeout": timedelta(seconds=RETRY_S)}
-    return from_url(f"{scheme}://{place}", retry_config=retries), obstore
+    client: Any = options
+    return from_url(f"{scheme}://{place}", retry_config=retries, client_options=client), obstore
 
 
 class BucketBlobs(Blobs):

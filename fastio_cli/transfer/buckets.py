@@ -13,6 +13,7 @@ import re
 from urllib.parse import unquote, urlsplit
 
 from fastio_cli.errors import FastioError
+from fastio_cli.store.bucket import CREDENTIALS, connect
 from fastio_cli.transfer.fetch import (
     HEAD_BYTES,
     Bounds,
@@ -35,20 +36,11 @@ CHUNK_BYTES = 64 * 1024  # what a cut loses at most
 _ENVIRONMENT = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
 # No proxy at all: without a word on it, one of the environment would be used.
 _NO_PROXY = {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "*,0.0.0.0/0,::/0"}
-# Any one set of these says who asks.
-_CREDENTIALS = {
-    "s3": (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),),
-    "gs": (("GOOGLE_SERVICE_ACCOUNT",), ("GOOGLE_APPLICATION_CREDENTIALS",)),
-    "az": (
-        ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),
-        ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_SAS_KEY"),
-    ),
-}
 
 
 def is_bucket(url: str) -> bool:
     """Whether a URL names an object of a bucket."""
-    return url.partition("://")[0].lower() in _CREDENTIALS
+    return url.partition("://")[0].lower() in CREDENTIALS
 
 
 def check_lent(url: str, listed: str) -> None:
@@ -141,22 +133,6 @@ def _parts(url: str) -> tuple[str, str, str]:
 
 
 def _store(scheme: str, bucket: str, bounds: Bounds) -> tuple[Any, Any]:
-    wanted = _CREDENTIALS[scheme]
-    if not any(all(os.environ.get(name) for name in names) for names in wanted):
-        raise FastioError(
-            "unauthenticated",
-            f"There are no credentials for {scheme}:// in the environment.",
-            f"Set {' and '.join(wanted[0])}.",
-        )
-    try:
-        import obstore
-        from obstore.store import from_url
-    except ImportError:
-        raise FastioError(
-            "invalid",
-            f"{scheme}:// needs an extra package.",
-            "Install it: pip install 'fastio-durable[buckets]'",
-        ) from None
     plainly = os.environ.get(f"{_ENVIRONMENT[scheme]}_ALLOW_HTTP", "").lower() == "true"
     options: Any = {
         "timeout": f"{bounds.total_s:.0f}s",
@@ -164,8 +140,7 @@ def _store(scheme: str, bucket: str, bounds: Bounds) -> tuple[Any, Any]:
         "allow_http": plainly,
         **_NO_PROXY,
     }
-    at = f"{scheme}://{bucket}"
-    return from_url(at, client_options=options, retry_config={"max_retries": 0}), obstore
+    return connect(scheme, bucket, 0, options)
 
 
 def _chunks(result: Any, at: str, obstore: Any) -> Iterator[bytes]:
