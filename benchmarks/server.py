@@ -358,6 +358,7 @@ def streams(folder: str, quick: bool) -> Iterator[Budget]:
     count = 1000
     with fastio_server(folder) as (port, token, pid):
         request = http("GET", "/v1/workspaces/default/events/stream", token).encode()
+        load_model(port, token, folder)
         before = memory_bytes(pid)
         connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
         for connection in connections:
@@ -380,12 +381,7 @@ def large_files(folder: str, quick: bool) -> Iterator[Budget]:
         for _ in range(size // 2**20):
             f.write(os.urandom(2**20))
     with fastio_server(folder) as (port, token, pid):
-        env = {
-            **environment(),
-            "FASTIO_STORE": f"http://127.0.0.1:{port}",
-            "FASTIO_TOKEN": token,
-            "XDG_CONFIG_HOME": folder,
-        }
+        env = load_model(port, token, folder)
         before = peak_bytes(pid)
         up_s = seconds_of(lambda: _run([FASTIO, "file", "put", source, "f.bin"], env))
         down_s = seconds_of(lambda: _run([FASTIO, "file", "get", "f.bin", "-o", copy], env))
@@ -395,6 +391,20 @@ def large_files(folder: str, quick: bool) -> Iterator[Budget]:
     yield Budget(
         f"a file of {size // 2**20} MiB up and down: memory", grown / 1e6, 64, "MB", note=note
     )
+
+
+def load_model(port: int, token: str, folder: str) -> dict[str, str]:
+    """Have the server load its embedding model, whose memory is another matter; a client's
+    environment."""
+    env = {
+        **environment(),
+        "FASTIO_STORE": f"http://127.0.0.1:{port}",
+        "FASTIO_TOKEN": token,
+        "XDG_CONFIG_HOME": folder,
+    }
+    _run([FASTIO, "state", "set", "warm.json", '"warm"'], env)
+    _run([FASTIO, "query", "warm"], env)
+    return env
 
 
 def peak_bytes(pid: int) -> int:

@@ -44,6 +44,7 @@ CHECKPOINT_S = 1.0
 TICK_S = 0.2
 INDEX_STEP_S = 0.5
 INDEX_LEASE_MS = 10_000
+INDEX_LATE_S = 10.0  # how long writers may keep a workspace from being indexed
 INDEX_WORKSPACES = 16  # looked at in one step
 ATTEMPTS_MAX = 100  # also with progress each time
 KEPT_MS = GRACE_S * 1000 // 2  # how long fetched bytes that could not be written are used
@@ -55,11 +56,16 @@ class IndexWorker:
     """Keeps the indexes of all workspaces current, their words and vectors. Use it from one thread.
 
     A workspace has half a second, then the next one's turn comes, so that one with much to be read
-    does not keep the others waiting.
+    does not keep the others waiting. One that is being written to is left alone until it was quiet
+    for ``quiet_s``, or has waited for ten seconds: whoever searches brings the index up to date
+    anyway, and who writes should not share the processor with what the next write makes void.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, quiet_s: float = 0.0) -> None:
         self.name = os.urandom(8).hex()
+        self._quiet_s = quiet_s
+        # Workspaces that are behind: the event seen last, since when, and since when behind.
+        self._behind: dict[int, tuple[int, float, float]] = {}
         self._engine = engine
         self._after = 0
         self._embeds = engine.search.warm()
@@ -67,11 +73,13 @@ class IndexWorker:
     def step(self) -> bool:
         """Index for a while wherever it is due; False if nothing was."""
         store = self._engine.store
-        ids = store.read(self._due)
-        self._after = ids[-1] if len(ids) == INDEX_WORKSPACES else 0
+        rows = store.read(self._due)
+        self._after = rows[-1]["id"] if len(rows) == INDEX_WORKSPACES else 0
+        ids = [row["id"] for row in rows if self._is_settled(row["id"], row["seq"])]
         done = False
         failure: FastioError | None = None
         for id in ids:
+            self._behind.pop(id, None)
             try:
                 if store.write(partial(self._take, workspace_id=id)):
                     done = self._engine.search.update(store, id, INDEX_STEP_S)
@@ -82,7 +90,15 @@ class IndexWorker:
             raise failure
         return done
 
-    def _due(self, tx: Tx) -> list[int]:
+    def _is_settled(self, id: int, seq: int) -> bool:
+        now = time.monotonic()
+        known, changed, since = self._behind.get(id, (seq, now, now))
+        if known != seq:
+            changed = now
+        self._behind[id] = (seq, changed, since)
+        return now - changed >= self._quiet_s or now - since >= INDEX_LATE_S
+
+    def _due(self, tx: Tx) -> list[Row]:
         return tx.search.behind(
             self.name,
             tx.now_ms,

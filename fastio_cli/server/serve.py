@@ -24,6 +24,7 @@ FILES_OWN = 256  # what is open besides connections: the store, bodies on their 
 GRACE_S = 5  # for requests under way when the server is told to stop
 KEEP_ALIVE_S = 75
 INDEX_PAUSE_S = 0.2
+INDEX_QUIET_S = 1.0
 REVOKE_EVERY_S = 1.0
 
 
@@ -197,7 +198,7 @@ class Indexing(threading.Thread):
         worker = None
         while not self.stopped.is_set():
             try:
-                worker = worker or IndexWorker(self._engine)
+                worker = worker or IndexWorker(self._engine, INDEX_QUIET_S)
                 if not worker.step():
                     self.stopped.wait(INDEX_PAUSE_S)
             except FastioError:

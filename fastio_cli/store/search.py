@@ -90,11 +90,12 @@ class Search:
 
     def behind(
         self, worker: str, now_ms: int, *, after: int, embeds: bool, limit: int
-    ) -> list[int]:
-        """Workspaces after one whose index has events to catch up with, or vectors if the worker
-        ``embeds``, and which no other worker has taken."""
-        rows = self._db.all(
-            """select w.id from workspaces w left join search_indexes i on i.workspace_id = w.id
+    ) -> list[Row]:
+        """Workspaces (``id``, ``seq``) after one whose index has events to catch up with, or
+        vectors if the worker ``embeds``, and which no other worker has taken."""
+        return self._db.all(
+            """select w.id, w.seq from workspaces w
+            left join search_indexes i on i.workspace_id = w.id
             where w.id > :after and w.deleted_at is null and coalesce(i.enabled, 1) = 1
             and (coalesce(i.seq, 0) < w.seq
                 or (:embeds = 1 and i.embedded_id < i.next_id - 1))
@@ -106,7 +107,6 @@ class Search:
             embeds=int(embeds),
             limit=limit,
         )
-        return [row["id"] for row in rows]
 
     def take(self, workspace_id: int, worker: str, now_ms: int, until: int) -> bool:
         """Have other workers leave this index to one; False if another has it. Those who search
