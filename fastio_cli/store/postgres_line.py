@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.types.array import ListBinaryDumper
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import BytesBinaryDumper, StrBinaryDumper
 
@@ -73,12 +74,15 @@ class Line:
         self.is_direct = False
         self._raw = raw
         self._pgconn = raw.pgconn
-        # One type for each of ours, whatever the value: statements are prepared by types.
-        for kind, dumper in (
+        # One type for each of ours, whatever the value: statements are prepared by types. Lists in
+        # text would have the type of whatever small numbers came first.
+        kinds: tuple[tuple[type, Any], ...] = (
             (int, Int8BinaryDumper),
             (str, StrBinaryDumper),
             (bytes, BytesBinaryDumper),
-        ):
+            (list, ListBinaryDumper),
+        )
+        for kind, dumper in kinds:
             raw.adapters.register_dumper(kind, dumper)
         self._transformer = Transformer(raw)
         self._sent: deque[Answer] = deque()

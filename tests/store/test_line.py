@@ -46,6 +46,18 @@ def test_answers_come_in_order(line):
     assert nothing.fetchall() == []
 
 
+@pytest.mark.parametrize("number", [1, 2**15, 2**31, 2**40])
+def test_a_list_holds_numbers_of_any_size(line, number):
+    small = line.send("select %(ids)s::bigint[] as ids", {"ids": [1]})
+    large = line.send("select %(ids)s::bigint[] as ids", {"ids": [1, number]})
+    words = line.send("select %(words)s::text[] as words", {"words": ["é", "{,}"]})
+    bodies = line.send("select %(bodies)s::bytea[] as bodies", {"bodies": [b"", b"\0"]})
+    assert small.fetchone() == {"ids": [1]}
+    assert large.fetchone() == {"ids": [1, number]}
+    assert words.fetchone() == {"words": ["é", "{,}"]}
+    assert bodies.fetchone() == {"bodies": [b"", b"\0"]}
+
+
 def test_more_than_a_socket_holds_goes_both_ways(line):
     body = os.urandom(20_000_000)
     answers = [line.send("select %(b)s as b", {"b": body}) for _ in range(2)]
