@@ -125,14 +125,18 @@ class PgVectors:
         limit: int,
         count: int,
     ) -> list[Row]:
-        """The nearest passages: all are compared, or those that HNSW leads to."""
+        """The nearest passages: all are compared, or those that HNSW leads to.
+
+        The vector stands in a query of its own so that it is read once: the plan of a prepared
+        statement would read its 4,000 characters anew for every row.
+        """
         if count > EXACT_MAX and self._has_neighbours(workspace_id):
             few = filters and self._search.filtered_ids(workspace_id, filters, EXACT_MAX + 1)
             if few and len(few) <= EXACT_MAX:
                 return self.cosines(workspace_id, vector, few, limit)
             return self._neighbours(workspace_id, vector, filters)
         return self._db.all(
-            f"""select id, -(vector {self._distance} :vector::{self._type}) as cosine
+            f"""select id, -(vector {self._distance} (select :vector::{self._type})) as cosine
             from passage_vectors where workspace_id = :workspace_id {self._allowed(filters)}
             order by cosine desc limit :limit""",
             workspace_id=workspace_id,
@@ -146,7 +150,7 @@ class PgVectors:
     ) -> list[Row]:
         """The cosines of those of these passages that have a vector, nearest first."""
         return self._db.all(
-            f"""select id, -(vector {self._distance} :vector::{self._type}) as cosine
+            f"""select id, -(vector {self._distance} (select :vector::{self._type})) as cosine
             from passage_vectors where workspace_id = :workspace_id and id = any(:ids)
             order by cosine desc limit :limit""",
             workspace_id=workspace_id,
