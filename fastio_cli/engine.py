@@ -69,6 +69,13 @@ class Call(Prepared):
         self.prepared: Any = None
         self._id = ""
 
+    @property
+    def reads(self) -> tuple[str, str | None, str | None, str | None]:
+        """What it reads first: a workspace, a path in it, what is stored by its key, a token."""
+        key = self.request_key if self.may_be_done else None
+        digest = self.identity.digest if self.identity is not None else None
+        return self.workspace, self.params.get("path"), key, digest
+
     def id(self) -> str:
         """What tells it from other calls. One that comes again keeps its place in a line."""
         if not self._id:
@@ -168,10 +175,7 @@ class Engine(Operator):
                 raise Restart(_preparing(call, restart)) from None
 
         if call.operation.in_workspace:
-            key = call.request_key if call.may_be_done else None
-            digest = call.identity.digest if call.identity is not None else None
-            reads = (call.workspace, call.params.get("path"), key, digest)
-            run.reads = reads  # type: ignore[attr-defined]
+            run.reads = call.reads  # type: ignore[attr-defined]
         return run
 
     def call_many(self, calls: list[Call]) -> list[Any]:
@@ -292,9 +296,7 @@ class Engine(Operator):
         operation = call.operation
         row = grant = None
         if operation.in_workspace:
-            key = call.request_key if call.may_be_done else None
-            digest = call.identity.digest if call.identity is not None else None
-            row = tx.enter(call.workspace, call.params.get("path"), key, digest)
+            row = tx.enter(*call.reads)
         if call.identity is not None:
             from fastio_cli.access import authorise
 

@@ -18,25 +18,25 @@ SIZE_BYTES_MAX = 16 * 1024 * 1024
 quoted = json.encoder.encode_basestring  # one string as JSON text
 
 
-def _encoder(sort_keys: bool) -> "Callable[[object], str]":
+def _encoder(sort_keys: bool, allow_nan: bool) -> "Callable[[object], str]":
     """An encoder of compact text, made once.
 
     ``json.dumps`` makes two objects at every call, ``JSONEncoder.encode`` one: the C encoder that
     does the work. They cost more than the work itself for the values of most writes.
     """
     plain = json.JSONEncoder(
-        ensure_ascii=False, allow_nan=False, sort_keys=sort_keys, separators=(",", ":")
+        ensure_ascii=False, allow_nan=allow_nan, sort_keys=sort_keys, separators=(",", ":")
     )
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return plain.encode
     # No memory of what was seen: a value that holds itself ends as one that is nested too deeply.
-    parts = make(None, plain.default, quoted, None, ":", ",", sort_keys, False, False)
+    parts = make(None, plain.default, quoted, None, ":", ",", sort_keys, False, allow_nan)
     return lambda value: "".join(parts(value, 0))
 
 
-compact = _encoder(sort_keys=False)  # without any check
-_canonical = _encoder(sort_keys=True)
+compact = _encoder(sort_keys=False, allow_nan=False)  # without any other check
+_canonical = _encoder(sort_keys=True, allow_nan=True)
 
 
 def decode(

@@ -359,7 +359,8 @@ class Context:
         self._size_bytes += added_bytes
         if not added_bytes:
             return
-        self._refuse_over("storage_bytes_max", "The workspace", self._size_bytes)
+        who = f"Workspace {self.workspace_name}"
+        self._refuse_over("storage_bytes_max", who, self._size_bytes)
         if self.grant is not None:
             others = self.tx.size_beside(self.org, self.workspace_id, self._size_before)
             self._refuse_over("org_bytes_max", "The org", others + self._size_bytes)

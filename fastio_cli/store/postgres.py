@@ -113,7 +113,9 @@ class PostgresStore:
         self.address = address(url)
         self._url = url
         self._clock = clock
-        self._settings = partial(_SETTINGS.format, commit=_COMMIT[durability])
+        settings = partial(_SETTINGS.format, commit=_COMMIT[durability])
+        self._settings = settings(local="true")
+        self._settings_of = settings
         # Ids never change; a wrong guess costs a needless read and nothing else.
         self._ids: dict[str, int] = {}
         self._pgvector: list[str | None] = []  # its schema, once somebody searched
@@ -269,7 +271,7 @@ class PostgresStore:
         with self._connection() as raw:
             t = Transaction(raw, self._ids, self._pgvector, writable=begin is _WRITE)
             try:
-                t.begin(begin, self._settings(local="true"), self._clock)
+                t.begin(begin, self._settings, self._clock)
                 yield t
             except BaseException:
                 t.abandon()
@@ -280,7 +282,7 @@ class PostgresStore:
         raw.line = Line(raw)
         try:
             local = f"pg_backend_pid() <> {raw.info.backend_pid}"
-            row = raw.execute(self._settings(local=local)).fetchone()
+            row = raw.execute(self._settings_of(local=local)).fetchone()
         except psycopg.Error as e:
             raise cannot_connect(e, self.address) from None
         raw.line.is_direct = row is not None and not row["local"]
