@@ -7,17 +7,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.store.contract import Row
-    from fastio_cli.store.tx import Tx
+    from fastio_cli.store.vectors import BlockVectors
 
 
 class Matrix:
     """All vectors at one state of the index. What did not change since ``before`` is not read."""
 
-    def __init__(self, tx: Tx, workspace_id: int, index: Row, before: Matrix | None) -> None:
+    def __init__(
+        self, vectors: BlockVectors, workspace_id: int, index: Row, before: Matrix | None
+    ) -> None:
         import numpy as np
 
         self.revision: int = index["revision"]
-        vectors = tx.search.vectors
         known = before._blocks if before is not None else {}
         current = {r["first_id"]: r["revision"] for r in vectors.revisions(workspace_id)}
         self._blocks: dict[int, tuple[int, Any, Any, Any]] = {

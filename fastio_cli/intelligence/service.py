@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from fastio_cli.intelligence.pack import Counter, Pack
     from fastio_cli.intelligence.rank import Candidate
     from fastio_cli.store.contract import Row, Store
+    from fastio_cli.store.postgres_search import PgVectors
     from fastio_cli.store.tx import Tx
+    from fastio_cli.store.vectors import BlockVectors
 
 VECTORS_S_MAX = 1.0  # how long a query waits for vectors of what was just written
 PASSAGES_KEPT_MAX = 1_000_000  # of other workspaces than the one that is searched
@@ -210,10 +212,11 @@ class Search:
             return rank.by_words(matches)
         if index["model"] != prepared.model:
             return rank.fused(matches, *_no_cosines())
-        if tx.search.vectors.compares:
-            near = self._compared(tx, workspace_id, index, prepared, filters, matches[0])
+        vectors = tx.search.vectors
+        if vectors.compares:
+            near = self._compared(vectors, workspace_id, index, prepared, filters, matches[0])
             return rank.fused(matches, *near)
-        return rank.fused(matches, *self._cosines(tx, workspace_id, index, prepared, allowed))
+        return rank.fused(matches, *self._cosines(vectors, workspace_id, index, prepared, allowed))
 
     def found(
         self,
@@ -271,7 +274,7 @@ class Search:
 
     def _compared(
         self,
-        tx: Tx,
+        vectors: PgVectors,
         workspace_id: int,
         index: Row,
         prepared: Prepared,
@@ -281,7 +284,7 @@ class Search:
         """The cosines of the nearest passages and of those that match, by the store."""
         import numpy as np
 
-        vectors, vector = tx.search.vectors, prepared.vector.tolist()
+        vector = prepared.vector.tolist()
         count = index["passage_count"]
         rows = vectors.nearest(workspace_id, vector, filters, rank.CANDIDATES, count)
         found = {row["id"]: row["cosine"] for row in rows}
@@ -294,7 +297,7 @@ class Search:
 
     def _cosines(
         self,
-        tx: Tx,
+        vectors: BlockVectors,
         workspace_id: int,
         index: Row,
         prepared: Prepared,
@@ -303,7 +306,7 @@ class Search:
         """The cosines of all passages that are allowed."""
         import numpy as np
 
-        matrix = self._kept.matrix(tx, workspace_id, index)
+        matrix = self._kept.matrix(vectors, workspace_id, index)
         if matrix.dimension not in (None, len(prepared.vector)):
             raise FastioError("internal", "The index holds vectors of another length.")
         ids, cosines = matrix.ids, matrix.cosines(prepared.vector)
@@ -329,13 +332,13 @@ class _Kept:
         self._keep(self._lexicons, workspace_id, kept)
         return kept
 
-    def matrix(self, tx: Tx, workspace_id: int, index: Row) -> Matrix:
+    def matrix(self, vectors: BlockVectors, workspace_id: int, index: Row) -> Matrix:
         """The vectors of a workspace as they are now."""
         from fastio_cli.intelligence.matrix import Matrix
 
         kept = self._matrices.get(workspace_id)
         if kept is None or kept.revision != index["revision"]:
-            kept = Matrix(tx, workspace_id, index, kept)
+            kept = Matrix(vectors, workspace_id, index, kept)
         self._keep(self._matrices, workspace_id, kept)
         return kept
 

@@ -18,6 +18,7 @@ from fastio_cli.store.vectors import BlockVectors
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Literal
 
     from fastio_cli.store.contract import Db, Row
     from fastio_cli.store.postgres import Raw
@@ -78,7 +79,7 @@ class PostgresSearch(Search):
 class PgVectors:
     """Vectors in half precision that the database compares itself, by the cosine."""
 
-    compares = True
+    compares: Literal[True] = True
 
     def __init__(self, db: Db, search: PostgresSearch, schema: str) -> None:
         self._db = db
@@ -90,7 +91,7 @@ class PgVectors:
     def add(
         self, workspace_id: int, ids: list[int], scales: bytes, codes: bytes, revision: int
     ) -> None:
-        """Enter vectors; see ``Vectors``."""
+        """Enter vectors; the ids rise, and are higher than all there are."""
         self._db.run(
             f"""insert into passage_vectors (workspace_id, id, vector)
             select :workspace_id, id, vector::{self._type}
@@ -125,7 +126,8 @@ class PgVectors:
         limit: int,
         count: int,
     ) -> list[Row]:
-        """The nearest passages: all are compared, or those that HNSW leads to.
+        """The ids and cosines of the nearest passages that the filters let through, of the
+        ``count`` that the workspace has: all are compared, or those that HNSW leads to.
 
         The vector stands in a query of its own so that it is read once: the plan of a prepared
         statement would read its 4,000 characters anew for every row.
@@ -158,12 +160,6 @@ class PgVectors:
             ids=ids,
             limit=limit,
         )
-
-    def revisions(self, workspace_id: int) -> list[Row]:
-        raise NotImplementedError
-
-    def blocks(self, workspace_id: int, first_ids: list[int]) -> list[Row]:
-        raise NotImplementedError
 
     def _neighbours(
         self, workspace_id: int, vector: list[float], filters: dict[str, object]

@@ -6,52 +6,16 @@ from array import array
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Literal, TypeAlias
 
     from fastio_cli.store.contract import Db, Row
+    from fastio_cli.store.postgres_search import PgVectors
     from fastio_cli.store.search import Search
 
-    class Vectors(Protocol):
-        """The vectors of passages, whichever way a store holds them.
-
-        They come and go as signed bytes with a scale each, so that all stores rank alike.
-        ``compares`` tells whether the store finds the nearest itself; one that does not gives its
-        blocks away.
-        """
-
-        compares: bool
-
-        def add(
-            self, workspace_id: int, ids: list[int], scales: bytes, codes: bytes, revision: int
-        ) -> None:
-            """Enter vectors; the ids rise, and are higher than all there are."""
-
-        def remove(self, workspace_id: int, ids: list[int], revision: int) -> None:
-            """Forget those of these vectors that there are."""
-
-        def clear(self, workspace_id: int) -> None:
-            """Forget all vectors of a workspace."""
-
-        def nearest(
-            self,
-            workspace_id: int,
-            vector: list[float],
-            filters: dict[str, object],
-            limit: int,
-            count: int,
-        ) -> list[Row]:
-            """The ids and cosines of the nearest passages that the filters let through; ``count``
-            is how many passages the workspace has."""
-
-        def cosines(self, workspace_id: int, vector: list[float], ids: list[int]) -> list[Row]:
-            """The ids and cosines of those of these passages that have a vector."""
-
-        def revisions(self, workspace_id: int) -> list[Row]:
-            """Every block and when it changed, in order."""
-
-        def blocks(self, workspace_id: int, first_ids: list[int]) -> list[Row]:
-            """Blocks by the ids that name them."""
-
+    # The vectors of passages, whichever way a store holds them. They come and go as signed bytes
+    # with a scale each, so that all stores rank alike. ``compares`` tells whether the store finds
+    # the nearest itself; one that does not gives its blocks away.
+    Vectors: TypeAlias = "BlockVectors | PgVectors"
 
 BLOCK_VECTORS = 1024
 _BLOCK = "first_id, last_id, revision, ids, scales, codes"
@@ -60,7 +24,7 @@ _BLOCK = "first_id, last_id, revision, ids, scales, codes"
 class BlockVectors:
     """Vectors in blocks of about a thousand, which whoever searches compares itself."""
 
-    compares = False
+    compares: Literal[False] = False
 
     def __init__(self, db: Db, search: Search) -> None:
         self._db = db
@@ -69,7 +33,7 @@ class BlockVectors:
     def add(
         self, workspace_id: int, ids: list[int], scales: bytes, codes: bytes, revision: int
     ) -> None:
-        """Enter vectors; see ``Vectors``."""
+        """Enter vectors; the ids rise, and are higher than all there are."""
         last = self._last(workspace_id)
         first_id, parts = ids[0], (array("q", ids).tobytes(), scales, codes)
         if last is not None and len(last["ids"]) // 8 + len(ids) <= BLOCK_VECTORS:
@@ -103,20 +67,8 @@ class BlockVectors:
             workspace_id=workspace_id,
         )
 
-    def nearest(
-        self,
-        workspace_id: int,
-        vector: list[float],
-        filters: dict[str, object],
-        limit: int,
-        count: int,
-    ) -> list[Row]:
-        raise NotImplementedError
-
-    def cosines(self, workspace_id: int, vector: list[float], ids: list[int]) -> list[Row]:
-        raise NotImplementedError
-
     def revisions(self, workspace_id: int) -> list[Row]:
+        """Every block and when it changed, in order."""
         return self._db.all(
             """select first_id, revision from vector_blocks where workspace_id = :workspace_id
             order by first_id""",
@@ -124,6 +76,7 @@ class BlockVectors:
         )
 
     def blocks(self, workspace_id: int, first_ids: list[int]) -> list[Row]:
+        """Blocks by the ids that name them."""
         return self._db.all(
             f"""select {_BLOCK} from vector_blocks where workspace_id = :workspace_id
             and first_id {self._search.among("first_ids")} order by first_id""",

@@ -56,10 +56,6 @@ SAMPLES: dict[str, Any] = {
 }
 
 
-# Whoever holds vectors either compares them or gives them away in blocks.
-NOT_OF_POSTGRES = {"BlockVectors": ("nearest", "cosines"), "PgVectors": ("revisions", "blocks")}
-
-
 class Recorder:
     """A Db that notes every statement and answers with rows of nothing."""
 
@@ -96,8 +92,6 @@ def every_statement() -> list[str]:
             if method.__name__.startswith("_"):
                 continue
             parameters = inspect.signature(method).parameters.values()
-            if method.__name__ in NOT_OF_POSTGRES.get(type(noun).__name__, ()):
-                continue
             for flag in (False, True):
                 by_type = {**SAMPLES, "bool": flag}
                 samples = {p.name: by_type.get(str(p.annotation), 0) for p in parameters}
