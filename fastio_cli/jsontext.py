@@ -55,12 +55,7 @@ def decode(
             text = text.decode("utf-8")
         elif len(text.encode("utf-8")) > SIZE_BYTES_MAX:
             raise _too_large(what)
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique_keys,
-            parse_float=_finite,
-            parse_constant=_no_constant,
-        )
+        value = _strict.decode(text)
         if "\\u" in text:  # an escape may stand for half a character
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as e:
@@ -133,6 +128,11 @@ def _finite(text: str) -> float:
     if number - number != 0:
         raise ValueError(f"{text[:30]} is too large for a number")
     return number
+
+
+_strict = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_float=_finite, parse_constant=_no_constant
+)
 
 
 def _reason(e: Exception) -> str:

@@ -152,7 +152,7 @@ class Context:
                 head_hash=self.head_hash,
                 object_count=self._object_count,
                 size_bytes=self._size_bytes,
-                now_ms=self.now_ms,
+                updated_at=self.now_ms,
             )
 
     def guard(self, path: str, lock_token: str | None, if_version: int | None = None) -> Slot:

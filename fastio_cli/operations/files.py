@@ -84,7 +84,7 @@ def get(
     return download(ctx, row, offset, length)
 
 
-@operation("file.put", f"PUT {BASE}/{{path:path}}", effect="write", role="editor")
+@operation("file.put", f"PUT {BASE}/{{path:path}}", effect="write", role="editor", quick=True)
 def put(
     ctx: "Context",
     *,
@@ -109,7 +109,9 @@ def put(
     )
 
 
-@operation("file.append", f"POST {BASE}-append/{{path:path}}", effect="write", role="editor")
+@operation(
+    "file.append", f"POST {BASE}-append/{{path:path}}", effect="write", role="editor", quick=True
+)
 def append(
     ctx: "Context",
     *,

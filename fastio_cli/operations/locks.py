@@ -32,6 +32,7 @@ LAST = chr(0x10FFFF)
     effect="write",
     role="editor",
     tells_secret=True,
+    quick=True,
 )
 def acquire(
     ctx: "Context",
@@ -77,7 +78,7 @@ def acquire(
     )
 
 
-@operation("lock.renew", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor")
+@operation("lock.renew", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor", quick=True)
 def renew(
     ctx: "Context", *, path: ObjectPath, lock_token: Token, ttl_s: Ttl | None = None
 ) -> "model.Lock":
@@ -92,7 +93,9 @@ def renew(
     return show(ctx, path=path)
 
 
-@operation("lock.release", f"DELETE {BASE}/{{path:path}}", effect="write", role="editor")
+@operation(
+    "lock.release", f"DELETE {BASE}/{{path:path}}", effect="write", role="editor", quick=True
+)
 def release(ctx: "Context", *, path: ObjectPath, lock_token: Token) -> "model.Lock":
     """Give back a lock you hold; the next in line gets it."""
     _held(ctx, path, lock_token)

@@ -100,7 +100,9 @@ def diff(
     }
 
 
-@operation("object.delete", f"DELETE {BASE}/{{path:path}}", effect="write", role="editor")
+@operation(
+    "object.delete", f"DELETE {BASE}/{{path:path}}", effect="write", role="editor", quick=True
+)
 def delete(
     ctx: "Context",
     *,

@@ -33,9 +33,9 @@ class Operation:
 
     ``effect`` is ``read`` or ``write``; ``role`` the least role that may do it (viewer, editor,
     admin, owner; or member: whoever has a token, or anyone); ``tells_secret`` whether its answer
-    does, so that it is not kept in clear; ``quick`` a read of a few rows by their keys, which takes
-    less time than asking another thread to do it; ``rules`` and ``defaults`` describe its
-    parameters.
+    does, so that it is not kept in clear; ``quick`` a read or change of a few rows by their keys,
+    which takes less time than asking another thread to do it; ``rules`` and ``defaults`` describe
+    its parameters.
     """
 
     def __init__(

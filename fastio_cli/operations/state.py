@@ -58,7 +58,7 @@ def get(
     return {"path": path, "version": row["version"], "etag": row["etag"], "value": value}
 
 
-@operation("state.set", f"PUT {BASE}/{{path:path}}", effect="write", role="editor")
+@operation("state.set", f"PUT {BASE}/{{path:path}}", effect="write", role="editor", quick=True)
 def set_(
     ctx: "Context",
     *,
@@ -82,7 +82,9 @@ def set_(
     return _put_value(ctx, slot, "set", document, {"at": at}, schema)
 
 
-@operation("state.init", f"POST {BASE}-init/{{path:path}}", effect="write", role="editor")
+@operation(
+    "state.init", f"POST {BASE}-init/{{path:path}}", effect="write", role="editor", quick=True
+)
 def init(
     ctx: "Context",
     *,
@@ -113,7 +115,7 @@ def init(
     }
 
 
-@operation("state.patch", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor")
+@operation("state.patch", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor", quick=True)
 def patch(
     ctx: "Context",
     *,
@@ -139,7 +141,9 @@ def patch(
     return _put_value(ctx, slot, "patch", document)
 
 
-@operation("state.append", f"POST {BASE}-append/{{path:path}}", effect="write", role="editor")
+@operation(
+    "state.append", f"POST {BASE}-append/{{path:path}}", effect="write", role="editor", quick=True
+)
 def append(
     ctx: "Context",
     *,
@@ -167,7 +171,13 @@ def append(
     return _put_value(ctx, slot, "append", document, {"at": at} if at else None)
 
 
-@operation("state.increment", f"POST {BASE}-increment/{{path:path}}", effect="write", role="editor")
+@operation(
+    "state.increment",
+    f"POST {BASE}-increment/{{path:path}}",
+    effect="write",
+    role="editor",
+    quick=True,
+)
 def increment(
     ctx: "Context",
     *,

@@ -205,7 +205,7 @@ class App:
             x.scope[WAITS] = True
             result = await _unless_left(self._desk.call(call), x.receive)
         else:
-            result = await self._desk.call(call)
+            result = await self._desk.call(call, small=request.is_small)
         if answer:
             await self._answer(x, result)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 from urllib.parse import unquote_plus
 
 from fastio_cli.errors import FastioError
@@ -33,10 +32,8 @@ if TYPE_CHECKING:
 ENVELOPE_BYTES = 64 * 1024
 ENVELOPE_DEPTH = 1
 BODY_BYTES_MAX = SIZE_BYTES_MAX + ENVELOPE_BYTES
-IDLE_S = 30.0  # a body that rests for longer is given up
-# So is one that comes more slowly than this, over all but its first minute.
-BODY_S = 60.0
-BODY_BYTES_PER_S_MIN = 1024
+LATE = "fastio.late"  # set in the scope of a request whose body stopped coming, or hardly comes
+SMALL_BYTES_MAX = 64 * 1024
 BODYLESS = ("GET", "HEAD", "DELETE")
 IN_HEADERS = {"lock_token": "lock-token"}
 ETAG = re.compile(r'"([0-9]{1,16})(?:-[0-9a-f]{1,64})?"')
@@ -67,7 +64,16 @@ class Request:
         # The token of the Authorization header (RFC 6750).
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         self.token = token.strip() if scheme.lower() == "bearer" else None
-        self.receive = receive
+        self._scope = scope
+        self._receive = receive
+
+    @property
+    def is_small(self) -> bool:
+        """Whether its body is small, by what it says."""
+        if self.method in BODYLESS:
+            return True
+        length = self.headers.get("content-length", "")
+        return length.isdecimal() and int(length) <= SMALL_BYTES_MAX
 
     async def body(self, size_bytes_max: int = BODY_BYTES_MAX) -> bytes:
         """The whole body. Raises ``too_large``, ``timeout`` when it stops coming."""
@@ -75,8 +81,9 @@ class Request:
         length = self.headers.get("content-length", "")
         if length.isdecimal() and int(length) > size_bytes_max:
             raise too_large(size_bytes_max)
-        parts, size = [], 0
-        async for part in self.parts():
+        parts, size, more = [], 0, True
+        while more:
+            part, more = await self._part()
             size += len(part)
             if size > size_bytes_max:
                 raise too_large(size_bytes_max)
@@ -85,23 +92,20 @@ class Request:
 
     async def parts(self) -> Any:
         """The body as it comes. Raises ``timeout`` when it stops coming, or hardly comes."""
-        import asyncio
-
-        began = time.monotonic()
-        size, more = 0, True
+        more = True
         while more:
-            left_s = began + BODY_S + size / BODY_BYTES_PER_S_MIN - time.monotonic()
-            try:
-                async with asyncio.timeout(min(IDLE_S, left_s)):
-                    message = await self.receive()
-            except TimeoutError:
-                raise FastioError("timeout", "The request's body stopped coming.") from None
-            if message["type"] == "http.disconnect":
-                raise DISCONNECTED
-            more = message.get("more_body", False)
-            if part := message.get("body", b""):
-                size += len(part)
+            part, more = await self._part()
+            if part:
                 yield part
+
+    async def _part(self) -> tuple[bytes, bool]:
+        """Some of the body, and whether there is more."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise DISCONNECTED
+        if LATE in self._scope:
+            raise FastioError("timeout", "The request's body stopped coming.")
+        return message.get("body", b""), message.get("more_body", False)
 
     def refuse_encoding(self) -> None:
         """A compressed body is refused: what it would unpack to is not known."""

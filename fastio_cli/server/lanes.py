@@ -1,14 +1,15 @@
 """How calls reach the store from an event loop: lanes of threads, and a room for those who wait.
 
-**Group commit.** A thread writes. It takes whatever calls have come while it committed the last
-ones, runs each in a savepoint of one transaction, commits and syncs once, and only then are all of
-them answered. Nothing waits for a batch to fill; a call alone is committed alone. A local store,
-with one writer at a time, has one such line of calls; while one thread waits for the disk, another
-does the next ones. A database, whose workspaces are written independently, has a line for each
-workspace, and a few threads that serve them, each line by one thread at a time.
+**Group commit.** A thread takes whatever calls have come while it committed the last ones, runs
+them in one transaction, each undone alone if it fails, commits and syncs once, and only then are
+all of them answered. Nothing waits for a batch to fill; a call alone is committed alone. A local
+store, with one writer at a time, has one line of calls; while one thread waits for the disk,
+another does the next ones. A database, whose workspaces are written independently, has a line for
+each workspace, and a few threads that serve them, each line by one thread at a time.
 
-**Reads** run beside it on snapshots: the quick ones of a near store at once in the event loop, as
-they take less time than waking a thread for them, all others on threads.
+**The quick calls of a near store** are done in the event loop at once, as they take less time than
+waking a thread for them: reads one by one, writes in a group commit of its own
+(``group_commit.py``). All other reads run on threads, beside the writes, on snapshots.
 
 **Waiting.** A call that has to wait occupies no thread. One thread looks after all of them: it
 notices commits, of this process at once and of others by polling, and sends those calls back into
@@ -23,10 +24,12 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from typing import cast
 
 from fastio_cli.engine import Wait
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import Pending, Restart
+from fastio_cli.server.group_commit import GroupCommit, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.engine import Call, Engine
-    from fastio_cli.store.contract import Store
+    from fastio_cli.store.contract import NearStore, Store
     from fastio_cli.store.tx import Tx
 
     Work = Callable[[Tx], Any]
@@ -155,12 +158,8 @@ class Lane(threading.Thread):
 
 def _resolve(batch: list[Item], outcomes: list[Any]) -> None:
     for (_, future), outcome in zip(batch, outcomes, strict=True):
-        if future.done() or isinstance(outcome, Restart):
-            continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+        if not isinstance(outcome, Restart):
+            resolve(future, outcome)
 
 
 class Waiter:
@@ -277,14 +276,22 @@ class Desk:
         self._threads: list[threading.Thread] = [*writers, self._room]
         for thread in self._threads:
             thread.start()
+        self._at_once: GroupCommit | None = None
+        if store.local:
+            near = cast("NearStore", store)
+            self._at_once = GroupCommit(near, loop, self._put_in_line, self._room.nudge)
 
-    async def call(self, call: Call) -> Any:
-        """Do a prepared call, waiting as long as it asks to. Raises what the operation raises."""
-        if self.engine.store.local and call.operation.quick and not call.params.get("query"):
+    async def call(self, call: Call, *, small: bool = False) -> Any:
+        """Do a prepared call, waiting as long as it asks to. Raises what the operation raises.
+
+        ``small``: what it brings along is.
+        """
+        near = self._at_once if small and call.operation.quick else None
+        if near is not None and call.operation.effect == "read" and not call.params.get("query"):
             return self._read(self.engine.work(call))
         started = time.monotonic()
         waiter = None
-        while isinstance(outcome := await self._once(call), Pending):
+        while isinstance(outcome := await self._once(call, near), Pending):
             waiter = waiter or Waiter(call.workspace)
             waiter.wait = Wait(outcome, started)
             if not await self._wait(waiter):
@@ -302,23 +309,31 @@ class Desk:
     def write(self, work: Work, workspace: str = "") -> Awaitable[Any]:
         """Run a work in the next commit (of a workspace)."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        line = "" if self.engine.store.local else workspace
-        self._writes.put(line, (work, future))
+        self._writes.put("" if self.engine.store.local else workspace, (work, future))
         return future
 
     def close(self) -> None:
         """Finish what was begun."""
         self._room.close()
+        if self._at_once is not None:
+            self._at_once.close()
         self._writes.close()
         self._readers.shutdown()
         for thread in self._threads:
             thread.join(timeout=10)
 
-    def _once(self, call: Call) -> Awaitable[Any]:
+    def _once(self, call: Call, near: GroupCommit | None) -> Awaitable[Any]:
         work = self.engine.work(call)
-        if call.operation.effect == "write":
+        if call.operation.effect == "read":
+            return self.read(work)
+        if near is None:
             return self.write(work, call.workspace)
-        return self.read(work)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        near.put((work, future))
+        return future
+
+    def _put_in_line(self, item: Item) -> None:
+        self._writes.put("", item)
 
     async def _wait(self, waiter: Waiter) -> bool:
         waiter.future = self._loop.create_future()

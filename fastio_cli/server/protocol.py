@@ -1,12 +1,15 @@
 """Limits on connections that uvicorn does not know: how many there may be, how large a request's
-head may be, how long it may take to come, and how slowly an answer may be read."""
+head may be, how long head and body may take to come, and how slowly an answer may be read."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from fastio_cli.server.http import LATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 WAITS = "fastio.waits"  # set in the scope of a request that does nothing but wait
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_S = 15.0
+IDLE_S = 30.0  # a body that rests for longer is given up
+# So is one that comes more slowly than this, over all but its first minute.
+BODY_S = 60.0
+BODY_BYTES_PER_S_MIN = 1024
 WRITE_S = 60.0  # an answer of which nothing was taken for so long is given up
 
 
@@ -25,7 +32,10 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_bytes: int | None = 0  # None while a body or an answer is on its way
         self._head_since: float | None = None
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._body_since: float | None = None  # None unless a body is on its way
+        self._body_at = 0.0  # when it last grew
+        self._body_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -39,31 +49,42 @@ class Protocol(HttpToolsProtocol):
             # An answer's head and body are two writes; without this the second waits for an ack.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._head_since = self.loop.time()
-        self._head_timer = self.loop.call_later(HEAD_S, self._look_at_head)
+        self._timer = self.loop.call_later(HEAD_S, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._head_timer, self._write_timer):
+        for timer in (self._timer, self._write_timer):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Count what comes, and see to it that the rest comes in time."""
         if self._head_bytes is not None:
             if self._head_since is None:
                 self._head_since = self.loop.time()
             self._head_bytes += len(data)
-            if self._head_timer is None:
-                self._head_timer = self.loop.call_later(HEAD_S, self._look_at_head)
         super().data_received(data)
         if self._head_bytes is not None and self._head_bytes > HEAD_BYTES_MAX:
             self.send_400_response("The request's head is too large.")
+        due = self._due()
+        if due is not None and self._timer is None:  # most requests come whole and need none
+            self._timer = self.loop.call_at(due, self._look)
 
     def on_headers_complete(self) -> None:
+        """From here on a body may come."""
         self._head_bytes = self._head_since = None
         super().on_headers_complete()
+        self._body_since = self._body_at = self.loop.time()
+        self._body_bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._body_at = self.loop.time()
+        self._body_bytes += len(body)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self._body_since = None
         self._head_bytes = 0  # what follows is the head of the next request
 
     def shutdown(self) -> None:
@@ -84,13 +105,27 @@ class Protocol(HttpToolsProtocol):
             self._write_timer = None
         super().resume_writing()
 
-    def _look_at_head(self) -> None:
-        """Give up a head that is late. One timer serves many requests: few heads are ever late."""
-        self._head_timer = None
-        if self._head_since is None:
+    def _due(self) -> float | None:
+        """When what is on its way is late."""
+        if self._head_since is not None:
+            return self._head_since + HEAD_S
+        if self._body_since is None:
+            return None
+        slow = self._body_since + BODY_S + self._body_bytes / BODY_BYTES_PER_S_MIN
+        return min(self._body_at + IDLE_S, slow)
+
+    def _look(self) -> None:
+        """Give up what is late. One timer serves many requests: few are ever late."""
+        self._timer = None
+        due = self._due()
+        if due is None:
             return
-        left_s = self._head_since + HEAD_S - self.loop.time()
-        if left_s <= 0:
+        if due > self.loop.time():
+            self._timer = self.loop.call_at(due, self._look)
+        elif self._head_since is not None:
             self.transport.abort()
+        elif self.flow.read_paused:  # it is we who keep it waiting
+            self._timer = self.loop.call_later(IDLE_S, self._look)
         else:
-            self._head_timer = self.loop.call_later(left_s, self._look_at_head)
+            cast("dict[str, Any]", self.scope)[LATE] = True
+            self.cycle.message_event.set()

@@ -91,3 +91,14 @@ class Store(Protocol):
         minutes, in which nobody waits for it."""
 
     def close(self) -> None: ...
+
+
+class NearStore(Store, Protocol):
+    """A store on this machine, whose writes are quick but for the disk."""
+
+    def write_at_once(self, works: list[Callable[[Tx], Any]]) -> list[Any] | None:
+        """``write_many`` without any waiting: None, with nothing done, if somebody else is writing;
+        and not durable before ``sync``."""
+
+    def sync(self) -> None:
+        """Make durable whatever was committed before. Raises ``unavailable``."""

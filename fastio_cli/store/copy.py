@@ -397,9 +397,9 @@ def _put(tx: Tx, workspace: Columns, batch: _Batch) -> None:
     for event in batch.events:
         tx.events.add({"workspace_id": row["id"], **event})
     for version in batch.versions:
-        tx.objects.add_version(row["id"], **version)
+        tx.objects.add_version({**version, "workspace_id": row["id"]})
     for head in batch.heads.values():
-        tx.objects.set_head(row["id"], **head)
+        tx.objects.set_head({**head, "workspace_id": row["id"]})
     _save(tx, row["id"], workspace, batch.events[-1]["seq"], batch.events[-1]["hash"])
 
 
@@ -410,7 +410,7 @@ def _save(tx: Tx, id: int, workspace: Columns, seq: int, head_hash: str) -> None
         head_hash=head_hash,
         object_count=workspace["object_count"],
         size_bytes=workspace["size_bytes"],
-        now_ms=workspace["updated_at"],
+        updated_at=workspace["updated_at"],
     )
 
 

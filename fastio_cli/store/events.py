@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from fastio_cli.store.contract import Db, Row
 
 _EVENT = "seq, type, actor, path, version, at, data, prev_hash, hash"
-_ADD = f"""insert into events (workspace_id, {_EVENT}) values (:workspace_id, :seq, :type,
+ADD_EVENT = f"""insert into events (workspace_id, {_EVENT}) values (:workspace_id, :seq, :type,
     :actor, :path, :version, :at, :data, :prev_hash, :hash)"""
 
 
@@ -17,7 +17,7 @@ class Events:
 
     def add(self, columns: dict[str, object]) -> None:
         """Append an event, by the names of its columns."""
-        self._db.put(_ADD, columns)
+        self._db.put(ADD_EVENT, columns)
 
     def after(self, workspace_id: int, seq: int, limit: int) -> list[Row]:
         """Events after a sequence number, in order."""

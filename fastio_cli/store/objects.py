@@ -19,17 +19,21 @@ SLOT_OF = f"select {SLOT} from objects where workspace_id = :workspace_id and pa
 _VERSION = """path, version, kind, etag, media_type, size_bytes, author, at, change, deleted"""
 # Every write runs two of these: texts made once, and no upsert, which costs three times an update.
 _HEAD_OF = f"select {_HEAD} from objects where workspace_id = :workspace_id and path = :path"
-_ADD_VERSION = f"""insert into versions (workspace_id, {_VERSION}, body, blob, chain)
+ADD_VERSION = f"""insert into versions (workspace_id, {_VERSION}, body, blob, chain)
     values (:workspace_id, :path, :version, :kind, :etag, :media_type, :size_bytes,
     :author, :at, :change, :deleted, :body, :blob, :chain)"""
-_ADD_HEAD = f"""insert into objects (workspace_id, {_HEAD})
+ADD_HEAD = f"""insert into objects (workspace_id, {_HEAD})
     values (:workspace_id, :path, :kind, :version, :etag, :media_type, :size_bytes,
     :schema, :author, :created_at, :updated_at, :deleted)"""
-_SET_HEAD = """update objects set kind = :kind, version = :version, etag = :etag,
+SET_HEAD = """update objects set kind = :kind, version = :version, etag = :etag,
     media_type = :media_type, size_bytes = :size_bytes, schema = :schema, author = :author,
     created_at = :created_at, updated_at = :updated_at, deleted = :deleted
     where workspace_id = :workspace_id and path = :path"""
+DROP_VERSIONS = """delete from versions where workspace_id = :workspace_id and path = :path
+    and version < :below"""
 _OF_HEAD = ", ".join(f"v.{column.strip()}" for column in _VERSION.split(","))
+_HEAD_NAMES = [name.strip() for name in _HEAD.split(",")]
+_CONTENT_NAMES = [*(name.strip() for name in _VERSION.split(",")), "body", "blob", "chain"]
 LAST = chr(0x10FFFF)
 
 
@@ -71,17 +75,17 @@ class Objects:
 
         ``columns`` are those of both rows, by name.
         """
-        self._db.put(_ADD_VERSION, columns)
-        self._db.put(_ADD_HEAD if is_new else _SET_HEAD, columns)
+        self._db.put(ADD_VERSION, columns)
+        self._db.put(ADD_HEAD if is_new else SET_HEAD, columns)
 
-    def add_version(self, workspace_id: int, **columns: object) -> None:
+    def add_version(self, columns: dict[str, object]) -> None:
         """Add a version as a row, with its content."""
-        self._db.run(_ADD_VERSION, workspace_id=workspace_id, **columns)
+        self._db.put(ADD_VERSION, columns)
 
-    def set_head(self, workspace_id: int, *, path: str, **columns: object) -> None:
+    def set_head(self, columns: Row) -> None:
         """Make a row the head of its path."""
-        head = _ADD_HEAD if self.head(workspace_id, path) is None else _SET_HEAD
-        self._db.run(head, workspace_id=workspace_id, path=path, **columns)
+        is_new = self.head(columns["workspace_id"], columns["path"]) is None
+        self._db.put(ADD_HEAD if is_new else SET_HEAD, columns)
 
     def page(
         self, workspace_id: int, prefix: str, after: str, kind: str | None, limit: int
@@ -114,8 +118,7 @@ class Objects:
     def forget_versions(self, workspace_id: int, path: str, below: int) -> int:
         """Drop the versions below a number; the bytes they had."""
         rows = self._db.all(
-            """delete from versions where workspace_id = :workspace_id and path = :path
-            and version < :below returning size_bytes, chain""",
+            f"{DROP_VERSIONS} returning size_bytes, chain",
             workspace_id=workspace_id,
             path=path,
             below=below,
@@ -203,3 +206,32 @@ class Objects:
             """select blob from versions where blob is not null
             union select blob from segments where blob is not null"""
         )
+
+
+class KnownObjects(Objects):
+    """Objects whose newest versions may be known without asking: each is the head of its path."""
+
+    def known(self, workspace_id: int, path: str) -> Row | None:
+        """The columns of a head and its content, if they are known."""
+        raise NotImplementedError
+
+    def head(self, workspace_id: int, path: str) -> Row | None:
+        row = self.known(workspace_id, path)
+        if row is None:
+            return super().head(workspace_id, path)
+        return {name: row[name] for name in _HEAD_NAMES}
+
+    def slot(self, workspace_id: int, path: str) -> Row | None:
+        return self.known(workspace_id, path) or super().slot(workspace_id, path)
+
+    def content(self, workspace_id: int, path: str, version: int) -> Row | None:
+        row = self.known(workspace_id, path)
+        if row is not None and row["version"] == version:
+            return {name: row[name] for name in _CONTENT_NAMES}
+        return super().content(workspace_id, path, version)
+
+    def live_content(self, workspace_id: int, path: str) -> Row | None:
+        row = self.known(workspace_id, path)
+        if row is None:
+            return super().live_content(workspace_id, path)
+        return None if row["deleted"] else row

@@ -31,7 +31,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from fastio_cli.errors import FastioError
 from fastio_cli.store import migrate
-from fastio_cli.store.postgres_ahead import SentAhead, changed_table
+from fastio_cli.store.postgres_ahead import SentAhead
 from fastio_cli.store.postgres_errors import (
     NoConnection,
     Unknown,
@@ -45,6 +45,7 @@ from fastio_cli.store.postgres_errors import (
 )
 from fastio_cli.store.postgres_line import Answer, Connection, Line
 from fastio_cli.store.postgres_tx import PostgresTx
+from fastio_cli.store.tables import changed_table
 from fastio_cli.store.tx import Tx
 
 TYPE_CHECKING = False

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
+from fastio_cli.store.tables import read_tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,18 +61,3 @@ class Noted:
 
     def open_search(self) -> Search:
         raise AssertionError("no search is sent ahead")
-
-
-@lru_cache(maxsize=256)
-def read_tables(sql: str) -> frozenset[str]:
-    """The tables that a read looks into."""
-    return frozenset(re.findall(r"\b(?:from|join)\s+(\w+)", sql))
-
-
-@lru_cache(maxsize=256)
-def changed_table(sql: str) -> str | None:
-    """The one table that a statement touches; None if it reads others or is of another kind."""
-    if re.search(r"\bselect\b", sql):
-        return None
-    found = re.match(r"\s*(?:insert into|update|delete from) (\w+)", sql)
-    return found[1] if found is not None else None

@@ -8,6 +8,11 @@ if TYPE_CHECKING:
 
 
 TIDY_EVERY = 16  # milliseconds come at random, so this is one write in so many
+PUT_REQUEST = """insert into requests (workspace_id, key, request_hash, result, expires_at)
+    values (:workspace_id, :key, :request_hash, :result, :expires_at)
+    on conflict (workspace_id, key) do update set request_hash = excluded.request_hash,
+    result = excluded.result, expires_at = excluded.expires_at"""
+DROP_EXPIRED = "delete from requests where workspace_id = :workspace_id and expires_at <= :now_ms"
 
 
 class Requests:
@@ -40,19 +45,21 @@ class Requests:
     ) -> None:
         """Store a result; now and then forget those of the workspace whose time is over."""
         if now_ms % TIDY_EVERY == 0:
-            self._db.run(
-                "delete from requests where workspace_id = :workspace_id and expires_at <= :now_ms",
-                workspace_id=workspace_id,
-                now_ms=now_ms,
-            )
-        self._db.run(
-            """insert into requests (workspace_id, key, request_hash, result, expires_at)
-            values (:workspace_id, :key, :request_hash, :result, :expires_at)
-            on conflict (workspace_id, key) do update set request_hash = excluded.request_hash,
-            result = excluded.result, expires_at = excluded.expires_at""",
-            workspace_id=workspace_id,
-            key=key,
-            request_hash=request_hash,
-            result=result,
-            expires_at=now_ms + kept_ms,
+            self.drop_expired(workspace_id, now_ms)
+        self.add(
+            {
+                "workspace_id": workspace_id,
+                "key": key,
+                "request_hash": request_hash,
+                "result": result,
+                "expires_at": now_ms + kept_ms,
+            }
         )
+
+    def add(self, row: Row) -> None:
+        """Store a result in place of an older one of this key."""
+        self._db.put(PUT_REQUEST, row)
+
+    def drop_expired(self, workspace_id: int, now_ms: int) -> None:
+        """Forget the results of a workspace whose time is over."""
+        self._db.run(DROP_EXPIRED, workspace_id=workspace_id, now_ms=now_ms)

@@ -27,8 +27,17 @@ from sys import intern
 
 from fastio_cli.blobs import sync_data
 from fastio_cli.errors import FastioError
+from fastio_cli.store.later import (
+    WRITTEN_LATER,
+    Later,
+    LaterEvents,
+    LaterObjects,
+    LaterRequests,
+    LaterWorkspaces,
+)
 from fastio_cli.store.locks import LOCK_OF
-from fastio_cli.store.objects import SLOT, SLOT_OF
+from fastio_cli.store.objects import SLOT
+from fastio_cli.store.tables import changes_rows, read_tables
 from fastio_cli.store.tx import Tx
 
 try:
@@ -53,7 +62,8 @@ BUSY_TIMEOUT_S = 10.0
 POLL_S = 0.002
 POLL_MAX_S = 0.02
 _NAME = re.compile(r":([a-z_][a-z_0-9]*)")
-
+# Read by every call over the network and hardly ever changed: remembered from call to call.
+STEADY = frozenset(("locks", "tokens", "members"))
 
 _SLOT = SLOT.split(", ")
 _ENTER = f"""select w.id, w.seq, w.head_hash, w.object_count, w.size_bytes, l.fence,
@@ -103,13 +113,33 @@ class SqliteStore:
 
     def write(self, work: Callable[[Tx], T]) -> T:
         """Run ``work`` alone, commit, and return its result once it is durable."""
-        return self._commit(lambda c: work(c.tx))
+        return self._commit(lambda c: work(c.tx), alone=True)
 
     def write_many(
         self, works: list[Callable[[Tx], Any]], unlocked: Callable[[], None] | None = None
     ) -> list[Any]:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
-        return self._commit(lambda c: [c.attempt(work) for work in works], unlocked)
+        return self._commit(lambda c: [c.attempt(work) for work in works], unlocked=unlocked)
+
+    def write_at_once(self, works: list[Callable[[Tx], Any]]) -> list[Any] | None:
+        """``write_many`` without any waiting; see ``contract.NearStore``."""
+        c = self._connection()
+        try:
+            if not c.try_lock():
+                return None
+            try:
+                return self._transaction(c, lambda c: [c.attempt(work) for work in works], False)
+            finally:
+                c.unlock()
+        except sqlite3.Error as e:
+            if getattr(e, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+                return None  # a program that does not know of our lock
+            raise translate(e, self.file) from e
+
+    def sync(self) -> None:
+        """Make durable whatever was committed before."""
+        if self._synced:
+            self._connection().sync_log()
 
     def now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -144,14 +174,18 @@ class SqliteStore:
             del self._threads.connection
 
     def _commit(
-        self, work: Callable[[Connection], T], unlocked: Callable[[], None] | None = None
+        self,
+        work: Callable[[Connection], T],
+        *,
+        alone: bool = False,
+        unlocked: Callable[[], None] | None = None,
     ) -> T:
         c = self._connection()
         try:
             changes = c.sql.total_changes
             c.lock()
             try:
-                result = self._transaction(c, work)
+                result = self._transaction(c, work, alone)
             finally:
                 c.unlock()
             if unlocked is not None:
@@ -162,14 +196,16 @@ class SqliteStore:
         except sqlite3.Error as e:
             raise translate(e, self.file) from e
 
-    def _transaction(self, c: Connection, work: Callable[[Connection], T]) -> T:
+    def _transaction(self, c: Connection, work: Callable[[Connection], T], alone: bool = True) -> T:
         c.begin("begin immediate", self.now_ms())
-        c.tx.writable = True
+        c.tx.writable, c.alone = True, alone
         try:
             result = work(c)
+            c.later.write()
             c.sql.execute("commit")
             return result
         except BaseException:
+            c.later.drop()
             if c.sql.in_transaction:
                 c.sql.execute("rollback")
             raise
@@ -234,25 +270,39 @@ class Connection:
         own_sync = synced and fcntl is not None
         self.sql.execute(f"pragma synchronous = {'normal' if own_sync or not synced else 'full'}")
         self.sql.execute("pragma foreign_keys = on")
+        self.alone = True  # one work has the transaction for itself
+        self.later = Later(self._run_rows)
         self.tx: Tx = SqliteTx(self)
-        self._ahead: dict[str, tuple[dict[str, object], Row | None]] = {}
+        self._data_version: int | None = None
+        self._begun = self._in_savepoint = False
+        self._waits = True
         self._lock_file = os.path.join(folder, LOCK_FILE)
         self._lock_fd: int | None = None
         self._log_fd: int | None = None
         self._own_sync = own_sync
 
     def one(self, sql: str, **params: object) -> Row | None:
-        """The first row a statement gives, unless it was read ahead."""
-        if self._ahead:
-            known = self._ahead.pop(sql, None)
-            if known is not None and known[0] == params:
-                return known[1]
+        """The first row a statement gives, unless it is known."""
+        key = (sql, *params.values())
+        known = self.later.rows
+        if key in known:
+            return known[key]
+        self._look(sql)
+        row = self.written(sql, params)
+        if self._data_version is not None and _is_steady(sql):
+            known[key] = row
+        return row
+
+    def written(self, sql: str, params: dict[str, object]) -> Row | None:
+        """The first row a statement gives, by what is written already."""
         statement = _statement(sql)
         cursor = self.sql.execute(statement.text, statement.in_order(params))
         row = cursor.fetchone()
         return None if row is None else statement.record(cursor, row)
 
     def all(self, sql: str, **params: object) -> list[Row]:
+        """Every row a statement gives."""
+        self._look(sql)
         statement = _statement(sql)
         cursor = self.sql.execute(statement.text, statement.in_order(params))
         return [statement.record(cursor, row) for row in cursor]
@@ -262,22 +312,31 @@ class Connection:
 
     def put(self, sql: str, row: dict[str, object]) -> None:
         """``run`` with parameters that stand in a dict already, among others perhaps."""
-        self._ahead.clear()  # what was read before may be different now
+        self._settle()
         statement = _statement(sql)
         self.sql.execute(statement.text, statement.in_order(row))
 
-    def enter(self, workspace: str, path: str) -> Row | None:
-        """Read a workspace, and keep the head and the lock of a path until they are asked for."""
+    def run_many(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
+        """Execute a statement for each of many rows of values."""
+        self._settle()
+        self.sql.executemany(sql, rows)
+
+    def enter(self, workspace: str, path: str | None) -> Row | None:
+        """The workspace of this name; the head and the lock of a path are known from then on."""
+        later = self.later
+        row = later.workspace(workspace)
+        if row is not None:
+            return row
         found = self.sql.execute(_ENTER, (path, path, workspace)).fetchone()
         if found is None:
             return None
         id, seq, head_hash, object_count, size_bytes, fence, *slot = found
-        key = {"workspace_id": id, "path": path}
-        head = dict(zip(_SLOT, slot, strict=True)) if slot[0] is not None else None
-        self._ahead[SLOT_OF] = (key, head)
-        if fence is None:  # else the whole lock is read
-            self._ahead[LOCK_OF] = (key, None)
-        return {
+        if path is not None:
+            head = dict(zip(_SLOT, slot, strict=True)) if slot[0] is not None else None
+            later.slots[id, path] = head
+            if fence is None:  # else the whole lock is read
+                later.rows[LOCK_OF, id, path] = None
+        row = later.workspaces[workspace] = {
             "id": id,
             "name": workspace,
             "seq": seq,
@@ -285,10 +344,7 @@ class Connection:
             "object_count": object_count,
             "size_bytes": size_bytes,
         }
-
-    def run_many(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
-        """Execute a statement for each of many rows of values."""
-        self.sql.executemany(sql, rows)
+        return later.moved(row)
 
     def open_search(self) -> SqliteSearch:
         """The search index of this store."""
@@ -306,21 +362,57 @@ class Connection:
     def begin(self, statement: str, now_ms: int) -> None:
         """Begin a transaction at this time, with nothing known from an earlier one."""
         self.tx.now_ms = now_ms
-        self._ahead.clear()
         self.tx.beside_bytes.clear()
         self.sql.execute(statement)
+        if not self._begun:  # most commands have one transaction, and nothing to compare
+            self._begun = True
+            return
+        version: int = self.sql.execute("pragma data_version").fetchone()[0]
+        if version != self._data_version:  # somebody else has committed
+            self._data_version = version
+            self.later.forget()
+        self.later.bound()
 
     def attempt(self, work: Callable[[Tx], Any]) -> Any:
         """Run one of many works; undo it alone and return the exception when it fails."""
-        self.sql.execute("savepoint work")
         try:
             result = work(self.tx)
         except Exception as e:
-            self.sql.execute("rollback to work")
-            self.sql.execute("release work")
+            self.later.mine.clear()
+            if self._in_savepoint:
+                self.sql.execute("rollback to work")
+                self._release()
             return e
-        self.sql.execute("release work")
+        self.later.keep()
+        if self._in_savepoint:
+            self._release()
         return result
+
+    def _release(self) -> None:
+        self.sql.execute("release work")
+        self._in_savepoint = False
+        self.later.forget()
+
+    def _look(self, sql: str) -> None:
+        """Before a statement of one's own: write what it may read."""
+        later = self.later
+        unwritten = later.mine or later.ours
+        if changes_rows(sql) or (unwritten and not read_tables(sql).isdisjoint(WRITTEN_LATER)):
+            self._settle()
+
+    def _settle(self) -> None:
+        """Write what was left for later; whatever the work does from here can be undone."""
+        later = self.later
+        later.write_ours()
+        if not (self.alone or self._in_savepoint):
+            self.sql.execute("savepoint work")
+            self._in_savepoint = True
+        later.write_mine()
+        later.forget()
+
+    def _run_rows(self, sql: str, rows: Iterable[Row]) -> None:
+        statement = _statement(sql)
+        self.sql.executemany(statement.text, map(statement.in_order, rows))
 
     def change_token(self) -> object:
         # data_version sees the others' commits, total_changes our own.
@@ -329,8 +421,22 @@ class Connection:
 
     def lock(self) -> None:
         """Stand in the kernel's queue of writers."""
-        if fcntl is None:
-            return
+        if fcntl is not None:
+            fcntl.flock(self._lock_file_open(), fcntl.LOCK_EX)
+
+    def try_lock(self) -> bool:
+        """Take the lock if nobody has it. SQLite does not wait on this connection from then on."""
+        if self._waits:
+            self.sql.execute("pragma busy_timeout = 0")
+            self._waits = False
+        if fcntl is not None:
+            try:
+                fcntl.flock(self._lock_file_open(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
+    def _lock_file_open(self) -> int:
         if self._lock_fd is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             try:
@@ -341,7 +447,7 @@ class Connection:
                     f"The store cannot be written: {self._lock_file}: {e.strerror}.",
                     "Check the folder's permissions, or choose another with --store.",
                 ) from e
-        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        return self._lock_fd
 
     def unlock(self) -> None:
         if self._lock_fd is not None:
@@ -376,14 +482,16 @@ class SqliteTx(Tx):
     def __init__(self, db: Connection) -> None:
         super().__init__(db)
         self._connection = db
+        self.objects = LaterObjects(db, db.later, db.written)
+        self.events = LaterEvents(db, db.later)
+        self.workspaces = LaterWorkspaces(db, db.later)
+        self.requests = LaterRequests(db, db.later)
 
     def enter(
         self, workspace: str, path: str | None, key: str | None, digest: str | None
     ) -> Row | None:
         """One statement reads what a change of a path looks at; each column has its price."""
-        if path is None or not self.writable:
-            return self.workspaces.by_name(workspace)
-        return self._connection.enter(workspace, path)
+        return self._connection.enter(workspace, path if self.writable else None)
 
 
 class Statement:
@@ -410,6 +518,11 @@ class Statement:
 
 
 _statement = lru_cache(maxsize=512)(Statement)
+
+
+@lru_cache(maxsize=512)
+def _is_steady(sql: str) -> bool:
+    return read_tables(sql) <= STEADY and not changes_rows(sql)
 
 
 def is_frozen(folder: str) -> bool:

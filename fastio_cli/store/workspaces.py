@@ -8,8 +8,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = """id, name, object_count, size_bytes, seq, head_hash,
     created_at, updated_at, deleted_at"""
-_SAVE = """update workspaces set seq = :seq, head_hash = :head_hash,
-    object_count = :object_count, size_bytes = :size_bytes, updated_at = :now_ms
+SAVE_COUNTERS = """update workspaces set seq = :seq, head_hash = :head_hash,
+    object_count = :object_count, size_bytes = :size_bytes, updated_at = :updated_at
     where id = :id"""
 
 
@@ -70,17 +70,17 @@ class Workspaces:
         head_hash: str,
         object_count: int,
         size_bytes: int,
-        now_ms: int,
+        updated_at: int,
     ) -> None:
         """Move the counter and the totals on; the last statement of every write."""
         self._db.run(
-            _SAVE,
+            SAVE_COUNTERS,
             id=id,
             seq=seq,
             head_hash=head_hash,
             object_count=object_count,
             size_bytes=size_bytes,
-            now_ms=now_ms,
+            updated_at=updated_at,
         )
 
     def adopt(self, id: int, name: str, created_at: int) -> None:

@@ -7,7 +7,7 @@ them. Only transactions of a store that is far away remember.
 
 from __future__ import annotations
 
-from fastio_cli.store.objects import Objects
+from fastio_cli.store.objects import KnownObjects
 from fastio_cli.store.workspaces import Workspaces
 
 TYPE_CHECKING = False
@@ -17,30 +17,15 @@ if TYPE_CHECKING:
     from fastio_cli.store.contract import Db, Row
 
 
-class WrittenObjects(Objects):
-    """Objects that remember the versions written: each is the head of its path."""
+class WrittenObjects(KnownObjects):
+    """Objects that remember the versions written."""
 
     def __init__(self, db: Db) -> None:
         super().__init__(db)
         self._written: dict[tuple[int, str], Row] = {}
 
-    def head(self, workspace_id: int, path: str) -> Row | None:
-        return self._written.get((workspace_id, path)) or super().head(workspace_id, path)
-
-    def slot(self, workspace_id: int, path: str) -> Row | None:
-        return self._written.get((workspace_id, path)) or super().slot(workspace_id, path)
-
-    def content(self, workspace_id: int, path: str, version: int) -> Row | None:
-        row = self._written.get((workspace_id, path))
-        if row is not None and row["version"] == version:
-            return row
-        return super().content(workspace_id, path, version)
-
-    def live_content(self, workspace_id: int, path: str) -> Row | None:
-        row = self._written.get((workspace_id, path))
-        if row is None:
-            return super().live_content(workspace_id, path)
-        return None if row["deleted"] else row
+    def known(self, workspace_id: int, path: str) -> Row | None:
+        return self._written.get((workspace_id, path))
 
     def write(self, columns: dict[str, Any], is_new: bool) -> None:
         super().write(columns, is_new)
@@ -65,11 +50,11 @@ class WrittenWorkspaces(Workspaces):
     def remember(self, name: str, row: Row) -> None:
         self._entered[name] = dict(row)
 
-    def save(self, id: int, *, now_ms: int, **columns: Any) -> None:
-        super().save(id, now_ms=now_ms, **columns)
+    def save(self, id: int, **counters: Any) -> None:
+        super().save(id, **counters)
         for row in self._entered.values():
             if row["id"] == id:
-                row.update(columns, updated_at=now_ms)
+                row.update(counters)
 
     def rename(self, id: int, name: str) -> None:
         super().rename(id, name)

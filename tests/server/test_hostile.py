@@ -89,8 +89,8 @@ def test_a_second_head_on_a_connection_has_its_time_too(server, monkeypatch):
 @pytest.mark.parametrize("path", [STATE, FILE])
 def test_a_body_that_hardly_comes_is_cut_off(server, token, http, monkeypatch, path):
     """It never rests, so that only its rate can tell."""
-    monkeypatch.setattr("fastio_cli.server.http.BODY_S", 0.3)
-    monkeypatch.setattr("fastio_cli.server.http.BODY_BYTES_PER_S_MIN", 1e12)
+    monkeypatch.setattr("fastio_cli.server.protocol.BODY_S", 0.3)
+    monkeypatch.setattr("fastio_cli.server.protocol.BODY_BYTES_PER_S_MIN", 1e12)
     lines = ("Content-Type: application/json", "Content-Length: 16000000")
     with closing(connected(server)) as connection:
         connection.sendall(head(token, "PUT", path, *lines))

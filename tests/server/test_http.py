@@ -150,7 +150,7 @@ def test_a_head_that_never_ends_is_given_up(server, monkeypatch):
 
 
 def test_a_body_that_stops_coming_is_given_up(server, token, monkeypatch):
-    monkeypatch.setattr("fastio_cli.server.http.IDLE_S", 0.2)
+    monkeypatch.setattr("fastio_cli.server.protocol.IDLE_S", 0.2)
     head = f"PUT {STATE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
     head += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
     assert b" 408 " in raw(server, head.encode()).partition(b"\r\n")[0]

@@ -43,6 +43,7 @@ FORBIDDEN = (
 
 SAMPLES: dict[str, Any] = {
     "Content": Content("", 0),
+    "Row": defaultdict(int),
     "bytes": bytes(8),
     "dict[str, bytes]": {"x": b""},
     "dict[str, object]": defaultdict(int, words="x", token_count=1),

@@ -1,0 +1,170 @@
+"""Group commit in the event loop itself, for a store on this machine.
+
+Whatever calls came in one turn of the loop are run at its end, in one commit, by the loop: a call
+takes less time than waking a thread for it, and two threads that run Python hinder each other. The
+answers wait for the disk. A disk that is quick is waited for where we are; one that is not, by a
+thread, while the loop runs and commits the next calls, which then share the next sync. When
+somebody else is writing, nobody waits here: the calls go to the threads that can.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from queue import SimpleQueue
+
+from fastio_cli.operations.operation import Restart
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from typing import Any
+
+    from fastio_cli.store.contract import NearStore
+    from fastio_cli.store.tx import Tx
+
+    Work = Callable[[Tx], Any]
+    Item = tuple[Work, asyncio.Future[Any]]
+    Batch = tuple[list[Item], list[Any]]  # calls and their outcomes
+
+BATCH_MAX = 256
+QUICK_SYNC_S = 0.0005  # a thread that waits instead costs about a tenth of this
+# How much one sync counts in what is expected of the next one.
+WEIGHT = 0.1
+
+
+class GroupCommit:
+    """Runs works in batches. ``elsewhere`` takes one that cannot be done here, ``after`` is called
+    after every commit."""
+
+    def __init__(
+        self,
+        store: NearStore,
+        loop: asyncio.AbstractEventLoop,
+        elsewhere: Callable[[Item], None],
+        after: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._loop = loop
+        self._elsewhere = elsewhere
+        self._after = after
+        self._due: list[Item] = []
+        self._sync_s = 0.0  # how long a sync takes, lately
+        self._unsynced = 0  # batches that wait for one
+        self._syncer = Syncer(store, self._synced)
+        self._syncer.start()
+
+    def put(self, item: Item) -> None:
+        """Have a work done in the commit of this turn."""
+        if not self._due:
+            self._loop.call_soon(self._commit)
+        self._due.append(item)
+
+    def close(self) -> None:
+        """Finish what was begun. Not to be called by the loop, which has to answer."""
+        self._syncer.close()
+
+    def _commit(self) -> None:
+        batch, self._due = self._due[:BATCH_MAX], self._due[BATCH_MAX:]
+        if self._due:
+            self._loop.call_soon(self._commit)
+        try:
+            outcomes = self._store.write_at_once([work for work, _ in batch])
+        except Exception as e:  # the commit itself failed: nobody's work was done
+            outcomes = [e] * len(batch)
+        if outcomes is None:
+            for item in batch:
+                self._elsewhere(item)
+            return
+        self._after()
+        if self._sync_s > QUICK_SYNC_S or self._unsynced:
+            self._unsynced += 1
+            self._syncer.put((batch, outcomes))
+            return
+        began = time.perf_counter()
+        try:
+            self._store.sync()
+        except Exception as e:
+            outcomes = [e] * len(batch)
+        self._note(time.perf_counter() - began)
+        self._answer(batch, outcomes)
+
+    def _synced(self, batches: list[Batch], error: Exception | None, took_s: float) -> None:
+        """By the thread that syncs: these are durable, or it is not known whether they are."""
+
+        def answer() -> None:
+            self._unsynced -= len(batches)
+            self._note(took_s)
+            for batch, outcomes in batches:
+                self._answer(batch, outcomes if error is None else [error] * len(batch))
+
+        self._loop.call_soon_threadsafe(answer)
+
+    def _note(self, took_s: float) -> None:
+        self._sync_s += (took_s - self._sync_s) * WEIGHT
+
+    def _answer(self, batch: list[Item], outcomes: list[Any]) -> None:
+        for item, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Restart):  # slow work comes first: where it hinders nobody
+                self._elsewhere(item)
+            else:
+                resolve(item[1], outcome)
+
+
+def resolve(future: asyncio.Future[Any], outcome: Any) -> None:
+    """Give a caller what came of its work, unless it has left."""
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+class Syncer(threading.Thread):
+    """Waits for the disk: one sync for all batches that were committed before it began."""
+
+    def __init__(
+        self,
+        store: NearStore,
+        synced: Callable[[list[Batch], Exception | None, float], None],
+    ) -> None:
+        super().__init__(name="syncs", daemon=True)
+        self._store = store
+        self._synced = synced
+        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
+
+    def put(self, batch: Batch) -> None:
+        """Have a batch made durable and answered."""
+        self._queue.put(batch)
+
+    def close(self) -> None:
+        """Make durable what is left, and end."""
+        self._queue.put(None)
+        self.join(timeout=10)
+
+    def run(self) -> None:
+        """Sync until told to end."""
+        last = False
+        while not last and (first := self._queue.get()) is not None:
+            batches = [first]
+            while not self._queue.empty():
+                batch = self._queue.get()
+                if batch is None:
+                    last = True
+                else:
+                    batches.append(batch)
+            self._sync(batches)
+
+    def _sync(self, batches: list[Batch]) -> None:
+        error = None
+        began = time.perf_counter()
+        try:
+            self._store.sync()
+        except Exception as e:
+            error = e
+        try:
+            self._synced(batches, error, time.perf_counter() - began)
+        except RuntimeError:
+            return  # the loop is gone, and with it all who asked
