@@ -20,12 +20,14 @@ from fastio_cli.server import sse
 from fastio_cli.server.auth import Doorkeeper, RateLimit
 from fastio_cli.server.bodies import Transfers
 from fastio_cli.server.http import (
+    BODYLESS,
     DISCONNECTED,
     JSON,
     NO_SNIFF,
     NO_STORE,
     Request,
     etag_of,
+    is_known,
     params_of,
     problem,
     query_of,
@@ -44,9 +46,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.access import Identity
-    from fastio_cli.engine import Engine
+    from fastio_cli.blobs import Content
+    from fastio_cli.engine import Call, Engine
     from fastio_cli.operations.operation import Operation
-    from fastio_cli.server.http import Headers, Receive, Scope, Send
+    from fastio_cli.server.http import Headers, Receive, Scope, Send, SendWhole
     from fastio_cli.server.serve import Background
 
 RATE_PER_S = 1000
@@ -70,11 +73,32 @@ class Exchange:
 
     @property
     def headers(self) -> Headers:
+        """What every answer has."""
         return [(b"x-request-id", self.id.encode()), NO_SNIFF]
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         self.status = status
-        await respond(self.send, status, [*headers, *self.headers], body)
+        await respond(self.scope, self.send, status, [*headers, *self.headers], body)
+
+
+class Direct:
+    """A request on the short way, as the desk sees it: someone to tell what came of its call."""
+
+    __slots__ = ("_app", "_send", "_x")
+
+    def __init__(self, app: App, x: Exchange, send: SendWhole) -> None:
+        self._app = app
+        self._x = x
+        self._send = send
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, result: Any) -> None:
+        self._app.end_direct(self._x, self._send, result)
+
+    def set_exception(self, error: Exception) -> None:
+        self._app.end_direct(self._x, self._send, error)
 
 
 class App:
@@ -125,6 +149,55 @@ class App:
             self._log.flush()
         await send({"type": "lifespan.shutdown.complete"})
 
+    def direct(self, scope: Scope, body: bytes, send: SendWhole) -> bool:
+        """Serve a small request that is here whole on the short way, if it is of the usual kind.
+
+        Its call is quick and waits for nothing, so it needs no task and none of ASGI's messages.
+        False for all others: nothing was done, and they go the long way.
+        """
+        if not self._desk.is_near:
+            return False
+        x = Exchange(scope, _no_more, _no_more)
+        identity = self._door.at_hand(x.request.token)
+        if identity is None:
+            return False
+        try:
+            operation, in_path = self._routes.match(x.request.method, x.request.raw_path)
+        except FastioError:
+            return False  # a stream, or nothing
+        if not operation.quick or self._uploads.get(operation.name):
+            return False
+        reply = Direct(self, x, send)
+        try:
+            if x.request.method not in BODYLESS:
+                x.request.refuse_encoding()
+            elif body:
+                return False
+            x.operation, x.actor = operation.name, identity.member
+            call = self._call_of(x, operation, in_path, identity, body)
+            if self._engine.may_wait(call) or call.params.get("query"):
+                return False
+            self._limit.take(x.request.token or "")
+        except FastioError as e:
+            reply.set_exception(e)
+        else:
+            self._desk.submit(call, reply)
+        return True
+
+    def end_direct(self, x: Exchange, send: SendWhole, outcome: Any) -> None:
+        """Answer on the short way with a result or an error."""
+        if not isinstance(outcome, Exception):
+            try:
+                answer = _answer_of(x.request, outcome)
+            except Exception as e:
+                outcome = e
+        if isinstance(outcome, Exception):
+            error = outcome if isinstance(outcome, FastioError) else _internal(outcome, x.id)
+            answer = problem(error, x.id)
+        x.status, headers, content = answer
+        send(x.status, [*headers, *x.headers], content)
+        self._note(x)
+
     async def _serve(self, x: Exchange) -> None:
         try:
             if x.request.raw_path.startswith("/v1/"):
@@ -136,10 +209,13 @@ class App:
         except Exception as e:
             await self._refuse(x, _internal(e, x.id))
         finally:
-            elapsed_s = time.perf_counter() - x.started
-            self._metrics.note(x.operation or "-", x.status, elapsed_s)
-            if self._log is not None:
-                self._log.note(x, elapsed_s)
+            self._note(x)
+
+    def _note(self, x: Exchange) -> None:
+        elapsed_s = time.perf_counter() - x.started
+        self._metrics.note(x.operation or "-", x.status, elapsed_s)
+        if self._log is not None:
+            self._log.note(x, elapsed_s)
 
     async def _refuse(self, x: Exchange, error: FastioError) -> None:
         if x.status or error is DISCONNECTED:
@@ -187,20 +263,15 @@ class App:
         request = x.request
         x.operation = operation.name
         identity = await self._identify(x, operation)
-        x.workspace = in_path.pop("workspace", "default")
         upload = self._uploads.get(operation.name)
-        params = await params_of(operation, request, in_path, upload=upload is not None)
+        has_body = upload is None and request.method not in BODYLESS
+        body = await request.body() if has_body else b""
+        content = None
         if upload is not None:
-            await self._desk.read(self._engine.admission(operation, x.workspace, identity))
-            params[upload] = await self._transfers.content(request, identity)
-        asked = range_of(request) if operation.gives_bytes else None
-        if asked is not None:
-            params["offset"], length = asked
-            if length is not None:
-                params["length"] = length
-        key = request.headers.get("idempotency-key")
-        key = text_of(key) if key is not None else None
-        call = self._engine.prepare(operation.name, params, x.workspace, "", key, identity=identity)
+            workspace = in_path.get("workspace", "default")
+            await self._desk.read(self._engine.admission(operation, workspace, identity))
+            content = await self._transfers.content(request, identity)
+        call = self._call_of(x, operation, in_path, identity, body, content)
         if self._engine.may_wait(call):
             x.scope[WAITS] = True
             result = await _unless_left(self._desk.call(call), x.receive)
@@ -208,6 +279,30 @@ class App:
             result = await self._desk.call(call, small=request.is_small)
         if answer:
             await self._answer(x, result)
+
+    def _call_of(
+        self,
+        x: Exchange,
+        operation: Operation,
+        in_path: dict[str, str],
+        identity: Identity,
+        body: bytes,
+        content: Content | None = None,
+    ) -> Call:
+        """The call that a request asks for, from all its parts."""
+        request = x.request
+        x.workspace = in_path.pop("workspace", "default")
+        params = params_of(operation, request, in_path, body)
+        if content is not None:
+            params[self._uploads[operation.name]] = content
+        asked = range_of(request) if operation.gives_bytes else None
+        if asked is not None:
+            params["offset"], length = asked
+            if length is not None:
+                params["length"] = length
+        key = request.headers.get("idempotency-key")
+        key = text_of(key) if key is not None else None
+        return self._engine.prepare(operation.name, params, x.workspace, "", key, identity=identity)
 
     async def _identify(self, x: Exchange, operation: Operation | None) -> Identity:
         identity = await self._door.identify(x.request.token)
@@ -220,25 +315,11 @@ class App:
         return identity
 
     async def _answer(self, x: Exchange, result: Any) -> None:
-        record = result.record if isinstance(result, Download) else result
-        etag = etag_of(record)
-        not_modified = (
-            etag is not None
-            and x.request.method in ("GET", "HEAD")
-            and (x.request.headers.get("if-none-match", "").strip() == etag)
-        )
-        if not_modified and etag is not None:
-            await x.answer(304, [(b"etag", etag.encode())], b"")
-            return
-        if isinstance(result, Download):
+        if isinstance(result, Download) and not is_known(x.request, etag_of(result.record)):
             x.status = 200
             x.status = await self._transfers.send(x.send, x.request, result, x.headers)
-            return
-        headers: Headers = [JSON, NO_STORE]
-        if etag is not None:
-            headers.append((b"etag", etag.encode()))
-        body = compact(result).encode()
-        await x.answer(200, headers, b"" if x.request.method == "HEAD" else body)
+        else:
+            await x.answer(*_answer_of(x.request, result))
 
     async def _upload_part(self, x: Exchange, workspace: str, id: str) -> None:
         x.operation, x.workspace = "file.put", workspace
@@ -278,6 +359,24 @@ class App:
             await sse.stream(x.send, x.receive, page_after, after, x.headers)
         finally:
             self._metrics.streams.dec()
+
+
+def _answer_of(request: Request, result: Any) -> tuple[int, Headers, bytes]:
+    """A record as status, headers and body; a download that its client has as well."""
+    etag = etag_of(result.record if isinstance(result, Download) else result)
+    tag: Headers = [] if etag is None else [(b"etag", etag.encode())]
+    if is_known(request, etag):
+        return 304, tag, b""
+    return (
+        200,
+        [JSON, NO_STORE, *tag],
+        b"" if request.method == "HEAD" else compact(result).encode(),
+    )
+
+
+async def _no_more(*_: Any) -> Any:
+    """Stands for the messages of ASGI on the short way, where there are none."""
+    raise AssertionError("the short way has no messages")
 
 
 async def _unless_left(waiting: Any, receive: Receive) -> Any:

@@ -41,6 +41,14 @@ class Doorkeeper:
             self._known[token] = known
         return known
 
+    def at_hand(self, token: str | None) -> Identity | None:
+        """Whose token it is, if that is known and its use was noted lately."""
+        identity = self._known.get(token)
+        if identity is None or identity.digest is None:
+            return None
+        touched = self._touched.get(identity.digest, -TOUCH_S)
+        return identity if time.monotonic() - touched < TOUCH_S else None
+
     def known(self, token: str | None) -> str | None:
         """The token, if it is one: made-up ones have no share of their own."""
         return token if token in self._known else None

@@ -104,7 +104,7 @@ class Transfers:
             return status
         if download.content.body is not None:
             body = b"".join(self._engine.chunks(download))
-            await respond(send, status, headers, body)
+            await respond(request.scope, send, status, headers, body)
             return status
         length = (b"content-length", str(download.end - download.start).encode())
         await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})

@@ -19,13 +19,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from fastio_cli.store.contract import NearStore
     from fastio_cli.store.tx import Tx
 
+    class Reply(Protocol):
+        """Who is told what came of a work; a future, mostly. Told in the event loop."""
+
+        def done(self) -> bool:
+            """Whether nobody wants to know any longer."""
+
+        def set_result(self, result: Any, /) -> None: ...
+
+        def set_exception(self, error: Exception, /) -> None: ...
+
     Work = Callable[[Tx], Any]
-    Item = tuple[Work, asyncio.Future[Any]]
+    Item = tuple[Work, Reply]
     Batch = tuple[list[Item], list[Any]]  # calls and their outcomes
 
 BATCH_MAX = 256
@@ -112,14 +122,14 @@ class GroupCommit:
                 resolve(item[1], outcome)
 
 
-def resolve(future: asyncio.Future[Any], outcome: Any) -> None:
+def resolve(reply: Reply, outcome: Any) -> None:
     """Give a caller what came of its work, unless it has left."""
-    if future.done():
+    if reply.done():
         return
     if isinstance(outcome, Exception):
-        future.set_exception(outcome)
+        reply.set_exception(outcome)
     else:
-        future.set_result(outcome)
+        reply.set_result(outcome)
 
 
 class Syncer(threading.Thread):

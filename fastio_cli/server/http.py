@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
     Headers = list[tuple[bytes, bytes]]
+    # Sends status, headers and body of an answer at once; False if that cannot be done now.
+    SendWhole = Callable[[int, Headers, bytes], bool]
 
 # A body is an object around the parameters, the largest and deepest value among them.
 ENVELOPE_BYTES = 64 * 1024
 ENVELOPE_DEPTH = 1
 BODY_BYTES_MAX = SIZE_BYTES_MAX + ENVELOPE_BYTES
+WHOLE = "fastio.whole"  # the extension of ASGI that answers in one piece: protocol.py
 LATE = "fastio.late"  # set in the scope of a request whose body stopped coming, or hardly comes
 SMALL_BYTES_MAX = 64 * 1024
 BODYLESS = ("GET", "HEAD", "DELETE")
@@ -64,7 +67,7 @@ class Request:
         # The token of the Authorization header (RFC 6750).
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         self.token = token.strip() if scheme.lower() == "bearer" else None
-        self._scope = scope
+        self.scope = scope
         self._receive = receive
 
     @property
@@ -103,7 +106,7 @@ class Request:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise DISCONNECTED
-        if LATE in self._scope:
+        if LATE in self.scope:
             raise FastioError("timeout", "The request's body stopped coming.")
         return message.get("body", b""), message.get("more_body", False)
 
@@ -124,8 +127,8 @@ def too_large(size_bytes_max: int) -> FastioError:
     )
 
 
-async def params_of(
-    operation: Operation, request: Request, in_path: dict[str, str], *, upload: bool = False
+def params_of(
+    operation: Operation, request: Request, in_path: dict[str, str], body: bytes
 ) -> dict[str, Any]:
     """The parameters of a call, each from the one place where it may stand."""
     params: dict[str, Any] = {}
@@ -137,8 +140,8 @@ async def params_of(
                 raise FastioError("invalid", f"{name} is a secret and must not stand in a URL.")
             rule = operation.rules.get(name)
             params[name] = rule.read(text, name) if rule is not None else text
-    if request.method not in BODYLESS and not upload:
-        _merge(params, await _body_params(request))
+    if body:
+        _merge(params, _body_params(request, body))
     for name, text in in_path.items():
         rule = operation.rules[name]
         _merge(params, {name: rule.read(text, name)})
@@ -164,10 +167,7 @@ def query_of(query: bytes) -> list[tuple[str, str]]:
 SECRETS = ("lock_token", "to_lock_token", "claim")
 
 
-async def _body_params(request: Request) -> dict[str, Any]:
-    body = await request.body()
-    if not body:
-        return {}
+def _body_params(request: Request, body: bytes) -> dict[str, Any]:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise FastioError("invalid", "The body must be JSON, as Content-Type: application/json.")
@@ -217,6 +217,13 @@ def etag_of(record: Any) -> str | None:
     return None
 
 
+def is_known(request: Request, etag: str | None) -> bool:
+    """Whether a reader has what has this ETag already."""
+    if etag is None or request.method not in ("GET", "HEAD"):
+        return False
+    return request.headers.get("if-none-match", "").strip() == etag
+
+
 def range_of(request: Request) -> tuple[int, int | None] | None:
     """Offset and length of a single byte range; others are ignored, as RFC 9110 allows."""
     match = RANGE.fullmatch(request.headers.get("range", "").strip())
@@ -254,8 +261,10 @@ def problem(error: FastioError, request_id: str) -> tuple[int, Headers, bytes]:
     return status, headers, json.dumps(body, separators=(",", ":")).encode()
 
 
-async def respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
+async def respond(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
     """Send a whole response."""
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
-    await send({"type": "http.response.body", "body": body})
+    whole = scope.get("extensions", {}).get(WHOLE)
+    if whole is None or not whole(status, headers, body):
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})

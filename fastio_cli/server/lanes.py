@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.engine import Call, Engine
+    from fastio_cli.server.group_commit import Item, Reply
     from fastio_cli.store.contract import NearStore, Store
     from fastio_cli.store.tx import Tx
 
     Work = Callable[[Tx], Any]
-    Item = tuple[Work, asyncio.Future[Any]]
 
 BATCH_MAX = 256
 READERS = 4
@@ -132,18 +132,16 @@ class Lane(threading.Thread):
         except Exception as e:  # the commit itself failed: nobody's work was done
             outcomes = [e] * len(batch)
         leave()
-        for (work, future), outcome in zip(batch, outcomes, strict=True):
+        for (work, reply), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Restart):
-                self._restart(outcome, line, work, future)
+                self._restart(outcome, line, work, reply)
         try:
             self._loop.call_soon_threadsafe(_resolve, batch, outcomes)
         except RuntimeError:
             return  # the loop is gone, and with it all who asked
         self._after()
 
-    def _restart(
-        self, restart: Restart, line: str, work: Work, future: asyncio.Future[Any]
-    ) -> None:
+    def _restart(self, restart: Restart, line: str, work: Work, reply: Reply) -> None:
         try:
             restart.work(self._store)
         except Exception as e:
@@ -153,13 +151,13 @@ class Lane(threading.Thread):
                 raise error
 
             work = fail
-        self._lines.put(line, (work, future))
+        self._lines.put(line, (work, reply))
 
 
 def _resolve(batch: list[Item], outcomes: list[Any]) -> None:
-    for (_, future), outcome in zip(batch, outcomes, strict=True):
+    for (_, reply), outcome in zip(batch, outcomes, strict=True):
         if not isinstance(outcome, Restart):
-            resolve(future, outcome)
+            resolve(reply, outcome)
 
 
 class Waiter:
@@ -301,6 +299,25 @@ class Desk:
                     raise outcome.otherwise
                 return outcome.otherwise
         return outcome
+
+    @property
+    def is_near(self) -> bool:
+        """Whether quick calls are done in the event loop."""
+        return self._at_once is not None
+
+    def submit(self, call: Call, reply: Reply) -> None:
+        """Do a quick call that does not wait, if ``is_near``, and tell what came of it."""
+        assert self._at_once is not None
+        work = self.engine.work(call)
+        if call.operation.effect == "write":
+            self._at_once.put((work, reply))
+            return
+        try:
+            result = self._read(work)
+        except Exception as e:
+            reply.set_exception(e)
+        else:
+            reply.set_result(result)
 
     def read(self, work: Work) -> Awaitable[Any]:
         """Run a work on a snapshot."""

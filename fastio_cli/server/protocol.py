@@ -1,19 +1,33 @@
 """Limits on connections that uvicorn does not know: how many there may be, how large a request's
-head may be, how long head and body may take to come, and how slowly an answer may be read."""
+head may be, how long head and body may take to come, and how slowly an answer may be read.
+
+And a shorter way for what most requests are: small and here whole. They are offered to the
+application before uvicorn makes a task and ASGI's messages for them, which cost more than their
+work; those it does not take go uvicorn's way from there.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+from functools import partial
 from typing import cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from fastio_cli.server.http import LATE
+from fastio_cli.server.http import LATE, SMALL_BYTES_MAX, WHOLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
     from typing import Any
+
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+    from fastio_cli.server.http import Headers, SendWhole
+
+    Direct = Callable[[MutableMapping[str, Any], bytes, SendWhole], bool]
 
 WAITS = "fastio.waits"  # set in the scope of a request that does nothing but wait
 HEAD_BYTES_MAX = 64 * 1024
@@ -25,11 +39,24 @@ BODY_BYTES_PER_S_MIN = 1024
 WRITE_S = 60.0  # an answer of which nothing was taken for so long is given up
 
 
+class DirectCycle:
+    """Stands where uvicorn keeps the request it is working on, for one on the short way."""
+
+    message_event = asyncio.Event()  # nobody waits for it
+
+    def __init__(self, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+        self.disconnected = self.response_started = self.response_complete = False
+
+
 class Protocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol with limits."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # The application's own short way, unless something stands in front of it.
+        self._direct: Direct | None = getattr(self.app, "direct", None)
+        self._small: bytearray | None = None  # the body of a request that may go that way
         self._head_bytes: int | None = 0  # None while a body or an answer is on its way
         self._head_since: float | None = None
         self._body_since: float | None = None  # None unless a body is on its way
@@ -71,21 +98,34 @@ class Protocol(HttpToolsProtocol):
             self._timer = self.loop.call_at(due, self._look)
 
     def on_headers_complete(self) -> None:
-        """From here on a body may come."""
+        """From here on a body may come; a small one is waited for before anything begins."""
         self._head_bytes = self._head_since = None
-        super().on_headers_complete()
         self._body_since = self._body_at = self.loop.time()
         self._body_bytes = 0
+        if self._may_be_direct():
+            self._small = bytearray()
+        else:
+            self._go_the_long_way()
 
     def on_body(self, body: bytes) -> None:
-        super().on_body(body)
+        """Keep a small body, hand on others."""
         self._body_at = self.loop.time()
         self._body_bytes += len(body)
+        if self._small is None:
+            super().on_body(body)
+        else:
+            self._small += body
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
+        """Serve a small request, which is here whole."""
         self._body_since = None
         self._head_bytes = 0  # what follows is the head of the next request
+        if self._small is not None:
+            if self._serve_directly(bytes(self._small)):
+                self._small = None
+                return
+            self._leave_the_short_way(self._small)
+        super().on_message_complete()
 
     def shutdown(self) -> None:
         """Let a request that works finish; cut off one that only waits, and will ask again."""
@@ -104,6 +144,81 @@ class Protocol(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
         super().resume_writing()
+
+    def _leave_the_short_way(self, body: bytearray) -> None:
+        self._small = None
+        self._go_the_long_way()
+        if body:
+            super().on_body(bytes(body))
+
+    def _go_the_long_way(self) -> None:
+        """Have uvicorn make a cycle and a task for the request whose head is here."""
+        super().on_headers_complete()
+        extensions = {WHOLE: partial(self._answer_whole, self.cycle)}
+        cast("dict[str, Any]", self.scope)["extensions"] = extensions
+
+    def _may_be_direct(self) -> bool:
+        """Whether the request whose head is here is small and plain, and nothing is before it."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False
+        if self.flow.write_paused:
+            return False
+        if self._direct is None or not self.url.startswith(b"/v1/workspaces/"):
+            return False
+        if len(self.connections) >= (self.limit_concurrency or sys.maxsize):
+            return False
+        if self.parser.get_http_version() != "1.1" or self.parser.should_upgrade():
+            return False
+        for name, value in self.headers:
+            if name == b"content-length":
+                if len(value) > 5 or int(value) > SMALL_BYTES_MAX:
+                    return False
+            elif name in (b"transfer-encoding", b"expect"):
+                return False
+        return True
+
+    def _serve_directly(self, body: bytes) -> bool:
+        assert self._direct is not None
+        raw_path, _, query = self.url.partition(b"?")
+        scope = cast("dict[str, Any]", self.scope)
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["raw_path"], scope["query_string"] = raw_path, query
+        before = self.cycle
+        cycle = self.cycle = cast("Any", DirectCycle(self.parser.should_keep_alive()))
+        if self._direct(scope, body, partial(self._answer_whole, cycle)):
+            return True
+        self.cycle = before
+        return False
+
+    def _answer_whole(
+        self,
+        cycle: RequestResponseCycle | DirectCycle,
+        status: int,
+        headers: Headers,
+        body: bytes,
+    ) -> bool:
+        """Send a response in one piece, for a third of what two messages cost.
+
+        False, with nothing done, if its client has not taken the last one yet: that is waited for
+        in the usual way.
+        """
+        if self.flow.write_paused:
+            return False
+        length = (b"content-length", b"%d" % len(body))
+        fields = [*self.server_state.default_headers, *headers, length]
+        if not cycle.keep_alive:
+            fields.append((b"connection", b"close"))
+        head = STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % field for field in fields])
+        if head.count(b"\n") != len(fields) + 1:
+            raise ValueError("a header holds a line break")
+        if not cycle.disconnected:
+            self.transport.write(b"%b\r\n%b" % (head, body))
+            if not cycle.keep_alive:
+                self.transport.close()
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        self.on_response_complete()
+        return True
 
     def _due(self) -> float | None:
         """When what is on its way is late."""
@@ -127,5 +242,7 @@ class Protocol(HttpToolsProtocol):
         elif self.flow.read_paused:  # it is we who keep it waiting
             self._timer = self.loop.call_later(IDLE_S, self._look)
         else:
+            if self._small is not None:
+                self._leave_the_short_way(self._small)
             cast("dict[str, Any]", self.scope)[LATE] = True
             self.cycle.message_event.set()
