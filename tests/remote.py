@@ -75,6 +75,7 @@ class Running:
             lifespan="on",
             log_level="warning",
             access_log=False,
+            proxy_headers=False,
             limit_concurrency=connections_max,
             timeout_graceful_shutdown=grace_s,
         )

@@ -1,0 +1,167 @@
+"""The short way of small requests: same answers, same order, same end as uvicorn's way."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+
+import httpx
+import pytest
+
+from tests.backends import Background, until
+from tests.remote import Running
+from tests.server.test_hostile import connected, head, rest_of
+
+BASE = "/v1/workspaces/default"
+STATE = f"{BASE}/state/plan.json"
+CLOSE = "Connection: close"
+
+
+@pytest.fixture
+def directly(server, monkeypatch):
+    """The operations and statuses of the requests that went the short way."""
+    served = []
+    end = server.app.end_direct
+
+    def noted(x, send, outcome):
+        end(x, send, outcome)
+        served.append((x.operation, x.status))
+
+    monkeypatch.setattr(server.app, "end_direct", noted)
+    return served
+
+
+@pytest.fixture
+def http(http):
+    """A client whose token has been seen."""
+    http.put(STATE, json={"value": {"n": 1}}).raise_for_status()
+    return http
+
+
+def essence(answer):
+    """An answer without what is never twice the same."""
+    headers = {k: v for k, v in answer.headers.items() if k not in ("date", "x-request-id")}
+    body = re.sub(r"urn:fastio:request:\w+", "", answer.text)
+    return answer.status_code, headers, body
+
+
+REQUESTS = {
+    "read": ("GET", "/state/plan.json", {}, None),
+    "part": ("GET", "/state/plan.json?at=/n", {}, None),
+    "known": ("GET", "/state/plan.json", {"if-none-match": '"1-'}, None),
+    "query": ("GET", "/state/plan.json?query=n", {}, None),
+    "missing": ("GET", "/state/other.json", {}, None),
+    "write": ("PUT", "/state/plan.json", {}, b'{"value": {"n": 2}}'),
+    "conflict": ("PUT", "/state/plan.json", {"if-match": '"9-ab"'}, b'{"value": 1}'),
+    "wrong value": ("POST", "/state-increment/plan.json", {}, b'{"by": "x"}'),
+    "wrong body": ("POST", "/state-increment/plan.json", {}, b"[1"),
+    "wrong parameter": ("GET", "/state/plan.json?nothing=1", {}, None),
+    "wrong path": ("GET", "/state/a%2F..%2Fb", {}, None),
+    "wrong type": ("PUT", "/state/plan.json", {"content-type": "text/plain"}, b'{"value": 1}'),
+    "compressed": ("PUT", "/state/plan.json", {"content-encoding": "gzip"}, b'{"value": 1}'),
+    "elsewhere": ("GET", "/nothing/at/all", {}, None),
+    "locked": ("PUT", "/state/held.json", {}, b'{"value": 1}'),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_both_ways_give_the_same_answer(server, http, token, name):
+    server.engine.call("lock.acquire", {"path": "held.json", "ttl_s": 3600}, actor="bob")
+    method, path, headers, body = REQUESTS[name]
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json", **headers}
+    answers = []
+    for long in (False, True):
+        server.engine.call("state.set", {"path": "plan.json", "value": {"n": 1}})
+        if "if-none-match" in headers:
+            headers["if-none-match"] = http.get(STATE).headers["etag"]
+        app = server.app
+        app.direct, kept = (lambda *_: False) if long else app.direct, app.direct
+        with httpx.Client(base_url=server.url) as client:
+            answers.append(client.request(method, f"{BASE}{path}", headers=headers, content=body))
+        app.direct = kept
+    short, long = (essence(answer) for answer in answers)
+    shifted = {**long[1]}
+    for part in ("etag", "content-length"):
+        shifted.pop(part, None)
+        short[1].pop(part, None)
+    assert (short[0], short[1]) == (long[0], shifted)
+    assert re.sub(r"\d+|[0-9a-f]{64}", "0", short[2]) == re.sub(r"\d+|[0-9a-f]{64}", "0", long[2])
+
+
+def test_the_usual_requests_go_the_short_way(http, directly):
+    http.get(STATE).raise_for_status()
+    http.post(f"{BASE}/state-increment/plan.json", json={"at": "/n"}).raise_for_status()
+    http.patch(STATE, json={"patch": {"m": 1}}).raise_for_status()
+    lock = http.post(f"{BASE}/locks/plan.json", json={}).json()
+    http.delete(f"{BASE}/locks/plan.json", headers={"lock-token": lock["token"]})
+    assert http.get(f"{BASE}/state/none.json").status_code == 404
+    assert directly == [
+        ("state.get", 200),
+        ("state.increment", 200),
+        ("state.patch", 200),
+        ("lock.acquire", 200),
+        ("lock.release", 200),
+        ("state.get", 404),
+    ]
+
+
+def test_others_do_not(http, directly):
+    http.get(f"{BASE}/state/plan.json?query=n").raise_for_status()
+    http.get(f"{BASE}/objects").raise_for_status()
+    http.head(STATE).raise_for_status()
+    http.put(
+        STATE, content=iter([b'{"value":', b" 1}"]), headers={"content-type": "application/json"}
+    )
+    http.put(STATE, json={"value": "x" * 100_000}).raise_for_status()
+    http.put(f"{BASE}/files/f.txt", content=b"x").raise_for_status()
+    http.get(STATE, headers={"authorization": "Bearer x"})
+    assert directly == []
+
+
+def test_answers_come_in_the_order_of_their_requests(server, http, token, directly):
+    """Requests of both ways in one packet."""
+    increment = f"{BASE}/state-increment/plan.json"
+    body = b'{"at": "/n"}'
+    write = head(token, "POST", increment, "Content-Type: application/json", "Content-Length: 12")
+    listing = head(token, "GET", f"{BASE}/objects")
+    packet = (write + body + head(token, "GET", STATE) + listing) * 3
+    with closing(connected(server)) as connection:
+        connection.sendall(packet + head(token, "GET", STATE, CLOSE))
+        answers = rest_of(connection)
+    assert answers.count(b"HTTP/1.1 200") == 10
+    numbers = [int(n) for n in re.findall(rb'"value":(?:\{"n":)?(\d+)', answers)]
+    assert numbers == [2, 2, 3, 3, 4, 4, 4]
+    assert directly[0] == ("state.increment", 200)
+
+
+def test_a_server_that_stops_answers_first(server, token):
+    """A call waits for the writer; the server is told to stop; the call is answered."""
+    patient = Running(server.engine, grace_s=None)
+    headers = {"authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=patient.url, headers=headers, timeout=30) as http:
+        http.put(STATE, json={"value": 0}).raise_for_status()
+        stopping = []
+
+        def hold(tx):
+            posting.append(Background(lambda: http.post(f"{BASE}/state-increment/plan.json")))
+            until(lambda: patient.app._desk._writes._lines)
+            stopping.append(Background(patient.stop))
+            connections = patient.server.server_state.connections
+            until(lambda: not any(c.cycle.keep_alive for c in connections))
+
+        posting = []
+        server.engine.store.write(hold)
+        answer = posting[0].result()
+        assert (answer.status_code, answer.json()["value"]) == (200, 1)
+        assert answer.headers["connection"] == "close"
+        stopping[0].result()
+
+
+def test_a_small_body_that_stops_coming_is_given_up(server, token, http, monkeypatch):
+    monkeypatch.setattr("fastio_cli.server.protocol.IDLE_S", 0.2)
+    lines = ("Content-Type: application/json", "Content-Length: 20", CLOSE)
+    with closing(connected(server)) as connection:
+        connection.sendall(head(token, "PUT", STATE, *lines) + b'{"value"')
+        answer = rest_of(connection)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert http.get(STATE).json()["value"] == {"n": 1}
