@@ -22,6 +22,7 @@ from fastio_cli.store.workspaces import SAVE_COUNTERS, Workspaces
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
     from fastio_cli.store.contract import Db, Row
 
@@ -166,6 +167,10 @@ class Later:
         counters = self.ours.counters.get(row["id"])
         return row if counters is None else {**row, **counters}
 
+    def is_unwritten(self, key: tuple[int, str]) -> bool:
+        """Whether a path has versions that are not written yet."""
+        return key in self.mine.heads or key in self.ours.heads
+
     def head(self, key: tuple[int, str]) -> Row | None:
         """The newest version of a path with its content, if it is known."""
         for unwritten in (self.mine, self.ours):
@@ -178,13 +183,18 @@ class Later:
 class LaterObjects(KnownObjects):
     """Objects whose changes are written at the end."""
 
-    def __init__(self, db: Db, later: Later, read: Callable[[str, Row], Row]) -> None:
+    def __init__(self, db: Db, later: Later, read: Callable[[str, Row], Any]) -> None:
         super().__init__(db)
         self._later = later
         self._read = read
 
     def known(self, workspace_id: int, path: str) -> Row | None:
         return self._later.head((workspace_id, path))
+
+    def _of_path(self, sql: str, **params: Any) -> Row | None:
+        if self._later.is_unwritten((params["workspace_id"], params["path"])):
+            return super()._of_path(sql, **params)
+        return self._read(sql, params)
 
     def slot(self, workspace_id: int, path: str) -> Row | None:
         """What a change has to know of the head; perhaps it came with the workspace."""

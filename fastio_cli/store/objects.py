@@ -43,15 +43,15 @@ class Objects:
 
     def head(self, workspace_id: int, path: str) -> Row | None:
         """The newest state of a path, live or deleted, without its content."""
-        return self._db.one(_HEAD_OF, workspace_id=workspace_id, path=path)
+        return self._of_path(_HEAD_OF, workspace_id=workspace_id, path=path)
 
     def slot(self, workspace_id: int, path: str) -> Row | None:
         """What a change has to know of the head: of little use otherwise, but quickly read."""
-        return self._db.one(SLOT_OF, workspace_id=workspace_id, path=path)
+        return self._of_path(SLOT_OF, workspace_id=workspace_id, path=path)
 
     def content(self, workspace_id: int, path: str, version: int) -> Row | None:
         """One kept version with its content: body, blob or chain."""
-        return self._db.one(
+        return self._of_path(
             f"""select {_VERSION}, body, blob, chain from versions
             where workspace_id = :workspace_id and path = :path and version = :version""",
             workspace_id=workspace_id,
@@ -61,7 +61,7 @@ class Objects:
 
     def live_content(self, workspace_id: int, path: str) -> Row | None:
         """The newest version of a path with its content, unless it is deleted."""
-        return self._db.one(
+        return self._of_path(
             f"""select {_OF_HEAD}, v.body, v.blob, v.chain from objects h
             join versions v on v.workspace_id = h.workspace_id and v.path = h.path
                 and v.version = h.version
@@ -69,6 +69,10 @@ class Objects:
             workspace_id=workspace_id,
             path=path,
         )
+
+    def _of_path(self, sql: str, **params: object) -> Row | None:
+        """The row of a statement that looks at what is stored of one path."""
+        return self._db.one(sql, **params)
 
     def write(self, columns: dict[str, object], is_new: bool) -> None:
         """Add a version and make it the head of its path, which ``is_new`` or has a head already.

@@ -312,13 +312,13 @@ class Connection:
 
     def put(self, sql: str, row: dict[str, object]) -> None:
         """``run`` with parameters that stand in a dict already, among others perhaps."""
-        self._settle()
+        self._change()
         statement = _statement(sql)
         self.sql.execute(statement.text, statement.in_order(row))
 
     def run_many(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
         """Execute a statement for each of many rows of values."""
-        self._settle()
+        self._change()
         self.sql.executemany(sql, rows)
 
     def enter(self, workspace: str, path: str | None) -> Row | None:
@@ -381,24 +381,30 @@ class Connection:
             self.later.mine.clear()
             if self._in_savepoint:
                 self.sql.execute("rollback to work")
-                self._release()
+                self.later.forget()
+            self._release()
             return e
         self.later.keep()
-        if self._in_savepoint:
-            self._release()
+        self._release()
         return result
 
     def _release(self) -> None:
-        self.sql.execute("release work")
-        self._in_savepoint = False
-        self.later.forget()
+        if self._in_savepoint:
+            self.sql.execute("release work")
+            self._in_savepoint = False
 
     def _look(self, sql: str) -> None:
         """Before a statement of one's own: write what it may read."""
         later = self.later
-        unwritten = later.mine or later.ours
-        if changes_rows(sql) or (unwritten and not read_tables(sql).isdisjoint(WRITTEN_LATER)):
+        if changes_rows(sql):
+            self._change()
+        elif (later.mine or later.ours) and not read_tables(sql).isdisjoint(WRITTEN_LATER):
             self._settle()
+
+    def _change(self) -> None:
+        """Before a change that is made at once."""
+        self._settle()
+        self.later.forget()
 
     def _settle(self) -> None:
         """Write what was left for later; whatever the work does from here can be undone."""
@@ -408,7 +414,6 @@ class Connection:
             self.sql.execute("savepoint work")
             self._in_savepoint = True
         later.write_mine()
-        later.forget()
 
     def _run_rows(self, sql: str, rows: Iterable[Row]) -> None:
         statement = _statement(sql)

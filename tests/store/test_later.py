@@ -164,3 +164,20 @@ def test_a_batch_is_not_waited_for(engine):
     assert held == [None, None]
     assert store.write_at_once([work])[0]["value"] == 2
     store.sync()
+
+
+def test_what_was_written_is_not_read_again(tmp_path):
+    """Also not when the first batch found nothing known, and several paths in one batch."""
+    first = opened(tmp_path)
+    for path in ("a", "b", "c"):
+        first.call("state.set", {"path": path, "value": 0})
+    engine = opened(tmp_path)
+    engine.store.close()  # so that nothing is known
+    works = [prepared(engine, ("state.increment", {"path": p})) for p in ("a", "b", "c", "a")]
+    for _ in range(2):
+        engine.store.write_many(works)
+    statements: list[str] = []
+    engine.store._connection().sql.set_trace_callback(statements.append)
+    engine.store.write_many(works)
+    assert [s for s in statements if s.startswith("select")] == []
+    assert [s.split()[0].lower() for s in statements].count("update") == 4  # heads and the counter
