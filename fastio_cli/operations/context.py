@@ -130,6 +130,7 @@ class Context:
         """Append an event to the workspace's log and chain its hash; its ``seq``."""
         self.seq += 1
         event = {
+            "workspace_id": self.workspace_id,
             "seq": self.seq,
             "type": type,
             "actor": self.actor,
@@ -139,8 +140,8 @@ class Context:
             "data": canonical(data).decode() if data else "{}",
             "prev_hash": self.head_hash,
         }
-        self.head_hash = event_hash(event)
-        self.tx.events.add({"workspace_id": self.workspace_id, "hash": self.head_hash, **event})
+        self.head_hash = event["hash"] = event_hash(event)
+        self.tx.events.add(event)
         return self.seq
 
     def finish(self) -> None:
@@ -359,21 +360,24 @@ class Context:
         self._size_bytes += added_bytes
         if not added_bytes:
             return
-        who = f"Workspace {self.workspace_name}"
-        self._refuse_over("storage_bytes_max", who, self._size_bytes)
+        limits = self.limits
+        if self._size_bytes > limits.storage_bytes_max:
+            who = f"Workspace {self.workspace_name}"
+            raise _over("storage_bytes_max", who, self._size_bytes, limits.storage_bytes_max)
         if self.grant is not None:
             others = self.tx.size_beside(self.org, self.workspace_id, self._size_before)
-            self._refuse_over("org_bytes_max", "The org", others + self._size_bytes)
+            if others + self._size_bytes > limits.org_bytes_max:
+                total = others + self._size_bytes
+                raise _over("org_bytes_max", "The org", total, limits.org_bytes_max)
 
-    def _refuse_over(self, limit: str, who: str, size_bytes: int) -> None:
-        limit_bytes = getattr(self.limits, limit)
-        if size_bytes > limit_bytes:
-            raise FastioError(
-                "quota_exceeded",
-                f"{who} would hold {size_bytes:,} bytes; the limit is {limit_bytes:,}.",
-                f"Delete what is not needed, or raise the limit: fastio config set {limit} BYTES",
-                limit_bytes=limit_bytes,
-            )
+
+def _over(limit: str, who: str, size_bytes: int, limit_bytes: int) -> FastioError:
+    return FastioError(
+        "quota_exceeded",
+        f"{who} would hold {size_bytes:,} bytes; the limit is {limit_bytes:,}.",
+        f"Delete what is not needed, or raise the limit: fastio config set {limit} BYTES",
+        limit_bytes=limit_bytes,
+    )
 
 
 def event_hash(row: Row) -> str:

@@ -6,6 +6,7 @@ a type checker the names below are the plain Python types; when the program runs
 """
 
 import unicodedata
+from functools import lru_cache
 
 from fastio_cli.blobs import Content, inline
 from fastio_cli.errors import FastioError
@@ -139,6 +140,11 @@ class PathRule(Rule):
     def check(self, value: object, name: str) -> object:
         if not isinstance(value, str):
             raise FastioError("invalid", f"{name} must be a string.")
+        return self._checked(value, name)
+
+    @staticmethod
+    @lru_cache(4096)  # most calls are for paths seen before
+    def _checked(value: str, name: str) -> str:
         path = unicodedata.normalize("NFC", value)
         refuse_characters(path, name, ("Cc", "Cs"))
         if not path or len(path.encode()) > PATH_BYTES_MAX:

@@ -31,6 +31,7 @@ class Tx:
         self.requests = Requests(db)
         self.imports = Imports(db)
         self._db = db
+        self._access: Access | None = None
         # What the other workspaces of an org held when this transaction first asked.
         self.beside_bytes: dict[tuple[str, int], int] = {}
 
@@ -42,9 +43,11 @@ class Tx:
     @property
     def access(self) -> Access:
         """Orgs, members and tokens, which no local command needs to load."""
-        from fastio_cli.store.access import Access
+        if self._access is None:
+            from fastio_cli.store.access import Access
 
-        return Access(self._db)
+            self._access = Access(self._db)
+        return self._access
 
     @property
     def accounts(self) -> Accounts:
