@@ -274,7 +274,7 @@ class Connection:
         self.later = Later(self._run_rows)
         self.tx: Tx = SqliteTx(self)
         self._data_version: int | None = None
-        self._begun = self._in_savepoint = False
+        self._begun = self._in_savepoint = self._broken = False
         self._waits = True
         self._lock_file = os.path.join(folder, LOCK_FILE)
         self._lock_fd: int | None = None
@@ -360,8 +360,9 @@ class Connection:
         self.sql.execute(f"pragma user_version = {version}")
 
     def begin(self, statement: str, now_ms: int) -> None:
-        """Begin a transaction at this time, with nothing known from an earlier one."""
+        """Begin a transaction at this time; what is known is forgotten if it may be old."""
         self.tx.now_ms = now_ms
+        self._in_savepoint = self._broken = False
         self.tx.beside_bytes.clear()
         self.sql.execute(statement)
         if not self._begun:  # most commands have one transaction, and nothing to compare
@@ -378,6 +379,8 @@ class Connection:
         try:
             result = work(self.tx)
         except Exception as e:
+            if self._broken or not self.sql.in_transaction:
+                raise  # what others left to be written is lost with it
             self.later.mine.clear()
             if self._in_savepoint:
                 self.sql.execute("rollback to work")
@@ -417,7 +420,9 @@ class Connection:
 
     def _run_rows(self, sql: str, rows: Iterable[Row]) -> None:
         statement = _statement(sql)
+        self._broken = True
         self.sql.executemany(statement.text, map(statement.in_order, rows))
+        self._broken = False
 
     def change_token(self) -> object:
         # data_version sees the others' commits, total_changes our own.

@@ -145,6 +145,26 @@ def test_what_a_commit_that_failed_would_have_written_is_not_known(engine):
     assert engine.call("audit.verify")["verified"]
 
 
+def test_a_batch_that_cannot_be_written_fails_as_a_whole(engine):
+    """The first work's rows are what does not fit, the second is the one that has them written."""
+    for value in range(3):
+        engine.call("state.set", {"path": "n", "value": value})
+    sql = engine.store._connection().sql
+    pages = sql.execute("pragma page_count").fetchone()[0]
+    sql.execute(f"pragma max_page_count = {pages}")
+    works = [
+        prepared(engine, ("state.set", {"path": "n", "value": "x" * 1_000_000})),
+        prepared(engine, ("lock.acquire", {"path": "m"})),
+        prepared(engine, ("state.increment", {"path": "n"})),
+    ]
+    with pytest.raises(FastioError, match="disk is full"):
+        engine.store.write_many(works)
+    sql.execute("pragma max_page_count = 1000000")
+    assert engine.call("lock.list")["items"] == []
+    assert engine.call("state.increment", {"path": "n"})["version"] == 4
+    assert engine.call("audit.verify")["verified"]
+
+
 def test_a_batch_is_not_waited_for(engine):
     """While somebody else writes, with our lock or without it, nothing is done, or hangs."""
     store = engine.store
