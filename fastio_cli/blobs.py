@@ -95,7 +95,7 @@ class Blobs:
         the right ``offset`` when this is not where the last part ended.
         """
         path = self._part(upload)
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        make_folder(os.path.dirname(path))
         # Not appended: whoever was cut off may still be writing what had come, while the rest is
         # sent again from there. Both write the same bytes to the same place.
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -241,7 +241,7 @@ class Blobs:
         digest = hashlib.sha256(head)
         size = len(head)
         try:
-            with open(temporary, "xb", buffering=0) as f:
+            with open(temporary, "xb", buffering=0, opener=private) as f:
                 _write_all(f, head)
                 buffer = memoryview(bytearray(CHUNK_BYTES))
                 while count := stream.readinto(buffer):  # type: ignore[attr-defined]
@@ -402,6 +402,11 @@ class Partial:
             raise _not_stored(e) from e
         self._unsynced = True
         self._head = b""
+
+
+def private(path: str, flags: int) -> int:
+    """An ``opener`` for files that are their owner's alone, whatever the umask says."""
+    return os.open(path, flags, 0o600)
 
 
 def make_folder(folder: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import gc
+import io
 import os
 import re
 import resource
@@ -72,6 +73,26 @@ def test_a_new_store_has_this_schema(folder):
     assert all("strict" in sql.lower() for (sql,) in tables)
     assert len(list((STORE / "schema").glob("*.sqlite.sql"))) == SCHEMA_VERSION
     assert os.stat(folder).st_mode & 0o077 == 0
+
+
+def test_what_a_store_writes_is_its_owners_alone(tmp_path):
+    """Whatever the umask is, and the folder that the store is made in."""
+    folder, archive = tmp_path / "store", tmp_path / "backup.tar"
+    before = os.umask(0)
+    try:
+        folder.mkdir(mode=0o777)
+        engine = open_engine(folder)
+        set_value(engine)
+        engine.blobs.add_part("ab", 0, io.BytesIO(b"part"), 10)
+        content = engine.upload(io.BytesIO(b"x" * 100_000))
+        engine.call("file.put", {"path": "x.bin", "content": content})
+        care.backup(engine.store, engine.blobs, str(archive))
+        care.restore(str(archive), str(folder))
+    finally:
+        os.umask(before)
+    made = [archive, *folder.rglob("*")]
+    assert {FILE, f"{FILE}-wal", f"{FILE}-shm", "upload-ab", content.blob} <= {p.name for p in made}
+    assert [path for path in made if path.stat().st_mode & 0o077] == []
 
 
 @pytest.mark.parametrize("work", ["read", "write"])

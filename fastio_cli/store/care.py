@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 from functools import partial
 
-from fastio_cli.blobs import Blobs
+from fastio_cli.blobs import Blobs, private
 from fastio_cli.errors import FastioError
 from fastio_cli.store.migrate import expected
 from fastio_cli.store.sqlite import (
@@ -130,11 +130,12 @@ def backup(store: SqliteStore, blobs: Blobs, target: str) -> dict[str, int]:
             copy = os.path.join(work, FILE)
             names = _copy_database(store, copy)
             archive = os.path.join(work, "backup.tar")
-            with tarfile.open(archive, "w") as tar:
-                tar.add(copy, FILE)
-                for name in names:
-                    tar.add(blobs.path(name), f"blobs/{name}")
-            with open(archive, "rb") as f:
+            with open(archive, "xb", opener=private) as f:
+                with tarfile.open(fileobj=f, mode="w") as tar:
+                    tar.add(copy, FILE)
+                    for name in names:
+                        tar.add(blobs.path(name), f"blobs/{name}")
+                f.flush()
                 os.fsync(f.fileno())
             size = os.path.getsize(archive)
             os.replace(archive, target)

@@ -220,7 +220,8 @@ class SqliteStore:
 
     def _connect(self) -> Connection:
         try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            if not os.path.exists(self.file):
+                self._make_file()
             c = Connection(self.folder, self._synced, is_frozen(self.folder))
             if c.schema_version() != SCHEMA_VERSION:
                 self._migrate(c)
@@ -233,6 +234,14 @@ class SqliteStore:
                 f"The store in {self.folder} cannot be opened: {e.strerror or e}.",
                 "Choose another folder with --store, or check its permissions: fastio doctor",
             ) from e
+
+    def _make_file(self) -> None:
+        """Make the file for its owner alone; what SQLite puts beside it takes its mode."""
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        try:
+            os.close(os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            pass  # another process was quicker
 
     def _migrate(self, c: Connection) -> None:
         from fastio_cli.blobs import sync_folder
