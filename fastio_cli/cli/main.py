@@ -7,6 +7,7 @@ they are acknowledged.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # see __main__
 import errno
 import os
 import sys
@@ -52,6 +53,7 @@ def run(argv: list[str]) -> int:
     flags = _format_asked(argv)
     parsed = None
     try:
+        _heed_interrupts()
         from fastio_cli.cli.parse import parse
 
         parsed = parse(argv)
@@ -72,9 +74,16 @@ def run(argv: list[str]) -> int:
     except BrokenPipeError:
         return BROKEN_PIPE
     except KeyboardInterrupt:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # pressed again, it ends at once
         return _complain(FastioError("interrupted", "Interrupted."), _as_json(flags))
     except Exception as e:
         return _complain(as_fastio_error(e), _as_json(flags))
+
+
+def _heed_interrupts() -> None:
+    """Have Ctrl-C raise ``KeyboardInterrupt`` from here on; until then it ends the process."""
+    if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
 
 def as_fastio_error(e: Exception) -> FastioError:
