@@ -114,20 +114,7 @@ def authorise(
         if operation.role == "anyone":
             return Grant("anyone", "anyone", ["*"], None)
         raise unauthenticated()
-    workspace_id = workspace["id"] if workspace is not None else 0
-    row = tx.access.grant(identity.digest, workspace_id)
-    if row is None or row["revoked_at"] is not None:
-        raise unauthenticated()
-    if row["expires_at"] is not None and row["expires_at"] <= tx.now_ms:
-        raise unauthenticated("The token has expired.")
-    grant = _grant(
-        row["org_role"],
-        row["workspace_role"],
-        row["token_role"],
-        row["scopes"],
-        row["workspace_id"],
-        workspace_id,
-    )
+    grant = _granted(tx, identity.digest, workspace["id"] if workspace is not None else 0)
     if operation.in_workspace and (workspace is None or grant.role == "member"):
         return None
     if ROLES.index(grant.role) < ROLES.index(operation.role):
@@ -140,6 +127,17 @@ def authorise(
             scopes=grant.scopes,
         )
     return grant
+
+
+def may_see(tx: Tx, identity: Identity, workspace: Row) -> bool:
+    """Whether the identity may know of a workspace, live or deleted.
+
+    Raises ``unauthenticated`` as ``authorise`` does.
+    """
+    return (
+        identity.digest is not None
+        and _granted(tx, identity.digest, workspace["id"]).role != "member"
+    )
 
 
 def charge(tx: Tx, org: str, credits_max: int) -> None:
@@ -165,6 +163,22 @@ def unauthenticated(message: str = "A valid token is needed.") -> FastioError:
 def least(*roles: str) -> str:
     """The smallest of some roles."""
     return min(roles, key=ROLES.index)
+
+
+def _granted(tx: Tx, digest: str, workspace_id: int) -> Grant:
+    row = tx.access.grant(digest, workspace_id)
+    if row is None or row["revoked_at"] is not None:
+        raise unauthenticated()
+    if row["expires_at"] is not None and row["expires_at"] <= tx.now_ms:
+        raise unauthenticated("The token has expired.")
+    return _grant(
+        row["org_role"],
+        row["workspace_role"],
+        row["token_role"],
+        row["scopes"],
+        row["workspace_id"],
+        workspace_id,
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -309,7 +309,7 @@ class Engine(Operator):
                 return _repeated(done, call)
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
         if hidden or (row is None and operation.in_workspace):
-            raise no_workspace(call.workspace)
+            raise no_workspace(tx, call.workspace, call.identity)
         if grant is not None and self.limits.metered == "on" and operation.effect == "write":
             self._charge(tx, call)
         ctx = Context(
@@ -354,7 +354,7 @@ class Engine(Operator):
 
             row = tx.workspaces.by_name(name)
             if authorise(tx, identity, operation, row) is None:
-                raise no_workspace(workspace)
+                raise no_workspace(tx, name, identity)
 
         return check
 
@@ -389,15 +389,17 @@ def new_id() -> str:
     return f"{_PROCESS}{next(_NUMBERS):x}"
 
 
-def no_workspace(name: str) -> FastioError:
+def no_workspace(tx: Tx, stored_name: str, identity: Identity | None) -> FastioError:
     """The error for a workspace that is not there, or must look as if it were not."""
-    name = name.rpartition("/")[2]
-    return FastioError(
-        "not_found",
-        f"There is no workspace {name!r}.",
-        f"Create it: fastio workspace create {name}",
-        workspace=name,
-    )
+    name = stored_name.rpartition("/")[2]
+    hint = f"Create it: fastio workspace create {name}"
+    deleted = tx.workspaces.latest_deleted(stored_name)
+    if deleted is not None:
+        from fastio_cli.access import may_see
+
+        if identity is None or may_see(tx, identity, deleted):
+            hint = f"It was deleted. Bring it back: fastio workspace restore {name}"
+    return FastioError("not_found", f"There is no workspace {name!r}.", hint, workspace=name)
 
 
 def _preparing(call: Call, restart: Restart) -> Callable[[Store], None]:

@@ -130,6 +130,23 @@ def test_a_role_in_one_workspace_opens_that_one_only(remote, client):
         assert caught.value.code == "not_found"
 
 
+def test_that_a_workspace_was_deleted_is_told_to_those_who_saw_it(remote, client):
+    for name in ("one", "two"):
+        remote.call("workspace.create", {"name": name})
+    made = remote.call("token.create", {"member": "bob", "role": "viewer", "in_workspace": "one"})
+    bob = client(made["token"])
+    for name in ("one", "two"):
+        remote.call("workspace.delete", workspace=name)
+    for caller, name, hint in (
+        (remote, "two", "restore two"),
+        (bob, "one", "restore one"),
+        (bob, "two", "create two"),
+    ):
+        with pytest.raises(FastioError, match="no workspace") as caught:
+            caller.call("state.get", {"path": "a.json"}, workspace=name)
+        assert caught.value.hint.endswith(f"fastio workspace {hint}")
+
+
 def test_a_scope_narrows_a_token(remote, client):
     made = remote.call("token.create", {"scopes": ["state.*"]})
     narrow = client(made["token"])
