@@ -6,14 +6,18 @@ import ipaddress
 import os
 import signal
 import sys
+import tempfile
 import threading
+from contextlib import contextmanager, nullcontext
 
 from fastio_cli.errors import FastioError
 from fastio_cli.server.app import RATE_PER_S, App
 from fastio_cli.server.log import AccessLog
+from fastio_cli.server.metrics import SHARED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from fastio_cli.config import Config
@@ -108,28 +112,29 @@ def serve(engine: Engine, options: Options) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ["FASTIO_SERVER_LOG"] = "on" if options.access_log else "off"
     try:
-        uvicorn.run(
-            app,
-            factory=several,
-            host=options.host,
-            port=options.port,
-            workers=options.workers,
-            http="fastio_cli.server.protocol:Protocol",
-            loop="uvloop",
-            ws="none",
-            lifespan="on",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            date_header=True,
-            proxy_headers=options.behind_proxy,
-            forwarded_allow_ips="*" if options.behind_proxy else None,
-            limit_concurrency=min(CONNECTIONS_MAX, files_max - FILES_OWN),
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=GRACE_S,
-            ssl_certfile=options.tls_certificate,
-            ssl_keyfile=options.tls_key,
-        )
+        with _shared_metrics() if several else nullcontext():
+            uvicorn.run(
+                app,
+                factory=several,
+                host=options.host,
+                port=options.port,
+                workers=options.workers,
+                http="fastio_cli.server.protocol:Protocol",
+                loop="uvloop",
+                ws="none",
+                lifespan="on",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                date_header=True,
+                proxy_headers=options.behind_proxy,
+                forwarded_allow_ips="*" if options.behind_proxy else None,
+                limit_concurrency=min(CONNECTIONS_MAX, files_max - FILES_OWN),
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=GRACE_S,
+                ssl_certfile=options.tls_certificate,
+                ssl_keyfile=options.tls_key,
+            )
     except SystemExit as e:
         if e.code not in (0, None):
             raise FastioError(
@@ -137,6 +142,14 @@ def serve(engine: Engine, options: Options) -> None:
                 f"The server could not start on {options.host}:{options.port}.",
                 "Is the port taken? Choose another: fastio serve --port 8788",
             ) from None
+
+
+@contextmanager
+def _shared_metrics() -> Iterator[None]:
+    """A folder for the processes to come, in which each counts where all can read it."""
+    with tempfile.TemporaryDirectory(prefix="fastio-metrics-") as folder:
+        os.environ[SHARED] = folder
+        yield
 
 
 def _allow_files() -> int:
