@@ -92,25 +92,27 @@ class Blobs:
         """Go on with an upload that comes in parts, at ``offset``; how many bytes there are then.
 
         What came is kept when the stream breaks, and forgotten after a day. Raises ``invalid`` with
-        the right ``offset`` when this is not where the last part ended.
+        the right ``offset`` when this is not where the last part ended: at once, or as soon as
+        another part went on meanwhile. Whoever was cut off may still be sending what had come while
+        the rest is sent again, so nobody waits for the other.
         """
         path = self._part(upload)
         make_folder(os.path.dirname(path))
-        # Not appended: whoever was cut off may still be writing what had come, while the rest is
-        # sent again from there. Both write the same bytes to the same place.
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with open(fd, "r+b", buffering=0) as f:
-            size = f.seek(0, os.SEEK_END)
-            if size != offset:
-                raise FastioError(
-                    "invalid", f"The upload has {size} bytes, not {offset}.", offset=size
-                )
+            size = offset
+            _go_to_end(f, path, size)
             buffer = memoryview(bytearray(CHUNK_BYTES))
             while count := stream.readinto(buffer):  # type: ignore[attr-defined]
-                size += count
-                if size > size_bytes_max:
+                if size + count > size_bytes_max:
                     raise _too_large(size_bytes_max)
-                _write_all(f, buffer[:count])
+                _lock(f)
+                try:
+                    _go_to_end(f, path, size)
+                    _write_all(f, buffer[:count])
+                finally:
+                    _unlock(f)
+                size += count
         return size
 
     def part_size(self, upload: str) -> int:
@@ -122,11 +124,14 @@ class Blobs:
 
     def finish_parts(self, upload: str) -> Content:
         """Make the parts of an upload one blob. Raises ``not_found`` when there are none."""
-        done = self._part(upload) + ".done"
+        path = self._part(upload)
+        done = path + ".done"
         digest = hashlib.sha256()
         try:
             if not os.path.exists(done):  # else finished before, and the answer was lost
-                os.rename(self._part(upload), done)
+                with open(path, "rb") as f:
+                    _lock(f)  # nobody is adding to it, nor will once it has lost its name
+                    os.rename(path, done)
             with open(done, "rb") as f:
                 while chunk := f.read(CHUNK_BYTES):
                     digest.update(chunk)
@@ -266,6 +271,38 @@ class Blobs:
         # Also when the name is there: replacing equal bytes renews the age that keeps them.
         os.replace(temporary, final)
         sync_folder(shard)
+
+
+def _lock(f: IO[bytes]) -> None:
+    """Keep other processes and threads from changing an open file, at most until it is closed."""
+    if fcntl is not None:
+        fcntl.flock(f, fcntl.LOCK_EX)
+
+
+def _unlock(f: IO[bytes]) -> None:
+    if fcntl is not None:
+        fcntl.flock(f, fcntl.LOCK_UN)
+
+
+def _go_to_end(f: BinaryIO, path: str, expected: int) -> None:
+    """Where the next part of an upload begins. Raises ``invalid`` if that is not as ``expected``.
+
+    A file that has lost its name is a finished upload: its bytes are those of a blob.
+    """
+    size = f.seek(0, os.SEEK_END)
+    if size != expected:
+        raise FastioError("invalid", f"The upload has {size} bytes, not {expected}.", offset=size)
+    if not _is_at(f, path):
+        raise FastioError(
+            "invalid", "The upload was finished.", "Begin another: fastio file put FILE"
+        )
+
+
+def _is_at(f: BinaryIO, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(f.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 class Partial:

@@ -162,20 +162,47 @@ def test_the_same_bytes_again_renew_their_age(blobs):
     assert os.stat(blobs.path(name)).st_mtime > 10**9
 
 
+class Meanwhile(io.RawIOBase):
+    """A part of whose second piece something else happens first."""
+
+    def __init__(self, pieces, happens):
+        self.pieces = iter([*pieces, b""])
+        self.happens = [lambda: None, happens]
+
+    def readinto(self, buffer):
+        if self.happens:
+            self.happens.pop(0)()
+        piece = next(self.pieces)
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
 def test_parts_that_come_twice_at_the_same_time(blobs):
-    """Whoever was cut off is still writing what had come, while the rest is sent again."""
+    """Whoever was cut off is still sending what had come, while the rest is sent again."""
     body, upload = os.urandom(3000), "0" * 32
 
-    class CutOff(io.RawIOBase):
-        pieces = iter((body[:1000], body[1000:2000], b""))
+    def the_rest_comes():
+        assert blobs.part_size(upload) == 1000
+        assert blobs.add_part(upload, 1000, io.BytesIO(body[1000:]), LARGE) == 3000
 
-        def readinto(self, buffer):
-            piece = next(self.pieces)
-            if piece == body[1000:2000]:
-                assert blobs.part_size(upload) == 1000
-                assert blobs.add_part(upload, 1000, io.BytesIO(body[1000:]), LARGE) == 3000
-            buffer[: len(piece)] = piece
-            return len(piece)
-
-    blobs.add_part(upload, 0, CutOff(), LARGE)
+    with pytest.raises(FastioError) as caught:
+        blobs.add_part(upload, 0, Meanwhile([body[:1000], b"x" * 1000], the_rest_comes), LARGE)
+    assert (caught.value.code, caught.value.details) == ("invalid", {"offset": 3000})
     assert blobs.finish_parts(upload).etag == hashlib.sha256(body).hexdigest()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_part_that_comes_after_the_end(blobs, again):
+    """What was finished is a blob, which may be another's too: nobody changes it."""
+    body, upload, content = b"a" * 1000, "0" * 32, None
+
+    def it_is_finished():
+        nonlocal content
+        content = blobs.finish_parts(upload)
+        if again:
+            blobs.add_part(upload, 0, io.BytesIO(body), LARGE)
+
+    with pytest.raises(FastioError, match="was finished") as caught:
+        blobs.add_part(upload, 0, Meanwhile([body, b"x" * 1000], it_is_finished), LARGE)
+    assert caught.value.code == "invalid"
+    assert b"".join(blobs.read(content.blob, 0, 1000)) == body

@@ -2,7 +2,8 @@
 
 An upload may come as the body of its request, or before it in parts that survive a cut connection:
 ``PATCH /v1/workspaces/{workspace}/uploads/{id}`` with ``Upload-Offset``, then the request itself
-with ``Upload-Id`` and no body. ``Content-Digest`` (RFC 9530) is verified in both cases.
+with ``Upload-Id`` and no body. ``Content-Digest`` (RFC 9530) is verified in both cases. Of parts
+that come at the same time the one that is behind is refused, and told how far the upload is.
 """
 
 from __future__ import annotations

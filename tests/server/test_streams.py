@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import os
+from contextlib import closing
+from http.client import HTTPConnection
 
 import httpx
 import pytest
@@ -175,6 +177,61 @@ def test_an_upload_in_parts_goes_on_where_it_was(http):
         put = http.put(path, headers={"upload-id": id, "idempotency-key": "k"})
         assert put.json()["version"] == 1
     assert http.get(path).content == body
+
+
+class Part:
+    """A part of an upload on a connection of its own, sent piece by piece."""
+
+    def __init__(self, server, token, upload, offset, size):
+        host, port = server.socket.getsockname()
+        self._connection = HTTPConnection(host, port, timeout=30)
+        self._connection.putrequest("PATCH", upload)
+        for header in (
+            ("authorization", f"Bearer {token}"),
+            ("upload-offset", offset),
+            ("content-length", size),
+        ):
+            self._connection.putheader(*map(str, header))
+        self._connection.endheaders()
+
+    def send(self, body):
+        self._connection.send(body)
+
+    def answer(self):
+        with closing(self._connection), self._connection.getresponse() as response:
+            return response.status, json.load(response)
+
+
+def test_of_two_parts_at_the_same_time_one_is_refused(server, token, http):
+    upload = f"/v1/workspaces/default/uploads/{os.urandom(16).hex()}"
+    first = Part(server, token, upload, 0, 2 * MIB)
+    first.send(b"a" * MIB)
+    until(lambda: http.get(upload).json() == {"offset": MIB})
+    second = Part(server, token, upload, MIB, 2 * MIB)
+    second.send(b"b" * MIB)
+    until(lambda: http.get(upload).json() == {"offset": 2 * MIB})
+    first.send(b"x" * MIB)
+    status, problem = first.answer()
+    assert (status, problem["details"]) == (400, {"offset": 2 * MIB})
+    second.send(b"b" * MIB)
+    assert second.answer() == (200, {"offset": 3 * MIB})
+    path = "/v1/workspaces/default/files/f.bin"
+    http.put(path, headers={"upload-id": upload.rpartition("/")[2]}).raise_for_status()
+    assert http.get(path).content == b"a" * MIB + b"b" * (2 * MIB)
+
+
+def test_a_part_that_is_still_coming_does_not_change_the_file(server, token, http):
+    upload = f"/v1/workspaces/default/uploads/{os.urandom(16).hex()}"
+    part = Part(server, token, upload, 0, 2 * MIB)
+    part.send(b"a" * MIB)
+    until(lambda: http.get(upload).json() == {"offset": MIB})
+    path = "/v1/workspaces/default/files/f.bin"
+    http.put(path, headers={"upload-id": upload.rpartition("/")[2]}).raise_for_status()
+    part.send(b"x" * MIB)
+    status, problem = part.answer()
+    assert status == 400
+    assert "was finished" in problem["message"]
+    assert http.get(path).content == b"a" * MIB
 
 
 def test_nothing_is_taken_from_those_who_may_not_write(server, client):
