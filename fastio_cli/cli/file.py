@@ -92,13 +92,15 @@ def get(cli: Session, output: str | None, **params: Any) -> None:
     fastio file get report.pdf -o report.pdf
     """
     download = cli.call("file.get", **given(**params))
-    chunks = cli.engine.chunks(download)
     if output is None or output == "-":
-        cli.out.copy(chunks)
+        cli.out.copy(cli.engine.chunks(download))
         return
-    from fastio_cli.cli.uploads import write_file
+    from contextlib import closing
 
-    write_file(output, chunks)
+    from fastio_cli.cli.uploads import received, write_file
+
+    with closing(received(cli, download, params["length"])) as chunks:
+        write_file(output, chunks)
     cli.out.note(f"{download.record['path']} → {output}")
 
 

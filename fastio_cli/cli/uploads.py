@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import ExitStack, contextmanager
 
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from typing import Any, BinaryIO
+
+    from rich.progress import Progress
 
     from fastio_cli.blobs import Content
     from fastio_cli.cli.session import Session
 
 PROGRESS_BYTES_MIN = 32 * 1024 * 1024  # about what takes a second to store
+PROGRESS_AFTER_S = 1.0  # of what comes over a line of which nobody knows how fast it is
 
 
 def put_file(cli: Session, source: str, path: str | None, params: dict[str, Any]) -> Any:
@@ -80,6 +84,27 @@ def write_file(name: str, chunks: Iterable[bytes]) -> None:
             os.unlink(temporary)
 
 
+def received(cli: Session, download: Any, length: int | None) -> Generator[bytes, None, None]:
+    """The bytes of a download; shows a person how far they are when it takes longer."""
+    chunks = cli.engine.chunks(download)
+    if cli.out.quiet or not sys.stderr.isatty():
+        yield from chunks
+        return
+    total = download.record["size_bytes"] - download.start
+    total = total if length is None else min(total, length)
+    count, begun = 0, time.monotonic()
+    bar = None
+    with ExitStack() as stack:
+        for chunk in chunks:
+            yield chunk
+            count += len(chunk)
+            if bar is None and time.monotonic() - begun > PROGRESS_AFTER_S:
+                bar = stack.enter_context(_bar())
+                task = bar.add_task("Receiving", total=total)
+            if bar is not None:
+                bar.update(task, completed=count)
+
+
 def _files_below(cli: Session, folder: str) -> Iterator[str]:
     inside = os.path.join(os.path.realpath(folder), "")
     for current, folders, files in os.walk(folder):
@@ -129,8 +154,21 @@ def _sending(cli: Session, content: Any) -> Iterator[None]:
         yield
 
 
-def _progress(f: BinaryIO, size: int, what: str) -> Any:
-    from rich.console import Console
-    from rich.progress import wrap_file
+@contextmanager
+def _progress(f: BinaryIO, size: int, what: str) -> Iterator[BinaryIO]:
+    with _bar() as bar:
+        yield bar.wrap_file(f, size, description=what)
 
-    return wrap_file(f, size, description=what, console=Console(stderr=True), transient=True)
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
+import queue
 
+import pexpect
 import pytest
 
 from fastio_cli.errors import FastioError
 from fastio_cli.remote import WHOLE_BYTES_MAX
 from tests.client.scripted import page, reply
+from tests.client.serving import command
 
 MIB = 1024 * 1024
 CUTS = (2 * MIB, 3 * MIB, 300, 5 * MIB)
@@ -97,3 +101,43 @@ def test_an_upload_in_parts_is_answered_by_somebody_else(scripted, clock, body):
         remote.call("file.put", {"path": "f", "content": remote.upload(io.BytesIO(body))})
     assert caught.value.code == "invalid"
     assert len(server.requests) == 1
+
+
+def test_a_download_that_takes_longer_is_shown_at_a_terminal(home, scripted):
+    """A byte comes whenever a tenth of a second went by without a bar; then the rest."""
+    piece, pieces = b"x" * 1000, queue.Queue()
+    size = 1000 * len(piece)
+    shown = {"path": "f", "version": 1, "size_bytes": size, "media_type": "text/plain"}
+    head = (
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"
+        f"content-length: {size}\r\nfastio-record: {json.dumps(shown)}\r\n\r\n"
+    )
+
+    def trickle(line):
+        line.sendall(head.encode())
+        while part := pieces.get():
+            line.sendall(part)
+
+    server, _ = scripted(trickle)
+    program, *args = command("file", "get", "f", "-o", "out", "--store", server.url)
+    sent = 0
+    with pexpect.spawn(program, args, encoding="utf-8", timeout=60) as terminal:
+        while terminal.expect(["Receiving.*MB", pexpect.TIMEOUT], timeout=0.1):
+            pieces.put(piece)
+            sent += len(piece)
+        pieces.put(b"x" * (size - sent))
+        terminal.expect("f → out")
+        terminal.expect(pexpect.EOF)
+    assert (home / "out").read_bytes() == b"x" * size
+
+
+def test_a_download_that_is_quick_is_not_shown(home, server, body):
+    engine = server.engine
+    engine.call("file.put", {"path": "f", "content": engine.upload(io.BytesIO(body))})
+    args = ("file", "get", "f", "-o", "out", "--store", server.url)
+    program, *args = command(*args, "--offset", "1000", "--length", "2000")
+    environ = {**os.environ, "FASTIO_TOKEN": server.token("ada")}
+    with pexpect.spawn(program, args, env=environ, encoding="utf-8", timeout=60) as terminal:
+        terminal.expect("f → out")
+        assert "Receiving" not in terminal.before
+    assert (home / "out").read_bytes() == body[1000:3000]
