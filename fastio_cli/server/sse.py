@@ -1,8 +1,9 @@
 """Events as they happen, over Server-Sent Events (WHATWG HTML, section 9.2).
 
 The id of every event is its ``seq``: a client that was cut off comes back with ``Last-Event-ID``
-and goes on exactly there. Every look at the log is an ordinary, authorised call, so a stream ends
-when its token does.
+and goes on exactly there. An id without data makes no event and yet moves on where that is: past
+what a filter left out. Every look at the log is an ordinary, authorised call, so a stream ends when
+its token does.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ async def stream(
     ``page_after`` waits up to :data:`HEARTBEAT_S` for a page, which may then be empty.
     """
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *extra]})
-    await send({"type": "http.response.body", "body": b": hello\n\n", "more_body": True})
+    await send(
+        {"type": "http.response.body", "body": b": hello\n" + _passed(cursor), "more_body": True}
+    )
     leaving = asyncio.ensure_future(_left(receive))
     try:
         while not leaving.done():
@@ -71,12 +74,17 @@ async def stream(
 
 
 def _encoded(page: Any) -> bytes:
-    if not page["items"]:
-        return b": still here\n\n"
-    return b"".join(
+    """A page's events, and how far it looked; that alone is a sign of life."""
+    events, cursor = page["items"], int(page["next_cursor"])
+    body = b"".join(
         f"id: {event['seq']}\ndata: {json.dumps(event, separators=(',', ':'))}\n\n".encode()
-        for event in page["items"]
+        for event in events
     )
+    return body if events and events[-1]["seq"] == cursor else body + _passed(cursor)
+
+
+def _passed(cursor: int) -> bytes:
+    return f"id: {cursor}\n\n".encode()
 
 
 async def _left(receive: Receive) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import os
 from contextlib import closing
@@ -125,6 +126,29 @@ def test_waiting_calls_do_not_hold_up_others(server, remote, client, token):
         remote.call("state.set", {"path": "n.json", "value": n})
     remote.call("state.set", {"path": "v.json", "value": {"done": True}})
     assert all(w.result()["value"] == {"done": True} for w in waiting)
+
+
+def ids_without_data(http, **query):
+    """The numbers that a stream tells without an event (WHATWG HTML, 9.2.6: none is dispatched)."""
+    with http.stream("GET", STREAM, params=query) as response:
+        id, data = "", False
+        for line in response.iter_lines():
+            if not line and not data:
+                yield int(id)
+            id = line[4:] if line.startswith("id: ") else id
+            data = bool(line) and (data or line.startswith("data: "))
+
+
+def test_a_stream_tells_how_far_it_looked(http, remote, monkeypatch):
+    """Whoever comes back with it does not read again what a filter left out, nor loses anything."""
+    monkeypatch.setattr("fastio_cli.server.sse.HEARTBEAT_S", 0.01)
+    for path in ("a", "b", "b"):
+        remote.call("state.set", {"path": path, "value": 1})
+    newest = remote.call("workspace.show")["seq"]
+    assert next(ids_without_data(http)) == newest
+    for path in ("a", "b", "c"):
+        told = list(itertools.islice(ids_without_data(http, after=0, path=path), 3))
+        assert told == [0, newest, newest], path
 
 
 @pytest.mark.parametrize("size", [0, 10, 64 * 1024, 64 * 1024 + 1, 9 * MIB])
