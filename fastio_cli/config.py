@@ -301,9 +301,22 @@ class Config:
         """Where a store without a folder keeps large files."""
         return self._place("blobs")
 
-    def ca_file(self) -> str | None:
-        """The file with certificate authorities of the user's own."""
-        return self._place("ca_file")
+    def ca_file(self, url: str) -> str | None:
+        """The file with certificate authorities of the user's own that vouch for a server.
+
+        What a profile of the server says counts also when the server was named by its URL; the
+        environment goes before it, and what is said of all servers after.
+        """
+        profile = self.profile_of(url)
+        known = self.profiles[profile].get("ca_file") if profile is not None else None
+        if known is None or self.lookup("ca_file")[1].startswith("FASTIO_"):
+            return self._place("ca_file")
+        return self._placed(str(checked("ca_file", known, f"profile {profile}")), self.user_file)
+
+    def profile_of(self, url: str) -> str | None:
+        """The profile of a server: the one in force, else the first."""
+        names = [name for name, p in self.profiles.items() if p.get("store") == url]
+        return self.profile if self.profile in names else next(iter(names), None)
 
     def _place(self, name: str) -> str | None:
         """A URL as it is, or a folder or file, relative to the file that names it."""
@@ -313,7 +326,10 @@ class Config:
             return value
         if source == FLAG or source.startswith("FASTIO_"):
             return os.path.expanduser(value)
-        file = self.user_file if source.startswith("profile ") else source
+        return self._placed(value, self.user_file if source.startswith("profile ") else source)
+
+    @staticmethod
+    def _placed(value: str, file: str) -> str:
         return os.path.join(os.path.dirname(file), os.path.expanduser(value))
 
     def limits(self) -> Limits:

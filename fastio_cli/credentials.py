@@ -29,7 +29,7 @@ def find_token(config: Config, url: str, environ: Any = os.environ) -> str | Non
     project's file, which may be another's, would have the environment's token sent to a server that
     the user knows nothing of.
     """
-    profile = _profile_of(config, url)
+    profile = config.profile_of(url)
     if profile is not None and config.profile_source == FLAG and profile == config.profile:
         return kept_token(profile)
     token = environ.get("FASTIO_TOKEN", "").strip()
@@ -103,12 +103,6 @@ def forget_token(profile: str) -> bool:
             ) from None
     change_file(_file(), profile, None)
     return True
-
-
-def _profile_of(config: Config, url: str) -> str | None:
-    """The profile of a server: the one in force, else the first."""
-    names = [name for name, p in config.profiles.items() if p.get("store") == url]
-    return config.profile if config.profile in names else next(iter(names), None)
 
 
 def _file() -> str:

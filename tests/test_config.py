@@ -338,7 +338,23 @@ def test_a_profiles_files_are_relative_to_the_users_file(home):
     write(user_file(home), '[profiles.p]\nstore = "s"\nca_file = "ca.pem"')
     config = Config({"profile": "p"})
     folder = user_file(home).parent
-    assert (config.store(), config.ca_file()) == (str(folder / "s"), str(folder / "ca.pem"))
+    assert (config.store(), config.ca_file("s")) == (str(folder / "s"), str(folder / "ca.pem"))
+
+
+def test_a_server_named_by_its_url_is_trusted_as_its_profile_says(home, monkeypatch):
+    file = user_file(home)
+    profiles = "".join(
+        f'[profiles.{name}]\nstore = "https://{name}.example"\n{rest}\n'
+        for name, rest in (("a", 'ca_file = "a.pem"'), ("b", 'ca_file = "b.pem"'), ("c", ""))
+    )
+    write(file, f'profile = "b"\nca_file = "all.pem"\n{profiles}')
+    for name, trusted in (("a", "a"), ("b", "b"), ("c", "all"), ("d", "all")):
+        url = f"https://{name}.example"
+        assert Config({"store": url}).ca_file(url) == str(file.parent / f"{trusted}.pem")
+    monkeypatch.setenv("FASTIO_CA_FILE", "/e.pem")
+    assert Config({"store": "https://a.example"}).ca_file("https://a.example") == "/e.pem"
+    named = Config({"profile": "a"})
+    assert named.ca_file("https://a.example") == str(file.parent / "a.pem")
 
 
 def test_where_a_workspace_is_chosen_for(home):

@@ -46,7 +46,7 @@ def login(cli: Session, url: str, token: str | None, ca_file: str | None) -> Non
 
     url = server_url(url if "://" in url else f"https://{url}")
     profile = _profile_for(cli, url)
-    ca_file = os.path.abspath(ca_file) if ca_file is not None else cli.config.ca_file()
+    ca_file = os.path.abspath(ca_file) if ca_file is not None else cli.config.ca_file(url)
     if url.startswith("http://") and not _is_here(url):
         cli.out.note("Nothing is encrypted on the way there: others may read the token.")
     given = _token(token)

@@ -82,13 +82,14 @@ class Session:
     def _remote(self) -> Operator:
         from fastio_cli.credentials import find_token
         from fastio_cli.remote import Remote
+        from fastio_cli.remote.connection import server_url
 
-        url = self.config.store()
+        url = server_url(self.config.store())  # as profiles keep it
         return Remote(
             url,
             find_token(self.config, url),
             retry_s=self.config.get("retry_s"),
-            ca_file=self.config.ca_file(),
+            ca_file=self.config.ca_file(url),
             note=self.out.note if sys.stderr.isatty() else None,
         )
 

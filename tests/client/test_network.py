@@ -184,6 +184,10 @@ def test_a_login_remembers_whom_to_trust(tls, home):
     os.chdir("/")
     assert fastio("whoami", "-q").stdout == "ada\n"
     assert fastio("login", url, "-q", stdin=tls.owner).stdout == "ada\n"  # known by now
+    # The server is the same one when its URL is given; the profile in force is another.
+    fastio("profile", "use", "local")
+    for same in (url, f"{url}/"):
+        assert fastio("whoami", "-q", "--store", same).stdout == "ada\n"
     # Without a profile of that server nobody vouches for it.
     environ = {"FASTIO_STORE": url.replace("localhost", "127.0.0.1"), "FASTIO_TOKEN": tls.owner}
     assert fastio("whoami", environ={**environ, "FASTIO_RETRY_S": "1"}).returncode == 9
