@@ -324,6 +324,7 @@ class Engine(Operator):
             prepared=call.prepared,
             open_search=lambda: self.search,
             open_key=self.open_key,
+            listen=call.listen,
         )
         result = operation.run(ctx, **call.params)
         if operation.effect == "write":

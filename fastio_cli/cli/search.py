@@ -110,12 +110,11 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
         shown.append(sentence)
         cli.out.piece(sentence)
 
-    if cli.out.format == "table" and not cli.out.quiet and not cli.is_remote:
-        cli.local_engine().search.listen = show
+    listen = show if cli.out.format == "table" and not cli.out.quiet else None
     filters = given(kind=options["type"], path=options["path"], since_s=options["since"])
     turns = given(history=history, exclude=session)
-    answer = cli.call("search.ask", question=question, **turns, **filters)
-    show_answer(cli, answer, begun=bool(shown))
+    answer = cli.call("search.ask", listen=listen, question=question, **turns, **filters)
+    show_answer(cli, answer, "".join(shown))
     if session is not None:
         turn = {"question": question, "answer": answer["answer"]}
         cli.call("state.append", path=session, value=turn)
@@ -171,7 +170,7 @@ def clear(cli: Session) -> None:
     cli.out.record(cli.call("index.clear"), essential="passages")
 
 
-def finish(cli: Session, **place: str) -> None:
+def finish(cli: Session, **place: Any) -> None:
     """Index until nothing is pending, with a progress bar for a person."""
     status = cli.call("index.update", **place)
     if not _unfinished(status):
@@ -190,14 +189,21 @@ def finish(cli: Session, **place: str) -> None:
             status = cli.call("index.update", **place)
 
 
-def show_answer(cli: Session, answer: Any, *, begun: bool) -> None:
-    """Print an answer and its sources; ``begun`` when its sentences were shown as they came."""
+def show_answer(cli: Session, answer: Any, shown: str) -> None:
+    """Print an answer and its sources, without what was shown as it came.
+
+    When the line to a server was cut meanwhile, the answer may be another one: then it is whole.
+    """
     if answer["note"]:
         cli.out.note(answer["note"])
     if cli.out.format != "table" or cli.out.quiet:
         cli.out.record(answer, essential="answer")
         return
-    cli.out.line("" if begun else answer["answer"])
+    is_shown = shown.strip() == answer["answer"]
+    if shown:
+        cli.out.line("")
+    if not is_shown:
+        cli.out.line(answer["answer"])
     for citation in answer["citations"]:
         cli.out.line(
             f"  [{citation['number']}] {place_of(citation)}, version {citation['version']}"

@@ -11,7 +11,7 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from fastio_cli.cli.command import Command
@@ -103,13 +103,23 @@ class Session:
         name: str = self.config.get("workspace")
         return name
 
-    def call(self, name: str, /, *, idempotency_key: str | None = None, **params: Any) -> Any:
+    def call(
+        self,
+        name: str,
+        /,
+        *,
+        idempotency_key: str | None = None,
+        listen: Callable[[str], None] | None = None,
+        **params: Any,
+    ) -> Any:
         """Do an operation in the session's workspace, or in the one a ``fio://`` path names.
 
         A lock token from the environment is used where the operation takes one (``lock run`` sets
-        it together with the path it is for).
+        it together with the path it is for). ``listen`` hears an answer that comes in pieces.
         """
-        return self.engine.run(self.prepare(name, params, idempotency_key))
+        call = self.prepare(name, params, idempotency_key)
+        call.listen = listen
+        return self.engine.run(call)
 
     def prepare(self, name: str, params: dict[str, Any], idempotency_key: str | None) -> Prepared:
         """A call checked and ready, as ``call`` makes it; ``workspace`` may be among ``params``."""

@@ -85,7 +85,6 @@ class Search:
         self._embedder: Embedder | None = None
         self._opened = False
         self._counter: Counter | None = None
-        self.listen: Callable[[str], None] | None = None  # hears sentences of answers
         self._kept = _Kept()
 
     def prepare(self, store: Store, workspace_id: int, query: str, mode: str) -> Prepared:
@@ -173,12 +172,18 @@ class Search:
 
         return ask.in_context(question, history)
 
-    def answer(self, question: str, found: list[Found], history: list[dict[str, Any]]) -> Reply:
-        """The answer to a question from these passages."""
+    def answer(
+        self,
+        question: str,
+        found: list[Found],
+        history: list[dict[str, Any]],
+        listen: Callable[[str], None] | None,
+    ) -> Reply:
+        """The answer to a question from these passages; ``listen`` hears a model's sentences."""
         from fastio_cli.intelligence import ask
 
         if self.settings.chat_url:
-            return ask.converse(question, found, history, self.settings, self.listen)
+            return ask.converse(question, found, history, self.settings, listen)
         return ask.extract(ask.in_context(question, history), found, self.embedder())
 
     def pack(self, summary: tuple[str, str] | None, found: list[Found], budget: int) -> Pack:

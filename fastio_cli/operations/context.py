@@ -63,6 +63,7 @@ class Context:
         prepared: Any = None,
         open_search: Callable[[], Search] | None = None,
         open_key: Callable[[], Key] | None = None,
+        listen: Callable[[str], None] | None = None,
     ) -> None:
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -72,6 +73,7 @@ class Context:
         self.blobs = blobs
         self.limits = limits
         self.prepared = prepared  # what the work of a Restart returned
+        self.listen = listen  # hears an answer that comes in pieces
         self._open_search = open_search
         self._open_key = open_key
         self.workspace_id = self.seq = self._seq_before = 0

@@ -34,8 +34,8 @@ class Operation:
     ``effect`` is ``read`` or ``write``; ``role`` the least role that may do it (viewer, editor,
     admin, owner; or member: whoever has a token, or anyone); ``tells_secret`` whether its answer
     does, so that it is not kept in clear; ``quick`` a read or change of a few rows by their keys,
-    which takes less time than asking another thread to do it; ``rules`` and ``defaults`` describe
-    its parameters.
+    which takes less time than asking another thread to do it; ``comes_in_pieces`` whether whoever
+    listens hears its answer while it is made; ``rules`` and ``defaults`` describe its parameters.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Operation:
         role: str,
         tells_secret: bool,
         quick: bool,
+        comes_in_pieces: bool,
         run: "Callable[..., Any]",
     ) -> None:
         self.name = name
@@ -54,6 +55,7 @@ class Operation:
         self.role = role
         self.tells_secret = tells_secret
         self.quick = quick
+        self.comes_in_pieces = comes_in_pieces
         self.run = run
         self.in_workspace = "{workspace}" in route
         self.of_workspace = route.endswith("{workspace}")  # what it reads or changes is one
@@ -117,11 +119,14 @@ def operation(
     role: str,
     tells_secret: bool = False,
     quick: bool = False,
+    comes_in_pieces: bool = False,
 ) -> "Callable[[F], F]":
     """Enter a function into the catalogue; the function itself stays as it is."""
 
     def enter(run: "F") -> "F":
-        CATALOGUE[name] = Operation(name, route, effect, role, tells_secret, quick, run)
+        CATALOGUE[name] = Operation(
+            name, route, effect, role, tells_secret, quick, comes_in_pieces, run
+        )
         return run
 
     return enter

@@ -9,7 +9,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, BinaryIO
 
     from fastio_cli import model
@@ -23,10 +23,11 @@ class Prepared:
     """One call, checked and ready to run any number of times until it is done.
 
     ``patience_s`` bounds how long a server that is away is tried again, where that is less than
-    usual.
+    usual. ``listen`` hears an answer that comes in pieces while it is made.
     """
 
     patience_s: float | None = None
+    listen: Callable[[str], None] | None = None
 
     def __init__(self, operation: Operation, params: dict[str, Any], workspace: str) -> None:
         self.operation = operation
@@ -53,14 +54,19 @@ class Operator:
         workspace: str = "default",
         actor: str = "",
         idempotency_key: str | None = None,
+        listen: Callable[[str], None] | None = None,
     ) -> Any:
         """Do one operation and return its record; a write is durable then.
 
         Parameters: ``name`` as in the catalogue; ``params`` by name; ``actor`` for the event log
         (on a server the token says who acts); ``idempotency_key`` makes a repeated write give the
-        first one's result for a day. Raises :class:`FastioError`, and then nothing was changed.
+        first one's result for a day; ``listen`` hears an answer that comes in pieces while it is
+        made, as far as it can be told yet. Raises :class:`FastioError`, and then nothing was
+        changed.
         """
-        return self.run(self.prepare(name, params or {}, workspace, actor, idempotency_key))
+        call = self.prepare(name, params or {}, workspace, actor, idempotency_key)
+        call.listen = listen
+        return self.run(call)
 
     def prepare(
         self,

@@ -71,7 +71,7 @@ def query(
     }
 
 
-@operation("search.ask", f"POST {BASE}/ask", effect="read", role="viewer")
+@operation("search.ask", f"POST {BASE}/ask", effect="read", role="viewer", comes_in_pieces=True)
 def ask(
     ctx: "Context",
     *,
@@ -86,7 +86,7 @@ def ask(
 
     A chat endpoint answers if one is set (``chat_url``); otherwise the answer is the best sentences
     as they stand. ``history`` are earlier turns: ``{"question": …, "answer": …}``; ``exclude`` is
-    the object that keeps them, which is no source.
+    the object that keeps them, which is no source. A model's sentences can be had as they come.
     """
     if isinstance(ctx.prepared, dict):
         answer: model.Answer = ctx.prepared  # type: ignore[assignment]
@@ -94,11 +94,11 @@ def ask(
     filters = _filters(ctx, path, kind, since_s)
     asked = ctx.search.in_context(question, history or [])
     prepared, found = _retrieved(ctx, asked, filters, 2 * ASK_PASSAGES)
-    search = ctx.search
+    search, listen = ctx.search, ctx.listen
     found = [f for f in search.related(found) if f.best["path"] != exclude][:ASK_PASSAGES]
 
     def compose(store: object) -> "model.Answer":
-        reply = search.answer(question, found, history or [])
+        reply = search.answer(question, found, history or [], listen)
         return {
             "question": question,
             "answer": reply.text,

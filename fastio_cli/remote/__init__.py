@@ -43,7 +43,7 @@ from fastio_cli.remote.connection import (
     was_reached,
     within,
 )
-from fastio_cli.remote.stream import cut_at, messages
+from fastio_cli.remote.stream import EVENTS, cut_at, is_stream, messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.operations.operation import Operation
+    from fastio_cli.remote.stream import Message
 
 RETRY_S = 30.0
 HOLD_S = 50.0  # proxies and load balancers let a silent request live for 60 (nginx, AWS)
@@ -70,6 +71,7 @@ class RemoteCall(Prepared):
     ) -> None:
         super().__init__(operation, params, workspace)
         self.key = key
+        self.told = False  # a piece of its answer, to whoever listens
 
 
 class Body(Content):
@@ -277,19 +279,35 @@ class Remote(Operator):
             "GET", url, headers=headers, params=filters, timeout=timeout
         )
         response = self._client.send(request, stream=True)
-        if response.headers.get("content-type", "").partition(";")[0] != "text/event-stream":
+        if not is_stream(response):
             json_of(response, self.url)
             raise strange(response, self.url)
         with closing(response), cut_at(deadline, response):
-            for message in messages(response.iter_bytes()):
-                seq = int(message.id) if is_number(message.id) else 0
-                try:
-                    value = json.loads(message.data) if message.data else None
-                except ValueError:
-                    raise strange(response, self.url) from None
-                if message.type == "error":
-                    raise error_of(value) or strange(response, self.url)
-                yield seq, value
+            for message, value in self._messages(response):
+                yield int(message.id) if is_number(message.id) else 0, value
+
+    def _messages(self, response: httpx.Response) -> Iterator[tuple[Message, Any]]:
+        """The messages of a stream, each with its value. Raises the error that one tells."""
+        for message in messages(response.iter_bytes()):
+            try:
+                value = json.loads(message.data) if message.data else None
+            except ValueError:
+                raise strange(response, self.url) from None
+            if message.type == "error":
+                raise error_of(value) or strange(response, self.url)
+            yield message, value
+
+    def _heard(self, call: RemoteCall, response: httpx.Response) -> Any:
+        """The result of a call whose answer comes in pieces, after them."""
+        assert call.listen is not None
+        with closing(response):
+            for message, value in self._messages(response):
+                if message.type == "piece":
+                    call.told = True
+                    call.listen(str(value))
+                elif value is not None:
+                    return value
+        raise FastioError("unavailable", f"{self.url} did not finish its answer.")
 
     def _rest_of(self, download: RemoteDownload, position: int) -> RemoteCall:
         """The same download from a position on, of the same version."""
@@ -332,6 +350,8 @@ class Remote(Operator):
         """One try: the record, or the download."""
         request = self._request(call, body, wait_s, answer_s)
         response = self._client.send(request, stream=True)
+        if response.is_success and is_stream(response) and call.listen is not None:
+            return self._heard(call, response)
         if not call.operation.gives_bytes or not response.is_success:
             return json_of(response, self.url)
         try:
@@ -350,6 +370,8 @@ class Remote(Operator):
             params[operation.waits_by] = round(wait_s, 3)
         url = self.url + _path(operation, params, call.workspace)
         headers, content = {}, None
+        if operation.comes_in_pieces and call.listen is not None and not call.told:
+            headers["accept"] = f"{EVENTS}, application/json"  # told once; cut off, it comes whole
         if call.key is not None:
             headers["idempotency-key"] = quote(call.key, safe=PLAIN)
         for name, rule in operation.rules.items():

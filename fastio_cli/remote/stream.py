@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+EVENTS = "text/event-stream"
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -27,6 +28,12 @@ class Message:
         self.id = id
         self.type = type
         self.data = data
+
+
+def is_stream(response: httpx.Response) -> bool:
+    """Whether an answer comes as messages."""
+    media_type: str = response.headers.get("content-type", "").partition(";")[0]
+    return media_type == EVENTS
 
 
 def messages(chunks: Iterable[bytes]) -> Iterator[Message]:

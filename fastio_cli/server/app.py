@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from functools import partial
 
 from fastio_cli.engine import new_id
 from fastio_cli.errors import FastioError
@@ -43,6 +44,7 @@ from fastio_cli.server.routes import Routes, decoded, wrong_method
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from fastio_cli.access import Identity
@@ -275,10 +277,24 @@ class App:
         if self._engine.may_wait(call):
             x.scope[WAITS] = True
             result = await _unless_left(self._desk.call(call), x.receive)
+        elif operation.comes_in_pieces and sse.is_accepted(request):
+            await sse.answer(x.send, x.receive, partial(self._heard_by, x, call), x.headers)
+            x.status = 200
+            return
         else:
             result = await self._desk.call(call, small=request.is_small)
         if answer:
             await self._answer(x, result)
+
+    async def _heard_by(self, x: Exchange, call: Call, hear: Callable[[str], None]) -> Any:
+        """Do a call whose answer comes in pieces."""
+        call.listen = hear
+        try:
+            return await self._desk.call(call)
+        except FastioError:
+            raise
+        except Exception as e:
+            raise _internal(e, x.id) from e
 
     def _call_of(
         self,

@@ -181,6 +181,12 @@ def _responses(operation: Operation) -> dict[str, Any]:
     record = getattr(model, name)
     media = {"schema": _reference(name), "example": examples.record(record)}
     ok = {"description": "Done", "content": {"application/json": media}}
+    if operation.comes_in_pieces:
+        ok["description"] = (
+            "Done. As text/event-stream: messages of type piece, each a string in JSON, as they "
+            "are made; then one without a type, the record; or one of type error, a problem."
+        )
+        ok["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     if {"version", "etag"} <= set(record.__annotations__):
         ok["headers"] = {"ETag": _text_header("Names this version in If-Match and If-None-Match")}
     return {"200": ok, **unchanged, **problems}

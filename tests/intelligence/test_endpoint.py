@@ -8,8 +8,11 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
+import pexpect
 import pytest
 
 from fastio_cli.blobs import Blobs
@@ -17,10 +20,17 @@ from fastio_cli.config import Limits, SearchSettings
 from fastio_cli.engine import Engine
 from fastio_cli.errors import FastioError
 from fastio_cli.intelligence import ask, endpoint
+from fastio_cli.remote import Remote
+from fastio_cli.remote.stream import messages
+from fastio_cli.server import sse
 from fastio_cli.store.sqlite import SqliteStore
+from tests.backends import Background, until
+from tests.client.line import Line
+from tests.remote import Running
 
 BREAK = 0  # instead of a status: the connection ends without an answer
 WAIT = "<wait>"  # in an answer: until the test lets it go on
+JUNK = "<junk>"  # in an answer: something that is none
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -40,9 +50,16 @@ class Handler(BaseHTTPRequestHandler):
             data = [{"index": i, "embedding": v} for i, v in enumerate(vectors)]
             self.wfile.write(json.dumps({"data": data[::-1]}).encode())
             return
+        with suppress(ConnectionError):  # nobody reads on
+            self.stream()
+
+    def stream(self):
         for piece in self.server.answer.split(" "):
             if piece == WAIT:
                 self.server.gate.wait(60)
+                continue
+            if piece == JUNK:
+                self.wfile.write(b"data: junk\n\n")
                 continue
             event = {"choices": [{"delta": {"content": piece + " "}}]}
             self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
@@ -90,16 +107,16 @@ def open_engine(tmp_path):
     return open
 
 
-def asked(engine, question="What does Bolt ask?", **params):
-    return engine.call("search.ask", {"question": question, **params}, actor="ada")
+def asked(engine, question="What does Bolt ask?", listen=None, **params):
+    return engine.call("search.ask", {"question": question, **params}, actor="ada", listen=listen)
 
 
 def test_the_answer_is_streamed_and_cited(server, open_engine):
     server.answer = "Bolt asks 31 euros. [1] It is a firm. And more [7]."
     engine = open_engine(chat_url=server.url, chat_model="small", chat_key="secret")
     heard = []
-    engine.search.listen = heard.append
-    answer = asked(engine, history=[{"question": "Who is Bolt?", "answer": "A supplier."}])
+    history = [{"question": "Who is Bolt?", "answer": "A supplier."}]
+    answer = asked(engine, history=history, listen=heard.append)
     assert answer["answer"] == (
         "Bolt asks 31 euros [1]. It is a firm. [no source] And more. [no source]"
     )
@@ -112,6 +129,143 @@ def test_the_answer_is_streamed_and_cited(server, open_engine):
     assert headers["Authorization"] == "Bearer secret"
     assert body["stream"] is True
     assert [m["content"] for m in body["messages"][1:3]] == ["Who is Bolt?", "A supplier."]
+
+
+ANSWER = f"Bolt asks 31 euros. [1] It is {WAIT} a firm in Brno."
+PIECES = ["Bolt asks 31 euros [1]. ", "It is a firm in Brno. [no source]"]
+
+
+@pytest.fixture
+def behind(server, open_engine):
+    """A fastio server that asks the chat endpoint."""
+    running = Running(open_engine(chat_url=server.url, chat_model="small"))
+    yield running
+    server.gate.set()
+    running.stop()
+
+
+@contextmanager
+def streamed(behind):
+    """The messages of an answer that is asked for as a stream: type and value."""
+    url = f"{behind.url}/v1/workspaces/default/ask"
+    headers = {"authorization": f"Bearer {behind.token('ada')}", "accept": "text/event-stream"}
+    body = {"question": "What does Bolt ask?"}
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=60) as response:
+        if response.status_code != 200:
+            response.read()
+        yield response, ((m.type, json.loads(m.data)) for m in messages(response.iter_bytes()))
+
+
+def test_a_server_streams_the_answer(server, behind):
+    server.answer = ANSWER
+    with streamed(behind) as (response, told):
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert next(told) == ("piece", PIECES[0])  # while the model waits
+        server.gate.set()
+        rest = list(told)
+    whole = asked(behind.engine)
+    assert rest == [("piece", PIECES[1]), ("", whole)]
+    assert whole["answer"] == "".join(PIECES)
+
+
+def test_an_answer_that_fails_on_its_way(server, behind):
+    server.answer, server.failures = f"Bolt asks 31 euros. [1] It is a firm. {JUNK}", [401]
+    with streamed(behind) as (response, _):  # before it begins, as everywhere
+        assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+        assert response.headers["content-type"] == "application/problem+json"
+    with pytest.raises(FastioError) as local:
+        asked(behind.engine)
+    with streamed(behind) as (response, told):
+        assert response.status_code == 200
+        assert list(told) == [("piece", PIECES[0]), ("error", local.value.as_dict())]
+    remote, heard = Remote(behind.url, behind.token("ada"), retry_s=0), []
+    with closing(remote), pytest.raises(FastioError) as far:
+        asked(remote, listen=heard.append)
+    assert far.value.as_dict() == local.value.as_dict()
+    assert heard == [PIECES[0]]
+
+
+def test_a_client_hears_the_answer_of_a_server(server, behind):
+    server.answer = ANSWER
+    heard = []
+
+    def listen(piece):
+        heard.append(piece)
+        server.gate.set()  # the rest comes after what was heard
+
+    with closing(Remote(behind.url, behind.token("ada"))) as remote:
+        answer = asked(remote, listen=listen)
+    assert heard == PIECES
+    assert answer == asked(behind.engine)
+
+
+def test_while_a_model_thinks_there_are_signs_of_life(server, behind, monkeypatch):
+    monkeypatch.setattr(sse, "HEARTBEAT_S", 0.01)
+    server.answer = f"{WAIT} Bolt asks 31 euros. [1]"
+    with streamed(behind) as (response, _):
+        lines = response.iter_lines()
+        assert next(lines) == ": still here"
+        server.gate.set()
+        data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+    assert json.loads(data[-1]) == asked(behind.engine)
+    server.gate.clear()
+    with closing(Remote(behind.url, behind.token("bob"))) as remote:
+        asking = Background(lambda: asked(remote, listen=lambda piece: None))
+        until(lambda: len(server.requests) == 3)
+        server.gate.set()
+        assert asking.result()["found"]
+
+
+def test_an_answer_that_was_cut_comes_whole(server, behind):
+    """What a model says may differ: nothing is told twice, or as the rest of something else."""
+    server.answer = ANSWER
+    line = Line(int(behind.url.rpartition(":")[2]))
+    heard = []
+
+    def listen(piece):
+        heard.append(piece)
+        line.cut()
+        server.gate.set()
+
+    with closing(line), closing(Remote(line.url, behind.token("ada"))) as remote:
+        answer = asked(remote, listen=listen)
+    assert heard == PIECES[:1]
+    assert answer["answer"] == "".join(PIECES)
+
+
+def test_a_model_is_stopped_when_nobody_listens(server, behind, monkeypatch):
+    sentences = " ".join(f"Number {n} is here." for n in range(500))
+    server.answer = f"Bolt asks 31 euros. [1] It {WAIT} is a firm. {sentences}"
+    taken, stopped = [], threading.Event()
+    stream_text = endpoint.stream_text
+
+    def watched(*args):
+        try:
+            for piece in stream_text(*args):
+                taken.append(piece)
+                yield piece
+        finally:
+            stopped.set()
+
+    monkeypatch.setattr(endpoint, "stream_text", watched)
+    with streamed(behind) as (_, told):
+        assert next(told) == ("piece", PIECES[0])
+    until(lambda: not behind.server.server_state.connections)
+    server.gate.set()
+    assert stopped.wait(60)
+    assert len(taken) < 100
+
+
+def test_a_terminal_shows_the_answer_of_a_server_as_it_comes(server, behind, tmp_path):
+    server.answer = ANSWER
+    environ = {**os.environ, "HOME": str(tmp_path), "FASTIO_TOKEN": behind.token("ada")}
+    args = ["-m", "fastio_cli", "ask", "What does Bolt ask?", "--store", behind.url]
+    with pexpect.spawn(sys.executable, args, env=environ, encoding="utf-8", timeout=60) as terminal:
+        terminal.expect_exact(PIECES[0])
+        server.gate.set()
+        terminal.expect_exact("It is a firm in Brno. [no source]\r\n  [1] a.json")
+        terminal.expect(pexpect.EOF)
+        assert PIECES[0] not in terminal.before
 
 
 def test_an_answer_that_is_not_there_is_said_to_be_so(server, open_engine):
