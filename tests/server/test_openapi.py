@@ -15,7 +15,7 @@ import jsonschema_rs
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 from schemathesis.checks import load_all_checks
 
 from fastio_cli.blobs import Blobs
@@ -120,6 +120,7 @@ def filled(target):
 @API.exclude(operation_id="event.stream").parametrize()
 @FUZZ
 def test_the_server_does_what_the_document_says(case, filled):
+    assume([] not in (case.query or {}).values())  # a parameter without a value does not travel
     response = case.call(base_url=filled.url, session=filled.session)
     filled.statuses[case.operation.definition.raw["operationId"]][response.status_code] += 1
     if response.headers["content-type"][0].startswith("text/plain"):
