@@ -108,9 +108,10 @@ class Searcher:
 
     def nearest(self, tx: Tx, query: str, matched: list[int] | None = None) -> tuple[Any, Any]:
         index, prepared = tx.search.index(self.id), self.prepared(query)
-        if tx.search.vectors.compares:
-            return self.search._compared(tx, self.id, index, prepared, {}, matched or [])
-        return self.search._cosines(tx, self.id, index, prepared, None)
+        vectors = tx.search.vectors
+        if vectors.compares:
+            return self.search._compared(vectors, self.id, index, prepared, {}, matched or [])
+        return self.search._cosines(vectors, self.id, index, prepared, None)
 
     def prepared(self, query: str) -> Prepared:
         return Prepared(self.vectors[query], self.search.embedder().name, 0, None)
