@@ -106,12 +106,9 @@ class Searcher:
         stems = list(dict.fromkeys(map(words.stem, rank.terms(query))))
         return lexicon.matches(tx, self.id, stems, weight, None, rank.CANDIDATES)
 
-    def nearest(self, tx: Tx, query: str, matched: list[int] | None = None) -> tuple[Any, Any]:
+    def nearest(self, tx: Tx, query: str) -> tuple[Any, Any]:
         index, prepared = tx.search.index(self.id), self.prepared(query)
-        vectors = tx.search.vectors
-        if vectors.compares:
-            return self.search._compared(vectors, self.id, index, prepared, {}, matched or [])
-        return self.search._cosines(vectors, self.id, index, prepared, None)
+        return self.search._cosines(tx.search.vectors, self.id, index, prepared, None)
 
     def prepared(self, query: str) -> Prepared:
         return Prepared(self.vectors[query], self.search.embedder().name, 0, None)
@@ -178,7 +175,7 @@ def lexical(s: Searcher, tx: Tx, query: str) -> list[str]:
 
 def without_context(s: Searcher, tx: Tx, query: str) -> list[str]:
     matches = s.words(tx, query, 0)
-    return s.ranking([c.id for c in rank.fused(matches, *s.nearest(tx, query, matches[0]))])
+    return s.ranking([c.id for c in rank.fused(matches, *s.nearest(tx, query))])
 
 
 def without_neighbours(s: Searcher, tx: Tx, query: str) -> list[str]:

@@ -217,16 +217,18 @@ def _recall(filled: Filled) -> Iterator[Budget]:
     for name, filters in (("all", {}), ("2 %", {"path": "7/*"})):
         shares = []
         for vector in vectors.tolist():
-            found, exact = filled.store.read(
-                lambda tx, v=vector, f=filters: (
-                    tx.search.vectors.nearest(1, v, f, 10, 10**6),
-                    tx.search.vectors.nearest(1, v, f, 10, 0),
-                )
-            )
+            found, exact = filled.store.read(partial(_both_ways, vector=vector, filters=filters))
             best = {row["id"] for row in exact}
             nearest = sorted(found, key=lambda row: -row["cosine"])[:10]
             shares.append(len(best & {row["id"] for row in nearest}) / len(best))
         yield Budget(f"postgres: recall of HNSW, {name}", statistics.mean(shares), 0.97, "", True)
+
+
+def _both_ways(tx: Tx, vector: list[float], filters: dict[str, object]) -> tuple[Any, Any]:
+    allowed = tx.search.filtered_ids(1, filters) if filters else None
+    vectors = tx.search.vectors
+    assert vectors.compares
+    return vectors.nearest(1, vector, allowed, 10, 10**6), vectors.cosines(1, vector, allowed, 10)
 
 
 def indexing(folder: str, quick: bool) -> Iterator[Budget]:

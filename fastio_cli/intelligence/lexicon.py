@@ -24,6 +24,7 @@ from fastio_cli.intelligence import words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from fastio_cli.store.contract import Row
@@ -123,7 +124,7 @@ class Lexicon:
         workspace_id: int,
         stems: list[str],
         context_weight: float,
-        allowed: list[int] | None,
+        allowed: Sequence[int] | None,
         limit: int,
     ) -> tuple[list[int], list[float]]:
         """Ids and scores of the passages that match best, best first."""
@@ -156,7 +157,7 @@ class Lexicon:
         return math.log(1 + (self._count - passages + 0.5) / (passages + 0.5))
 
     def _scored(
-        self, found: list[Parts], context_weight: float, allowed: list[int] | None, limit: int
+        self, found: list[Parts], context_weight: float, allowed: Sequence[int] | None, limit: int
     ) -> tuple[list[int], list[float]]:
         scores: dict[int, float] = {}
         per_token = SATURATION * LENGTH_WEIGHT / self._mean_length
@@ -179,7 +180,7 @@ class Lexicon:
         return [self.ids[at] for at, _ in best], [score for _, score in best]
 
     def _scored_by_arrays(
-        self, found: list[Parts], context_weight: float, allowed: list[int] | None, limit: int
+        self, found: list[Parts], context_weight: float, allowed: Sequence[int] | None, limit: int
     ) -> tuple[list[int], list[float]]:
         """The same with numpy, for many passages."""
         import numpy as np

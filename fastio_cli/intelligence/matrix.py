@@ -1,4 +1,4 @@
-"""The vectors of a workspace in memory, for stores that keep them but do not compare them."""
+"""The vectors of a workspace in memory, where they are compared unless there are very many."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.store.contract import Row
-    from fastio_cli.store.vectors import BlockVectors
+    from fastio_cli.store.vectors import Vectors
 
 
 class Matrix:
     """All vectors at one state of the index. What did not change since ``before`` is not read."""
 
     def __init__(
-        self, vectors: BlockVectors, workspace_id: int, index: Row, before: Matrix | None
+        self, vectors: Vectors, workspace_id: int, index: Row, before: Matrix | None
     ) -> None:
         import numpy as np
 
         self.revision: int = index["revision"]
-        known = before._blocks if before is not None else {}
+        self.model: str = index["model"]
+        is_alike = before is not None and before.model == self.model
+        known = before._blocks if before is not None and is_alike else {}
         current = {r["first_id"]: r["revision"] for r in vectors.revisions(workspace_id)}
         self._blocks: dict[int, tuple[int, Any, Any, Any]] = {
             first_id: known[first_id]

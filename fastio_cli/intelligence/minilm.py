@@ -26,6 +26,7 @@ DIMENSION = 384
 HEADS = 12
 LAYERS = 6
 TOKENS_MAX = 256
+LENGTH_STEP = 4  # numpy multiplies 16 rows faster than 14
 BATCH_TOKENS_MAX = 1024  # larger batches leave the processor caches
 _FLOAT, _INT8 = 1, 3  # TensorProto.DataType
 
@@ -38,7 +39,8 @@ class Model:
         vectors = np.empty((len(texts), DIMENSION), np.float32)
         for rows in _batches([len(tokens) for tokens in texts]):
             batch = [texts[i] for i in rows]
-            tokens = np.zeros((len(batch), max(map(len, batch))), np.int64)
+            length = -(-max(map(len, batch)) // LENGTH_STEP) * LENGTH_STEP
+            tokens = np.zeros((len(batch), length), np.int64)
             mask = np.zeros(tokens.shape, np.float32)
             for i, text in enumerate(batch):
                 tokens[i, : len(text)] = text

@@ -13,10 +13,11 @@ from fastio_cli.errors import FastioError
 from fastio_cli.intelligence import rank, words
 from fastio_cli.intelligence.index import Index
 from fastio_cli.intelligence.lexicon import Lexicon
+from fastio_cli.store.vectors import EXACT_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from fastio_cli.blobs import Blobs
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from fastio_cli.store.contract import Row, Store
     from fastio_cli.store.postgres_search import PgVectors
     from fastio_cli.store.tx import Tx
-    from fastio_cli.store.vectors import BlockVectors
+    from fastio_cli.store.vectors import Vectors
 
 VECTORS_S_MAX = 1.0  # how long a query waits for vectors of what was just written
 PASSAGES_KEPT_MAX = 1_000_000  # of other workspaces than the one that is searched
@@ -218,10 +219,11 @@ class Search:
         if index["model"] != prepared.model:
             return rank.fused(matches, *_no_cosines())
         vectors = tx.search.vectors
-        if vectors.compares:
-            near = self._compared(vectors, workspace_id, index, prepared, filters, matches[0])
-            return rank.fused(matches, *near)
-        return rank.fused(matches, *self._cosines(vectors, workspace_id, index, prepared, allowed))
+        if vectors.compares and index["passage_count"] > EXACT_MAX:
+            near = self._compared(vectors, workspace_id, index, prepared, allowed, matches[0])
+        else:
+            near = self._cosines(vectors, workspace_id, index, prepared, allowed)
+        return rank.fused(matches, *near)
 
     def found(
         self,
@@ -283,7 +285,7 @@ class Search:
         workspace_id: int,
         index: Row,
         prepared: Prepared,
-        filters: dict[str, object],
+        allowed: Sequence[int] | None,
         matched: list[int],
     ) -> tuple[Any, Any]:
         """The cosines of the nearest passages and of those that match, by the store."""
@@ -291,7 +293,7 @@ class Search:
 
         vector = prepared.vector.tolist()
         count = index["passage_count"]
-        rows = vectors.nearest(workspace_id, vector, filters, rank.CANDIDATES, count)
+        rows = vectors.nearest(workspace_id, vector, allowed, rank.CANDIDATES, count)
         found = {row["id"]: row["cosine"] for row in rows}
         left = [id for id in matched if id not in found]
         if left:
@@ -302,13 +304,13 @@ class Search:
 
     def _cosines(
         self,
-        vectors: BlockVectors,
+        vectors: Vectors,
         workspace_id: int,
         index: Row,
         prepared: Prepared,
-        allowed: list[int] | None,
+        allowed: Sequence[int] | None,
     ) -> tuple[Any, Any]:
-        """The cosines of all passages that are allowed."""
+        """The cosines of all passages that are allowed, from vectors that are held here."""
         import numpy as np
 
         matrix = self._kept.matrix(vectors, workspace_id, index)
@@ -337,7 +339,7 @@ class _Kept:
         self._keep(self._lexicons, workspace_id, kept)
         return kept
 
-    def matrix(self, vectors: BlockVectors, workspace_id: int, index: Row) -> Matrix:
+    def matrix(self, vectors: Vectors, workspace_id: int, index: Row) -> Matrix:
         """The vectors of a workspace as they are now."""
         from fastio_cli.intelligence.matrix import Matrix
 

@@ -8,23 +8,24 @@ depends on other workspaces. Nothing but this module knows which of both it is.
 from __future__ import annotations
 
 import re
+import sys
 from array import array
+from contextlib import contextmanager
 
 import psycopg
 
 from fastio_cli.store.search import Search
-from fastio_cli.store.vectors import BlockVectors
+from fastio_cli.store.vectors import BLOCK_VECTORS, EXACT_MAX, BlockVectors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Literal
 
     from fastio_cli.store.contract import Db, Row
     from fastio_cli.store.postgres import Raw
     from fastio_cli.store.vectors import Vectors
 
-EXACT_MAX = 20_000  # passages that are compared one by one
 NEIGHBOURS = 200  # as many as HNSW gives: the later ones of a thousand change no ranking
 EF_SEARCH = 400  # 100 loses some of what is far from every passage
 SCANNED_MAX = 40_000
@@ -35,7 +36,8 @@ _IN_THE_MAKING = "select 1 from pg_stat_progress_create_index where index_relid 
 _PGVECTOR = """select quote_ident(n.nspname) as schema from pg_extension e
     join pg_namespace n on n.oid = e.extnamespace
     where e.extname = 'vector' and to_regclass('passage_vectors') is not null"""
-_BUILD_MEMORY = "256MB"  # an index that outgrows it is made some times slower
+_NODE_BYTES = 600  # of the graph, for each vector in it
+_BUILD_BYTES_MIN, _BUILD_BYTES_MAX = 256 * 1024**2, 2 * 1024**3
 
 
 class PostgresSearch(Search):
@@ -63,6 +65,16 @@ class PostgresSearch(Search):
 
     def _pattern_of(self, path: str) -> str:
         return regular_expression(path)
+
+    def _ids(self, source: str, values: dict[str, object]) -> array[int]:
+        row = self._db.one(
+            f"select string_agg(int8send(p.id), '' order by p.id) as ids {source}", **values
+        )
+        assert row is not None
+        ids = array("q", row["ids"] or b"")
+        if sys.byteorder == "little":
+            ids.byteswap()
+        return ids
 
     def add_postings(self, workspace_id: int, first_id: int, places: dict[str, bytes]) -> None:
         self._db.run(
@@ -118,53 +130,81 @@ class PgVectors:
             workspace_id=workspace_id,
         )
 
+    def revisions(self, workspace_id: int) -> list[Row]:
+        """Every range of ids with vectors, in order, and what changes when one comes or goes: how
+        many there are, and which is the last. (A vector never changes, and later ones come after
+        it.)"""
+        return self._db.all(
+            f"""select id / {BLOCK_VECTORS} as first_id, count(*) || '/' || max(id) as revision
+            from passage_vectors where workspace_id = :workspace_id group by 1 order by 1""",
+            workspace_id=workspace_id,
+        )
+
+    def blocks(self, workspace_id: int, first_ids: list[int]) -> list[Row]:
+        """Ranges by what names them, as the blocks that other stores keep."""
+        rows = self._db.all(
+            f"""select first_id, count(*) || '/' || max(id) as revision,
+            string_agg(int8send(id), '' order by id) as ids,
+            string_agg({self._type}_send(vector), '' order by id) as vectors
+            from unnest(:first_ids::bigint[]) as wanted (first_id) join passage_vectors
+            on id between first_id * {BLOCK_VECTORS} and (first_id + 1) * {BLOCK_VECTORS} - 1
+            where workspace_id = :workspace_id group by first_id order by first_id""",
+            workspace_id=workspace_id,
+            first_ids=first_ids,
+        )
+        return [{**row, **_packed(row["ids"], row["vectors"])} for row in rows]
+
     def nearest(
         self,
         workspace_id: int,
         vector: list[float],
-        filters: dict[str, object],
+        allowed: Sequence[int] | None,
         limit: int,
         count: int,
     ) -> list[Row]:
-        """The ids and cosines of the nearest passages that the filters let through, of the
-        ``count`` that the workspace has: all are compared, or those that HNSW leads to.
+        """The ids and cosines of the nearest passages, of those that are allowed if not all are;
+        ``count`` is how many the workspace has.
+
+        Few are compared all. Of many, HNSW is asked for so many more as are not allowed; only where
+        that does not lead to enough of them, as what is nearest is elsewhere, are they compared.
+        """
+        if allowed is not None and len(allowed) <= EXACT_MAX:
+            return self.cosines(workspace_id, vector, allowed, limit)
+        if count <= EXACT_MAX or not self._has_neighbours(workspace_id):
+            return self.cosines(workspace_id, vector, allowed, limit)
+        if allowed is None:
+            return self._neighbours(workspace_id, vector, NEIGHBOURS)
+        passes = set(allowed)
+        rows = self._neighbours(workspace_id, vector, NEIGHBOURS * count // len(allowed))
+        found = [row for row in rows if row["id"] in passes]
+        if len(found) < NEIGHBOURS // 2:
+            return self.cosines(workspace_id, vector, allowed, limit)
+        return found
+
+    def cosines(
+        self,
+        workspace_id: int,
+        vector: list[float],
+        ids: Sequence[int] | None,
+        limit: int = 2**31,
+    ) -> list[Row]:
+        """The cosines of those of these passages, or of all, that have a vector, nearest first.
 
         The vector stands in a query of its own so that it is read once: the plan of a prepared
         statement would read its 4,000 characters anew for every row.
         """
-        if count > EXACT_MAX and self._has_neighbours(workspace_id):
-            few = filters and self._search.filtered_ids(workspace_id, filters, EXACT_MAX + 1)
-            if few and len(few) <= EXACT_MAX:
-                return self.cosines(workspace_id, vector, few, limit)
-            return self._neighbours(workspace_id, vector, filters)
         return self._db.all(
             f"""select id, -(vector {self._distance} (select :vector::{self._type})) as cosine
-            from passage_vectors where workspace_id = :workspace_id {self._allowed(filters)}
-            order by cosine desc limit :limit""",
+            from passage_vectors where workspace_id = :workspace_id
+            {"" if ids is None else "and id = any(:ids)"} order by cosine desc limit :limit""",
             workspace_id=workspace_id,
             vector=_text(vector),
             limit=limit,
-            **self._search.filter_values(filters),
+            **({} if ids is None else {"ids": list(ids)}),
         )
 
-    def cosines(
-        self, workspace_id: int, vector: list[float], ids: list[int], limit: int = 2**31
-    ) -> list[Row]:
-        """The cosines of those of these passages that have a vector, nearest first."""
-        return self._db.all(
-            f"""select id, -(vector {self._distance} (select :vector::{self._type})) as cosine
-            from passage_vectors where workspace_id = :workspace_id and id = any(:ids)
-            order by cosine desc limit :limit""",
-            workspace_id=workspace_id,
-            vector=_text(vector),
-            ids=ids,
-            limit=limit,
-        )
-
-    def _neighbours(
-        self, workspace_id: int, vector: list[float], filters: dict[str, object]
-    ) -> list[Row]:
-        """About the nearest, by the workspace's HNSW index, searched on until enough pass."""
+    def _neighbours(self, workspace_id: int, vector: list[float], limit: int) -> list[Row]:
+        """About the nearest, by the workspace's HNSW index, searched on until there are enough."""
         self._db.run(
             f"""select set_config('hnsw.ef_search', '{EF_SEARCH}', true),
             set_config('hnsw.iterative_scan', 'relaxed_order', true),
@@ -174,11 +214,11 @@ class PgVectors:
         sized = f"{self._type}({len(vector)})"
         rows = self._db.all(
             f"""select id, -(vector::{sized} {self._distance} :vector::{sized}) as cosine
-            from passage_vectors where workspace_id = :workspace_id {self._allowed(filters)}
-            order by vector::{sized} {self._distance} :vector::{sized} limit {NEIGHBOURS}""",
+            from passage_vectors where workspace_id = :workspace_id
+            order by vector::{sized} {self._distance} :vector::{sized} limit :limit""",
             workspace_id=workspace_id,
             vector=_text(vector),
-            **self._search.filter_values(filters),
+            limit=limit,
         )
         self._db.run("select set_config('enable_sort', 'on', true)")
         return rows
@@ -186,9 +226,6 @@ class PgVectors:
     def _has_neighbours(self, workspace_id: int) -> bool:
         row = self._db.one(_NEIGHBOURS, name=_name(workspace_id))
         return row is not None and bool(row["is_valid"])
-
-    def _allowed(self, filters: dict[str, object]) -> str:
-        return f"and id in ({self._search.filtered(filters)})" if filters else ""
 
 
 def add_vectors(raw: Raw) -> None:
@@ -240,16 +277,30 @@ def make_neighbours(raw: Raw, workspace_id: int) -> None:
     ).fetchone()
     if row is None:
         return
-    raw.execute(f"set maintenance_work_mem = '{_BUILD_MEMORY}'")
-    try:
+    dimension = row["dimension"]
+    with _unhurried(raw, index["passage_count"] * (2 * dimension + _NODE_BYTES)):
         raw.execute(
             f"""create index concurrently {name} on passage_vectors
-            using hnsw ((vector::{schema}.halfvec({row["dimension"]})) {schema}.halfvec_ip_ops)
+            using hnsw ((vector::{schema}.halfvec({dimension})) {schema}.halfvec_ip_ops)
             with (m = 16, ef_construction = 64) where workspace_id = {int(workspace_id)}"""
         )
+        raw.execute("analyze passage_vectors (workspace_id)")  # or the planner thinks it small
+
+
+@contextmanager
+def _unhurried(raw: Raw, memory_bytes: int) -> Iterator[None]:
+    """Let a session work for as long as it takes, which transactions may not, and with memory: an
+    index that outgrows it is made some times slower."""
+    kib = min(max(memory_bytes, _BUILD_BYTES_MIN), _BUILD_BYTES_MAX) // 1024
+    settings = {"lock_timeout": "0", "statement_timeout": "0", "maintenance_work_mem": f"{kib}kB"}
+    current = ", ".join(f"current_setting('{name}') as {name}" for name in settings)
+    changed = ", ".join(f"set_config('{name}', %({name})s, false)" for name in settings)
+    before = raw.execute(f"select {current}").fetchone()
+    raw.execute(f"select {changed}", settings)
+    try:
+        yield
     finally:
-        raw.execute("reset maintenance_work_mem")
-    raw.execute("analyze passage_vectors (workspace_id)")  # or the planner thinks it small
+        raw.execute(f"select {changed}", before)
 
 
 def schema_of_pgvector(db: Db) -> str | None:
@@ -299,6 +350,24 @@ def _texts(scales: bytes, codes: bytes) -> list[str]:
     for i, scale in enumerate(all_scales):
         texts.append(_text([scale * c for c in all_codes[i * dimension : (i + 1) * dimension]]))
     return texts
+
+
+def _packed(ids: bytes, vectors: bytes) -> dict[str, bytes]:
+    """Ids and vectors as they are sent (a vector's length, two bytes, its halves; big-endian) as
+    they were entered: the codes are found exactly, the scales as nearly as halves can tell."""
+    import numpy as np
+
+    numbers = np.frombuffer(ids, ">i8").astype(np.int64)
+    halves = np.frombuffer(vectors, ">f2").reshape(len(numbers), -1)[:, 2:].astype(np.float32)
+    largest = np.abs(halves).max(1, keepdims=True)
+    largest[largest == 0] = 1
+    codes = np.rint(halves / largest * 127)
+    scales = (halves * codes).sum(1) / np.maximum(np.square(codes).sum(1), 1)
+    return {
+        "ids": numbers.tobytes(),
+        "scales": scales.astype(np.float32).tobytes(),
+        "codes": codes.astype(np.int8).tobytes(),
+    }
 
 
 def _text(vector: list[float]) -> str:

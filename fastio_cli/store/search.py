@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +42,11 @@ class Search:
 
     def _pattern_of(self, path: str) -> str:
         """The parameter for ``_pattern``."""
+        raise NotImplementedError
+
+    def _ids(self, source: str, values: dict[str, object]) -> array[int]:
+        """The ids of the passages (``p``) of a query's ``from`` and ``where``, in order: there may
+        be very many, so that a row for each would take longest."""
         raise NotImplementedError
 
     def add_postings(self, workspace_id: int, first_id: int, places: dict[str, bytes]) -> None:
@@ -252,17 +259,23 @@ class Search:
             ids=self.listed(ids),
         )
 
-    def filtered_ids(
-        self, workspace_id: int, filters: dict[str, object], limit: int = 2**62
-    ) -> list[int]:
-        """The passages that the filters (``path``, ``kind``, ``since``) let through."""
-        rows = self._db.all(
-            f"{self.filtered(filters)} order by p.id limit :limit",
-            workspace_id=workspace_id,
-            limit=limit,
-            **self.filter_values(filters),
+    def filtered_ids(self, workspace_id: int, filters: dict[str, object]) -> array[int]:
+        """The passages that filters (``path``, ``kind``, ``since``) let through, in order."""
+        conditions = {
+            "path": f"and p.path {self._pattern('path')}",
+            "kind": "and o.kind = :kind",
+            "since": "and o.updated_at >= :since",
+        }
+        objects = """join search_objects o
+            on o.workspace_id = p.workspace_id and o.path = p.path"""
+        values = {**filters}
+        if "path" in filters:
+            values["path"] = self._pattern_of(str(filters["path"]))
+        return self._ids(
+            f"""from passages p {objects if filters.keys() - {"path"} else ""}
+            where p.workspace_id = :workspace_id {" ".join(conditions[f] for f in filters)}""",
+            {"workspace_id": workspace_id, **values},
         )
-        return [row["id"] for row in rows]
 
     def add_loose(self, workspace_id: int, id: int, token_count: object, words: object) -> None:
         """Enter the words of a passage that is in no block."""
@@ -402,19 +415,3 @@ class Search:
         assert row is not None
         count: int = row["count"]
         return count
-
-    def filtered(self, filters: dict[str, object]) -> str:
-        """The query for the ids of the passages that filters let through."""
-        conditions = {
-            "path": f"and o.path {self._pattern('path')}",
-            "kind": "and o.kind = :kind",
-            "since": "and o.updated_at >= :since",
-        }
-        return f"""select p.id from passages p join search_objects o
-            on o.workspace_id = p.workspace_id and o.path = p.path
-            where p.workspace_id = :workspace_id {" ".join(conditions[f] for f in filters)}"""
-
-    def filter_values(self, filters: dict[str, object]) -> dict[str, object]:
-        """The parameters of ``filtered``, besides the workspace."""
-        path = filters.get("path")
-        return filters if path is None else {**filters, "path": self._pattern_of(str(path))}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 from fastio_cli.jsontext import compact
 from fastio_cli.store.search import Search
 from fastio_cli.store.vectors import BlockVectors
@@ -36,6 +38,11 @@ class SqliteSearch(Search):
 
     def _pattern_of(self, path: str) -> str:
         return path
+
+    def _ids(self, source: str, values: dict[str, object]) -> array[int]:
+        row = self._db.one(f"select group_concat(p.id) as ids {source}", **values)
+        assert row is not None
+        return array("q", sorted(map(int, row["ids"].split(",")))) if row["ids"] else array("q")
 
     def add_postings(self, workspace_id: int, first_id: int, places: dict[str, bytes]) -> None:
         self._connection.run_many(

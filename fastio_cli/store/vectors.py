@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from fastio_cli.store.search import Search
 
     # The vectors of passages, whichever way a store holds them. They come and go as signed bytes
-    # with a scale each, so that all stores rank alike. ``compares`` tells whether the store finds
-    # the nearest itself; one that does not gives its blocks away.
+    # with a scale each, so that all stores rank alike. Whoever searches takes them in blocks and
+    # compares them itself; ``compares`` tells whether the store can find the nearest for it.
     Vectors: TypeAlias = "BlockVectors | PgVectors"
 
 BLOCK_VECTORS = 1024
+EXACT_MAX = 20_000  # passages of a workspace that are compared one by one, whatever the store can
 _BLOCK = "first_id, last_id, revision, ids, scales, codes"
 
 

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from fastio_cli.intelligence import embed, index, words
+from fastio_cli.intelligence import embed, index, service, words
 from fastio_cli.store import postgres_search
 from tests.backends import BACKENDS
 
@@ -57,9 +57,11 @@ def ranked(kind, folder, monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("vectors", ["pgvector", "blocks"])
+@pytest.mark.parametrize("vectors", ["held", "pgvector", "blocks"])
 def test_postgresql_ranks_as_the_embedded_store_does(tmp_path, monkeypatch, vectors):
     monkeypatch.setattr(index, "BLOCK_PASSAGES", 16)
+    if vectors == "pgvector":
+        monkeypatch.setattr(service, "EXACT_MAX", 0)
     if vectors == "blocks":
         monkeypatch.setattr(postgres_search, "add_vectors", lambda raw: None)
     ours = ranked("sqlite", tmp_path / "sqlite", monkeypatch)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from array import array
+from operator import mul
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from fastio_cli.store import postgres_search
 from fastio_cli.store.postgres_search import PgVectors, regular_expression
@@ -64,9 +66,11 @@ def fill(engine, workspace_id, count, draw):
 
 
 def nearest(engine, workspace_id, vector, filters, count):
-    rows = engine.store.read(
-        lambda tx: tx.search.vectors.nearest(workspace_id, vector, filters, 10, count)
-    )
+    def read(tx):
+        allowed = tx.search.filtered_ids(workspace_id, filters) if filters else None
+        return tx.search.vectors.nearest(workspace_id, vector, allowed, 10, count)
+
+    rows = engine.store.read(read)
     return [row["id"] for row in sorted(rows, key=lambda row: -row["cosine"])][:10]
 
 
@@ -100,7 +104,7 @@ def plan(engine, vector):
 
     def read(tx):
         vectors = tx.search.vectors
-        PgVectors(Explaining(tx), tx.search, "public").nearest(1, vector, {}, 10, 10**6)
+        PgVectors(Explaining(tx), tx.search, "public").nearest(1, vector, None, 10, 10**6)
         return vectors.compares
 
     engine.store.read(read)
@@ -131,6 +135,60 @@ def test_a_large_workspace_gets_an_index_of_its_own_and_finds_the_same(engine, m
         assert len(set(found) & set(best(vectors, query, lambda id: id % 50))) >= 9
 
 
+def test_where_what_is_nearest_is_not_allowed_all_that_is_allowed_is_compared(engine, monkeypatch):
+    vectors = fill(engine, 1, 3000, random.Random(6))
+    monkeypatch.setattr(postgres_search, "EXACT_MAX", 1000)
+    engine.store.settle_search(1)
+    query = vectors[1]
+    near = set(sorted(vectors, key=lambda id: -sum(map(mul, vectors[id], query)))[:1500])
+    far = sorted(vectors.keys() - near)
+    rows = engine.store.read(lambda tx: tx.search.vectors.nearest(1, query, far, 10, 3000))
+    assert len({row["id"] for row in rows} & set(best(vectors, query, lambda id: id in far))) >= 9
+
+
+def test_vectors_are_taken_in_blocks_as_they_were_entered(engine):
+    draw = random.Random(8)
+    fill(engine, 1, 3000, draw)
+    fill(engine, 2, 100, draw)
+    scales, codes = random_vectors(random.Random(8), 3000)
+
+    def blocks(tx):
+        vectors = tx.search.vectors
+        names = vectors.revisions(1)
+        rows = vectors.blocks(1, [row["first_id"] for row in names])
+        assert [(r["first_id"], r["revision"]) for r in rows] == [
+            (r["first_id"], r["revision"]) for r in names
+        ]
+        return rows
+
+    before = engine.store.read(blocks)
+    assert array("q", b"".join(row["ids"] for row in before)).tolist() == list(range(1, 3001))
+    assert b"".join(row["codes"] for row in before) == codes
+    held = array("f", b"".join(row["scales"] for row in before))
+    assert held.tolist() == pytest.approx(array("f", scales).tolist(), rel=1e-3)
+
+    def replace(tx):
+        """One goes, one comes: as many as before."""
+        tx.search.vectors.remove(1, [1500], 2)
+        tx.search.vectors.add(1, [3001], scales[:4], codes[:DIMENSION], 2)
+
+    engine.store.write(replace)
+    after = engine.store.read(blocks)
+    is_same = [b["revision"] == a["revision"] for b, a in zip(before, after, strict=True)]
+    assert is_same == [True, False, False]
+    assert 1500 not in array("q", after[1]["ids"])
+    assert array("q", after[2]["ids"])[-1] == 3001
+
+
+def test_making_an_index_may_take_longer_than_a_transaction(pg_url):
+    with psycopg.connect(pg_url, autocommit=True, row_factory=dict_row) as c:
+        c.execute("set statement_timeout = '20ms'")
+        with postgres_search._unhurried(c, 0):
+            c.execute("select pg_sleep(0.05)")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            c.execute("select pg_sleep(0.05)")
+
+
 def test_vectors_of_another_length_take_the_place_of_all_there_were(engine, monkeypatch):
     fill(engine, 1, 200, random.Random(1))
     monkeypatch.setattr(postgres_search, "EXACT_MAX", 100)
@@ -138,7 +196,7 @@ def test_vectors_of_another_length_take_the_place_of_all_there_were(engine, monk
     engine.store.write(lambda tx: tx.search.vectors.clear(1))
     scales, codes = array("f", [0.01]).tobytes(), bytes([100] * 5)
     engine.store.write(lambda tx: tx.search.vectors.add(1, [1], scales, codes, 2))
-    (row,) = engine.store.read(lambda tx: tx.search.vectors.nearest(1, [0.5] * 5, {}, 10, 1))
+    (row,) = engine.store.read(lambda tx: tx.search.vectors.nearest(1, [0.5] * 5, None, 10, 1))
     assert row["id"] == 1
 
 
