@@ -2,7 +2,7 @@
 
 A parser of a rich format meets hostile files sooner or later. So each document is handed to a fresh
 process that may use so much memory and time and no more; what it does not finish is reported as the
-object's problem and stops nothing else.
+object's problem and stops nothing else, nor what it read before.
 """
 
 from __future__ import annotations
@@ -44,17 +44,26 @@ def passages(suffix: str, data: bytes) -> tuple[list[Passage], str | None]:
             env={"PATH": os.environ.get("PATH", ""), "PYTHONDONTWRITEBYTECODE": "1"},
             check=False,
         )
-    except subprocess.TimeoutExpired:
-        return [], f"It took more than {SECONDS_MAX} seconds to read."
-    if done.returncode != 0 or len(done.stdout) > OUTPUT_BYTES_MAX:
-        return [], _why(done.returncode)
-    answer = json.loads(done.stdout)
+    except subprocess.TimeoutExpired as e:
+        return _found(e.stdout or b"", f"It took more than {SECONDS_MAX} seconds to read.")
+    return _found(done.stdout, _why(done.returncode) if done.returncode != 0 else None)
+
+
+def _found(output: bytes, problem: str | None) -> tuple[list[Passage], str | None]:
+    """The passages of the pages that a reader wrote, and the problem it or we had."""
+    if len(output) > OUTPUT_BYTES_MAX:
+        return [], _why(0)
     found: list[Passage] = []
-    for page, body in answer["pages"]:
+    for line in output.split(b"\n")[:-1]:  # behind the last line end is what it did not finish
+        said = json.loads(line)
+        if isinstance(said, str):
+            problem = problem or said
+            continue
+        page, body = said
         found += text.prose(body, markdown=True, page=page)
     for passage in found:  # lines of the extracted text are nowhere in the document
         passage.line = passage.end_line = None
-    return found, answer["problem"]
+    return found, problem
 
 
 def _why(code: int) -> str:

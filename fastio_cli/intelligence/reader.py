@@ -1,5 +1,6 @@
-"""The process that reads one document: bytes on standard input, JSON with its text on standard
-output. Run by ``documents.py`` as ``python -m fastio_cli.intelligence.reader SUFFIX``."""
+"""The process that reads one document: bytes on standard input, on standard output a line of JSON
+for each page as soon as it is read, at last one with what the problem was, if there was one. Run by
+``documents.py`` as ``python -m fastio_cli.intelligence.reader SUFFIX``."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import re
 import sys
 import zipfile
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 from xml.parsers import expat
 
@@ -23,6 +24,7 @@ CHARACTERS_MAX = 16 * 1024 * 1024
 SECONDS_MAX = 15
 MEMORY_BYTES_MAX = 1024**3
 Page = tuple["int | None", str]
+_BESIDE = re.compile(r"word/(header\d*|footer\d*|footnotes|endnotes|comments)\.xml")
 
 
 class Unreadable(Exception):
@@ -46,8 +48,20 @@ def pdf(data: bytes) -> Iterator[Page]:
 
 
 def docx(data: bytes) -> Iterator[Page]:
-    """The paragraphs of a Word document, rows of tables as lines; headings as in Markdown
-    (ECMA-376)."""
+    """A Word document, then what stands beside its text: headers and footers, each once, notes and
+    comments."""
+    archive = _archive(data)
+    yield None, _word_text(archive, "word/document.xml")
+    seen = {""}
+    for name in sorted(filter(_BESIDE.fullmatch, archive.namelist())):
+        beside = _word_text(archive, name)
+        if beside.strip() not in seen:
+            seen.add(beside.strip())
+            yield None, beside
+
+
+def _word_text(archive: zipfile.ZipFile, name: str) -> str:
+    """The paragraphs of a part, rows of tables as lines; headings as in Markdown (ECMA-376)."""
     lines: list[str] = []
     line: list[str] = []
     level = rows = 0
@@ -73,8 +87,8 @@ def docx(data: bytes) -> Iterator[Page]:
             line.clear()
             level = 0
 
-    _parse(_part(_archive(data), "word/document.xml"), start, end, line.append, inside="w:t")
-    yield None, "\n\n".join(lines)
+    _parse(_part(archive, name), start, end, line.append, inside="w:t")
+    return "\n\n".join(lines)
 
 
 def epub(data: bytes) -> Iterator[Page]:
@@ -170,7 +184,8 @@ def xlsx(data: bytes) -> Iterator[Page]:
 
 
 def eml(data: bytes) -> Iterator[Page]:
-    """A mail: its subject, who wrote to whom and when, its text, the names of what is attached."""
+    """A mail: its subject, who wrote to whom and when, its text, the names of what is attached;
+    then what is attached, as far as it can be read, each under its name."""
     import email
     import email.policy
 
@@ -178,8 +193,8 @@ def eml(data: bytes) -> Iterator[Page]:
     header = [f"{name} {message[name]}" for name in ("From", "To", "Cc", "Date") if message[name]]
     body = message.get_body(("plain", "html"))
     content = "" if body is None else _mail_text(body)
-    attached = [part.get_filename() for part in message.iter_attachments()]
-    names = ", ".join(filter(None, attached))
+    attached = list(message.iter_attachments())
+    names = ", ".join(filter(None, (part.get_filename() for part in attached)))
     title = str(message["Subject"] or "").replace("\n", " ")
     parts = [
         f"# {title}" if title else "",
@@ -188,14 +203,42 @@ def eml(data: bytes) -> Iterator[Page]:
         f"(Attached {names})" if names else "",
     ]
     yield None, "\n\n".join(filter(None, parts))
+    problems = []
+    for part in attached:
+        try:
+            for _, text in _attached(part):
+                yield None, f"# {part.get_filename() or part.get_content_type()}\n\n{text}"
+        except Unreadable as e:
+            problems.append(f"{part.get_filename()}: {e}")
+        except Exception as e:  # whatever a format's parser raises: the mail itself was read
+            problems.append(f"{part.get_filename()}: It is damaged ({type(e).__name__}).")
+    if problems:
+        raise Unreadable(f"Not all that is attached could be read. {problems[0]}")
+
+
+def _attached(part: Any) -> Iterator[Page]:
+    """What is attached: another mail, a document, or text."""
+    suffix = (part.get_filename() or "").rpartition(".")[2].lower()
+    if part.get_content_type() == "message/rfc822":
+        yield from eml(part.get_payload(0).as_bytes())
+    elif suffix in READERS:
+        yield from READERS[suffix](part.get_payload(decode=True) or b"")
+    elif part.get_content_maintype() == "text":
+        yield None, _mail_text(part)
 
 
 def mbox(data: bytes) -> Iterator[Page]:
     """The mails of a mailbox, each as a page (RFC 4155)."""
     mails = re.split(rb"^From \S+ .*\d{4}\r?\n", data, flags=re.M)
+    problem = None
     for number, mail in enumerate(mails[1:], 1):
-        for _, body in eml(mail):
-            yield number, body
+        try:
+            for _, body in eml(mail):
+                yield number, body
+        except Unreadable as e:
+            problem = problem or e
+    if problem is not None:
+        raise problem
 
 
 def _mail_text(body: MIMEPart) -> str:
@@ -358,20 +401,23 @@ def _limit() -> None:
 def main() -> None:
     """Read one document and leave; a parser's crash is the parent's to notice."""
     _limit()
-    pages: list[Page] = []
-    problem, left = None, CHARACTERS_MAX
+    left = CHARACTERS_MAX
     try:
         for page, body in READERS[sys.argv[1]](sys.stdin.buffer.read()):
-            pages.append((page, body[:left].encode("utf-8", "replace").decode()))
+            _say([page, body[:left].encode("utf-8", "replace").decode()])
             left -= len(body)
             if left <= 0:
-                problem = f"Only its first {CHARACTERS_MAX // 2**20} Mi characters are searched."
+                _say(f"Only its first {CHARACTERS_MAX // 2**20} Mi characters are searched.")
                 break
     except Unreadable as e:
-        problem = str(e)
+        _say(str(e))
     except (MemoryError, RecursionError):
-        problem = "It needs more memory to read than is allowed."
-    json.dump({"pages": pages, "problem": problem}, sys.stdout)
+        _say("It needs more memory to read than is allowed.")
+
+
+def _say(page_or_problem: list[Any] | str) -> None:
+    """Write a line at once: what was read counts even if what follows ends this process."""
+    print(json.dumps(page_or_problem), flush=True)
 
 
 if __name__ == "__main__":

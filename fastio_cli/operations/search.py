@@ -250,6 +250,8 @@ def _filters(
     ctx: "Context", path: str | None, kind: str | None, since_s: float | None
 ) -> dict[str, object]:
     since = None if since_s is None else ctx.now_ms - int(since_s * 1000)
+    if path and not path.strip("*"):
+        path = None  # lets everything through
     filters = {"path": path, "kind": kind, "since": since}
     return {name: value for name, value in filters.items() if value is not None}
 

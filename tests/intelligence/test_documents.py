@@ -100,6 +100,29 @@ def test_docx_keeps_headings_and_the_rows_of_tables():
     assert [(p.heading, p.text) for p in found] == [("Prices", "# Prices\nBolt | 31 euros\nafter")]
 
 
+def test_docx_gives_headers_footers_notes_and_comments_once():
+    def part(*paragraphs: str) -> bytes:
+        return f'<w:x xmlns:w="{WORD}">{"".join(map(paragraph, paragraphs))}</w:x>'.encode()
+
+    parts = {
+        "word/document.xml": part("The heron"),
+        "word/header1.xml": part("Birds of the reed"),
+        "word/header2.xml": part("Birds of the reed"),
+        "word/footer1.xml": part("Confidential"),
+        "word/footnotes.xml": part("Seen in May"),
+        "word/comments.xml": part("Was it not a stork?"),
+        "word/styles.xml": part("no text"),
+    }
+    found = texts("docx", packed(parts)).split("\n")
+    assert found[0] == "The heron"
+    assert sorted(found[1:]) == [
+        "Birds of the reed",
+        "Confidential",
+        "Seen in May",
+        "Was it not a stork?",
+    ]
+
+
 def test_pptx_gives_its_slides_in_order_with_their_notes():
     slide = '<a:x xmlns:a="urn:a"><a:p><a:t>{}</a:t></a:p></a:x>'
     parts = {f"ppt/slides/slide{i}.xml": slide.format(f"heron {i}").encode() for i in (10, 2, 1)}
@@ -182,6 +205,45 @@ def test_mail_gives_its_subject_and_text():
         "The soup is ready.",
         "(Attached soup.png)",
     ]
+
+
+def test_what_is_attached_to_a_mail_is_read():
+    inner = mail(Subject="Dinner")
+    inner.add_attachment("beans, 4\n", subtype="csv", filename="list.csv")
+    message = mail()
+    message.add_attachment(
+        word("The heron"), maintype="application", subtype="octet-stream", filename="Bird.DOCX"
+    )
+    message.add_attachment(inner)
+    found, problem = documents.passages("eml", bytes(message))
+    assert problem is None
+    told = {p.heading: p.text for p in found}
+    assert "The heron" in told["Bird.DOCX"]
+    assert any("# Dinner" in p.text for p in found)
+    assert any("beans, 4" in p.text for p in found)
+
+
+def test_what_is_attached_and_cannot_be_read_is_reported_and_the_mail_is_found():
+    message = mail()
+    for name in ("a.docx", "b.xlsx", "c.pdf"):
+        message.add_attachment(b"x", maintype="application", subtype="x", filename=name)
+    message.add_attachment("The stork\n", filename="d.txt")
+    found, problem = documents.passages("eml", bytes(message))
+    assert problem is not None
+    assert "a.docx" in problem
+    assert "The soup is ready." in found[0].text
+    assert "The stork" in found[-1].text
+
+
+def test_what_was_read_counts_although_the_rest_takes_too_long(monkeypatch):
+    monkeypatch.setattr(documents, "SECONDS_MAX", 3)
+    message = mail()
+    bomb = b"<div>" * 3_000_000
+    hostile = packed({f"{i}.xhtml": bomb for i in range(4)})
+    message.add_attachment(hostile, maintype="application", subtype="epub", filename="a.epub")
+    found, problem = documents.passages("eml", bytes(message))
+    assert problem is not None
+    assert "The soup is ready." in found[0].text
 
 
 def test_mail_in_an_unknown_encoding_is_read_as_far_as_it_can_be():
