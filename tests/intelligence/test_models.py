@@ -48,6 +48,16 @@ def test_a_vector_does_not_depend_on_its_batch(local):
     assert np.abs(together - alone).max() < 1e-4
 
 
+def test_a_query_has_the_same_vector_whenever_it_is_asked(local):
+    tokens = [embed.tokenizer().encode("what did we decide about pricing?", 256)]
+    model = minilm.MiniLM(local._path)
+    first = model.encode(tokens)
+    for _ in range(2 * minilm.SHORT_FEW):
+        again = model.encode(tokens)
+    assert model._layers[0]._up._blocks is not None  # its weights lie otherwise by now
+    assert np.allclose(again, first, atol=1e-6)
+
+
 def test_onnxruntime_gives_the_same_vectors(local):
     texts = ["How much does it cost?", "def getUserName(self): pass", "東京都", "", "heron " * 300]
     tokens = [embed.tokenizer().encode(text, 256) for text in texts]
