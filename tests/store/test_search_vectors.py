@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from fastio_cli.intelligence.index import FORMAT
 from fastio_cli.store import postgres_search
 from fastio_cli.store.postgres_search import PgVectors, regular_expression
 from tests.backends import open_engine as open_backend
@@ -47,7 +48,7 @@ def fill(engine, workspace_id, count, draw):
     scales, codes = random_vectors(draw, count)
 
     def add(tx):
-        tx.search.create(workspace_id, "2")
+        tx.search.create(workspace_id, FORMAT)
         for i in range(1, count + 1):
             row = {"line": None, "end_line": None, "page": None, "pointer": None, "heading": ""}
             path = f"{'few' if i % 50 == 0 else 'many'}/{i}"
