@@ -262,6 +262,7 @@ def _make_fatal(point: str, moment: str, call: int) -> None:
 
 def _step(point: str) -> tuple[Any, str]:
     from fastio_cli.operations.context import Context
+    from fastio_cli.store import later
     from fastio_cli.store.events import Events
     from fastio_cli.store.locks import Locks
     from fastio_cli.store.objects import Objects
@@ -270,7 +271,9 @@ def _step(point: str) -> tuple[Any, str]:
     from fastio_cli.store.workspaces import Workspaces
 
     nouns = (Context, Events, Locks, Objects, Workspaces, Blobs)
-    owners = (*nouns, Connection, SqliteStore, Migration, Transaction)
+    laters = (later.Later, later.LaterEvents, later.LaterObjects, later.LaterWorkspaces)
+    stores = (Connection, SqliteStore, Migration, Transaction, later.Unwritten)
+    owners = (*nouns, *laters, *stores)
     name, _, method = point.partition(".")
     return next(owner for owner in owners if owner.__name__ == name), method
 

@@ -23,10 +23,7 @@ SHARED = {"shared.json": 0, "debit.json": 0, "credit.json": 0}
 
 POINTS = (
     "Context.finish",
-    "Events.add",
-    "Objects.write",
     "Objects.add_segment",
-    "Workspaces.save",
     "Locks.put",
     "Locks.remove",
     "Blobs.put",
@@ -38,9 +35,21 @@ OWN_POINTS = {
         "Connection.lock",
         "Connection.unlock",
         "Connection.sync_log",
+        "Later.write",
+        "LaterEvents.add",
+        "LaterObjects.write",
+        "LaterWorkspaces.save",
         "SqliteStore._transaction",
+        "Unwritten.write",
     ),
-    "postgres": ("Transaction.begin", "Transaction.enter", "Transaction.commit"),
+    "postgres": (
+        "Events.add",
+        "Objects.write",
+        "Transaction.begin",
+        "Transaction.commit",
+        "Transaction.enter",
+        "Workspaces.save",
+    ),
 }
 MAKING_POINTS = {
     "sqlite": ("Workspaces.add", "Connection.sync_log", "Connection.unlock"),
