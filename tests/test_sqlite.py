@@ -369,7 +369,7 @@ def sql_texts():
 # What the adapters put into statements of the search index: parameters keep the values.
 SEARCH_FRAGMENTS = (
     r"self\.(_search\.)?among\('\w+'\)|self\.(filtered|_allowed)\(filters\)"
-    r"|self\.(_type|_distance)|sized|schema"
+    r"|self\.(_type|_distance)|sized|schema|source|current|changed"
 )
 
 

@@ -193,10 +193,11 @@ class PgVectors:
         The vector stands in a query of its own so that it is read once: the plan of a prepared
         statement would read its 4,000 characters anew for every row.
         """
+        condition = "" if ids is None else "and id = any(:ids)"
         return self._db.all(
             f"""select id, -(vector {self._distance} (select :vector::{self._type})) as cosine
-            from passage_vectors where workspace_id = :workspace_id
-            {"" if ids is None else "and id = any(:ids)"} order by cosine desc limit :limit""",
+            from passage_vectors where workspace_id = :workspace_id {condition}
+            order by cosine desc limit :limit""",
             workspace_id=workspace_id,
             vector=_text(vector),
             limit=limit,

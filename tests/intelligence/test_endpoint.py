@@ -260,7 +260,9 @@ def test_a_terminal_shows_the_answer_of_a_server_as_it_comes(server, behind, tmp
     server.answer = ANSWER
     environ = {**os.environ, "HOME": str(tmp_path), "FASTIO_TOKEN": behind.token("ada")}
     args = ["-m", "fastio_cli", "ask", "What does Bolt ask?", "--store", behind.url]
-    with pexpect.spawn(sys.executable, args, env=environ, encoding="utf-8", timeout=60) as terminal:
+    with pexpect.spawn(
+        sys.executable, args, env=environ, encoding="utf-8", timeout=60, use_poll=True
+    ) as terminal:
         terminal.expect_exact(PIECES[0])
         server.gate.set()
         terminal.expect_exact("It is a firm in Brno. [no source]\r\n  [1] a.json")

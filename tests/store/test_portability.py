@@ -52,6 +52,7 @@ SAMPLES: dict[str, Any] = {
     "list[int]": [0],
     "Iterable[object]": [],
     "list[str]": ["x"],
+    "Sequence[int] | None": [0],
     "str": "x",
     "str | None": "x",
 }
