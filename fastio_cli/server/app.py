@@ -170,6 +170,7 @@ class App:
         if not operation.quick or self._uploads.get(operation.name):
             return False
         reply = Direct(self, x, send)
+        refused: FastioError | None = None
         try:
             if x.request.method not in BODYLESS:
                 x.request.refuse_encoding()
@@ -179,9 +180,14 @@ class App:
             call = self._call_of(x, operation, in_path, identity, body)
             if self._engine.may_wait(call) or call.params.get("query"):
                 return False
-            self._limit.take(x.request.token or "")
         except FastioError as e:
-            reply.set_exception(e)
+            refused = e
+        try:
+            self._limit.take(x.request.token or "")  # what is wrong counts as well
+        except FastioError as e:
+            refused = e
+        if refused is not None:
+            reply.set_exception(refused)
         else:
             self._desk.submit(call, reply)
         return True
