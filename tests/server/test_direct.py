@@ -8,6 +8,7 @@ from contextlib import closing
 import httpx
 import pytest
 
+from fastio_cli.server.auth import RateLimit
 from tests.backends import Background, until
 from tests.remote import Running
 from tests.server.test_hostile import connected, head, rest_of
@@ -165,3 +166,11 @@ def test_a_small_body_that_stops_coming_is_given_up(server, token, http, monkeyp
         answer = rest_of(connection)
     assert answer.startswith(b"HTTP/1.1 408")
     assert http.get(STATE).json()["value"] == {"n": 1}
+
+
+def test_wrong_requests_count_against_the_rate_too(server, http, directly, monkeypatch):
+    monkeypatch.setattr(server.app, "_limit", RateLimit(1))
+    answers = [http.get(f"{STATE}?nothing=1").status_code for _ in range(4)]
+    assert answers[:2] == [400, 400]
+    assert 429 in answers
+    assert len(directly) == 4
