@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from queue import SimpleQueue
 
 from fastio_cli.operations.operation import Restart
@@ -40,8 +41,11 @@ if TYPE_CHECKING:
 
 BATCH_MAX = 256
 QUICK_SYNC_S = 0.0005  # a thread that waits instead costs about a tenth of this
-# How much one sync counts in what is expected of the next one.
-WEIGHT = 0.1
+# What a sync takes is the median of so many: one that met a checkpoint says little of the next.
+SYNCS_NOTED = 5
+# Only a wait of our own tells: a thread's ends when it gets the interpreter back. So a slow disk is
+# tried again after so many commits.
+COMMITS_UNTRIED = 32
 
 
 class GroupCommit:
@@ -60,8 +64,9 @@ class GroupCommit:
         self._elsewhere = elsewhere
         self._after = after
         self._due: list[Item] = []
-        self._sync_s = 0.0  # how long a sync takes, lately
-        self._unsynced = 0  # batches that wait for one
+        self._syncs_s: deque[float] = deque(maxlen=SYNCS_NOTED)
+        self._untried = 0  # commits since the last that waited for the disk here
+        self._is_quick = True
         self._syncer = Syncer(store, self._synced)
         self._syncer.start()
 
@@ -88,10 +93,11 @@ class GroupCommit:
                 self._elsewhere(item)
             return
         self._after()
-        if self._sync_s > QUICK_SYNC_S or self._unsynced:
-            self._unsynced += 1
+        if not self._is_quick and self._untried < COMMITS_UNTRIED:
+            self._untried += 1
             self._syncer.put((batch, outcomes))
             return
+        self._untried = 0
         began = time.perf_counter()
         try:
             self._store.sync()
@@ -100,19 +106,18 @@ class GroupCommit:
         self._note(time.perf_counter() - began)
         self._answer(batch, outcomes)
 
-    def _synced(self, batches: list[Batch], error: Exception | None, took_s: float) -> None:
+    def _synced(self, batches: list[Batch], error: Exception | None) -> None:
         """By the thread that syncs: these are durable, or it is not known whether they are."""
 
         def answer() -> None:
-            self._unsynced -= len(batches)
-            self._note(took_s)
             for batch, outcomes in batches:
                 self._answer(batch, outcomes if error is None else [error] * len(batch))
 
         self._loop.call_soon_threadsafe(answer)
 
     def _note(self, took_s: float) -> None:
-        self._sync_s += (took_s - self._sync_s) * WEIGHT
+        self._syncs_s.append(took_s)
+        self._is_quick = sorted(self._syncs_s)[len(self._syncs_s) // 2] <= QUICK_SYNC_S
 
     def _answer(self, batch: list[Item], outcomes: list[Any]) -> None:
         for item, outcome in zip(batch, outcomes, strict=True):
@@ -138,7 +143,7 @@ class Syncer(threading.Thread):
     def __init__(
         self,
         store: NearStore,
-        synced: Callable[[list[Batch], Exception | None, float], None],
+        synced: Callable[[list[Batch], Exception | None], None],
     ) -> None:
         super().__init__(name="syncs", daemon=True)
         self._store = store
@@ -169,12 +174,11 @@ class Syncer(threading.Thread):
 
     def _sync(self, batches: list[Batch]) -> None:
         error = None
-        began = time.perf_counter()
         try:
             self._store.sync()
         except Exception as e:
             error = e
         try:
-            self._synced(batches, error, time.perf_counter() - began)
+            self._synced(batches, error)
         except RuntimeError:
             return  # the loop is gone, and with it all who asked
