@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ROLES = ("anyone", "member", "viewer", "editor", "admin", "owner")
 TOKEN_PREFIX = "fio_"
 TOKEN_LENGTH = len(TOKEN_PREFIX) + 43 + 8
+_RANKS = {role: rank for rank, role in enumerate(ROLES)}
 FIRST_ORG = ""  # the org of a store from the beginning; its workspaces' names have no prefix
 
 
@@ -60,7 +61,7 @@ class Grant:
 
     def at_least(self, role: str) -> bool:
         """Whether the role in the org is this one or more."""
-        return ROLES.index(self.org_role) >= ROLES.index(role)
+        return _RANKS[self.org_role] >= _RANKS[role]
 
 
 def new_token() -> str:
@@ -117,7 +118,7 @@ def authorise(
     grant = _granted(tx, identity.digest, workspace["id"] if workspace is not None else 0)
     if operation.in_workspace and (workspace is None or grant.role == "member"):
         return None
-    if ROLES.index(grant.role) < ROLES.index(operation.role):
+    if _RANKS[grant.role] < _RANKS[operation.role]:
         raise _too_small_a_role(operation, grant.role)
     if not grant.reaches(operation.name):
         raise FastioError(
@@ -162,7 +163,7 @@ def unauthenticated(message: str = "A valid token is needed.") -> FastioError:
 
 def least(*roles: str) -> str:
     """The smallest of some roles."""
-    return min(roles, key=ROLES.index)
+    return min(roles, key=_RANKS.__getitem__)
 
 
 def _granted(tx: Tx, digest: str, workspace_id: int) -> Grant:
@@ -195,7 +196,7 @@ def _grant(
     else:
         role_in_org = least(org_role or "member", token_role)
         role_here = least(workspace_role or "member", token_role)
-        role = max(role_in_org, role_here, key=ROLES.index)
+        role = max(role_in_org, role_here, key=_RANKS.__getitem__)
     return Grant(role_in_org, role, json.loads(scopes), token_workspace_id)
 
 

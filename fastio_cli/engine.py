@@ -247,8 +247,9 @@ class Engine(Operator):
         operation = find(name)
         decoded = operation.decode(params)
         NAME_RULE.check(workspace, "workspace")
-        ACTOR_RULE.check(actor, "actor")
-        if identity is not None:
+        if identity is None:
+            ACTOR_RULE.check(actor, "actor")
+        else:
             actor = identity.member
             workspace = f"{identity.org}/{workspace}" if identity.org else workspace
         request_hash, own_key = "", False

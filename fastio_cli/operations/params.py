@@ -85,6 +85,8 @@ class TextRule(Rule):
             exactly = self.length_min == self.length_max
             length = f"{self.length_max}" if exactly else f"{self.length_min} to {self.length_max}"
             raise FastioError("invalid", f"{name} must have {length} characters.")
+        if value.isascii() and value.isprintable():  # as almost all are
+            return value
         value = unicodedata.normalize("NFC", value)
         refuse_characters(value, name, ("Cc", "Cs"))
         return value
@@ -165,15 +167,19 @@ class NameRule(Rule):
     schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}
 
     def check(self, value: object, name: str) -> object:
-        text = value if isinstance(value, str) and value.isascii() else ""
-        allowed = text.replace("-", "0").replace("_", "0").replace(".", "0").isalnum()
-        if not allowed or not 1 <= len(text) <= 64 or not text[0].isalnum():
+        if not isinstance(value, str) or len(value) > 64 or not _is_name(value):
             raise FastioError(
                 "invalid",
                 f"{name} must be 1 to 64 letters, digits, '-', '_' or '.', beginning with a letter "
                 "or digit.",
             )
         return value
+
+
+@lru_cache(maxsize=256)
+def _is_name(text: str) -> bool:
+    allowed = text.replace("-", "0").replace("_", "0").replace(".", "0").isalnum()
+    return text.isascii() and allowed and text[0].isalnum()
 
 
 class DigestRule(Rule):

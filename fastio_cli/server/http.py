@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from urllib.parse import unquote_plus
 
 from fastio_cli.errors import FastioError
@@ -17,7 +18,7 @@ from fastio_cli.jsontext import SIZE_BYTES_MAX, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterator, MutableMapping
     from typing import Any
 
     from fastio_cli.operations.operation import Operation
@@ -57,13 +58,12 @@ class Request:
         self.raw_path: str = scope["raw_path"].partition(b"?")[0].decode("latin-1")
         self.query: bytes = scope["query_string"]
         self.client: str = scope["client"][0] if scope.get("client") else ""
-        self.headers: dict[str, str] = {}
-        for name, value in scope["headers"]:
-            key = name.decode("latin-1")
-            if key in self.headers and key in SINGLE:
-                self.headers[key] = "\0"  # sent twice, so neither counts
-            else:
-                self.headers[key] = value.decode("latin-1")
+        fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        self.headers = dict(fields)
+        if len(self.headers) < len(fields):
+            counts = Counter(name for name, _ in fields)
+            # Sent twice, so neither counts.
+            self.headers.update({name: "\0" for name in SINGLE if counts[name] > 1})
         # The token of the Authorization header (RFC 6750).
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         self.token = token.strip() if scheme.lower() == "bearer" else None
@@ -131,21 +131,17 @@ def params_of(
     operation: Operation, request: Request, in_path: dict[str, str], body: bytes
 ) -> dict[str, Any]:
     """The parameters of a call, each from the one place where it may stand."""
-    params: dict[str, Any] = {}
+    params = _body_params(request, body) if body else {}
     if request.query:
         for name, text in query_of(request.query):
-            if name in params:
-                raise FastioError("invalid", f"{name} stands twice in the URL.")
             if name in SECRETS:
                 raise FastioError("invalid", f"{name} is a secret and must not stand in a URL.")
             rule = operation.rules.get(name)
-            params[name] = rule.read(text, name) if rule is not None else text
-    if body:
-        _merge(params, _body_params(request, body))
+            _add(params, name, rule.read(text, name) if rule is not None else text)
     for name, text in in_path.items():
-        rule = operation.rules[name]
-        _merge(params, {name: rule.read(text, name)})
-    _merge(params, _header_params(operation, request))
+        _add(params, name, operation.rules[name].read(text, name))
+    for name, value in _header_params(operation, request):
+        _add(params, name, value)
     return params
 
 
@@ -177,30 +173,27 @@ def _body_params(request: Request, body: bytes) -> dict[str, Any]:
     return params
 
 
-def _merge(params: dict[str, Any], more: dict[str, Any]) -> None:
-    for name, value in more.items():
-        if name in params:
-            raise FastioError("invalid", f"{name} is given twice.")
-        params[name] = value
+def _add(params: dict[str, Any], name: str, value: Any) -> None:
+    if name in params:
+        raise FastioError("invalid", f"{name} is given twice.")
+    params[name] = value
 
 
-def _header_params(operation: Operation, request: Request) -> dict[str, Any]:
-    params: dict[str, Any] = {}
+def _header_params(operation: Operation, request: Request) -> Iterator[tuple[str, Any]]:
     headers = request.headers
     for name, header in IN_HEADERS.items():
         if header in headers:
             if name not in operation.rules:
                 raise FastioError("invalid", f"{operation.name} takes no {header} header.")
-            params[name] = text_of(headers[header])
+            yield name, text_of(headers[header])
     if "if_version" in operation.rules:
         if "if-match" in headers:
             match = ETAG.fullmatch(headers["if-match"].strip())
             if match is None:
                 raise FastioError("invalid", "If-Match must be one ETag that fastio gave out.")
-            params["if_version"] = int(match[1])
+            yield "if_version", int(match[1])
         elif headers.get("if-none-match", "").strip() == "*":
-            params["if_version"] = 0
-    return params
+            yield "if_version", 0
 
 
 def text_of(header: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 
+from fastio_cli.jsontext import compact
 from fastio_cli.operations.records import timestamp
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ class AccessLog:
             asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
         now = time.time()
         self._lines.append(
-            json.dumps(
+            compact(
                 {
                     "at": timestamp(int(now * 1000)),
                     "id": x.id,

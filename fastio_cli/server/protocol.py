@@ -62,6 +62,7 @@ class Protocol(HttpToolsProtocol):
         self._body_since: float | None = None  # None unless a body is on its way
         self._body_at = 0.0  # when it last grew
         self._body_bytes = 0
+        self._idle_since: float | None = None  # since an answer on the short way
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
 
@@ -86,6 +87,7 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what comes, and see to it that the rest comes in time."""
+        self._idle_since = None
         if self._head_bytes is not None:
             if self._head_since is None:
                 self._head_since = self.loop.time()
@@ -204,26 +206,41 @@ class Protocol(HttpToolsProtocol):
         """
         if self.flow.write_paused:
             return False
-        length = (b"content-length", b"%d" % len(body))
-        fields = [*self.server_state.default_headers, *headers, length]
+        fields = [*self.server_state.default_headers, *headers]
         if not cycle.keep_alive:
             fields.append((b"connection", b"close"))
-        head = STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % field for field in fields])
-        if head.count(b"\n") != len(fields) + 1:
+        head = b"".join([b"%b: %b\r\n" % field for field in fields])
+        if head.count(b"\n") != len(fields):
             raise ValueError("a header holds a line break")
         if not cycle.disconnected:
-            self.transport.write(b"%b\r\n%b" % (head, body))
+            self.transport.write(
+                b"%b%bcontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], head, len(body), body)
+            )
             if not cycle.keep_alive:
                 self.transport.close()
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
-        self.on_response_complete()
+        if isinstance(cycle, DirectCycle) and not self.pipeline:
+            self._rest()
+        else:
+            self.on_response_complete()
         return True
 
+    def _rest(self) -> None:
+        """``on_response_complete`` where nothing is to follow: without uvicorn's timer."""
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self._idle_since = self.loop.time()
+            if self._timer is None:
+                self._timer = self.loop.call_later(self.timeout_keep_alive, self._look)
+
     def _due(self) -> float | None:
-        """When what is on its way is late."""
+        """When what is on its way is late, or nothing has come for too long."""
         if self._head_since is not None:
             return self._head_since + HEAD_S
+        if self._idle_since is not None:
+            return self._idle_since + self.timeout_keep_alive
         if self._body_since is None:
             return None
         slow = self._body_since + BODY_S + self._body_bytes / BODY_BYTES_PER_S_MIN
@@ -239,6 +256,8 @@ class Protocol(HttpToolsProtocol):
             self._timer = self.loop.call_at(due, self._look)
         elif self._head_since is not None:
             self.transport.abort()
+        elif self._idle_since is not None:
+            self.transport.close()
         elif self.flow.read_paused:  # it is we who keep it waiting
             self._timer = self.loop.call_later(IDLE_S, self._look)
         else:
