@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from fastio_cli.store.vectors import Vectors
 
 
+ROWS = 512  # as floats they stay in a processor's own cache
+
+
 class Matrix:
     """All vectors at one state of the index. What did not change since ``before`` is not read."""
 
@@ -49,9 +52,12 @@ class Matrix:
         import numpy as np
 
         cosines = np.empty(len(self.ids), np.float32)
-        start = 0
-        for codes in self._codes:  # a block as floats stays in the processor's cache
-            end = start + len(codes)
-            np.dot(codes.astype(np.float32), vector, out=cosines[start:end])
-            start = end
+        floats = np.empty((ROWS, len(vector)), np.float32)
+        at = 0
+        for codes in self._codes:
+            for start in range(0, len(codes), ROWS):
+                part = codes[start : start + ROWS]
+                floats[: len(part)] = part
+                np.dot(floats[: len(part)], vector, out=cosines[at : at + len(part)])
+                at += len(part)
         return cosines * self._scales

@@ -21,7 +21,7 @@ NEIGHBOUR_WEIGHT = 0.2
 SEMANTIC_WEIGHT = 1.5
 TERMS_MAX = 64
 CANDIDATES = 1000  # of each search
-RANKED_MAX = 500  # of both together
+RANKED_MAX = 200  # of both together: twice as many as can be asked for
 
 # Words that say nothing about what is looked for (the closed classes of English).
 STOP_WORDS = frozenset(
@@ -200,18 +200,20 @@ def fused(matches: Matches, ids: Any, cosines: Any) -> list[Candidate]:
     names = np.union1d(worded, ids[nearest(cosines, CANDIDATES)])
     if not len(names):
         return []
-    bm25 = np.zeros(len(names))
-    bm25[np.searchsorted(names, worded)] = matches[1]
-    cosine = np.full(len(names), np.nan)
-    known = np.isin(names, ids)
-    cosine[known] = cosines[np.searchsorted(ids, names[known])]
+    bm25, matched = np.zeros(len(names)), np.zeros(len(names), bool)
+    places = np.searchsorted(names, worded)
+    bm25[places], matched[places] = matches[1], True
+    cosine, known = np.zeros(len(names)), np.zeros(len(names), bool)
+    if len(ids):
+        places = np.searchsorted(ids, names).clip(max=len(ids) - 1)
+        known = ids[places] == names
+        cosine[known] = cosines[places[known]]
     parts = (
-        standardised(bm25) if len(worded) else np.zeros(len(names)),
-        SEMANTIC_WEIGHT * standardised(cosine),
+        standardised(bm25, np.ones(len(names), bool)),
+        SEMANTIC_WEIGHT * standardised(cosine, known),
     )
     neighbours = better_neighbours(names, parts[0] + parts[1])
     lexical_part, semantic_part = (p + NEIGHBOUR_WEIGHT * p[neighbours] for p in parts)
-    matched = np.isin(names, worded)
     order = np.argsort(-(lexical_part + semantic_part), kind="stable")[:RANKED_MAX]
     columns = (names, bm25, matched, cosine, known, lexical_part, semantic_part)
     found = []
@@ -250,12 +252,13 @@ def better_neighbours(ids: Any, scores: Any) -> Any:
     return best
 
 
-def standardised(scores: Any) -> Any:
+def standardised(scores: Any, known: Any) -> Any:
     """Scores by how many standard deviations they are from the mean; unknown ones are the mean."""
     import numpy as np
 
-    if np.isnan(scores).all():
-        return np.zeros(len(scores))
-    deviation = np.nanstd(scores)
-    z = (scores - np.nanmean(scores)) / (deviation if deviation > 0 else 1)
-    return np.nan_to_num(z)
+    z = np.zeros(len(scores))
+    if known.any():
+        values = scores[known]
+        deviation = values.std()
+        z[known] = (values - values.mean()) / (deviation if deviation > 0 else 1)
+    return z

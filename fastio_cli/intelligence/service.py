@@ -72,9 +72,9 @@ class Found:
     def text(self) -> str:
         return "\n".join(row["body"] for row in self.rows)
 
-    def highlights(self, query: str) -> list[list[int]]:
-        """The ranges of the text that hold words of a query."""
-        return words.places(self.text, set(map(words.stem, rank.terms(query))))
+    def highlights(self, stems: set[str]) -> list[list[int]]:
+        """The ranges of the text that hold words of a query, which has these stems."""
+        return words.places(self.text, stems)
 
 
 class Search:
@@ -193,6 +193,10 @@ class Search:
 
         return pack(summary, found, budget, self.counter)
 
+    def stems(self, query: str) -> list[str]:
+        """What is looked for by words."""
+        return list(dict.fromkeys(map(words.stem, rank.terms(query))))
+
     def candidates(
         self,
         tx: Tx,
@@ -209,7 +213,7 @@ class Search:
             return []
         allowed = tx.search.filtered_ids(workspace_id, filters) if filters else None
         matches: rank.Matches = ([], [])
-        if lexical and (stems := list(dict.fromkeys(map(words.stem, rank.terms(query))))):
+        if lexical and (stems := self.stems(query)):
             lexicon = self._kept.lexicon(tx, workspace_id, index)
             matches = lexicon.matches(
                 tx, workspace_id, stems, rank.CONTEXT_WEIGHT, allowed, rank.CANDIDATES

@@ -104,6 +104,10 @@ def places(text: str, stems: set[str]) -> list[list[int]]:
     """The ranges of a text that hold any of these stems, in order, none touching the next."""
     found: list[list[int]] = []
     for match in _WORD.finditer(text):
+        if match[0].isascii():
+            if stem(match[0].lower()) in stems:
+                _extend(found, *match.span())
+            continue
         for part in _PART.finditer(match[0]):
             start, piece = match.start() + part.start(), part[0]
             if not _UNSPACED_RUN.match(piece):

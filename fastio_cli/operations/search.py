@@ -59,8 +59,9 @@ def query(
         ctx.tx, ctx.workspace_id, query, prepared, filters, lexical=mode != "semantic"
     )
     found = ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
+    stems = set(ctx.search.stems(query))
     return {
-        "items": [_match(f, query) for f in found],
+        "items": [_match(f, stems) for f in found],
         "next_cursor": None,
         "mode": "lexical" if prepared.vector is None else mode,
         "pending": prepared.pending,
@@ -256,7 +257,7 @@ def _filters(
     return {name: value for name, value in filters.items() if value is not None}
 
 
-def _match(found: "Found", query: str) -> "model.Match":
+def _match(found: "Found", stems: set[str]) -> "model.Match":
     candidate, best = found.candidate, found.best
     return {
         "path": best["path"],
@@ -266,7 +267,7 @@ def _match(found: "Found", query: str) -> "model.Match":
         "location": _location(found),
         "heading": best["heading"],
         "snippet": found.text,
-        "highlights": found.highlights(query),
+        "highlights": found.highlights(stems),
         "score": round(candidate.score, 6),
         "parts": {
             "bm25": candidate.bm25,

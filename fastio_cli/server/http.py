@@ -58,7 +58,7 @@ class Request:
         self.raw_path: str = scope["raw_path"].partition(b"?")[0].decode("latin-1")
         self.query: bytes = scope["query_string"]
         self.client: str = scope["client"][0] if scope.get("client") else ""
-        fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        fields = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]]
         self.headers = dict(fields)
         if len(self.headers) < len(fields):
             counts = Counter(name for name, _ in fields)
