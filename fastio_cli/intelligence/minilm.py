@@ -29,6 +29,8 @@ TOKENS_MAX = 256
 SHORT_ROWS = 20  # of a matrix product that is small
 SHORT_FEW = 4  # of those that a process may leave at
 BLOCK_COLUMNS = 32
+BLOCK_FLOATS_MAX = 150_000  # at once; they stay in a processor's own cache
+ROOM_FLOATS = 384 * 1536  # the largest matrix
 # numpy multiplies 48 rows faster than 46, in narrow blocks 14 faster than 13.
 LENGTH_STEP, SHORT_LENGTH_STEP = 4, 2
 BATCH_TOKENS_MAX = 1024  # larger batches leave the processor caches
@@ -105,8 +107,9 @@ class MiniLM(Model):
         )
         x = _normalise(x.reshape(-1, DIMENSION), *self._norm)
         blocked = ((mask - 1) * 1e9)[:, None, None, :]
+        room = np.empty(ROOM_FLOATS, np.float32)
         for layer in self._layers:
-            x = layer(x, blocked)
+            x = layer(x, blocked, room)
         vectors: Array = x.reshape(*tokens.shape, DIMENSION)
         return vectors
 
@@ -117,7 +120,7 @@ class _Layer:
     def __init__(self, tensors: dict[str, Array], name: str, matrices: list[str]) -> None:
         def weights(names: list[str], *parts: str) -> _Weights:
             biases = [tensors[f"{name}.{part}.bias"] for part in parts]
-            return _Weights(_dequantised(tensors, names), np.concatenate(biases))
+            return _Weights(tensors, names, np.concatenate(biases))
 
         queries_keys_values = [f"attention.self.{part}" for part in ("query", "key", "value")]
         self._looking = weights(matrices[:3], *queries_keys_values)
@@ -127,10 +130,10 @@ class _Layer:
         self._attention_norm = _norm_of(tensors, f"{name}.attention.output")
         self._norm = _norm_of(tensors, f"{name}.output")
 
-    def __call__(self, x: Array, blocked: Array) -> Array:
+    def __call__(self, x: Array, blocked: Array, room: Array) -> Array:
         """The tokens of all texts, one below the other; ``blocked`` says which are no text."""
         texts, length = len(blocked), blocked.shape[-1]
-        heads = self._looking.times(x).reshape(texts, length, 3, HEADS, -1)
+        heads = self._looking.times(x, room).reshape(texts, length, 3, HEADS, -1)
         query, key, value = heads.transpose(2, 0, 3, 1, 4)
         scores = query @ key.swapaxes(-1, -2)
         scores *= np.float32((DIMENSION / HEADS) ** -0.5)
@@ -139,35 +142,60 @@ class _Layer:
         np.exp(scores, out=scores)
         scores /= scores.sum(-1, keepdims=True)
         mixed = (scores @ value).swapaxes(1, 2).reshape(x.shape)
-        x = _normalise(self._attended.times(mixed) + x, *self._attention_norm)
-        hidden = _gelu(self._up.times(x))
-        return _normalise(self._down.times(hidden) + x, *self._norm)
+        x = _normalise(self._attended.times(mixed, room) + x, *self._attention_norm)
+        hidden = _gelu(self._up.times(x, room))
+        return _normalise(self._down.times(hidden, room) + x, *self._norm)
 
 
 class _Weights:
-    """A matrix of weights and a bias. Products with few rows, a query's, take half the time with
-    its columns in narrow blocks; those are made once a process has had some of them, and not for
-    its first."""
+    """Matrices of weights side by side, and their bias.
 
-    def __init__(self, matrix: Array, bias: Array) -> None:
-        self._matrix = matrix
+    They stay as small as they are in the file and become floats in ``room`` for the moment they are
+    needed, a quarter of what processor caches would have to hold otherwise. Products with few rows,
+    a query's, take half the time with the columns in narrow blocks; those are made once a process
+    has had some of them, and not for its first.
+    """
+
+    def __init__(self, tensors: dict[str, Array], names: list[str], bias: Array) -> None:
+        self._codes = [tensors[f"{name}_q"] for name in names]
+        self._scales = np.concatenate([tensors[f"{name}_scale"][0] for name in names])
         self._bias = bias
-        self._blocks: Array | None = None
+        self._blocks: Any = None
         self._short = 0
 
-    def times(self, x: Array) -> Any:
-        """``x @ matrix + bias``."""
-        rows, width = x.shape
-        self._short += rows <= SHORT_ROWS
-        if rows > SHORT_ROWS or self._short <= SHORT_FEW:
-            product = x @ self._matrix
+    def times(self, x: Array, room: Array) -> Any:
+        """``x @ weights + bias``."""
+        self._short += len(x) <= SHORT_ROWS
+        if len(x) > SHORT_ROWS or self._short <= SHORT_FEW:
+            product = x @ self._floats(room)
         else:
-            if self._blocks is None:
-                blocks = self._matrix.reshape(width, -1, BLOCK_COLUMNS).transpose(1, 0, 2)
-                self._blocks = np.ascontiguousarray(blocks)
-            product = (x @ self._blocks).transpose(1, 0, 2).reshape(rows, -1)
+            product = self._short_product(x, room)
+        product *= self._scales
         product += self._bias
         return product
+
+    def _floats(self, room: Array) -> Array:
+        width, columns = len(self._codes[0]), len(self._scales)
+        floats = room[: width * columns].reshape(width, columns)
+        at = 0
+        for codes in self._codes:
+            floats[:, at : at + codes.shape[1]] = codes
+            at += codes.shape[1]
+        return floats
+
+    def _short_product(self, x: Array, room: Array) -> Array:
+        if self._blocks is None:
+            joint = np.concatenate(self._codes, axis=1)
+            blocks = joint.reshape(len(joint), -1, BLOCK_COLUMNS).transpose(1, 0, 2)
+            self._blocks = np.ascontiguousarray(blocks)
+        product = np.empty((len(self._blocks), len(x), BLOCK_COLUMNS), np.float32)
+        step = BLOCK_FLOATS_MAX // self._blocks[0].size
+        for start in range(0, len(product), step):
+            codes = self._blocks[start : start + step]
+            floats = room[: codes.size].reshape(codes.shape)
+            floats[...] = codes
+            np.matmul(x, floats, out=product[start : start + step])
+        return product.transpose(1, 0, 2).reshape(len(x), -1)
 
 
 def read_tensors(path: str) -> Iterator[tuple[str, Array]]:
@@ -235,18 +263,6 @@ def _varints(message: memoryview) -> Iterator[int]:
     while at < len(message):
         value, at = _varint(message, at)
         yield value
-
-
-def _dequantised(tensors: dict[str, Array], names: list[str]) -> Array:
-    """Matrices side by side, as floats."""
-    codes = [tensors[f"{name}_q"] for name in names]
-    joint = np.empty((len(codes[0]), sum(part.shape[1] for part in codes)), np.float32)
-    at = 0
-    for name, part in zip(names, codes, strict=True):
-        end = at + part.shape[1]
-        np.multiply(part, tensors[f"{name}_scale"], out=joint[:, at:end])
-        at = end
-    return joint
 
 
 def _norm_of(tensors: dict[str, Array], name: str) -> tuple[Array, Array]:
