@@ -23,7 +23,7 @@ TIMES_MAX = 255
 
 _WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f]+[^\W_]*)*")
 _UNSPACED_RUN = re.compile(f"[{UNSPACED}]+")
-_PART = re.compile(f"[{UNSPACED}]+|[^{UNSPACED}]+")
+_PART = re.compile(f"[{UNSPACED}][{UNSPACED}\u0300-\u036f]*|[^{UNSPACED}]+")
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
 _ACCENT = re.compile(r"[\u0300-\u036f]+")
 
@@ -114,10 +114,12 @@ def places(text: str, stems: set[str]) -> list[list[int]]:
                 if stem(plain(piece.lower())) in stems:
                     _extend(found, start, start + len(piece))
                 continue
-            for i in range(len(piece)):
-                size = 2 if piece[i : i + 2] in stems and i + 1 < len(piece) else 1
-                if piece[i : i + size] in stems:
-                    _extend(found, start + i, start + i + size)
+            letters = [i for i, c in enumerate(piece) if not _ACCENT.match(c)]
+            for i, after in zip(letters, [*letters[1:], len(piece)], strict=True):
+                if piece[i] + piece[after : after + 1] in stems:
+                    _extend(found, start + i, start + min(after + 1, len(piece)))
+                elif piece[i] in stems:
+                    _extend(found, start + i, start + i + 1)
     return found
 
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from importlib.resources import files
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastio_cli.intelligence import index, lexicon, words
@@ -70,6 +70,7 @@ def test_what_is_kept_of_any_text_is_read_back(body, context):
     }
 
 
+@example("京\u0301京", "京京")  # an accent between two characters that are looked for together
 @given(st.text(alphabet="ab e\u0301東京 -", max_size=30), st.text(alphabet="ab東京 ", max_size=6))
 def test_marked_places_hold_words_of_the_query(text, query):
     stems = set(map(words.stem, words.sought(query)))
