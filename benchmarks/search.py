@@ -152,7 +152,8 @@ Variant = Callable[[Searcher, Tx, str], list[str]]
 
 
 def full(s: Searcher, tx: Tx, query: str) -> list[str]:
-    found = s.search.candidates(tx, s.id, query, s.prepared(query), {})
+    index = tx.search.index(s.id)
+    found = s.search.candidates(tx, s.id, index, query, s.prepared(query), {})
     return s.ranking([c.id for c in found])
 
 

@@ -63,6 +63,20 @@ class Change:
         self.passages = [_row(found, i, f"{_names(self.path)} {date}") for i in range(len(found))]
 
 
+def has_read(index: Row | None, seq: int) -> bool:
+    """Whether all that was written up to an event is in the index, by its row."""
+    if index is None or not index["enabled"] or index["format"] != FORMAT:
+        return False
+    return bool(index["seq"] >= seq)
+
+
+def has_embedded(index: Row | None, model: str) -> bool:
+    """Whether all passages of the index have a vector of this model."""
+    if index is None or index["model"] != model:
+        return False
+    return bool(index["embedded_id"] >= index["next_id"] - 1)
+
+
 class Plan:
     """The next changes to enter, and the event up to which they bring the index."""
 
@@ -81,19 +95,6 @@ class Index:
         self.workspace_id = workspace_id
         self._seq = -1
         self._unfinished: dict[tuple[str, int], Change] = {}  # of the step before, already read
-
-    def is_current(self, model: str) -> bool:
-        """Whether nothing is left to be read or embedded, as one look tells."""
-
-        def look(tx: Tx) -> bool:
-            index = tx.search.index(self.workspace_id)
-            if index is None or (index["format"], index["model"]) != (FORMAT, model):
-                return False
-            if not index["enabled"] or index["embedded_id"] < index["next_id"] - 1:
-                return False
-            return not tx.events.after(self.workspace_id, index["seq"], 1)
-
-        return self.store.read(look)
 
     def catch_up(self, deadline: float | None = None) -> bool:
         """Read the log to its end (or until ``deadline``); False when more is to be read."""

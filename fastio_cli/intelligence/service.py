@@ -11,7 +11,7 @@ from _thread import allocate_lock  # threading costs a millisecond to import
 
 from fastio_cli.errors import FastioError
 from fastio_cli.intelligence import rank, words
-from fastio_cli.intelligence.index import Index
+from fastio_cli.intelligence.index import Index, has_embedded, has_read
 from fastio_cli.intelligence.lexicon import Lexicon
 from fastio_cli.store.vectors import EXACT_MAX
 
@@ -88,12 +88,26 @@ class Search:
         self._counter: Counter | None = None
         self._kept = _Kept()
 
-    def prepare(self, store: Store, workspace_id: int, query: str, mode: str) -> Prepared:
+    def at_hand(self, seen: Row | None, seq: int, mode: str) -> Prepared | None:
+        """What there is nothing to prepare for: words alone, in an index that has read them."""
+        is_ready = mode == "lexical" and has_read(seen, seq)
+        return Prepared(None, None, 0, None) if is_ready else None
+
+    def prepare(
+        self,
+        store: Store,
+        workspace_id: int,
+        seen: Row | None,
+        seq: int,
+        query: str,
+        mode: str,
+    ) -> Prepared:
         """Bring the words of the index up to date, its vectors as far as a second allows, and
         embed the query.
 
-        Where the model is not installed, or its endpoint does not answer, words have to do; with
-        mode ``semantic`` that raises ``unavailable``.
+        ``seen`` is the index's row, ``seq`` the workspace's last event, when the query came: what
+        they say is done already is not looked at. Where the model is not installed, or its endpoint
+        does not answer, words have to do; with mode ``semantic`` that raises ``unavailable``.
         """
         index = Index(store, self._blobs, workspace_id)
         if mode == "lexical":
@@ -107,7 +121,7 @@ class Search:
                 raise absence(self.settings)
             vector = embedder.encode([query], query=True)[0]
             pending = 0
-            if not index.is_current(embedder.name):
+            if not (has_read(seen, seq) and has_embedded(seen, embedder.name)):
                 index.catch_up()
                 pending = index.embed(embedder, time.monotonic() + VECTORS_S_MAX)
         except FastioError as e:
@@ -201,14 +215,14 @@ class Search:
         self,
         tx: Tx,
         workspace_id: int,
+        index: Row | None,
         query: str,
         prepared: Prepared,
         filters: dict[str, object],
         *,
         lexical: bool = True,
     ) -> list[Candidate]:
-        """Passages by how well they answer, best first."""
-        index = tx.search.index(workspace_id)
+        """Passages by how well they answer, best first. ``index`` is the index's row."""
         if index is None:
             return []
         allowed = tx.search.filtered_ids(workspace_id, filters) if filters else None

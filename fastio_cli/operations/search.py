@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.intelligence.service import Found, Prepared
     from fastio_cli.operations.context import Context
+    from fastio_cli.store.contract import Row
 
 BASE = "/v1/workspaces/{workspace}"
 PROBLEMS_MAX = 100
@@ -53,10 +54,10 @@ def query(
     ``path`` is a pattern (``*`` matches anything, also ``/``), ``since_s`` an age: filters apply
     before ranking. ``merge`` makes neighbouring passages one. ``explain`` adds how it was ranked.
     """
-    prepared = _prepared(ctx, query, mode)
+    index, prepared = _prepared(ctx, query, mode)
     filters = _filters(ctx, path, kind, since_s)
     candidates = ctx.search.candidates(
-        ctx.tx, ctx.workspace_id, query, prepared, filters, lexical=mode != "semantic"
+        ctx.tx, ctx.workspace_id, index, query, prepared, filters, lexical=mode != "semantic"
     )
     found = ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
     stems = set(ctx.search.stems(query))
@@ -193,8 +194,9 @@ def _clear(ctx: "Context") -> None:
     ctx.tx.search.outdate(ctx.workspace_id, bool(index["enabled"]))
 
 
-def _prepared(ctx: "Context", query: str, mode: str) -> "Prepared":
-    """What was found outside the transaction; the first run goes and finds it."""
+def _prepared(ctx: "Context", query: str, mode: str) -> "tuple[Row | None, Prepared]":
+    """The index's row, and what was found outside the transaction; the first run goes and finds
+    it."""
     index = ctx.tx.search.index(ctx.workspace_id)
     if index is not None and not index["enabled"]:
         raise FastioError(
@@ -203,19 +205,19 @@ def _prepared(ctx: "Context", query: str, mode: str) -> "Prepared":
             f"Turn it on: fastio workspace intelligence on -w {ctx.workspace_name}",
             reason="intelligence_off",
         )
-    if ctx.prepared is None:
-        search, workspace_id = ctx.search, ctx.workspace_id
-        raise Restart(lambda store: search.prepare(store, workspace_id, query, mode))
-    prepared: Prepared = ctx.prepared
-    return prepared
+    search, workspace_id, seq = ctx.search, ctx.workspace_id, ctx.seq
+    prepared: Prepared | None = ctx.prepared or search.at_hand(index, seq, mode)
+    if prepared is None:
+        raise Restart(lambda store: search.prepare(store, workspace_id, index, seq, query, mode))
+    return index, prepared
 
 
 def _retrieved(
     ctx: "Context", query: str, filters: dict[str, object], limit: int
 ) -> "tuple[Prepared, list[Found]]":
     """The best passages for a question, neighbours as one."""
-    prepared = _prepared(ctx, query, "hybrid")
-    candidates = ctx.search.candidates(ctx.tx, ctx.workspace_id, query, prepared, filters)
+    index, prepared = _prepared(ctx, query, "hybrid")
+    candidates = ctx.search.candidates(ctx.tx, ctx.workspace_id, index, query, prepared, filters)
     return prepared, ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit)
 
 

@@ -59,7 +59,7 @@ class Request:
         self.query: bytes = scope["query_string"]
         self.client: str = scope["client"][0] if scope.get("client") else ""
         fields = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]]
-        self.headers = dict(fields)
+        self.headers: dict[str, str] = dict(fields)
         if len(self.headers) < len(fields):
             counts = Counter(name for name, _ in fields)
             # Sent twice, so neither counts.

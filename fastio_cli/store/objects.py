@@ -33,6 +33,7 @@ DROP_VERSIONS = """delete from versions where workspace_id = :workspace_id and p
     and version < :below"""
 _OF_HEAD = ", ".join(f"v.{column.strip()}" for column in _VERSION.split(","))
 _HEAD_NAMES = [name.strip() for name in _HEAD.split(",")]
+_CONTENT_NAMES = [*(name.strip() for name in _VERSION.split(",")), "body", "blob", "chain"]
 LAST = chr(0x10FFFF)
 
 
@@ -49,7 +50,7 @@ class Objects:
         return self._of_path(SLOT_OF, workspace_id=workspace_id, path=path)
 
     def content(self, workspace_id: int, path: str, version: int) -> Row | None:
-        """One kept version with its content: body, blob or chain; perhaps with more columns."""
+        """One kept version with its content: body, blob or chain."""
         return self._of_path(
             f"""select {_VERSION}, body, blob, chain from versions
             where workspace_id = :workspace_id and path = :path and version = :version""",
@@ -230,7 +231,7 @@ class KnownObjects(Objects):
     def content(self, workspace_id: int, path: str, version: int) -> Row | None:
         row = self.known(workspace_id, path)
         if row is not None and row["version"] == version:
-            return row
+            return {name: row[name] for name in _CONTENT_NAMES}
         return super().content(workspace_id, path, version)
 
     def live_content(self, workspace_id: int, path: str) -> Row | None:

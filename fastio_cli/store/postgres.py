@@ -449,7 +449,8 @@ class Transaction:
         """Roll back, if there is anybody to hear it."""
         self._changes.clear()
         try:
-            self._leave()
+            if self._open:
+                self.end("rollback")
         except psycopg.Error:
             pass  # it follows from the failure that is being told already
         try:
