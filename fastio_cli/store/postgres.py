@@ -199,11 +199,12 @@ class PostgresStore:
             pause = min(pause * 1.3, POLL_MAX_S)
 
     def settle_search(self, workspace_id: int) -> None:
-        """Make the index of neighbours of a workspace that has become large."""
-        from fastio_cli.store.postgres_search import make_neighbours
+        """Look at a workspace that has grown, and make its index of neighbours if it is large."""
+        from fastio_cli.store.postgres_search import make_neighbours, refresh_statistics
 
         try:
             with self._connection() as raw:
+                refresh_statistics(raw, workspace_id)
                 make_neighbours(raw, workspace_id)
         except psycopg.Error as e:
             raise server_error(e, self.address) from None

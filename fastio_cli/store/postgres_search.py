@@ -255,6 +255,22 @@ def add_vectors(raw: Raw) -> None:
         )
 
 
+def refresh_statistics(raw: Raw, workspace_id: int) -> None:
+    """Let the planner see tables that have outgrown what it knows of them.
+
+    PostgreSQL does so itself, but up to a minute later; until then it may choose an index that has
+    to be read from end to end for each query.
+    """
+    row = raw.execute(
+        """select i.passage_count > 2 * greatest(c.reltuples, 500) as has_grown
+        from search_indexes i, pg_class c
+        where i.workspace_id = %s and c.oid = 'passages'::regclass""",
+        (workspace_id,),
+    ).fetchone()
+    if row is not None and row["has_grown"]:
+        raw.execute("analyze passages, search_objects, postings")
+
+
 def make_neighbours(raw: Raw, workspace_id: int) -> None:
     """Make the HNSW index of a workspace that has become large; nobody waits for it meanwhile."""
     found = raw.execute(_PGVECTOR).fetchone()

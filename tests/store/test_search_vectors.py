@@ -136,6 +136,22 @@ def test_a_large_workspace_gets_an_index_of_its_own_and_finds_the_same(engine, m
         assert len(set(found) & set(best(vectors, query, lambda id: id % 50))) >= 9
 
 
+def test_the_planner_is_told_of_tables_that_have_grown(engine):
+    def known(tx):
+        row = tx.objects._db.one(
+            "select reltuples::bigint as n from pg_class where oid = 'passages'::regclass"
+        )
+        return row["n"]
+
+    engine.call("workspace.create", {"name": "other"})
+    fill(engine, 1, 900, random.Random(8))
+    engine.store.settle_search(1)
+    before = engine.store.read(known)
+    fill(engine, 2, 1500, random.Random(9))
+    engine.store.settle_search(2)
+    assert before < 900 and engine.store.read(known) == 2400
+
+
 def test_where_what_is_nearest_is_not_allowed_all_that_is_allowed_is_compared(engine, monkeypatch):
     vectors = fill(engine, 1, 3000, random.Random(6))
     monkeypatch.setattr(postgres_search, "EXACT_MAX", 1000)
