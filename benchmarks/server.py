@@ -394,8 +394,8 @@ def large_files(folder: str, quick: bool) -> Iterator[Budget]:
 
 
 def load_model(port: int, token: str, folder: str) -> dict[str, str]:
-    """Have the server load its embedding model, whose memory is another matter; a client's
-    environment."""
+    """Have the server load its embedding model, and the runtime for many texts if there is one:
+    their memory is another matter. A client's environment."""
     env = {
         **environment(),
         "FASTIO_STORE": f"http://127.0.0.1:{port}",
@@ -403,7 +403,8 @@ def load_model(port: int, token: str, folder: str) -> dict[str, str]:
         "XDG_CONFIG_HOME": folder,
     }
     _run([FASTIO, "state", "set", "warm.json", '"warm"'], env)
-    _run([FASTIO, "query", "warm"], env)
+    for n in range(6):  # it is loaded at the fifth text
+        _run([FASTIO, "query", f"warm {n}"], env)
     return env
 
 

@@ -45,6 +45,13 @@ def passages(path: str, kind: str, data: bytes) -> tuple[list[text.Passage], str
     return found, problem
 
 
+def is_unknown(path: str, begin: bytes) -> bool:
+    """Whether an object that begins like this is nothing that is searched."""
+    from fastio_cli.intelligence import documents
+
+    return text.is_binary(begin) and not documents.handles(_suffix(path, begin))
+
+
 def _suffix(path: str, data: bytes) -> str:
     """The kind of an object by its name; one without a known name by how it begins."""
     name, dot, suffix = path.rpartition("/")[2].lower().rpartition(".")

@@ -12,6 +12,8 @@ import re
 import time
 from array import array
 from functools import partial
+from io import BytesIO
+from itertools import chain
 
 from fastio_cli.intelligence import extract, words
 from fastio_cli.intelligence.lexicon import BLOCK_PASSAGES, block_of, loose_of, without
@@ -20,6 +22,7 @@ from fastio_cli.store.vectors import selected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from fastio_cli.blobs import Blobs
@@ -33,6 +36,7 @@ LOCK_S_MAX = 0.02  # how long a step may hold the writers up
 EVENTS_PER_STEP = 256
 REMOVED_PER_STEP = 256
 BYTES_PER_STEP = 4 * 1024 * 1024
+BEGIN_BYTES = 1024 * 1024  # of a large file, which tell whether the rest is worth reading
 NEIGHBOUR_CHARACTERS = 300
 EMBED_PASSAGES = 32
 
@@ -75,6 +79,13 @@ def has_embedded(index: Row | None, model: str) -> bool:
     if index is None or index["model"] != model:
         return False
     return bool(index["embedded_id"] >= index["next_id"] - 1)
+
+
+def _joined(chunks: Iterable[bytes]) -> bytes:
+    """Chunks as one; ``join`` would hold all of them beside the result."""
+    data = BytesIO()
+    data.writelines(chunks)
+    return data.getvalue()
 
 
 class Plan:
@@ -246,15 +257,17 @@ class Index:
         if row["body"] is not None:
             return bytes(row["body"])
         if row["blob"] is not None:
-            return b"".join(self.blobs.read(row["blob"], 0, size))
+            begin = b"".join(self.blobs.read(row["blob"], 0, min(size, BEGIN_BYTES)))
+            if len(begin) == size or extract.is_unknown(path, begin):
+                return begin
+            return _joined(chain((begin,), self.blobs.read(row["blob"], len(begin), size)))
         segments = tx.objects.segments(self.workspace_id, row["chain"], 0, size, 2**31)
-        parts = [
-            s["body"]
-            if s["body"] is not None
-            else b"".join(self.blobs.read(s["blob"], 0, s["size_bytes"]))
-            for s in segments
-        ]
-        return b"".join(parts)[:size]
+        return _joined(chain.from_iterable(map(self._segment, segments)))[:size]
+
+    def _segment(self, segment: Row) -> Iterable[bytes]:
+        if segment["body"] is not None:
+            return (segment["body"],)
+        return self.blobs.read(segment["blob"], 0, segment["size_bytes"])
 
     def _enter(self, tx: Tx, plan: Plan) -> None:
         step = Step(tx, self.workspace_id)

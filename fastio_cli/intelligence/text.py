@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CHARACTERS_AIM = 600  # about 128 tokens of English: as far as short pieces are put together
 CHARACTERS_WHOLE = 1000  # a paragraph up to here is not divided: it fits the model's window
 STANDS_ALONE = 40  # a record of this many characters is a passage of its own
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 CHARACTERS_MAX = 16 * 1024 * 1024  # of one object; the rest is not searched, and reported
 IDEOGRAPH_COST = 4  # an ideograph is a token, as are about four letters
 PASSAGES_MAX = 50_000  # of one object
@@ -118,12 +119,17 @@ def cost(text: str) -> int:
     return len(text) + (IDEOGRAPH_COST - 1) * len(_UNSPACED.findall(text))
 
 
+def is_binary(data: bytes) -> bool:
+    """Whether bytes are no text, by how they begin."""
+    return data[:2] not in _UTF_16_MARKS and b"\0" in data[:8192]
+
+
 def readable(data: bytes) -> str | None:
     """Bytes as text, or None when they are not text: UTF-8, UTF-16 with its mark, or one of the
     encodings of a byte a letter, of which Windows-1252 is what most of such text is in."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if data[:2] in _UTF_16_MARKS:
         return data.decode("utf-16", "replace").replace("\0", "")
-    if b"\0" in data[:8192]:
+    if is_binary(data):
         return None
     text = data.decode("utf-8-sig", "replace")
     strange = text.count("\ufffd")

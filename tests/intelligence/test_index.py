@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 import threading
 from contextlib import closing
@@ -241,3 +242,30 @@ def test_blocks_are_made_and_taken_apart(engine, monkeypatch):
 def blocks(engine):
     rows = engine.store.read(lambda tx: tx.search.blocks_between(1, 0, 2**40))
     return [(row["passage_count"], row["alive_count"]) for row in rows]
+
+
+def put(engine, path, data):
+    content = engine.upload(io.BytesIO(data))
+    engine.call("file.put", {"path": path, "content": content}, actor="ada")
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "is_whole"),
+    [
+        ("disk.img", b"\0" + b"x" * (3 * 2**20), False),
+        ("book.txt", b"heron\n\n" * 2**19, True),
+        ("utf-16.txt", "heron\n\n".encode("utf-16") * 2**18, True),
+        ("table.xlsx", b"PK\3\4\0" + b"x" * (3 * 2**20), True),  # a parser is to say what it is
+    ],
+)
+def test_of_a_large_file_that_is_no_text_only_the_beginning_is_read(
+    engine, monkeypatch, path, data, is_whole
+):
+    put(engine, path, data)
+    read = []
+    chunks = engine.blobs.read
+    monkeypatch.setattr(
+        engine.blobs, "read", lambda *args: (read.append(len(c)) or c for c in chunks(*args))
+    )
+    Index(engine.store, engine.blobs, 1).catch_up()
+    assert sum(read) == (len(data) if is_whole else index.BEGIN_BYTES)
