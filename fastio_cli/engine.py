@@ -7,11 +7,15 @@ never inside one.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
+from functools import cache
 from itertools import count
 
+from fastio_cli.blobs import Content
 from fastio_cli.errors import FastioError
+from fastio_cli.jsontext import canonical, encode
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context
 from fastio_cli.operations.operation import Pending, Restart
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from fastio_cli.access import Identity
-    from fastio_cli.blobs import Blobs, Content
+    from fastio_cli.blobs import Blobs
     from fastio_cli.config import Limits, SearchSettings
     from fastio_cli.intelligence.service import Search
     from fastio_cli.operations.files import Download
@@ -299,9 +303,7 @@ class Engine(Operator):
         if operation.in_workspace:
             row = tx.enter(*call.reads)
         if call.identity is not None:
-            from fastio_cli.access import authorise
-
-            grant = authorise(tx, call.identity, operation, row)
+            grant = _access().authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.of_workspace else 0
         if call.request_key is not None and call.may_be_done:
@@ -331,8 +333,6 @@ class Engine(Operator):
         if operation.effect == "write":
             ctx.finish()
             if call.request_key is not None and not isinstance(result, Pending):
-                from fastio_cli.jsontext import encode
-
                 text = encode(result).decode()
                 tx.requests.put(
                     scope,
@@ -352,19 +352,15 @@ class Engine(Operator):
         name = f"{identity.org}/{workspace}" if identity.org else workspace
 
         def check(tx: Tx) -> None:
-            from fastio_cli.access import authorise
-
             row = tx.workspaces.by_name(name)
-            if authorise(tx, identity, operation, row) is None:
+            if _access().authorise(tx, identity, operation, row) is None:
                 raise no_workspace(tx, name, identity)
 
         return check
 
     def _charge(self, tx: Tx, call: Call) -> None:
-        from fastio_cli.access import charge
-
         assert call.identity is not None
-        charge(tx, call.identity.org, self.limits.credits_per_month)
+        _access().charge(tx, call.identity.org, self.limits.credits_per_month)
 
     def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
         """Wait until the call is worth another run. False when its time is up."""
@@ -386,6 +382,14 @@ class Engine(Operator):
             self.store.write(pending.abandon)
 
 
+@cache
+def _access() -> Any:
+    """The rules of who may do what, which a local call has no need to load."""
+    from fastio_cli import access
+
+    return access
+
+
 def new_id() -> str:
     """A name that nothing else has. Asking the system for it each time would let go of the GIL."""
     return f"{_PROCESS}{next(_NUMBERS):x}"
@@ -396,11 +400,8 @@ def no_workspace(tx: Tx, stored_name: str, identity: Identity | None) -> FastioE
     name = stored_name.rpartition("/")[2]
     hint = f"Create it: fastio workspace create {name}"
     deleted = tx.workspaces.latest_deleted(stored_name)
-    if deleted is not None:
-        from fastio_cli.access import may_see
-
-        if identity is None or may_see(tx, identity, deleted):
-            hint = f"It was deleted. Bring it back: fastio workspace restore {name}"
+    if deleted is not None and (identity is None or _access().may_see(tx, identity, deleted)):
+        hint = f"It was deleted. Bring it back: fastio workspace restore {name}"
     return FastioError("not_found", f"There is no workspace {name!r}.", hint, workspace=name)
 
 
@@ -423,17 +424,10 @@ def _whose(identity: Identity) -> str:
 
 
 def _short_hash(text: str) -> str:
-    import hashlib
-
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _request_hash(what: list[str], params: dict[str, Any]) -> str:
-    import hashlib
-
-    from fastio_cli.blobs import Content
-    from fastio_cli.jsontext import canonical
-
     plain = {
         key: {"etag": value.etag} if isinstance(value, Content) else value
         for key, value in params.items()

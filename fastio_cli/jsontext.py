@@ -12,6 +12,7 @@ from fastio_cli.errors import FastioError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 DEPTH_MAX = 200
 SIZE_BYTES_MAX = 16 * 1024 * 1024
@@ -55,7 +56,7 @@ def decode(
             text = text.decode("utf-8")
         elif len(text.encode("utf-8")) > SIZE_BYTES_MAX:
             raise _too_large(what)
-        value = _strict.decode(text)
+        value = _parsed(_strict, text)
         if "\\u" in text:  # an escape may stand for half a character
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as e:
@@ -74,6 +75,11 @@ def decode(
         raise FastioError("invalid", f"The {what} is not valid JSON: {_reason(e)}.") from None
     _check_depth(value, text, what, DEPTH_MAX + more_depth)
     return value
+
+
+def stored(text: str) -> "Any":
+    """The value of a text that was checked before it was stored."""
+    return _parsed(_plain, text)
 
 
 def encode(value: object, what: str = "value") -> bytes:
@@ -133,6 +139,18 @@ def _finite(text: str) -> float:
 _strict = json.JSONDecoder(
     object_pairs_hook=_unique_keys, parse_float=_finite, parse_constant=_no_constant
 )
+
+
+_plain = json.JSONDecoder()
+
+
+def _parsed(decoder: json.JSONDecoder, text: str) -> "Any":
+    """``decoder.decode(text)``; of a text without space around it in half the time."""
+    if not text[:1].isspace():
+        value, end = decoder.raw_decode(text)
+        if end == len(text):
+            return value
+    return decoder.decode(text)
 
 
 def _reason(e: Exception) -> str:

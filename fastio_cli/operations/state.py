@@ -1,10 +1,8 @@
 """State objects: JSON that is read and changed where it is, one change at a time."""
 
-import json
-
 from fastio_cli.blobs import inline
 from fastio_cli.errors import FastioError
-from fastio_cli.jsontext import encode
+from fastio_cli.jsontext import encode, stored
 from fastio_cli.operations.operation import Pending, operation
 from fastio_cli.operations.params import (
     Changes,
@@ -188,7 +186,8 @@ def increment(
     lock_token: Token | None = None,
 ) -> "model.StateDoc":
     """Add to a number in a state object, and read the sum."""
-    from fastio_cli.operations.pointer import assign, resolve
+    if at:
+        from fastio_cli.operations.pointer import assign, resolve
 
     slot = ctx.guard(path, lock_token, if_version)
     document = _current(ctx, slot)
@@ -212,7 +211,7 @@ def increment(
 def schema(ctx: "Context", *, path: ObjectPath) -> "model.StateDoc":
     """Read the JSON Schema that a state object has to satisfy (null: none)."""
     head = ctx.live(path)
-    value = None if head["schema"] is None else json.loads(head["schema"])
+    value = None if head["schema"] is None else stored(head["schema"])
     return {"path": path, "version": head["version"], "etag": head["etag"], "value": value}
 
 
@@ -319,7 +318,7 @@ def _value(row: "Row") -> "Any":
             f"Read it as a file: fastio file get {row['path']}",
             path=row["path"],
         )
-    return json.loads(row["body"].decode())  # bytes would have their encoding guessed
+    return stored(row["body"].decode())
 
 
 def _current(ctx: "Context", slot: "Slot") -> "Any":

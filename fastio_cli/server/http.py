@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import Counter
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 from fastio_cli.errors import FastioError
 from fastio_cli.jsontext import SIZE_BYTES_MAX, decode
@@ -198,8 +198,6 @@ def _header_params(operation: Operation, request: Request) -> Iterator[tuple[str
 
 def text_of(header: str) -> str:
     """A text in a header: percent-encoded where it is not plain ASCII."""
-    from urllib.parse import unquote
-
     return unquote(header, errors="replace") if "%" in header else header
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from fastio_cli.jsontext import compact
+from fastio_cli.jsontext import quoted
 from fastio_cli.operations.records import timestamp
 
 TYPE_CHECKING = False
@@ -30,20 +30,13 @@ class AccessLog:
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
         now = time.time()
+        request = x.request
+        # Written out: a third of what an encoder takes, in every request.
         self._lines.append(
-            compact(
-                {
-                    "at": timestamp(int(now * 1000)),
-                    "id": x.id,
-                    "client": x.request.client,
-                    "method": x.request.method,
-                    "operation": x.operation or None,
-                    "workspace": x.workspace or None,
-                    "actor": x.actor or None,
-                    "status": x.status,
-                    "ms": round(elapsed_s * 1000, 2),
-                }
-            )
+            f'{{"at":"{timestamp(int(now * 1000))}","id":"{x.id}",'
+            f'"client":{quoted(request.client)},"method":{quoted(request.method)},'
+            f'"operation":{_named(x.operation)},"workspace":{_named(x.workspace)},'
+            f'"actor":{_named(x.actor)},"status":{x.status},"ms":{elapsed_s * 1000:.2f}}}'
         )
         if len(self._lines) > LINES_MAX:
             self.flush()
@@ -54,3 +47,7 @@ class AccessLog:
             self._stream.write("\n".join(self._lines) + "\n")
             self._stream.flush()
             self._lines.clear()
+
+
+def _named(name: str) -> str:
+    return quoted(name) if name else "null"
