@@ -14,7 +14,7 @@ from functools import partial
 from fastio_cli.engine import new_id
 from fastio_cli.errors import FastioError
 from fastio_cli.jsontext import compact
-from fastio_cli.operations import find
+from fastio_cli.operations import every, find
 from fastio_cli.operations.files import Download
 from fastio_cli.operations.params import UploadRule
 from fastio_cli.server import sse
@@ -121,6 +121,7 @@ class App:
             op.name: next(n for n, rule in op.rules.items() if isinstance(rule, UploadRule))
             for op in map(find, ("file.put", "file.append"))
         }
+        self._short = {op.name for op in every() if op.quick} - self._uploads.keys()
         self._limit = RateLimit(rate_per_s)
         self._log = access_log
         self._metrics = Metrics()
@@ -167,7 +168,7 @@ class App:
             operation, in_path = self._routes.match(x.request.method, x.request.raw_path)
         except FastioError:
             return False  # a stream, or nothing
-        if not operation.quick or self._uploads.get(operation.name):
+        if operation.name not in self._short:
             return False
         reply = Direct(self, x, send)
         refused: FastioError | None = None
@@ -178,7 +179,7 @@ class App:
                 return False
             x.operation, x.actor = operation.name, identity.member
             call = self._call_of(x, operation, in_path, identity, body)
-            if self._engine.may_wait(call) or call.params.get("query"):
+            if (operation.waits_by and self._engine.may_wait(call)) or call.params.get("query"):
                 return False
         except FastioError as e:
             refused = e

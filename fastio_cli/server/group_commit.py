@@ -1,10 +1,12 @@
 """Group commit in the event loop itself, for a store on this machine.
 
 Whatever calls came in one turn of the loop are run at its end, in one commit, by the loop: a call
-takes less time than waking a thread for it, and two threads that run Python hinder each other. The
-answers wait for the disk. A disk that is quick is waited for where we are; one that is not, by a
-thread, while the loop runs and commits the next calls, which then share the next sync. When
-somebody else is writing, nobody waits here: the calls go to the threads that can.
+takes less time than waking a thread for it, and two threads that run Python hinder each other. As
+long as turns bring more calls the commit is put off, by two turns at most: nothing is waited for,
+but what has come meanwhile joins in. The answers wait for the disk. A disk that is quick is waited
+for where we are; one that is not, by a thread, while the loop runs and commits the next calls,
+which then share the next sync. When somebody else is writing, nobody waits here: the calls go to
+the threads that can.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     Batch = tuple[list[Item], list[Any]]  # calls and their outcomes
 
 BATCH_MAX = 256
+TURNS_MAX = 2  # of the loop, that calls are gathered in
 QUICK_SYNC_S = 0.0005  # a thread that waits instead costs about a tenth of this
 # What a sync takes is the median of so many: one that met a checkpoint says little of the next.
 SYNCS_NOTED = 5
@@ -73,12 +76,18 @@ class GroupCommit:
     def put(self, item: Item) -> None:
         """Have a work done in the commit of this turn."""
         if not self._due:
-            self._loop.call_soon(self._commit)
+            self._loop.call_soon(self._gather, 0, TURNS_MAX)
         self._due.append(item)
 
     def close(self) -> None:
         """Finish what was begun. Not to be called by the loop, which has to answer."""
         self._syncer.close()
+
+    def _gather(self, seen: int, turns: int) -> None:
+        if turns and len(self._due) > seen:
+            self._loop.call_soon(self._gather, len(self._due), turns - 1)
+        else:
+            self._commit()
 
     def _commit(self) -> None:
         batch, self._due = self._due[:BATCH_MAX], self._due[BATCH_MAX:]
