@@ -126,7 +126,7 @@ class GroupCommit:
 
     def _note(self, took_s: float) -> None:
         self._syncs_s.append(took_s)
-        self._is_quick = sorted(self._syncs_s)[len(self._syncs_s) // 2] <= QUICK_SYNC_S
+        self._is_quick = sorted(self._syncs_s)[(len(self._syncs_s) - 1) // 2] <= QUICK_SYNC_S
 
     def _answer(self, batch: list[Item], outcomes: list[Any]) -> None:
         for item, outcome in zip(batch, outcomes, strict=True):
