@@ -232,8 +232,11 @@ class Protocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.flow.resume_reading()
             self._idle_since = self.loop.time()
-            if self._timer is None:
-                self._timer = self.loop.call_later(self.timeout_keep_alive, self._look)
+            due = self._idle_since + self.timeout_keep_alive
+            if self._timer is None or self._timer.when() > due:
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._timer = self.loop.call_at(due, self._look)
 
     def _due(self) -> float | None:
         """When what is on its way is late, or nothing has come for too long."""

@@ -174,3 +174,12 @@ def test_wrong_requests_count_against_the_rate_too(server, http, directly, monke
     assert answers[:2] == [400, 400]
     assert 429 in answers
     assert len(directly) == 4
+
+
+def test_a_connection_at_rest_is_closed(server, token, http, directly, monkeypatch):
+    monkeypatch.setattr(server.server.config, "timeout_keep_alive", 0.2)
+    with closing(connected(server)) as connection:
+        connection.sendall(head(token, "GET", STATE))
+        answer = rest_of(connection)  # returns when the server has closed
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert directly == [("state.get", 200)]
