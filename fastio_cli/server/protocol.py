@@ -96,8 +96,8 @@ class Protocol(HttpToolsProtocol):
         if self._head_bytes is not None and self._head_bytes > HEAD_BYTES_MAX:
             self.send_400_response("The request's head is too large.")
         due = self._due()
-        if due is not None and self._timer is None:  # most requests come whole and need none
-            self._timer = self.loop.call_at(due, self._look)
+        if due is not None:  # most requests come whole and are answered already
+            self._look_by(due)
 
     def on_headers_complete(self) -> None:
         """From here on a body may come; a small one is waited for before anything begins."""
@@ -232,11 +232,7 @@ class Protocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.flow.resume_reading()
             self._idle_since = self.loop.time()
-            due = self._idle_since + self.timeout_keep_alive
-            if self._timer is None or self._timer.when() > due:
-                if self._timer is not None:
-                    self._timer.cancel()
-                self._timer = self.loop.call_at(due, self._look)
+            self._look_by(self._idle_since + self.timeout_keep_alive)
 
     def _due(self) -> float | None:
         """When what is on its way is late, or nothing has come for too long."""
@@ -249,6 +245,14 @@ class Protocol(HttpToolsProtocol):
         slow = self._body_since + BODY_S + self._body_bytes / BODY_BYTES_PER_S_MIN
         return min(self._body_at + IDLE_S, slow)
 
+    def _look_by(self, due: float) -> None:
+        """Have a look then at the latest; mostly the one that is planned comes sooner."""
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self.loop.call_at(due, self._look)
+
     def _look(self) -> None:
         """Give up what is late. One timer serves many requests: few are ever late."""
         self._timer = None
@@ -256,7 +260,7 @@ class Protocol(HttpToolsProtocol):
         if due is None:
             return
         if due > self.loop.time():
-            self._timer = self.loop.call_at(due, self._look)
+            self._look_by(due)
         elif self._head_since is not None:
             self.transport.abort()
         elif self._idle_since is not None:
