@@ -194,17 +194,20 @@ class App:
         return True
 
     def end_direct(self, x: Exchange, send: SendWhole, outcome: Any) -> None:
-        """Answer on the short way with a result or an error."""
+        """Answer on the short way with a result or an error.
+
+        An answer that cannot be sent becomes an error: those of the same commit are still to come.
+        """
         if not isinstance(outcome, Exception):
             try:
-                answer = _answer_of(x.request, outcome)
+                x.status, headers, content = _answer_of(x.request, outcome)
+                send(x.status, [*headers, *x.headers], content)
             except Exception as e:
                 outcome = e
         if isinstance(outcome, Exception):
             error = outcome if isinstance(outcome, FastioError) else _internal(outcome, x.id)
-            answer = problem(error, x.id)
-        x.status, headers, content = answer
-        send(x.status, [*headers, *x.headers], content)
+            x.status, headers, content = problem(error, x.id)
+            send(x.status, [*headers, *x.headers], content)
         self._note(x)
 
     async def _serve(self, x: Exchange) -> None:

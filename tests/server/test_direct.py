@@ -25,8 +25,11 @@ def directly(server, monkeypatch):
     end = server.app.end_direct
 
     def noted(x, send, outcome):
-        end(x, send, outcome)
-        served.append((x.operation, x.status))
+        def sent(status, headers, body):
+            served.append((x.operation, status))  # before its client can look
+            return send(status, headers, body)
+
+        end(x, sent, outcome)
 
     monkeypatch.setattr(server.app, "end_direct", noted)
     return served
@@ -183,3 +186,13 @@ def test_a_connection_at_rest_is_closed(server, token, http, directly, monkeypat
         answer = rest_of(connection)  # returns when the server has closed
     assert answer.startswith(b"HTTP/1.1 200")
     assert directly == [("state.get", 200)]
+
+
+def test_an_answer_that_cannot_be_sent_is_an_error_of_its_own(http, directly, monkeypatch):
+    from fastio_cli.server import app
+
+    monkeypatch.setattr(app, "_answer_of", lambda *_: (200, [(b"x-path", b"a\r\nb: c")], b""))
+    answer = http.get(STATE)
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert "b" not in answer.headers
+    assert directly[-1] == ("state.get", 500)
