@@ -28,7 +28,7 @@ from harness import prepare
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits
+from fastio_cli.config import Limits, SearchSettings
 from fastio_cli.engine import Engine
 from fastio_cli.intelligence import rank, words
 from fastio_cli.intelligence.service import Prepared, Search
@@ -75,12 +75,17 @@ class Searcher:
     """A workspace that holds a collection, its index complete."""
 
     def __init__(
-        self, collection: Collection, folder: str, open_store: Callable[[str], Store]
+        self,
+        collection: Collection,
+        folder: str,
+        open_store: Callable[[str], Store],
+        model: str | None = None,
     ) -> None:
         self.collection = collection
         blobs = Blobs(os.path.join(folder, "blobs"))
         self.store = open_store(folder)
-        self.engine = Engine(self.store, blobs, Limits())
+        settings = SearchSettings(embedding_model=model)
+        self.engine = Engine(self.store, blobs, Limits(), lambda: settings)
         self.search: Search = self.engine.search
         calls = [
             self.engine.prepare(
@@ -210,8 +215,8 @@ def plain_fused(s: Searcher, tx: Tx, query: str) -> list[str]:
 
 VARIANTS: dict[str, Variant] = {
     "FTS5 alone": lambda s, tx, query: s.plain(query),
-    "MiniLM alone": meaning_alone,
-    "FTS5 + MiniLM, RRF": reciprocal,
+    "the model alone": meaning_alone,
+    "FTS5 + model, RRF": reciprocal,
     "fastio": full,
     "- meaning (lexical mode)": lexical,
     "- context column": without_context,
@@ -309,6 +314,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="the folder of the retrieval sets")
     parser.add_argument("--keep", help="keep the indexed stores in this folder")
     parser.add_argument("--only", default="", help="only sets whose name holds this")
+    parser.add_argument("--model", help="an embedding model other than all-MiniLM-L6-v2")
     parser.add_argument("--postgres", choices=["pgvector", "blocks"], help="rank with PostgreSQL")
     options = parser.parse_args()
     prepare()
@@ -319,7 +325,9 @@ def main() -> None:
             if options.only not in group[0].name:
                 continue
             searchers = [
-                Searcher(c, os.path.join(folder, c.name.replace(" ", "-")), open_store)
+                Searcher(
+                    c, os.path.join(folder, c.name.replace(" ", "-")), open_store, options.model
+                )
                 for c in group
             ]
             count = sum(len(s.collection.questions) for s in searchers)
