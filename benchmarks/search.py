@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from fastio_cli.blobs import Blobs
 from fastio_cli.config import Limits, SearchSettings
 from fastio_cli.engine import Engine
-from fastio_cli.intelligence import rank, words
+from fastio_cli.intelligence import rank
 from fastio_cli.intelligence.service import Prepared, Search
 from fastio_cli.store.contract import Store
 from fastio_cli.store.sqlite import SqliteStore
@@ -108,8 +108,7 @@ class Searcher:
 
     def words(self, tx: Tx, query: str, weight: float) -> rank.Matches:
         lexicon = self.search._kept.lexicon(tx, self.id, tx.search.index(self.id))
-        stems = list(dict.fromkeys(map(words.stem, rank.terms(query))))
-        return lexicon.matches(tx, self.id, stems, weight, None, rank.CANDIDATES)
+        return lexicon.matches(tx, self.id, self.search.stems(query), weight, None, rank.CANDIDATES)
 
     def nearest(self, tx: Tx, query: str) -> tuple[Any, Any]:
         index, prepared = tx.search.index(self.id), self.prepared(query)

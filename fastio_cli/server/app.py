@@ -179,7 +179,7 @@ class App:
                 return False
             x.operation, x.actor = operation.name, identity.member
             call = self._call_of(x, operation, in_path, identity, body)
-            if (operation.waits_by and self._engine.may_wait(call)) or call.params.get("query"):
+            if self._engine.may_wait(call) or call.params.get("query"):
                 return False
         except FastioError as e:
             refused = e

@@ -62,15 +62,13 @@ class Unwritten:
     def take(self, other: Unwritten) -> None:
         """Add what came later, and leave it empty."""
         self.versions += other.versions
+        self.dropped.update(other.dropped)
         self.events += other.events
         for key, (columns, is_new) in other.heads.items():
             self.set_head(key, columns, is_new)
         self.counters.update(other.counters)
-        if other.dropped:
-            self.dropped.update(other.dropped)
-        if other.requests:
-            self.requests.update(other.requests)
-            self.expired.update(other.expired)
+        self.requests.update(other.requests)
+        self.expired.update(other.expired)
         other.clear()
 
     def clear(self) -> None:

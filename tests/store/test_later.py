@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import contextmanager
 from threading import Thread
 
 import pytest
@@ -114,6 +115,16 @@ def elsewhere(work):
     thread.join()
 
 
+@contextmanager
+def full_disk(engine):
+    """The store has no room for another page meanwhile."""
+    sql = engine.store._connection().sql
+    pages = sql.execute("pragma page_count").fetchone()[0]
+    sql.execute(f"pragma max_page_count = {pages}")
+    yield
+    sql.execute("pragma max_page_count = 1000000")
+
+
 def test_what_others_write_is_seen_though_it_was_known(engine):
     engine.call("workspace.create", {"name": "w"})
     for _ in range(3):
@@ -133,14 +144,11 @@ def test_what_others_write_is_seen_though_it_was_known(engine):
 def test_what_a_commit_that_failed_would_have_written_is_not_known(engine):
     for value in range(3):
         engine.call("state.set", {"path": "n", "value": value})
-    sql = engine.store._connection().sql
-    pages = sql.execute("pragma page_count").fetchone()[0]
-    sql.execute(f"pragma max_page_count = {pages}")
     large = {"path": "n", "value": "x" * 1_000_000}
-    with pytest.raises(FastioError, match="disk is full"):
-        engine.call("state.set", large)
-    assert engine.call("state.get", {"path": "n"})["value"] == 2
-    sql.execute("pragma max_page_count = 1000000")
+    with full_disk(engine):
+        with pytest.raises(FastioError, match="disk is full"):
+            engine.call("state.set", large)
+        assert engine.call("state.get", {"path": "n"})["value"] == 2
     assert engine.call("state.increment", {"path": "n"})["version"] == 4
     assert engine.call("audit.verify")["verified"]
 
@@ -149,17 +157,13 @@ def test_a_batch_that_cannot_be_written_fails_as_a_whole(engine):
     """The first work's rows are what does not fit, the second is the one that has them written."""
     for value in range(3):
         engine.call("state.set", {"path": "n", "value": value})
-    sql = engine.store._connection().sql
-    pages = sql.execute("pragma page_count").fetchone()[0]
-    sql.execute(f"pragma max_page_count = {pages}")
     works = [
         prepared(engine, ("state.set", {"path": "n", "value": "x" * 1_000_000})),
         prepared(engine, ("lock.acquire", {"path": "m"})),
         prepared(engine, ("state.increment", {"path": "n"})),
     ]
-    with pytest.raises(FastioError, match="disk is full"):
+    with full_disk(engine), pytest.raises(FastioError, match="disk is full"):
         engine.store.write_many(works)
-    sql.execute("pragma max_page_count = 1000000")
     assert engine.call("lock.list")["items"] == []
     assert engine.call("state.increment", {"path": "n"})["version"] == 4
     assert engine.call("audit.verify")["verified"]
