@@ -1,19 +1,20 @@
 """A real language model, small enough for a test, behind an OpenAI-compatible endpoint.
 
-SmolLM2-135M-Instruct, served by llama.cpp in a process of its own: ``python -m tests.llm`` prints
-the address on loopback and serves until its input ends.
+SmolLM2-135M-Instruct, served by llama.cpp in a process of its own: ``python -m tests.llm PORT``
+prints its address on loopback and serves until its input ends.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.ports import free_port
 
 CONTEXT_TOKENS = 4096
 SEED = 7
@@ -31,7 +32,7 @@ def missing() -> str | None:
 def served() -> Iterator[str]:
     """The base URL of the model's endpoint, while it is served."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.llm"],
+        [sys.executable, "-m", "tests.llm", str(free_port())],
         cwd=Path(__file__).parent.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -47,7 +48,7 @@ def served() -> Iterator[str]:
             process.kill()
 
 
-def main() -> None:
+def main(port: int) -> None:
     import xllamacpp
 
     # The package's own module would import what runs it elsewhere; only its weights are wanted.
@@ -55,9 +56,6 @@ def main() -> None:
     assert spec is not None
     assert spec.origin is not None
     (weights,) = Path(spec.origin).parent.glob("*.gguf")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
     params = xllamacpp.CommonParams()
     params.model.path = str(weights)
     params.n_ctx = CONTEXT_TOKENS
@@ -72,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

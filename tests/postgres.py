@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+
+from tests.ports import free_port
 
 START_S = 30.0
 
@@ -176,13 +177,6 @@ def as_nobody() -> list[str]:
     if os.getuid() != 0:
         return []
     return ["unshare", "-U", "--map-user=1000", "--map-group=1000", "--"]
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
 
 
 _servers: dict[Path, Server] = {}

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.postgres import free_port
+from tests.ports import free_port
 
 START_S = 60.0
 KEY, SECRET = "test-key", "test-secret-of-nobody"

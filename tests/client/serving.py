@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.backends import until
+from tests.ports import free_port
 
 
 class Serving:
@@ -19,8 +20,7 @@ class Serving:
 
     def __init__(self, folder: Path, *flags: str) -> None:
         self.folder = str(folder)
-        with socket.create_server(("127.0.0.1", 0)) as s:
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         self._flags = flags
         self.start()
 

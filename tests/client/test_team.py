@@ -19,6 +19,7 @@ from fastio_cli.engine import Engine
 from fastio_cli.store.sqlite import SqliteStore
 from tests.backends import until
 from tests.client.serving import Serving, begin, command, fastio
+from tests.ports import free_port
 
 README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
 INCREMENTS = 120
@@ -76,7 +77,7 @@ def test_the_set_up_of_the_readme(tmp_path):
     ada, researcher = (Machine(tmp_path / name, **trust) for name in ("ada", "researcher"))
 
     server.run(token)
-    port = _free_port()
+    port = free_port()
     serve = serve.replace("0.0.0.0", f"127.0.0.1 --port {port}")  # the tests stay on this machine
     running = server.begin(serve)
     try:
@@ -168,12 +169,6 @@ def test_a_command_is_stopped_when_its_lock_may_be_anothers(serving, monkeypatch
     assert run.returncode == 9
     assert json.loads(complaint)["error"]["code"] == "unavailable"
     serving.start()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        port: int = s.getsockname()[1]
-    return port
 
 
 def _listens(port: int) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.remote import Remote
 from fastio_cli.store.sqlite import SqliteStore
 from tests.backends import Background, until
+from tests.ports import free_port
 
 CLIENTS = 6
 INCREMENTS = 40
@@ -29,8 +29,7 @@ class ServerProcess:
     """``fastio serve`` as a process that can be killed and started again on the same port."""
 
     def __init__(self, folder: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as s:
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = {
             **os.environ,

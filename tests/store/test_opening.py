@@ -14,7 +14,7 @@ import pytest
 from fastio_cli.errors import FastioError
 from fastio_cli.store import open_blobs, open_store, postgres
 from fastio_cli.store.postgres import PostgresStore
-from tests.postgres import free_port
+from tests.ports import free_port
 
 SECRET = "hunter2secret"
 

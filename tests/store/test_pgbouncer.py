@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from tests.backends import until
-from tests.postgres import as_nobody, free_port
+from tests.ports import free_port
+from tests.postgres import as_nobody
 
 THREADS = 6
 EACH = 10

@@ -12,6 +12,7 @@ import trustme
 
 from fastio_cli.errors import FastioError
 from fastio_cli.transfer.guard import PORTS, Egress, Rules, client_to, shown
+from tests.ports import free_port
 
 from .conftest import secure_site
 from .site import Handler, Site
@@ -346,11 +347,8 @@ def test_small_answers_are_limited(site: Site, egress: Egress) -> None:
 
 
 def test_nobody_listens(egress: Egress) -> None:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
     with pytest.raises(FastioError) as caught:
-        egress.read(f"http://127.0.0.1:{port}/")
+        egress.read(f"http://127.0.0.1:{free_port()}/")
     assert caught.value.code == "unavailable"
     assert caught.value.details["kind"] == "connect"
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import pytest
 
 from fastio_cli.store.sqlite import FILE
 from tests.backends import until
+from tests.ports import free_port
 
 from .services import Services
 from .site import Handler, Site
@@ -35,8 +35,7 @@ class Server:
 
     def __init__(self, folder: Path, services: Services) -> None:
         self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as s:
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         own = {
             "FASTIO_STORE": str(folder / "store"),
             "FASTIO_EGRESS_ALLOW": "127.0.0.1,127.0.0.2",
