@@ -234,6 +234,7 @@ class Namespaces:
 
         self._url = url
         self._connection = psycopg.connect(url, autocommit=True)
+        atexit.register(self._connection.close)
         self._pristine = self._make()
         self._free: list[str] = []
 
