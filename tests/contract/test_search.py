@@ -9,6 +9,7 @@ import pytest
 
 from fastio_cli.errors import FastioError
 from fastio_cli.intelligence import index
+from fastio_cli.intelligence.embed import FEW_TEXTS
 
 NOTES = """# Pricing
 
@@ -174,6 +175,18 @@ def test_workspaces_do_not_see_each_other(caller):
         assert paths(caller, "pelican", mode=mode, workspace="other") == ["theirs.json"]
     answer = caller("search.ask", question="Whose is the pelican?")
     assert {c["path"] for c in answer["citations"]} == {"mine.json"}
+
+
+def test_a_loaded_model_finds_what_was_written_since(caller):
+    """Once the model is loaded a query stays within its read, but for what is new."""
+    for number in range(2 * FEW_TEXTS):
+        caller("state.set", path=f"{number}.json", value=f"heron number {number} in the reeds")
+        for _ in range(2):
+            found = caller("search.query", query=f"heron number {number}", limit=1)
+            assert (found["items"][0]["path"], found["mode"]) == (f"{number}.json", "hybrid")
+            assert (found["pending"], found["note"]) == (0, None)
+    caller("object.delete", path="0.json")
+    assert "0.json" not in paths(caller, "heron number 0")
 
 
 def test_intelligence_off_leaves_nothing_and_on_brings_it_back(caller):

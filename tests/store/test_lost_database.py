@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from fastio_cli.errors import FastioError
+from fastio_cli.intelligence.embed import FEW_TEXTS
 from fastio_cli.store import postgres
 from tests.store.proxy import Proxy
 
@@ -98,6 +99,17 @@ def test_a_write_takes_two_round_trips_and_a_patch_three(proxied):
         before = proxy.trips
         engine.call(operation, params)
         assert proxy.trips - before == trips, operation
+
+
+def test_a_query_of_a_current_index_takes_four_round_trips(proxied):
+    """The way in, the index, passages and the way out: a small index is held here."""
+    engine, proxy = proxied
+    engine.call("state.set", {"path": "a.json", "value": "the heron stands in the reeds"})
+    for number in range(FEW_TEXTS + 2):  # the model is loaded by then, the vectors are kept
+        engine.call("search.query", {"query": f"heron {number}"})
+    before = proxy.trips
+    assert engine.call("search.query", {"query": "heron"})["items"][0]["path"] == "a.json"
+    assert proxy.trips - before == 4
 
 
 def test_connections_that_the_server_ended_are_replaced(pg_url, open_engine):
