@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # What the passages look like; a change of it rebuilds every index.
 FORMAT = "3"
 LOCK_S_MAX = 0.02  # how long a step may hold the writers up
+READ_S_MAX = 1.0  # of reading objects, before what was read is entered
 EVENTS_PER_STEP = 256
 REMOVED_PER_STEP = 256
 BYTES_PER_STEP = 4 * 1024 * 1024
@@ -45,14 +46,27 @@ _IDENTIFIER = re.compile(r"\b(?=\w*[a-z0-9][A-Z])\w+")
 
 
 class Change:
-    """A path whose passages are not those of its newest version."""
+    """A path whose passages are not those of its newest version.
 
-    def __init__(self, path: str, head: Row | None, known: Row | None, data: bytes) -> None:
+    ``stored`` are the passages of an older version. The first of them that are in the newest one as
+    they are stay, with their vectors: ``kept`` are their ids.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        head: Row | None,
+        known: Row | None,
+        data: bytes,
+        stored: list[Row] | None = None,
+    ) -> None:
         self.path = path
         self.head = head
         self.known = known
         self.data = data
-        self.passages: list[dict[str, object]] = []
+        self.stored = stored or []
+        self.kept: list[int] = []
+        self.passages: list[dict[str, Any]] = []
         self.problem: str | None = None
         self._is_read = False
 
@@ -65,6 +79,11 @@ class Change:
         self.data = b""
         date = time.strftime("%Y-%m-%d %d %B %Y", time.gmtime(self.head["updated_at"] / 1000))
         self.passages = [_row(found, i, f"{_names(self.path)} {date}") for i in range(len(found))]
+        for stored, passage in zip(self.stored, self.passages, strict=False):
+            if any(stored[name] != passage[name] for name in stored if name != "id"):
+                break
+            self.kept.append(stored["id"])
+        self.stored = []
 
 
 def has_read(index: Row | None, seq: int) -> bool:
@@ -96,6 +115,15 @@ class Plan:
         self.upto = upto
         self.changes = changes
 
+    def read(self) -> Plan:
+        """Read objects for a second; the plan, or the part of it that was read."""
+        deadline = time.monotonic() + READ_S_MAX
+        for count, change in enumerate(self.changes, 1):
+            change.read()
+            if count < len(self.changes) and time.monotonic() > deadline:
+                return Plan(self.seq, None, self.changes[:count])
+        return self
+
 
 class Index:
     """The index of one workspace."""
@@ -113,9 +141,7 @@ class Index:
             plan = self.store.read(self._plan)
             if plan is None:
                 return True
-            for change in plan.changes:
-                change.read()
-            self.store.write(partial(self._enter, plan=plan))
+            self.store.write(partial(self._enter, plan=plan.read()))
             while self._tend():
                 pass
             if deadline is not None and time.monotonic() > deadline:
@@ -244,7 +270,10 @@ class Index:
         if known is not None and known["version"] == head["version"] and known["complete"]:
             return None
         if change is None:
-            change = Change(path, head, known, self._content(tx, path, head["version"]))
+            has_many = known is not None and known["passage_count"] > 1
+            stored = tx.search.passage_rows(self.workspace_id, path) if has_many else None
+            data = self._content(tx, path, head["version"])
+            change = Change(path, head, known, data, stored)
         change.known = known
         self._unfinished[key] = change
         return change
@@ -343,22 +372,53 @@ class Step:
 
     def apply(self, change: Change, deadline: float) -> bool:
         """Bring one path up to date; False when time is up or somebody else works on it."""
+        assert self.index is not None
         known = self._search.known(self._workspace_id, change.path)
         if _progress(known) != _progress(change.known):
             return False
         version = change.head["version"] if change.head is not None else None
-        count = 0
+        count = last_id = 0
         if known is not None and known["version"] == version:
-            count = known["passage_count"]
-        elif known is not None and not self.remove(known):
-            return False
+            count, last_id = known["passage_count"], self.index["next_id"] - 1
+        elif known is not None:
+            count, last_id = self._keep(change)
+            if not self.remove(known, last_id):
+                return False
         if change.head is None:
             return True
-        return self._add(change, count, deadline)
+        return self._add(change, count, last_id, deadline)
 
-    def remove(self, known: Row) -> bool:
-        """Remove a path's passages; False when there are more than one step removes."""
-        ids = self._search.passages_of(self._workspace_id, known["path"], REMOVED_PER_STEP)
+    def _keep(self, change: Change) -> tuple[int, int]:
+        """Let the first passages stay that have not changed: how many, and the last one's id.
+
+        What stands beside the last of them has changed, and with it that one's words. In a block
+        they cannot, so that it is made anew. The others keep the words of their context, also the
+        day on which they were written.
+        """
+        kept = change.kept
+        if kept and not self._reword(kept[-1], change.passages[len(kept) - 1]):
+            kept.pop()
+        if not kept:
+            return 0, 0
+        # Another process may have removed some: passages come with higher ids than all others.
+        count = self._search.passage_count(self._workspace_id, change.path, kept[-1])
+        return (count, kept[-1]) if count == len(kept) else (0, 0)
+
+    def _reword(self, id: int, passage: dict[str, Any]) -> bool:
+        """Enter the words of a passage anew; False if it is in a block, or gone."""
+        assert self.index is not None
+        lengths = self._search.loose_lengths(self._workspace_id, [id])
+        if not lengths:
+            return False
+        self._search.remove_loose(self._workspace_id, [id])
+        self._search.add_loose(self._workspace_id, id, passage["token_count"], passage["words"])
+        self.index["token_count"] += passage["token_count"] - lengths[id]
+        return True
+
+    def remove(self, known: Row, after: int = 0) -> bool:
+        """Remove a path's passages after one; False when there are more than a step removes."""
+        path = known["path"]
+        ids = self._search.passages_of(self._workspace_id, path, after, REMOVED_PER_STEP)
         if ids:
             self._remove_words(ids)
             self._search.vectors.remove(self._workspace_id, ids, self.revision)
@@ -398,11 +458,12 @@ class Step:
                 return True
         return False
 
-    def _add(self, change: Change, count: int, deadline: float) -> bool:
+    def _add(self, change: Change, count: int, last_id: int, deadline: float) -> bool:
+        """Enter the passages after the first ``count``, of which ``last_id`` is the last."""
         assert change.head is not None
         assert self.index is not None
         # A number is left out between objects: neighbours in number are neighbours in text.
-        next_id = self.index["next_id"] + (count == 0)
+        next_id = self.index["next_id"] + (last_id != self.index["next_id"] - 1)
         waiting = change.passages[count:]
         added = 0
         for row in waiting:
@@ -411,7 +472,8 @@ class Step:
             added += 1
             if time.monotonic() > deadline:
                 break
-        self.index["next_id"] = next_id + added
+        if added:
+            self.index["next_id"] = next_id + added
         self.index["passage_count"] += added
         complete = added == len(waiting)
         self._search.save_object(
@@ -448,7 +510,7 @@ def identifier_parts(text: str) -> str:
     return " ".join(_CAMEL.sub(" ", word) for word in words)
 
 
-def _row(found: list[Passage], i: int, names: str) -> dict[str, object]:
+def _row(found: list[Passage], i: int, names: str) -> dict[str, Any]:
     passage = found[i]
     before = found[i - 1].text[-NEIGHBOUR_CHARACTERS:] if i else ""
     after = found[i + 1].text[:NEIGHBOUR_CHARACTERS] if i + 1 < len(found) else ""

@@ -217,16 +217,39 @@ class Search:
         )
         self.add_loose(workspace_id, id, token_count, words)
 
-    def passages_of(self, workspace_id: int, path: str, limit: int) -> list[int]:
-        """Ids of the passages of a path, in order."""
+    def passages_of(self, workspace_id: int, path: str, after: int, limit: int) -> list[int]:
+        """Ids of the passages of a path after one, in order."""
         rows = self._db.all(
             """select id from passages where workspace_id = :workspace_id and path = :path
-            order by id limit :limit""",
+            and id > :after order by id limit :limit""",
             workspace_id=workspace_id,
             path=path,
+            after=after,
             limit=limit,
         )
         return [row["id"] for row in rows]
+
+    def passage_rows(self, workspace_id: int, path: str) -> list[Row]:
+        """The passages of a path as they are stored, in order."""
+        return self._db.all(
+            f"""select id, {_PASSAGE} from passages where workspace_id = :workspace_id
+            and path = :path order by id""",
+            workspace_id=workspace_id,
+            path=path,
+        )
+
+    def passage_count(self, workspace_id: int, path: str, upto: int) -> int:
+        """How many passages of a path there are up to one."""
+        row = self._db.one(
+            """select count(*) as count from passages where workspace_id = :workspace_id
+            and path = :path and id <= :upto""",
+            workspace_id=workspace_id,
+            path=path,
+            upto=upto,
+        )
+        assert row is not None
+        count: int = row["count"]
+        return count
 
     def existing(self, workspace_id: int, ids: list[int]) -> set[int]:
         """Which of these passages are there."""

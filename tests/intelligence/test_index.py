@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import sqlite3
 import threading
 from contextlib import closing
@@ -83,7 +84,8 @@ class Dying:
         return self.store.write(work)
 
 
-def test_ended_after_any_step_it_goes_on_without_loss_or_repetition(engine, monkeypatch):
+@pytest.mark.parametrize("later", ["otter", "heron"], ids=["other text", "more of it"])
+def test_ended_after_any_step_it_goes_on_without_loss_or_repetition(engine, monkeypatch, later):
     monkeypatch.setattr(index, "LOCK_S_MAX", 0)  # every step does as little as it can
     monkeypatch.setattr(index, "EMBED_PASSAGES", 4)
     monkeypatch.setattr(index, "BLOCK_PASSAGES", 4)
@@ -92,7 +94,7 @@ def test_ended_after_any_step_it_goes_on_without_loss_or_repetition(engine, monk
     write(engine, "b.json", "a badger")
     Index(engine.store, engine.blobs, 1).catch_up()
     Index(engine.store, engine.blobs, 1).embed(local)
-    write(engine, "a.json", long_text("otter", 12))
+    write(engine, "a.json", long_text(later, 12))
     engine.call("object.delete", {"path": "b.json"}, actor="ada")
     for _ in range(200):
         dying = Index(Dying(engine.store, 1), engine.blobs, 1)
@@ -104,7 +106,7 @@ def test_ended_after_any_step_it_goes_on_without_loss_or_repetition(engine, monk
             state(engine)
     passages, ids, vectors = state(engine)
     assert [path for path, _ in passages] == ["a.json"] * len(passages)
-    assert sum(body.count("otter") for _, body in passages) == 12
+    assert sum(body.count(later) for _, body in passages) == 12
     assert vectors == ids
 
 
@@ -153,6 +155,75 @@ def test_vectors_leave_with_their_passages(engine):
     assert len(set(ids) - set(vectors)) == 1
     reader.embed(local)
     assert state(engine)[2] == state(engine)[1]
+
+
+def test_what_stays_of_an_object_keeps_its_vectors(engine):
+    local = embed.Local()
+    reader = Index(engine.store, engine.blobs, 1)
+
+    def indexed():
+        reader.catch_up()
+        _, ids, vectors = state(engine)
+        pending = len(set(ids) - set(vectors))
+        reader.embed(local)
+        assert state(engine)[2] == state(engine)[1]
+        return pending, ids
+
+    def texts():
+        return [body for _, body in state(engine)[0]]
+
+    write(engine, "a.json", long_text("heron"))
+    count = indexed()[0]
+    assert count > 5
+    for i in range(3):  # nothing else was written: all of it stays in one row
+        engine.call("state.append", {"path": "a.json", "value": {"text": f"otter number {i}"}})
+        pending, ids = indexed()
+        assert pending <= 2
+        assert texts()[-1].endswith(f"otter number {i}")
+    before, ids_before = texts(), ids
+    write(engine, "b.json", "a badger")
+    indexed()
+    engine.call("state.append", {"path": "a.json", "value": {"text": "an owl"}})
+    assert indexed()[0] <= 2
+    write(engine, "a.json", [{"text": "a wren"}, *long_text("heron")])
+    assert indexed()[0] >= count  # from the first that has changed on
+    write(engine, "a.json", long_text("heron"))
+    indexed()
+    for i in range(3):
+        engine.call("state.append", {"path": "a.json", "value": {"text": f"otter number {i}"}})
+    indexed()
+    assert texts()[: len(before)] == before
+    assert not set(state(engine)[1][1:]) & set(ids_before)  # no number is ever given again
+    write(engine, "a.json", long_text("heron", 20))  # the end alone went
+    assert indexed()[0] <= 1
+
+
+def test_words_of_what_stays_follow_a_new_neighbour(engine, monkeypatch):
+    """Also where the last passage that stays is in a block, in which words cannot change."""
+    monkeypatch.setattr(index, "BLOCK_PASSAGES", 8)
+    reader = Index(engine.store, engine.blobs, 1)
+    for count in range(2, 40):
+        write(engine, "a.json", long_text("heron", count))
+        reader.catch_up()
+        state(engine)
+        worded, _ = engine.store.read(words_of)
+        rows = reader.store.read(lambda tx: tx.search.passage_rows(1, "a.json"))
+        for row, after in itertools.pairwise(rows):
+            told = {word for word, _, _ in worded[row["id"]]}
+            assert set(words.indexed(after["body"][: index.NEIGHBOUR_CHARACTERS])) <= told
+    fresh = state(engine)[0]
+    reader.clear()
+    reader.catch_up()
+    assert state(engine)[0] == fresh
+
+
+def test_documents_that_take_long_are_entered_one_by_one(engine, monkeypatch):
+    monkeypatch.setattr(index, "READ_S_MAX", -1)
+    for i in range(4):
+        write(engine, f"{i}.json", f"the heron with the number {i}")
+    with pytest.raises(Dies):
+        Index(Dying(engine.store, 4), engine.blobs, 1).catch_up()
+    assert len(state(engine)[0]) == 3  # the first write only begins an index
 
 
 def test_an_object_that_takes_many_steps_is_read_once(engine, monkeypatch):
