@@ -310,15 +310,28 @@ def _joined(pages: list[tuple[str | None, Any]], limit: int) -> Any:
 def _ranked(items: list[Any]) -> list[Any]:
     """Results of several workspaces in one order.
 
-    A score says how far a passage leads its own workspace; what it is made of compares across.
+    A score says how far a passage leads its own workspace. Cosines compare across; what BM25 gives
+    a word depends on how rare it is there, so that it only orders what holds as many of the words.
     """
     from fastio_cli.intelligence.rank import SEMANTIC_WEIGHT
 
-    words = _standardised([item["parts"]["bm25"] or 0.0 for item in items])
-    meaning = _standardised([item["parts"]["cosine"] for item in items])
-    scores = [w + SEMANTIC_WEIGHT * m for w, m in zip(words, meaning, strict=True)]
-    order = sorted(range(len(items)), key=lambda i: -scores[i])
-    return [{**items[i], "score": round(scores[i], 6)} for i in order]
+    lexical = _standardised([_words_held(item) for item in items])
+    semantic = _standardised([item["parts"]["cosine"] for item in items])
+    ranked = []
+    for item, words, meaning in zip(items, lexical, semantic, strict=True):
+        parts = {**item["parts"], "lexical": words, "semantic": SEMANTIC_WEIGHT * meaning}
+        score = round(parts["lexical"] + parts["semantic"], 6)
+        ranked.append({**item, "score": score, "parts": parts})
+    return sorted(ranked, key=lambda item: -item["score"])
+
+
+def _words_held(item: Any) -> float:
+    """How many words of the query a passage holds; what is behind the point is how well."""
+    from fastio_cli.intelligence import words
+
+    text = " ".join(item["snippet"][start:end] for start, end in item["highlights"])
+    bm25 = item["parts"]["bm25"] or 0.0
+    return len(set(map(words.stem, words.sought(text)))) + bm25 / (1 + bm25)
 
 
 def _standardised(values: list[float | None]) -> list[float]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 VECTORS_S_MAX = 1.0  # how long a query waits for vectors of what was just written
 PASSAGES_KEPT_MAX = 1_000_000  # of other workspaces than the one that is searched
 MERGED_SHARE_MIN = 0.5  # of the best one's score, for a neighbour to be shown with it
+MERGED_CHARACTERS_MAX = 2400  # of neighbours shown as one place
 
 
 class Prepared:
@@ -58,7 +59,8 @@ class Found:
     def takes(self, other: Found) -> bool:
         """Whether a neighbour answers well enough to be shown with this one, as one place."""
         is_near = other.candidate.score >= MERGED_SHARE_MIN * self.candidate.score
-        return is_near and bool(other.best["page"] == self.best["page"])
+        is_small = len(self.text) + len(other.text) <= MERGED_CHARACTERS_MAX
+        return is_near and is_small and bool(other.best["page"] == self.best["page"])
 
     def joined(self, other: Found) -> Found:
         """Both as one, which is the one of them that scored better."""
@@ -260,23 +262,15 @@ class Search:
         merge: bool = True,
     ) -> list[Found]:
         """The best passages; neighbours among them are one, which stands where its best stood."""
-        wanted = candidates[: 2 * limit if merge else limit]
-        rows = {r["id"]: r for r in tx.search.passages(workspace_id, [c.id for c in wanted])}
         found: dict[int, Found] = {}
         order: list[Found] = []
-        for candidate in wanted:
-            row = rows.get(candidate.id)
-            if row is None:
-                continue
-            one = Found(row, candidate)
-            beside = [found.get(candidate.id - 1), found.get(candidate.id + 1)] if merge else []
-            for other in beside:
-                if other is not None and other.takes(one):
-                    one = other.joined(one)
-            if one.candidate is candidate:
-                order.append(one)
-            order = [f for f in order if f is one or f.rows[0] not in one.rows]
-            found.update((row["id"], one) for row in one.rows)
+        at_once = 2 * limit if merge else limit
+        for start in range(0, len(candidates), at_once):
+            wanted = candidates[start : start + at_once]
+            rows = {r["id"]: r for r in tx.search.passages(workspace_id, [c.id for c in wanted])}
+            order = _placed(order, found, wanted, rows, merge)
+            if len(order) >= limit:
+                break
         return order[:limit]
 
     def related(self, found: list[Found]) -> list[Found]:
@@ -346,6 +340,30 @@ class Search:
             return ids, cosines
         keep = np.isin(ids, np.array(allowed, np.int64))
         return ids[keep], cosines[keep]
+
+
+def _placed(
+    places: list[Found],
+    of: dict[int, Found],
+    candidates: list[Candidate],
+    rows: dict[int, Row],
+    merge: bool,
+) -> list[Found]:
+    """Places with those of more candidates, which come after them; ``of`` finds a passage's."""
+    for candidate in candidates:
+        row = rows.get(candidate.id)
+        if row is None:
+            continue
+        one = Found(row, candidate)
+        beside = [of.get(candidate.id - 1), of.get(candidate.id + 1)] if merge else []
+        for other in beside:
+            if other is not None and other.takes(one):
+                one = other.joined(one)
+        if one.candidate is candidate:
+            places.append(one)
+        places = [f for f in places if f is one or f.rows[0] not in one.rows]
+        of.update((row["id"], one) for row in one.rows)
+    return places
 
 
 class _Kept:

@@ -31,7 +31,7 @@ BASE = "/v1/workspaces/{workspace}"
 PROBLEMS_MAX = 100
 UPDATE_S_MAX = 1.0
 ASK_PASSAGES = 6
-CONTEXT_PASSAGES = 50
+CONTEXT_PASSAGES = 100
 SUMMARY = "session_summary.json"
 SUMMARY_BYTES_MAX = 4 * 1024 * 1024  # as much as the largest budget may ask for
 
@@ -134,7 +134,8 @@ def context(
         packed: model.ContextPack = ctx.prepared  # type: ignore[assignment]
         return packed
     filters = _filters(ctx, path, kind, since_s)
-    prepared, found = _retrieved(ctx, query, filters, CONTEXT_PASSAGES)
+    # One by one: what is put together of neighbours might not fit as a whole.
+    prepared, found = _retrieved(ctx, query, filters, CONTEXT_PASSAGES, merge=False)
     begin = _summary(ctx, summary)
     search = ctx.search
     found = [f for f in search.related(found) if f.best["path"] != (summary or SUMMARY)]
@@ -213,12 +214,13 @@ def _prepared(ctx: "Context", query: str, mode: str) -> "tuple[Row | None, Prepa
 
 
 def _retrieved(
-    ctx: "Context", query: str, filters: dict[str, object], limit: int
+    ctx: "Context", query: str, filters: dict[str, object], limit: int, *, merge: bool = True
 ) -> "tuple[Prepared, list[Found]]":
-    """The best passages for a question, neighbours as one."""
+    """The best passages for a question."""
     index, prepared = _prepared(ctx, query, "hybrid")
     candidates = ctx.search.candidates(ctx.tx, ctx.workspace_id, index, query, prepared, filters)
-    return prepared, ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit)
+    found = ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
+    return prepared, found
 
 
 def _summary(ctx: "Context", path: str | None) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ import pytest
 from fastio_cli.errors import FastioError
 from fastio_cli.intelligence import index
 from fastio_cli.intelligence.embed import FEW_TEXTS
+from fastio_cli.intelligence.service import MERGED_CHARACTERS_MAX
 
 NOTES = """# Pricing
 
@@ -427,3 +428,30 @@ def _missing():
 def test_unknown_workspaces_are_refused(caller):
     with pytest.raises(FastioError, match="There is no workspace"):
         caller("search.query", workspace="nowhere", query="x")
+
+
+def test_a_context_pack_takes_what_fits_of_a_long_answer(caller):
+    steps = "\n\n".join(
+        f"Step {i} of repairing the zeppelin: patch hole {i} of its hull with cloth, then wait for "
+        "the glue to dry, and write down in the log which of the cells was opened for it."
+        for i in range(40)
+    )
+    caller.put("manual.md", f"# How to repair the zeppelin\n\n{steps}\n".encode())
+    caller.put("party.md", b"The party on the zeppelin was loud.\n")
+    for budget in (200, 800):
+        pack = caller("search.context", query="how do I repair the zeppelin?", budget=budget)
+        assert budget // 2 < pack["tokens"] <= budget
+        assert pack["citations"][0]["path"] == "manual.md"
+
+
+def test_as_many_places_as_asked_for_are_found_and_none_is_long(caller):
+    for i in range(4):
+        steps = "\n\n".join(
+            f"Step {j} of repairing the zeppelin: patch hole {j} of the hull with cloth. " * 4
+            for j in range(12)
+        )
+        caller.put(f"manual{i}.md", steps.encode())
+    for limit in (3, 8):
+        items = caller("search.query", query="zeppelin repair step", limit=limit)["items"]
+        assert len(items) == limit
+        assert max(len(m["snippet"]) for m in items) <= MERGED_CHARACTERS_MAX + 10
