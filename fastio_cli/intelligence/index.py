@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fastio_cli.store.tx import Tx
 
 # What the passages look like; a change of it rebuilds every index.
-FORMAT = "3"
+FORMAT = "4"
 LOCK_S_MAX = 0.02  # how long a step may hold the writers up
 READ_S_MAX = 1.0  # of reading objects, before what was read is entered
 EVENTS_PER_STEP = 256
@@ -514,7 +514,14 @@ def _row(found: list[Passage], i: int, names: str) -> dict[str, Any]:
     passage = found[i]
     before = found[i - 1].text[-NEIGHBOUR_CHARACTERS:] if i else ""
     after = found[i + 1].text[:NEIGHBOUR_CHARACTERS] if i + 1 < len(found) else ""
-    context = (names, passage.heading, identifier_parts(passage.text), before, after)
+    context = (
+        names,
+        passage.heading,
+        _months(passage.heading),
+        identifier_parts(passage.text),
+        before,
+        after,
+    )
     body = _clean(passage.text)
     counted, token_count = words.counted(body, " ".join(filter(None, context)))
     return {
@@ -530,7 +537,15 @@ def _row(found: list[Passage], i: int, names: str) -> dict[str, Any]:
 
 
 def _names(path: str) -> str:
-    return _CAMEL.sub(" ", re.sub(r"[/._-]+", " ", path))
+    """The words of a path, and what its dates are called."""
+    names = _CAMEL.sub(" ", re.sub(r"[/._-]+", " ", path))
+    return f"{names} {' '.join(words.days(path))} {_months(path)}"
+
+
+def _months(text: str) -> str:
+    """The names of the months that dates stand for in a path or a heading."""
+    months = (int(day[4:6]) for day in words.days(text))
+    return " ".join(time.strftime("%B", (2000, month, 1, 0, 0, 0, 0, 1, 0)) for month in months)
 
 
 def _clean(text: str) -> str:

@@ -25,6 +25,8 @@ _WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f]+[^\W_]*)*")
 _UNSPACED_RUN = re.compile(f"[{UNSPACED}]+")
 _PART = re.compile(f"[{UNSPACED}][{UNSPACED}\u0300-\u036f]*|[^{UNSPACED}]+")
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
+# A day as ISO 8601 writes it: three numbers that are anywhere, and one word that is not.
+_DAY = re.compile(r"(?<!\d)(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(?!\d)")
 _ACCENT = re.compile(r"[\u0300-\u036f]+")
 
 # M. F. Porter, An algorithm for suffix stripping (1980): a stem's measure is how often a vowel is
@@ -85,6 +87,12 @@ def indexed(text: str) -> Iterator[str]:
         for run in runs:
             yield from run
             yield from _pairs(run)
+    yield from days(text)
+
+
+def days(text: str) -> Iterator[str]:
+    """The days of a text that it names as ISO 8601 does, a word each: ``20261126``."""
+    return map("".join, _DAY.findall(text))
 
 
 def sought(text: str) -> Iterator[str]:
@@ -98,6 +106,7 @@ def sought(text: str) -> Iterator[str]:
             end = run.end()
         if end < len(word):
             yield word[end:]
+    yield from days(text)
 
 
 def places(text: str, stems: set[str]) -> list[list[int]]:

@@ -455,3 +455,16 @@ def test_as_many_places_as_asked_for_are_found_and_none_is_long(caller):
         items = caller("search.query", query="zeppelin repair step", limit=limit)["items"]
         assert len(items) == limit
         assert max(len(m["snippet"]) for m in items) <= MERGED_CHARACTERS_MAX + 10
+
+
+def test_a_date_is_one_word_and_has_a_month(caller):
+    for day in ("2024-03-06", "2024-06-03", "2024-11-19", "2024-11-06", "2019-11-24"):
+        text = f"# Meeting, {day}\n\nThe plan was discussed, and 2024 figures of 19 teams.\n"
+        caller.put(f"notes/{day}-meeting.md", text.encode())
+    caller(
+        "state.set", path="other.json", value="the budget of 2024 has 11 lines, 19 of 2024, 3 of 6"
+    )
+    for day in ("2024-03-06", "2024-06-03", "2024-11-19", "2024-11-06"):
+        for mode in ("lexical", "hybrid"):
+            assert paths(caller, f"notes from {day}", mode=mode)[0] == f"notes/{day}-meeting.md"
+    assert paths(caller, "the meeting in March", mode="lexical")[0] == "notes/2024-03-06-meeting.md"
