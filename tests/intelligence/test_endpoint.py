@@ -443,6 +443,25 @@ def test_a_sentence_is_shown_while_the_next_one_is_made(server, tmp_path):
     assert rest.decode().splitlines() == ["And no more [1].", "  [1] a, version 1"]
 
 
+def test_a_conversation_begins_with_its_first_answer(server, tmp_path):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FASTIO_")}
+    environment |= {"HOME": str(tmp_path), "FASTIO_STORE": str(tmp_path / "store")}
+
+    def fastio(*words):
+        command = [sys.executable, "-m", "fastio_cli", *words]
+        return subprocess.run(command, env=environment, capture_output=True, check=False)
+
+    fastio("state", "set", "a", '"Bolt asks 31."')
+    ask = ("ask", "What does Bolt ask?", "--endpoint", server.url, "--session", "chat.json")
+    server.failures = [401]
+    assert fastio(*ask).returncode == 9
+    assert fastio("state", "get", "chat.json").returncode == 3
+    server.answer = "Bolt asks 31 [1]."
+    for turns in (1, 2):
+        assert fastio(*ask).returncode == 0
+        assert len(json.loads(fastio("state", "get", "chat.json").stdout)) == turns
+
+
 def test_long_passages_are_cut_to_what_a_model_can_read(server, open_engine):
     engine = open_engine(chat_url=server.url)
     for i in range(6):
