@@ -61,6 +61,11 @@ class FastioError(Exception):
         """The row of :data:`KINDS` for this error."""
         return KINDS[self.code]
 
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same call may succeed later: not where ``passing`` is false in details."""
+        return self.kind.retryable and self.details.get("passing") is not False
+
     def as_dict(self) -> dict[str, object]:
         """The error as plain JSON data, the same on every surface."""
         return {
@@ -68,7 +73,7 @@ class FastioError(Exception):
             "message": self.message,
             "hint": self.hint,
             "details": self.details,
-            "retryable": self.kind.retryable,
+            "retryable": self.is_retryable,
         }
 
 

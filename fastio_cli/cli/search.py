@@ -17,6 +17,16 @@ QUERY = Arg("query", "What to look for, in plain words")
 WAIT = Flag("--wait", help="First finish the vectors of everything written, showing progress")
 
 
+def object_path(text: str, name: str) -> str:
+    """A path, or ``fio://workspace/path``, checked while it is known which option it is of."""
+    from fastio_cli.cli.session import SCHEME
+    from fastio_cli.operations.params import PATH_RULE
+
+    is_elsewhere = text.startswith(SCHEME)
+    PATH_RULE.check(text[len(SCHEME) :].partition("/")[2] if is_elsewhere else text, name)
+    return text
+
+
 def age(text: str, name: str) -> float:
     """How long ago: ``90s``, ``2h``, ``7d`` (days are not among the units of a duration)."""
     if text.endswith("d") and text[:-1].isdecimal():
@@ -78,11 +88,16 @@ def query(cli: Session, query: str, wait: bool, all_workspaces: bool, **options:
     "ask",
     Arg("question", "What you want to know, in plain words"),
     *FILTERS,
-    Opt("--session", help="State object that keeps the conversation", metavar="PATH"),
+    Opt(
+        "--session",
+        help="State object that keeps the conversation",
+        metavar="PATH",
+        convert=object_path,
+    ),
     Opt("--model", help="The chat model to ask (default: the setting chat_model)", metavar="NAME"),
     Opt("--endpoint", help="The chat endpoint to ask (default: the setting chat_url)"),
     WAIT,
-    op=("search.ask", "index.update", "state.init", "state.append"),
+    op=("search.ask", "index.update", "state.get", "state.init", "state.append"),
 )
 def ask(cli: Session, question: str, wait: bool, session: str | None, **options: Any) -> None:
     """Without a chat endpoint the answer is the best sentences as they stand.
@@ -103,7 +118,7 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
         finish(cli)
     history = None
     if session is not None:
-        history = _turns(cli.call("state.init", path=session, value=[])["value"], session) or None
+        history = _turns(cli, session) or None
     shown: list[str] = []
 
     def show(sentence: str) -> None:
@@ -116,8 +131,7 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
     answer = cli.call("search.ask", listen=listen, question=question, **turns, **filters)
     show_answer(cli, answer, "".join(shown))
     if session is not None:
-        turn = {"question": question, "answer": answer["answer"]}
-        cli.call("state.append", path=session, value=turn)
+        _keep(cli, session, {"question": question, "answer": answer["answer"]})
 
 
 @command(
@@ -256,10 +270,19 @@ def _excerpt(item: Any, characters: int = 300) -> str:
     return ("… " if start else "") + body + (" …" if end < len(text) else "")
 
 
-def _turns(kept: Any, session: str) -> list[Any]:
-    """The last turns of a kept conversation. Raises ``invalid`` when the object holds none."""
+def _turns(cli: Session, session: str) -> list[Any]:
+    """The last turns of a kept conversation, none of one that begins.
+
+    Raises ``invalid`` when the object holds no conversation.
+    """
     from fastio_cli.intelligence.ask import HISTORY_TURNS
 
+    try:
+        kept = cli.call("state.get", path=session)["value"]
+    except FastioError as e:
+        if e.code != "not_found" or "deleted" not in e.details:
+            raise
+        return []
     if not isinstance(kept, list) or not all(isinstance(turn, dict) for turn in kept):
         raise FastioError(
             "invalid",
@@ -267,6 +290,15 @@ def _turns(kept: Any, session: str) -> list[Any]:
             "Name another object with --session; a new one is begun by itself.",
         )
     return kept[-HISTORY_TURNS:]
+
+
+def _keep(cli: Session, session: str, turn: Any) -> None:
+    """Add a turn to a conversation, which begins with its first one."""
+    from fastio_cli.operations.search import CONVERSATION
+
+    begun = cli.call("state.init", path=session, value=[turn], schema=CONVERSATION)
+    if not begun["created"]:
+        cli.call("state.append", path=session, value=turn)
 
 
 def _search(cli: Session, name: str, lenient: bool, **params: Any) -> Any:

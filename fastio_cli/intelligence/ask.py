@@ -12,6 +12,7 @@ import re
 
 from fastio_cli.intelligence import rank
 from fastio_cli.intelligence.held import NOT_FOUND, SENTENCE_END, Holder, coverage
+from fastio_cli.intelligence.pack import alike
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SENTENCES = 3
 SENTENCES_MAX = 60
 FIELDS_CHARACTERS_MAX = 300  # of a record's fields, which are one sentence together
+NEAR_BEST_MIN = 0.6  # of the best sentence's score, for another to be given with it
 COVERAGE_MIN = 0.5  # of the question's words, where no model can tell
 PASSAGES_CHARACTERS_MAX = 12_000  # about 3,000 tokens: what a small model can read
 ANSWER_CHARACTERS_MAX = 12_000
@@ -33,6 +35,8 @@ HISTORY_TURNS = 6
 TERMS_ALONE = 3  # a question of fewer telling words leans on the one before
 
 _FIELD = re.compile(r"[^\s:][^:]{0,80}: \S")
+# A quoted sentence's own marks would be taken for the answer's.
+_QUOTED_CITATION = re.compile(r"[ \t]*\[\d{1,3}\]")
 _BACKWARD = re.compile(
     r"\b(it|its|that|those|this|these|they|them|their|he|him|his|she|her|hers|ones?)\b", re.I
 )
@@ -61,26 +65,40 @@ def in_context(question: str, history: list[dict[str, Any]]) -> str:
     return f"{before}\n{question}" if leans else question
 
 
+def distinct(found: list[Found]) -> list[Found]:
+    """The first of all passages that say the same."""
+    return list({alike(f.text): f for f in reversed(found)}.values())[::-1]
+
+
 def extract(question: str, found: list[Found], embedder: Embedder | None) -> Reply:
     """The sentences that come nearest to the question, in the order of their passages."""
     sentences = _sentences(found)[:SENTENCES_MAX]
     if not sentences:
         return Reply(NOT_FOUND, [], False, None)
-    texts = [text for _, text in sentences]
+    texts = ["; ".join(parts) for _, parts in sentences]
     if embedder is not None and embedder.related_min is not None:
-        asked = embedder.encode([question], query=True)[0]
-        scores = (embedder.encode(texts) @ asked).tolist()
+        scores = _nearness(question, [parts for _, parts in sentences], embedder)
         least = embedder.related_min
     else:
         words = rank.terms(question)
         scores = [coverage(words, text) for text in texts]
         least = COVERAGE_MIN
+    least = max(least, NEAR_BEST_MIN * max(scores))
     order = sorted(range(len(texts)), key=lambda i: -scores[i])
     best = sorted(i for i in order[:SENTENCES] if scores[i] >= least)
     if not best:
         return Reply(NOT_FOUND, [], False, None)
     answer = " ".join(f"{texts[i]} [{sentences[i][0]}]" for i in best)
     return Reply(answer, sorted({sentences[i][0] for i in best}), True, None)
+
+
+def _nearness(question: str, sentences: list[list[str]], embedder: Embedder) -> list[float]:
+    """The cosine of each sentence; of a record that of its best field, where it is higher: among
+    many fields the one that is asked for would be lost."""
+    asked = embedder.encode([question], query=True)[0]
+    pieces = [[*parts, "; ".join(parts)] if len(parts) > 1 else parts for parts in sentences]
+    cosines = iter((embedder.encode([p for some in pieces for p in some]) @ asked).tolist())
+    return [max(next(cosines) for _ in some) for some in pieces]
 
 
 def converse(
@@ -151,31 +169,31 @@ def _within(found: list[Found]) -> list[Found]:
     return kept
 
 
-def _sentences(found: list[Found]) -> list[tuple[int, str]]:
+def _sentences(found: list[Found]) -> list[tuple[int, list[str]]]:
     """The sentences of the passages, each with its passage's number; headings are none."""
     sentences, seen = [], set()
     for number, f in enumerate(found, 1):
-        for sentence in _spoken(f.text):
+        for parts in _spoken(_QUOTED_CITATION.sub("", f.text)):
+            sentence = "; ".join(parts)
             if len(sentence) > 2 and not sentence.startswith("#") and sentence not in seen:
                 seen.add(sentence)
-                sentences.append((number, sentence))
+                sentences.append((number, parts))
     return sentences
 
 
-def _spoken(text: str) -> list[str]:
-    """A text in sentences; lines of a record (``name: value``) say something only together."""
-    spoken: list[str] = []
-    fields = ""
+def _spoken(text: str) -> list[list[str]]:
+    """A text in sentences, of one part each; lines of a record (``name: value``) are the parts of
+    one, as they say something only together."""
+    spoken: list[list[str]] = []
+    fields: list[str] = []
     for line in text.split("\n"):
         if _FIELD.match(line) and len(line) <= FIELDS_CHARACTERS_MAX:
-            joined = f"{fields}; {line}" if fields else line
-            if fields and len(joined) > FIELDS_CHARACTERS_MAX:
+            if len("; ".join([*fields, line])) > FIELDS_CHARACTERS_MAX:
                 spoken.append(fields)
-                joined = line
-            fields = joined
+                fields = []
+            fields.append(line)
             continue
-        if fields:
-            spoken.append(fields)
-            fields = ""
-        spoken += [sentence.strip() for sentence in SENTENCE_END.split(line)]
+        spoken.append(fields)
+        fields = []
+        spoken += [[sentence.strip()] for sentence in SENTENCE_END.split(line)]
     return [*spoken, fields]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 from fastio_cli.errors import FastioError
@@ -20,6 +21,7 @@ REASON_BYTES_MAX = 64 * 1024
 REASON_CHARACTERS_MAX = 300
 TRIES = 3
 RETRIED = (408, 429, 500, 502, 503, 504)
+LASTING = (400, 401, 403, 404)  # the same request would be answered so again
 
 
 def post(url: str, path: str, body: dict[str, Any], key: str | None) -> Any:
@@ -32,20 +34,56 @@ def post(url: str, path: str, body: dict[str, Any], key: str | None) -> Any:
 
 
 def stream_text(url: str, body: dict[str, Any], key: str | None) -> Iterator[str]:
-    """The pieces of a chat completion as they come (server-sent events, WHATWG HTML §9.2)."""
+    """The pieces of a chat completion as they come (server-sent events, WHATWG HTML §9.2).
+
+    An endpoint that does not stream gives the whole as one piece. Raises ``unavailable`` for what
+    is no completion, and at the end of one that broke off: nobody can tell what it lacks.
+    """
+    plain: list[bytes] = []  # of an answer that is not streamed
+    is_stream = is_complete = False
+    for line in _lines(_request(url, "chat/completions", {**body, "stream": True}, key)):
+        if not line.startswith(b"data:"):
+            plain += [] if is_stream else [line]
+            continue
+        is_stream = True
+        if line[5:].strip() == b"[DONE]":
+            return
+        piece, is_last = _completion(url, line[5:])
+        is_complete = is_complete or is_last
+        yield piece
+    if not is_stream:
+        piece, is_complete = _completion(url, b"\n".join(plain))
+        yield piece
+    if not is_complete:
+        raise _unavailable(url, "its answer broke off")
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
     waiting = b""
-    for data in _request(url, "chat/completions", {**body, "stream": True}, key):
-        *lines, waiting = (waiting + data).split(b"\n")
-        for line in lines:
-            if not line.startswith(b"data:") or line[5:].strip() == b"[DONE]":
-                continue
-            try:
-                choices = json.loads(line[5:]).get("choices") or [{}]
-                piece = (choices[0].get("delta") or {}).get("content")
-            except (ValueError, AttributeError, TypeError):
-                raise _unavailable(url, "its stream could not be read") from None
-            if isinstance(piece, str):
-                yield piece
+    for chunk in chunks:
+        *lines, waiting = (waiting + chunk).split(b"\n")
+        yield from lines
+    yield waiting
+
+
+def _completion(url: str, data: bytes) -> tuple[str, bool]:
+    """What a completion or a piece of one says, and whether nothing comes after it."""
+    try:
+        completion = json.loads(data)
+        error = completion.get("error")
+        choice = (completion.get("choices") or [{}])[0]
+        text = (choice.get("delta") or choice.get("message") or {}).get("content")
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
+        raise _unavailable(url, "it did not answer with a chat completion") from None
+    if error:
+        raise _unavailable(url, f"its answer broke off{_reason(data)}")
+    is_last = bool(choice.get("finish_reason")) or "message" in choice
+    return _readable(text) if isinstance(text, str) else "", is_last
+
+
+def _readable(text: str) -> str:
+    """A text without halves of surrogate pairs, which JSON can state and nothing can store."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def _request(url: str, path: str, body: dict[str, Any], key: str | None) -> Iterator[bytes]:
@@ -67,8 +105,9 @@ def _request(url: str, path: str, body: dict[str, Any], key: str | None) -> Iter
                         _pause(response.headers.get("retry-after"), attempt, deadline)
                         continue
                     if response.status_code != 200:
-                        reason = _reason(response.iter_bytes(REASON_BYTES_MAX))
-                        raise _unavailable(url, f"it answered {response.status_code}{reason}")
+                        reason = _reason(next(response.iter_bytes(REASON_BYTES_MAX), b""))
+                        why = f"it answered {response.status_code}{reason}"
+                        raise _unavailable(url, why, passing=response.status_code not in LASTING)
                     for chunk in _bounded(response.iter_bytes(), url, deadline):
                         began = True
                         yield chunk
@@ -81,13 +120,13 @@ def _request(url: str, path: str, body: dict[str, Any], key: str | None) -> Iter
                 raise _unavailable(url, str(e) or type(e).__name__) from None
 
 
-def _reason(body: Iterator[bytes]) -> str:
+def _reason(body: bytes) -> str:
     """What an endpoint says is wrong, if it says so as OpenAI's does."""
     try:
-        message = json.loads(next(body, b""))["error"]["message"]
-    except (ValueError, KeyError, TypeError):
+        message = json.loads(body)["error"]["message"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return f": {message[:REASON_CHARACTERS_MAX]}" if isinstance(message, str) else ""
+    return f": {_readable(message[:REASON_CHARACTERS_MAX])}" if isinstance(message, str) else ""
 
 
 def _bounded(chunks: Iterator[bytes], url: str, deadline: float) -> Iterator[bytes]:
@@ -109,9 +148,11 @@ def _pause(retry_after: str | None, attempt: int, deadline: float) -> None:
     time.sleep(max(0.0, min(pause, 10.0, deadline - time.monotonic())))
 
 
-def _unavailable(url: str, why: str) -> FastioError:
+def _unavailable(url: str, why: str, *, passing: bool = True) -> FastioError:
+    """The error of an endpoint; ``passing`` unless the same request would fail again."""
     return FastioError(
         "unavailable",
         f"The endpoint {url} could not be used: {why}.",
-        "Check the settings: fastio config list",
+        "Check the settings: fastio config show",
+        **({} if passing else {"passing": False}),
     )

@@ -22,12 +22,13 @@ WORDS_MIN = 3  # fewer are no sentence: "Dr.", "Yes."
 REPEATED_MAX = 3  # sentences said before, until a model is taken to go in circles
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
-_CITATION = re.compile(r"\s*\[(\d{1,3})\]")
-_CITED_AFTER = re.compile(r"([.!?。！？])((?:\s*\[\d{1,3}\])+)")
+# As models write them: [1], [1][2], [1, 2], [1-3], 【1】.
+_CITED = r"[\[【]\s*\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*\s*[\]】]"
+_CITATION = re.compile(rf"(\s*)({_CITED})")
+_CITED_AFTER = re.compile(rf"([.!?。！？])((?:\s*{_CITED})+)")
 # A sentence has ended when the next one begins: a citation may follow the full stop.
-_ENDED = re.compile(
-    r"(?:[.!?](?:\s*\[\d{1,3}\])*\s+|[。！？](?:\s*\[\d{1,3}\])*\s*|\n+)(?=[^\s\[])"
-)
+_ENDED = re.compile(rf"(?:[.!?](?:\s*{_CITED})*\s+|[。！？](?:\s*{_CITED})*\s*|\n+)(?=[^\s\[【])")
+_FIGURES = re.compile(r"(\d+)(?:\s*[–-]\s*(\d+))?")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
@@ -83,11 +84,9 @@ class Holder:
         numbers: list[int] = []
 
         def kept(match: re.Match[str]) -> str:
-            number = int(match[1])
-            if not 1 <= number <= len(self._passages):
-                return ""
-            numbers.append(number)
-            return match[0]
+            named = [n for n in _named(match[2]) if 1 <= n <= len(self._passages)]
+            numbers.extend(named)
+            return match[1] + "".join(f"[{n}]" for n in named) if named else ""
 
         sentence = _CITED_AFTER.sub(lambda m: f" {m[2].strip()}{m[1]}", sentence)
         sentence = _CITATION.sub(kept, sentence)
@@ -112,6 +111,14 @@ class Holder:
             if words and share >= best and figures <= set(_NUMBER.findall(passage)):
                 best, number = share + 1e-9, i
         return [number] if number else []
+
+
+def _named(citation: str) -> list[int]:
+    """The numbers that a citation names, those of a range among them."""
+    named: list[int] = []
+    for first, last in _FIGURES.findall(citation):
+        named += range(int(first), int(last or first) + 1)
+    return named
 
 
 def coverage(words: list[str], text: str) -> float:

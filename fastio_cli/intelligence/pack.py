@@ -51,20 +51,20 @@ def pack(
     used: list[Found] = []
     if summary is not None:
         text = _cut(f"# {summary[0]}\n{summary[1]}\n", budget, count)
-    seen = {_alike(summary[1])} if summary is not None else set()
+    seen = {alike(summary[1])} if summary is not None else set()
     for f in found:
         body = f.text.strip()
-        if _alike(body) in seen:
+        if alike(body) in seen:
             continue
         longer = f"{text}\n[{len(used) + 1}] {title(f)}\n{body}\n"
         if count(longer) <= budget:
             text = longer
             used.append(f)
-            seen.add(_alike(body))
+            seen.add(alike(body))
     return Pack(text, count(text), used)
 
 
-def _alike(text: str) -> str:
+def alike(text: str) -> str:
     """What two copies of a text have in common, however they are laid out."""
     return " ".join(text.casefold().split())
 

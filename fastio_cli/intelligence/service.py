@@ -196,6 +196,12 @@ class Search:
 
         return ask.in_context(question, history)
 
+    def distinct(self, found: list[Found]) -> list[Found]:
+        """The first of all passages that say the same."""
+        from fastio_cli.intelligence import ask
+
+        return ask.distinct(found)
+
     def answer(
         self,
         question: str,

@@ -5,6 +5,7 @@ The index is a reader of the event log. A search first brings it up to date outs
 """
 
 from fastio_cli.errors import FastioError
+from fastio_cli.jsontext import stored
 from fastio_cli.operations.operation import Restart, operation
 from fastio_cli.operations.params import (
     Age,
@@ -32,6 +33,12 @@ PROBLEMS_MAX = 100
 UPDATE_S_MAX = 1.0
 ASK_PASSAGES = 6
 CONTEXT_PASSAGES = 100
+# The schema of an object that keeps a conversation, which makes it known as no source of answers.
+CONVERSATION = {
+    "title": "fastio conversation",
+    "type": "array",
+    "items": {"type": "object", "required": ["question", "answer"]},
+}
 SUMMARY = "session_summary.json"
 SUMMARY_BYTES_MAX = 4 * 1024 * 1024  # as much as the largest budget may ask for
 
@@ -88,16 +95,19 @@ def ask(
 
     A chat endpoint answers if one is set (``chat_url``); otherwise the answer is the best sentences
     as they stand. ``history`` are earlier turns: ``{"question": …, "answer": …}``; ``exclude`` is
-    the object that keeps them, which is no source. A model's sentences can be had as they come.
+    the object that keeps them, which is no source, nor is any other that has the schema which
+    ``fastio ask --session`` gives to those it begins. A model's sentences can be had as they come.
     """
     if isinstance(ctx.prepared, dict):
         answer: model.Answer = ctx.prepared  # type: ignore[assignment]
         return answer
     filters = _filters(ctx, path, kind, since_s)
     asked = ctx.search.in_context(question, history or [])
-    prepared, found = _retrieved(ctx, asked, filters, 2 * ASK_PASSAGES)
+    prepared, found = _retrieved(ctx, asked, filters, 4 * ASK_PASSAGES)
     search, listen = ctx.search, ctx.listen
-    found = [f for f in search.related(found) if f.best["path"] != exclude][:ASK_PASSAGES]
+    found = search.related(found)
+    kept = {exclude, *_conversations(ctx, found)}
+    found = search.distinct([f for f in found if f.best["path"] not in kept])[:ASK_PASSAGES]
 
     def compose(store: object) -> "model.Answer":
         reply = search.answer(question, found, history or [], listen)
@@ -221,6 +231,13 @@ def _retrieved(
     candidates = ctx.search.candidates(ctx.tx, ctx.workspace_id, index, query, prepared, filters)
     found = ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
     return prepared, found
+
+
+def _conversations(ctx: "Context", found: "list[Found]") -> set[str]:
+    """The objects among those found that keep conversations: what was answered is no source."""
+    paths = sorted({f.best["path"] for f in found})
+    schemas = ctx.tx.search.schemas(ctx.workspace_id, paths) if paths else {}
+    return {path for path, schema in schemas.items() if stored(schema) == CONVERSATION}
 
 
 def _summary(ctx: "Context", path: str | None) -> tuple[str, str] | None:

@@ -282,6 +282,16 @@ class Search:
             ids=self.listed(ids),
         )
 
+    def schemas(self, workspace_id: int, paths: list[str]) -> dict[str, str]:
+        """The JSON Schemas of those of these objects that have one."""
+        rows = self._db.all(
+            f"""select path, schema from objects where workspace_id = :workspace_id
+            and schema is not null and path {self.among("paths")}""",
+            workspace_id=workspace_id,
+            paths=self.listed(paths),
+        )
+        return {row["path"]: row["schema"] for row in rows}
+
     def filtered_ids(self, workspace_id: int, filters: dict[str, object]) -> array[int]:
         """The passages that filters (``path``, ``kind``, ``since``) let through, in order."""
         conditions = {

@@ -11,6 +11,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.intelligence import index
 from fastio_cli.intelligence.embed import FEW_TEXTS
 from fastio_cli.intelligence.service import MERGED_CHARACTERS_MAX
+from fastio_cli.operations.search import CONVERSATION
 
 NOTES = """# Pricing
 
@@ -356,6 +357,43 @@ def test_the_conversation_itself_is_no_source(caller):
     answer = caller("search.ask", question="Who is cheapest?", exclude="chat.json")
     assert not answer["found"]
     assert caller("search.ask", question="Who is cheapest?")["found"]
+
+
+def test_what_was_answered_in_any_conversation_is_no_source(caller):
+    turn = {"question": "Who is cheapest?", "answer": "Bolt is cheapest [7]."}
+    caller("state.init", path="chat.json", value=[turn], schema=CONVERSATION)
+    caller("state.append", path="chat.json", value=turn)
+    caller("object.copy", path="chat.json", to="copy.json")
+    assert not caller("search.ask", question="Who is cheapest?")["found"]
+    caller("state.set", path="faq.json", value=[turn])
+    answer = caller("search.ask", question="Who is cheapest?")
+    assert {c["path"] for c in answer["citations"]} == {"faq.json"}
+    assert "[7]" not in answer["answer"]
+
+
+def test_copies_take_one_place_among_the_sources(caller):
+    for i in range(10):
+        caller.put(f"copy{i}.md", b"Bolt is the  cheapest supplier.\n"[: 31 + i % 2])
+    caller("state.set", path="a.json", value="Bolt, a supplier, is in Brno.")
+    answer = caller("search.ask", question="Which supplier is Bolt?")
+    assert [c["path"] for c in answer["citations"]][1:] == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("question", "field"),
+    [("how many replicas are there?", "replicas: 3"), ("is darkMode enabled?", "darkMode: yes")],
+)
+def test_one_field_of_a_record_answers(caller, question, field):
+    value = {"region": "eu", "replicas": 3, "feature_flags": {"darkMode": True}}
+    caller("state.set", path="config.json", value=value)
+    assert field in caller("search.ask", question=question)["answer"]
+
+
+def test_a_sentence_far_below_the_best_is_left_out(caller):
+    caller.put("a.md", b"The puppy is called Luna.\n")
+    caller.put("b.md", b"The cat is named Tom.\n")
+    answer = caller("search.ask", question="What is the puppy called?")["answer"]
+    assert answer == "The puppy is called Luna. [1]"
 
 
 def test_a_context_pack_begins_with_the_summary_and_keeps_its_budget(caller):

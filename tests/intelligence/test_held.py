@@ -35,6 +35,9 @@ def held(answer: str, pieces: int = 1) -> tuple[str, list[int], bool, list[str]]
         ("Dr. No asks 40 euros [1].", "Dr. No asks 40 euros [1].", [1]),
         ("These are the prices:\n- Acme 40 [1]", "These are the prices:\n- Acme 40 [1]", [1]),
         ("Made up by me [9]. So it is [1].", "Made up by me. [no source] So it is [1].", [1]),
+        ("It is so [1, 2]. And so【1】.", "It is so [1][2]. And so[1].", [1, 2]),
+        ("It is so. [1-2] And so. 【2】", "It is so [1][2]. And so [2].", [1, 2]),
+        ("It is so [2, 7]. And so [1][2].", "It is so [2]. And so [1][2].", [1, 2]),
         ("So it is [1]. " * 3, "So it is [1].", [1]),
         ("安娜五月加入公司。[2] 完全如此。", "安娜五月加入公司 [2]。 完全如此。 [no source]", [2]),
     ],
@@ -83,7 +86,9 @@ def test_a_model_that_goes_in_circles_is_left():
 
 
 @given(st.text(max_size=300) | st.lists(
-    st.sampled_from(["Bolt ", "31 ", "[1]", "[7]", ". ", "!\n", "x y z ", "。", ": ", " "]),
+    st.sampled_from(
+        ["Bolt ", "31 ", "[1]", "[7]", "[1, 7]", "【2】", ". ", "!\n", "x y z ", "。", ": ", " "]
+    ),
     max_size=40,
 ).map("".join), st.integers(1, 9))  # fmt: skip
 def test_no_sentence_of_any_answer_is_without_a_source_or_a_mark(answer, pieces):
