@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fastio_cli.store.tx import Tx
 
 # What the passages look like; a change of it rebuilds every index.
-FORMAT = "3"
+FORMAT = "4"
 LOCK_S_MAX = 0.02  # how long a step may hold the writers up
 EVENTS_PER_STEP = 256
 REMOVED_PER_STEP = 256

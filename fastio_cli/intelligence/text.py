@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
+    Record = tuple[int, int, Any]  # first and last line, and the value they hold
+
 CHARACTERS_AIM = 600  # about 128 tokens of English: as far as short pieces are put together
 CHARACTERS_WHOLE = 1000  # a paragraph up to here is not divided: it fits the model's window
 STANDS_ALONE = 40  # a record of this many characters is a passage of its own
@@ -93,17 +95,17 @@ def document(value: Any) -> Iterator[Passage]:
     return _subtree(value, _Place("", ""), large)
 
 
-def records(values: Iterable[tuple[int, Any]]) -> Iterator[Passage]:
-    """The passages of numbered lines that each hold one value, as in JSONL and CSV."""
-    group: list[tuple[int, str]] = []
+def records(values: Iterable[Record]) -> Iterator[Passage]:
+    """The passages of values that each stand on lines of their own, as in JSONL and CSV."""
+    group: list[tuple[int, int, str]] = []
     size = 0
-    for line, value in values:
+    for line, end_line, value in values:
         text = _text_of(value)
         alone = len(text) >= STANDS_ALONE
         if group and (alone or size > CHARACTERS_AIM):
             yield from _record(group)
             group, size = [], 0
-        group.append((line, text))
+        group.append((line, end_line, text))
         size += cost(text) + 1
         if alone:
             yield from _record(group)
@@ -235,10 +237,10 @@ def _cost_of(group: list[tuple[int, str]]) -> int:
     return sum(cost(text) + 1 for _, text in group)
 
 
-def _record(group: list[tuple[int, str]]) -> Iterator[Passage]:
-    """Short records together; a long one in pieces that all say its line."""
-    first, last = group[0][0], group[-1][0]
-    text = "\n".join(text for _, text in group)
+def _record(group: list[tuple[int, int, str]]) -> Iterator[Passage]:
+    """Short records together; a long one in pieces that all say its lines."""
+    first, last = group[0][0], group[-1][1]
+    text = "\n".join(text for _, _, text in group)
     for piece in _divided(list(enumerate(text.split("\n"))), None, ""):
         yield Passage(piece.text, line=first, end_line=last)
 

@@ -87,6 +87,18 @@ def test_rows_of_a_table_carry_their_column_names():
     assert [p.text for p in found] == ["name: Acme\nprice: 40\nname: Bolt\nprice: 31"]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_row_stands_on_all_lines_of_its_cells(end):
+    row = "The heron stands in the reeds,40"
+    table = ["name,note,price", 'Acme,"first line', 'second line",40', "", row]
+    found, problem = extract.passages("a.csv", "file", end.join(table).encode())
+    assert problem is None
+    assert [(p.line, p.end_line, p.text) for p in found] == [
+        (2, 3, "name: Acme\nnote: first line\nsecond line\nprice: 40"),
+        (5, 5, "name: The heron stands in the reeds\nnote: 40"),
+    ]
+
+
 def test_lines_of_jsonl_are_passages_with_their_number():
     records = [{"text": f"the record with the number {i} is here"} for i in range(3)]
     data = "\n".join(map(json.dumps, records)).encode()
@@ -175,5 +187,5 @@ def test_long_keys_are_not_said_again_with_every_value():
     found = list(text.document(value))
     assert sum(len(p.text) for p in found) < 1000 * 10_000
     assert {p.pointer for p in found} == {""}
-    found = list(text.records([(1, value)]))
+    found = list(text.records([(1, 1, value)]))
     assert max(len(p.text) for p in found) <= 2 * text.CHARACTERS_WHOLE
