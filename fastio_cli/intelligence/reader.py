@@ -300,7 +300,7 @@ READERS: dict[str, Callable[[bytes], Iterator[Page]]] = {
 
 
 class _Text(HTMLParser):
-    """Text with its headings as in Markdown; line breaks stay, so that line numbers hold."""
+    """Text with its headings as in Markdown, and what is said in place of what is seen."""
 
     HIDDEN = ("script", "style", "template", "noscript")
     BLOCKS = ("p", "div", "li", "tr", "br", "section", "article", "table", "ul", "ol", "pre")
@@ -316,6 +316,12 @@ class _Text(HTMLParser):
         elif len(tag) == 2 and tag[0] == "h" and tag[1] in "123456":
             self.parts.append("\n\n" + "#" * int(tag[1]) + " ")
         elif tag in self.BLOCKS:
+            self.parts.append("\n\n")
+        elif tag == "img":
+            self.handle_data(f" {dict(attrs).get('alt') or ''} ")
+        elif tag == "meta" and (dict(attrs).get("name") or "").lower() == "description":
+            self.parts.append("\n\n")
+            self.handle_data(dict(attrs).get("content") or "")
             self.parts.append("\n\n")
 
     def handle_endtag(self, tag: str) -> None:

@@ -196,6 +196,14 @@ def test_html_gives_what_is_seen():
     assert [(p.text, p.heading) for p in found] == [("# Lunch\nSoup & bread", "Lunch")]
 
 
+def test_html_gives_what_is_said_of_the_page_and_of_its_images():
+    data = b"""<meta name="Description" content="Birds of the reed"><meta name=robots content=no>
+        <p>A<img src=x alt="grey heron">stands<img src=y><img alt></p>
+        <template><img alt=no></template>"""
+    found, _ = documents.passages("html", data)
+    assert " ".join(found[0].text.split()) == "Birds of the reed A grey heron stands"
+
+
 def test_html_is_read_in_the_encoding_it_names():
     for charset in ("iso-8859-1", "utf-8", "klingon"):
         known = "utf-8" if charset == "klingon" else charset
