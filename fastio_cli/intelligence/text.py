@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CHARACTERS_AIM = 600  # about 128 tokens of English: as far as short pieces are put together
 CHARACTERS_WHOLE = 1000  # a paragraph up to here is not divided: it fits the model's window
+TURNS_ALONE_MAX = 2000  # of a text; what has more is a log, whose lines are put together
 STANDS_ALONE = 40  # a record of this many characters is a passage of its own
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 CHARACTERS_MAX = 16 * 1024 * 1024  # of one object; the rest is not searched, and reported
@@ -70,8 +71,11 @@ def prose(text: str, *, markdown: bool = False, page: int | None = None) -> Iter
     """The passages of plain text, Markdown or source code."""
     heading = ""
     group: list[tuple[int, str]] = []
+    turns = 0
     for line, last_line, paragraph, above in _paragraphs(text, markdown):
-        alone = _is_turn(paragraph)
+        is_turn = _is_turn(paragraph)
+        turns += is_turn
+        alone = is_turn and turns <= TURNS_ALONE_MAX
         full = group and _cost_of(group) + cost(paragraph) > CHARACTERS_AIM
         if group and (above != heading or alone or full):
             yield from _divided(group, page, heading)

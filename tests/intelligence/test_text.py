@@ -31,6 +31,21 @@ def test_each_turn_of_a_conversation_is_a_passage():
     assert lines(text.prose(body)) == [(1, 1, ""), (2, 3, ""), (4, 4, "")]
 
 
+def test_the_turns_of_a_log_are_put_together_behind_the_first():
+    line = "line {} of the huge log: event x on host y"
+    body = "\n".join(line.format(i) for i in range(1, 3001))
+    found = list(text.prose(body))
+    alone, together = found[: text.TURNS_ALONE_MAX], found[text.TURNS_ALONE_MAX :]
+    assert [(p.line, p.end_line) for p in alone] == [(i, i) for i in range(1, 2001)]
+    assert len(together) < 100
+    assert max(len(p.text) for p in together) <= text.CHARACTERS_AIM
+    assert "\n".join(p.text for p in found) == body
+    # A log as large as an object may be is searched to its end.
+    whole = "\n".join(line.format(i) for i in range(330_000))[: text.CHARACTERS_MAX]
+    found, problem = extract.passages("a.log", "file", whole.encode())
+    assert (problem, len(found) < text.PASSAGES_MAX) == (None, True)
+
+
 def test_definitions_are_the_headings_of_code():
     body = (
         "import os\n\nclass Reader:\n    def read(self):\n        pass\n\ndef main():\n    pass\n"
