@@ -92,6 +92,8 @@ def prose(text: str, *, markdown: bool = False, page: int | None = None) -> Iter
 def document(value: Any) -> Iterator[Passage]:
     """The passages of a JSON value: subtrees with their JSON Pointer (RFC 6901).
 
+    Small members of a list stand in one passage, which has the pointer of the first of them: the
+    others follow it. Those of an object are named in the passage, which has the object's pointer.
     Raises ``RecursionError`` for a value that is too deep.
     """
     large: set[int] = set()
@@ -312,7 +314,7 @@ def _subtree(value: Any, place: _Place, large: set[int]) -> Iterator[Passage]:
         alone = is_large or cost(text) > CHARACTERS_AIM
         alone = alone or (is_record and len(text) >= STANDS_ALONE)
         if group and (alone or size + cost(text) > CHARACTERS_AIM):
-            yield _siblings(group, place)
+            yield _siblings(group, place, value)
             group, size = [], 0
         if alone:
             yield from _subtree(member, at, large)
@@ -320,11 +322,11 @@ def _subtree(value: Any, place: _Place, large: set[int]) -> Iterator[Passage]:
             group.append((at.pointer, text))
             size += cost(text)
     if group:
-        yield _siblings(group, place)
+        yield _siblings(group, place, value)
 
 
-def _siblings(group: list[tuple[str, str]], place: _Place) -> Passage:
-    at = group[0][0] if len(group) == 1 else place.pointer
+def _siblings(group: list[tuple[str, str]], place: _Place, parent: Any) -> Passage:
+    at = group[0][0] if len(group) == 1 or isinstance(parent, list) else place.pointer
     return Passage("\n".join(text for _, text in group), pointer=at, heading=place.name)
 
 

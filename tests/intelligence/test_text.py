@@ -80,6 +80,24 @@ def test_json_is_divided_into_subtrees_with_their_pointers():
     assert [p for p in pointers if p.startswith("/rows")] == ["/rows/0", "/rows/1", "/rows/2"]
 
 
+def test_members_of_a_list_are_found_at_the_first_of_their_passage():
+    entries = [f"entry {i}" for i in range(1500)]
+    found = list(text.document({"log": entries, "rows": [{"n": i} for i in range(900)]}))
+    for key, first in (("log", "entry {}"), ("rows", "rows.n: {}")):
+        pointers = [p.pointer for p in found if p.pointer.startswith(f"/{key}/")]
+        lines = [p.text.split("\n")[0] for p in found if p.pointer.startswith(f"/{key}/")]
+        assert len(set(pointers)) == len(pointers) > 10
+        numbers = [pointer.rpartition("/")[2] for pointer in pointers]
+        assert [line.removeprefix("log: ") for line in lines] == [first.format(n) for n in numbers]
+
+
+def test_small_members_of_an_object_are_found_at_the_object_and_say_their_names():
+    found = list(text.document({"a": {f"key {i}": i for i in range(200)}}))
+    assert len(found) > 1
+    assert {p.pointer for p in found} == {"/a"}
+    assert found[0].text.startswith("a.key 0: 0\n")
+
+
 @given(st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=50),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=9), inner),
