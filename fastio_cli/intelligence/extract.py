@@ -7,6 +7,7 @@ left to ``documents.py``, which works in a process with limits.
 from __future__ import annotations
 
 import csv
+import io
 import json
 
 from fastio_cli.intelligence import text
@@ -14,7 +15,6 @@ from fastio_cli.intelligence import text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
 DELIMITERS = ",;\t|"
 _MARKDOWN = ("md", "markdown", "mdx", "rst")
@@ -87,7 +87,7 @@ def _by_format(suffix: str, kind: str, body: str) -> Iterator[text.Passage]:
     return text.prose(body, markdown=suffix in _MARKDOWN)
 
 
-def _json_lines(body: str) -> Iterator[tuple[int, Any]]:
+def _json_lines(body: str) -> Iterator[text.Record]:
     for number, line in enumerate(body.split("\n"), 1):
         if not line.strip():
             continue
@@ -95,16 +95,17 @@ def _json_lines(body: str) -> Iterator[tuple[int, Any]]:
             value = json.loads(line)
         except (ValueError, RecursionError):
             value = line
-        yield number, value
+        yield number, number, value
 
 
-def _rows(body: str) -> Iterator[tuple[int, Any]]:
-    """The rows of a table by the names in its first row."""
+def _rows(body: str) -> Iterator[text.Record]:
+    """The rows of a table by the names in its first row; a cell may hold line breaks."""
     first = body[: body.find("\n") + 1] or body
     delimiter = max(DELIMITERS, key=first.count)
-    reader = csv.reader(body.split("\n"), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(body, newline=None), delimiter=delimiter)
     names: list[str] | None = None
     while True:
+        line = reader.line_num + 1
         try:
             row = next(reader, None)
         except csv.Error:  # a field that is far too long; the rows after it are read
@@ -114,7 +115,7 @@ def _rows(body: str) -> Iterator[tuple[int, Any]]:
         if names is None:
             names = row
         elif row:
-            yield reader.line_num, _fields(names, row)
+            yield line, reader.line_num, _fields(names, row)
 
 
 def _fields(names: list[str], row: list[str]) -> dict[str, str]:

@@ -24,6 +24,17 @@ CHARACTERS_MAX = 16 * 1024 * 1024
 SECONDS_MAX = 15
 MEMORY_BYTES_MAX = 1024**3
 Page = tuple["int | None", str]
+# What Office documents are made of, by the usual prefixes; a document may bind any other.
+_PREFIXES = {
+    "http://schemas.openxmlformats.org/wordprocessingml/2006/main": "w",
+    "http://purl.oclc.org/ooxml/wordprocessingml/main": "w",
+    "http://schemas.openxmlformats.org/drawingml/2006/main": "a",
+    "http://purl.oclc.org/ooxml/drawingml/main": "a",
+    "http://schemas.openxmlformats.org/presentationml/2006/main": "p",
+    "http://purl.oclc.org/ooxml/presentationml/main": "p",
+    "http://schemas.openxmlformats.org/officeDocument/2006/relationships": "r",
+    "http://purl.oclc.org/ooxml/officeDocument/relationships": "r",
+}
 _BESIDE = re.compile(r"word/(header\d*|footer\d*|footnotes|endnotes|comments)\.xml")
 
 
@@ -71,8 +82,10 @@ def _word_text(archive: zipfile.ZipFile, name: str) -> str:
         if name == "w:pStyle":
             style = attributes.get("w:val", "").lower()
             level = int(style[-1]) if style.startswith("heading") and style[-1].isdigit() else 0
-        elif name in ("w:tab", "w:br"):
+        elif name in ("w:tab", "w:br", "w:cr"):
             line.append(" ")
+        elif name == "w:noBreakHyphen":
+            line.append("-")
         elif name == "w:tr":
             rows += 1
 
@@ -87,7 +100,7 @@ def _word_text(archive: zipfile.ZipFile, name: str) -> str:
             line.clear()
             level = 0
 
-    _parse(_part(archive, name), start, end, line.append, inside="w:t")
+    _parse(_part(archive, name), start, end, line.append, inside="w:t", is_office=True)
     return "\n\n".join(lines)
 
 
@@ -130,10 +143,24 @@ def _spine(archive: zipfile.ZipFile) -> list[str]:
 def pptx(data: bytes) -> Iterator[Page]:
     """The text of a presentation, slide by slide, each with its speaker's notes."""
     archive = _archive(data)
-    slides = [n for n in archive.namelist() if re.fullmatch(r"ppt/slides/slide\d+\.xml", n)]
-    for number, name in enumerate(sorted(slides, key=lambda n: (len(n), n)), 1):
-        notes = [_slide_text(archive, n) for n in _notes_of(archive, name)]
+    for number, name in enumerate(_slides(archive), 1):
+        notes = [_slide_text(archive, n) for n in _related(archive, name, "notesSlide").values()]
         yield number, "\n\n".join(filter(None, [_slide_text(archive, name), *notes]))
+
+
+def _slides(archive: zipfile.ZipFile) -> list[str]:
+    """The slides' names in the order they are shown, else by name (ECMA-376, §19.2.1.34)."""
+    order: list[str] = []
+
+    def slide(name: str, attributes: dict[str, str]) -> None:
+        if name == "p:sldId":
+            order.append(attributes.get("r:id", ""))
+
+    if (main := "ppt/presentation.xml") in archive.namelist():
+        _parse(_part(archive, main), slide, is_office=True)
+    slides = _related(archive, main, "slide")
+    named = [n for n in archive.namelist() if re.fullmatch(r"ppt/slides/slide\d+\.xml", n)]
+    return [slides[i] for i in order if i in slides] or sorted(named, key=lambda n: (len(n), n))
 
 
 def _slide_text(archive: zipfile.ZipFile, name: str) -> str:
@@ -145,23 +172,26 @@ def _slide_text(archive: zipfile.ZipFile, name: str) -> str:
             lines.append("".join(line))
             line.clear()
 
-    _parse(_part(archive, name), lambda *_: None, end, line.append, inside="a:t")
+    part = _part(archive, name)
+    _parse(part, lambda *_: None, end, line.append, inside="a:t", is_office=True)
     return "\n".join(filter(None, lines))
 
 
-def _notes_of(archive: zipfile.ZipFile, slide: str) -> list[str]:
-    """The names of the parts that hold a slide's notes."""
-    folder, name = posixpath.split(slide)
+def _related(archive: zipfile.ZipFile, part: str, kind: str) -> dict[str, str]:
+    """The names of the parts that a part refers to as this kind, by the ids it has for them."""
+    folder, name = posixpath.split(part)
     relations = f"{folder}/_rels/{name}.rels"
-    found: list[str] = []
+    found: dict[str, str] = {}
 
     def relation(tag: str, attributes: dict[str, str]) -> None:
-        if attributes.get("Type", "").endswith("/notesSlide"):
-            found.append(posixpath.normpath(posixpath.join(folder, attributes.get("Target", ""))))
+        if attributes.get("Type", "").endswith(f"/{kind}"):
+            target = posixpath.join(f"/{folder}", attributes.get("Target", ""))
+            found[attributes.get("Id", "")] = posixpath.normpath(target).lstrip("/")
 
-    if relations in archive.namelist():
+    names = archive.namelist()
+    if relations in names:
         _parse(_part(archive, relations), relation)
-    return [name for name in found if name in archive.namelist()]
+    return {id: name for id, name in found.items() if name in names}
 
 
 def xlsx(data: bytes) -> Iterator[Page]:
@@ -270,7 +300,7 @@ READERS: dict[str, Callable[[bytes], Iterator[Page]]] = {
 
 
 class _Text(HTMLParser):
-    """Text with its headings as in Markdown; line breaks stay, so that line numbers hold."""
+    """Text with its headings as in Markdown, and what is said in place of what is seen."""
 
     HIDDEN = ("script", "style", "template", "noscript")
     BLOCKS = ("p", "div", "li", "tr", "br", "section", "article", "table", "ul", "ol", "pre")
@@ -286,6 +316,12 @@ class _Text(HTMLParser):
         elif len(tag) == 2 and tag[0] == "h" and tag[1] in "123456":
             self.parts.append("\n\n" + "#" * int(tag[1]) + " ")
         elif tag in self.BLOCKS:
+            self.parts.append("\n\n")
+        elif tag == "img":
+            self.handle_data(f" {dict(attrs).get('alt') or ''} ")
+        elif tag == "meta" and (dict(attrs).get("name") or "").lower() == "description":
+            self.parts.append("\n\n")
+            self.handle_data(dict(attrs).get("content") or "")
             self.parts.append("\n\n")
 
     def handle_endtag(self, tag: str) -> None:
@@ -344,24 +380,37 @@ def _local(name: str) -> str:
     return name.rpartition(":")[2]
 
 
+def _usual(name: str) -> str:
+    """A name of an Office document by its namespace's usual prefix; others without one."""
+    space, _, local = name.rpartition(" ")
+    return f"{_PREFIXES[space]}:{local}" if space in _PREFIXES else local
+
+
 def _parse(
     data: bytes,
     start: Callable[[str, dict[str, str]], None],
     end: Callable[[str], None] = lambda name: None,
     text: Callable[[str], object] = lambda data: None,
     inside: str = "",
+    is_office: bool = False,
 ) -> None:
-    """Walk XML; ``text`` gets what stands inside the elements of one name. Entities are refused."""
-    parser = expat.ParserCreate()
+    """Walk XML; ``text`` gets what stands inside the elements of one name. Entities are refused.
+
+    Names in Office documents are those of their namespaces, which books often forget to declare.
+    """
+    parser = expat.ParserCreate(namespace_separator=" " if is_office else None)
+    named = _usual if is_office else str
     depth = 0
 
     def opened(name: str, attributes: dict[str, str]) -> None:
         nonlocal depth
+        name = named(name)
         depth += name == inside
-        start(name, attributes)
+        start(name, {named(key): value for key, value in attributes.items()})
 
     def closed(name: str) -> None:
         nonlocal depth
+        name = named(name)
         depth -= name == inside
         end(name)
 

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
+    Record = tuple[int, int, Any]  # first and last line, and the value they hold
+
 CHARACTERS_AIM = 600  # about 128 tokens of English: as far as short pieces are put together
 CHARACTERS_WHOLE = 1000  # a paragraph up to here is not divided: it fits the model's window
+TURNS_ALONE_MAX = 2000  # of a text; what has more is a log, whose lines are put together
 STANDS_ALONE = 40  # a record of this many characters is a passage of its own
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 CHARACTERS_MAX = 16 * 1024 * 1024  # of one object; the rest is not searched, and reported
@@ -68,8 +71,11 @@ def prose(text: str, *, markdown: bool = False, page: int | None = None) -> Iter
     """The passages of plain text, Markdown or source code."""
     heading = ""
     group: list[tuple[int, str]] = []
+    turns = 0
     for line, last_line, paragraph, above in _paragraphs(text, markdown):
-        alone = _is_turn(paragraph)
+        is_turn = _is_turn(paragraph)
+        turns += is_turn
+        alone = is_turn and turns <= TURNS_ALONE_MAX
         full = group and _cost_of(group) + cost(paragraph) > CHARACTERS_AIM
         if group and (above != heading or alone or full):
             yield from _divided(group, page, heading)
@@ -86,6 +92,8 @@ def prose(text: str, *, markdown: bool = False, page: int | None = None) -> Iter
 def document(value: Any) -> Iterator[Passage]:
     """The passages of a JSON value: subtrees with their JSON Pointer (RFC 6901).
 
+    Small members of a list stand in one passage, which has the pointer of the first of them: the
+    others follow it. Those of an object are named in the passage, which has the object's pointer.
     Raises ``RecursionError`` for a value that is too deep.
     """
     large: set[int] = set()
@@ -93,17 +101,17 @@ def document(value: Any) -> Iterator[Passage]:
     return _subtree(value, _Place("", ""), large)
 
 
-def records(values: Iterable[tuple[int, Any]]) -> Iterator[Passage]:
-    """The passages of numbered lines that each hold one value, as in JSONL and CSV."""
-    group: list[tuple[int, str]] = []
+def records(values: Iterable[Record]) -> Iterator[Passage]:
+    """The passages of values that each stand on lines of their own, as in JSONL and CSV."""
+    group: list[tuple[int, int, str]] = []
     size = 0
-    for line, value in values:
+    for line, end_line, value in values:
         text = _text_of(value)
         alone = len(text) >= STANDS_ALONE
         if group and (alone or size > CHARACTERS_AIM):
             yield from _record(group)
             group, size = [], 0
-        group.append((line, text))
+        group.append((line, end_line, text))
         size += cost(text) + 1
         if alone:
             yield from _record(group)
@@ -235,10 +243,10 @@ def _cost_of(group: list[tuple[int, str]]) -> int:
     return sum(cost(text) + 1 for _, text in group)
 
 
-def _record(group: list[tuple[int, str]]) -> Iterator[Passage]:
-    """Short records together; a long one in pieces that all say its line."""
-    first, last = group[0][0], group[-1][0]
-    text = "\n".join(text for _, text in group)
+def _record(group: list[tuple[int, int, str]]) -> Iterator[Passage]:
+    """Short records together; a long one in pieces that all say its lines."""
+    first, last = group[0][0], group[-1][1]
+    text = "\n".join(text for _, _, text in group)
     for piece in _divided(list(enumerate(text.split("\n"))), None, ""):
         yield Passage(piece.text, line=first, end_line=last)
 
@@ -306,7 +314,7 @@ def _subtree(value: Any, place: _Place, large: set[int]) -> Iterator[Passage]:
         alone = is_large or cost(text) > CHARACTERS_AIM
         alone = alone or (is_record and len(text) >= STANDS_ALONE)
         if group and (alone or size + cost(text) > CHARACTERS_AIM):
-            yield _siblings(group, place)
+            yield _siblings(group, place, value)
             group, size = [], 0
         if alone:
             yield from _subtree(member, at, large)
@@ -314,11 +322,11 @@ def _subtree(value: Any, place: _Place, large: set[int]) -> Iterator[Passage]:
             group.append((at.pointer, text))
             size += cost(text)
     if group:
-        yield _siblings(group, place)
+        yield _siblings(group, place, value)
 
 
-def _siblings(group: list[tuple[str, str]], place: _Place) -> Passage:
-    at = group[0][0] if len(group) == 1 else place.pointer
+def _siblings(group: list[tuple[str, str]], place: _Place, parent: Any) -> Passage:
+    at = group[0][0] if len(group) == 1 or isinstance(parent, list) else place.pointer
     return Passage("\n".join(text for _, text in group), pointer=at, heading=place.name)
 
 

@@ -1,8 +1,9 @@
 """Text as the words that are looked for: lower case, without accents, English words as their stems.
 
 Scripts without spaces have no words that could be told apart simply: there every character and
-every pair of neighbours counts as one. Words, accents and stems are those of SQLite's full text
-(``porter unicode61 remove_diacritics 2``), which the tests compare them with.
+every pair of neighbours counts as one. A pictograph is a word, whatever its colour. All other
+words, accents and stems are those of SQLite's full text (``porter unicode61 remove_diacritics 2``),
+which the tests compare them with.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ CHARACTERS_MAX = 64  # of a word: what is longer is an accident, and equal if it
 TIMES_MAX = 255
 
 _WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f]+[^\W_]*)*")
+# Pictographs without what varies them: their skin, their style, and what joins several.
+_PICTURES = "\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001f3fa\U0001f400-\U0001faff"
+_WORD_OR_PICTURE = re.compile(f"{_WORD.pattern}|[{_PICTURES}]")
+_MAY_BE_PICTURE = re.compile("[\u2300-\U0001faff]")  # one range, which is found much faster
 _UNSPACED_RUN = re.compile(f"[{UNSPACED}]+")
 _PART = re.compile(f"[{UNSPACED}][{UNSPACED}\u0300-\u036f]*|[^{UNSPACED}]+")
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
@@ -112,7 +117,7 @@ def sought(text: str) -> Iterator[str]:
 def places(text: str, stems: set[str]) -> list[list[int]]:
     """The ranges of a text that hold any of these stems, in order, none touching the next."""
     found: list[list[int]] = []
-    for match in _WORD.finditer(text):
+    for match in _pattern(text).finditer(text):
         if match[0].isascii():
             if stem(match[0].lower()) in stems:
                 _extend(found, *match.span())
@@ -165,8 +170,13 @@ def _words(text: str) -> Iterator[str]:
     if text.isascii():
         yield from _WORD.findall(text)
         return
-    for word in _WORD.findall(text):
+    for word in _pattern(text).findall(text):
         yield plain(word)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """What finds the words of a text: the slower one only where there may be pictographs."""
+    return _WORD_OR_PICTURE if _MAY_BE_PICTURE.search(text) else _WORD
 
 
 def _pairs(run: str) -> Iterator[str]:

@@ -13,6 +13,9 @@ import pytest
 from fastio_cli.intelligence import documents
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+DRAWING = "http://schemas.openxmlformats.org/drawingml/2006/main"
+PRESENTATION = "http://schemas.openxmlformats.org/presentationml/2006/main"
+RELATIONSHIPS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 
 
 def packed(parts: dict[str, bytes]) -> bytes:
@@ -100,6 +103,25 @@ def test_docx_keeps_headings_and_the_rows_of_tables():
     assert [(p.heading, p.text) for p in found] == [("Prices", "# Prices\nBolt | 31 euros\nafter")]
 
 
+STRICT = "http://purl.oclc.org/ooxml/wordprocessingml/main"
+
+
+@pytest.mark.parametrize("namespace", [WORD, STRICT])
+@pytest.mark.parametrize("prefix", ["x:", ""])
+def test_docx_is_read_whatever_prefix_it_binds(prefix, namespace):
+    body = paragraph("Prices", "Heading1") + paragraph("31 euros")
+    body = body.replace("w:val", "x:val").replace("w:", prefix)
+    bound = f'xmlns="{namespace}" xmlns:x="{namespace}"'
+    xml = f"<{prefix}document {bound}><{prefix}body>{body}</{prefix}body></{prefix}document>"
+    assert texts("docx", packed({"word/document.xml": xml.encode()})) == "# Prices\n31 euros"
+
+
+def test_docx_keeps_words_apart_that_a_hyphen_or_a_line_break_keeps_apart():
+    run = "<w:p><w:r><w:t>{}</w:t><w:{}/><w:t>{}</w:t></w:r></w:p>"
+    body = run.format("Coca", "noBreakHyphen", "Cola") + run.format("heron", "cr", "stork")
+    assert texts("docx", word_of(body)) == "Coca-Cola\nheron stork"
+
+
 def test_docx_gives_headers_footers_notes_and_comments_once():
     def part(*paragraphs: str) -> bytes:
         return f'<w:x xmlns:w="{WORD}">{"".join(map(paragraph, paragraphs))}</w:x>'.encode()
@@ -124,7 +146,7 @@ def test_docx_gives_headers_footers_notes_and_comments_once():
 
 
 def test_pptx_gives_its_slides_in_order_with_their_notes():
-    slide = '<a:x xmlns:a="urn:a"><a:p><a:t>{}</a:t></a:p></a:x>'
+    slide = f'<x:x xmlns:x="{DRAWING}"><x:p><x:t>{{}}</x:t></x:p></x:x>'
     parts = {f"ppt/slides/slide{i}.xml": slide.format(f"heron {i}").encode() for i in (10, 2, 1)}
     parts["ppt/notesSlides/notesSlide1.xml"] = slide.format("say it slowly").encode()
     parts["ppt/slides/_rels/slide2.xml.rels"] = (
@@ -139,6 +161,28 @@ def test_pptx_gives_its_slides_in_order_with_their_notes():
     ]
 
 
+def test_pptx_gives_its_slides_in_the_order_they_are_shown():
+    parts = {
+        f"ppt/slides/slide{i}.xml": (
+            f'<a:x xmlns:a="{DRAWING}"><a:p><a:t>heron {i}</a:t></a:p></a:x>'.encode()
+        )
+        for i in (1, 2, 3)
+    }
+    shown = "".join(f'<p:sldId id="25{i}" q:id="rId{i}"/>' for i in (3, 9, 1))
+    parts["ppt/presentation.xml"] = (
+        f'<p:presentation xmlns:p="{PRESENTATION}" xmlns:q="{RELATIONSHIPS}">'
+        f"<p:sldIdLst>{shown}</p:sldIdLst></p:presentation>"
+    ).encode()
+    slide = '<Relationship Id="rId{}" Target="{}slides/slide{}.xml" Type="http://x/{}"/>'
+    related = [(1, "", 1, "slide"), (3, "/ppt/", 3, "slide"), (9, "", 9, "slide")]
+    parts["ppt/_rels/presentation.xml.rels"] = (
+        f"<Relationships>{''.join(slide.format(*r) for r in related)}</Relationships>"
+    ).encode()
+    found, problem = documents.passages("pptx", packed(parts))
+    assert problem is None
+    assert [(p.page, p.text) for p in found] == [(1, "heron 3"), (2, "heron 1")]
+
+
 def test_xlsx_gives_its_rows():
     book, data = openpyxl.Workbook(), io.BytesIO()
     book.active.append(["Acme", 40])
@@ -150,6 +194,14 @@ def test_html_gives_what_is_seen():
     data = b"<html><script>var no;</script><h1>Lunch</h1><p>Soup &amp; <b>bread</b></p></html>"
     found, _ = documents.passages("html", data)
     assert [(p.text, p.heading) for p in found] == [("# Lunch\nSoup & bread", "Lunch")]
+
+
+def test_html_gives_what_is_said_of_the_page_and_of_its_images():
+    data = b"""<meta name="Description" content="Birds of the reed"><meta name=robots content=no>
+        <p>A<img src=x alt="grey heron">stands<img src=y><img alt></p>
+        <template><img alt=no></template>"""
+    found, _ = documents.passages("html", data)
+    assert " ".join(found[0].text.split()) == "Birds of the reed A grey heron stands"
 
 
 def test_html_is_read_in_the_encoding_it_names():
@@ -301,7 +353,7 @@ def test_a_document_of_hostile_depth_or_breadth_only_harms_itself():
 
 
 def test_an_archive_with_very_many_parts_is_read_or_reported():
-    slide = b'<a:x xmlns:a="urn:a"><a:p><a:t>heron</a:t></a:p></a:x>'
+    slide = f'<a:x xmlns:a="{DRAWING}"><a:p><a:t>heron</a:t></a:p></a:x>'.encode()
     data = packed({f"ppt/slides/slide{i}.xml": slide for i in range(3000)})
     found, problem = documents.passages("pptx", data)
     assert (len(found), problem) == (3000, None)

@@ -31,6 +31,21 @@ def test_each_turn_of_a_conversation_is_a_passage():
     assert lines(text.prose(body)) == [(1, 1, ""), (2, 3, ""), (4, 4, "")]
 
 
+def test_the_turns_of_a_log_are_put_together_behind_the_first():
+    line = "line {} of the huge log: event x on host y"
+    body = "\n".join(line.format(i) for i in range(1, 3001))
+    found = list(text.prose(body))
+    alone, together = found[: text.TURNS_ALONE_MAX], found[text.TURNS_ALONE_MAX :]
+    assert [(p.line, p.end_line) for p in alone] == [(i, i) for i in range(1, 2001)]
+    assert len(together) < 100
+    assert max(len(p.text) for p in together) <= text.CHARACTERS_AIM
+    assert "\n".join(p.text for p in found) == body
+    # A log as large as an object may be is searched to its end.
+    whole = "\n".join(line.format(i) for i in range(330_000))[: text.CHARACTERS_MAX]
+    found, problem = extract.passages("a.log", "file", whole.encode())
+    assert (problem, len(found) < text.PASSAGES_MAX) == (None, True)
+
+
 def test_definitions_are_the_headings_of_code():
     body = (
         "import os\n\nclass Reader:\n    def read(self):\n        pass\n\ndef main():\n    pass\n"
@@ -65,6 +80,24 @@ def test_json_is_divided_into_subtrees_with_their_pointers():
     assert [p for p in pointers if p.startswith("/rows")] == ["/rows/0", "/rows/1", "/rows/2"]
 
 
+def test_members_of_a_list_are_found_at_the_first_of_their_passage():
+    entries = [f"entry {i}" for i in range(1500)]
+    found = list(text.document({"log": entries, "rows": [{"n": i} for i in range(900)]}))
+    for key, first in (("log", "entry {}"), ("rows", "rows.n: {}")):
+        pointers = [p.pointer for p in found if p.pointer.startswith(f"/{key}/")]
+        lines = [p.text.split("\n")[0] for p in found if p.pointer.startswith(f"/{key}/")]
+        assert len(set(pointers)) == len(pointers) > 10
+        numbers = [pointer.rpartition("/")[2] for pointer in pointers]
+        assert [line.removeprefix("log: ") for line in lines] == [first.format(n) for n in numbers]
+
+
+def test_small_members_of_an_object_are_found_at_the_object_and_say_their_names():
+    found = list(text.document({"a": {f"key {i}": i for i in range(200)}}))
+    assert len(found) > 1
+    assert {p.pointer for p in found} == {"/a"}
+    assert found[0].text.startswith("a.key 0: 0\n")
+
+
 @given(st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=50),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=9), inner),
@@ -85,6 +118,18 @@ def test_rows_of_a_table_carry_their_column_names():
     found, problem = extract.passages("a.csv", "file", b"name,price\nAcme,40\nBolt,31\n")
     assert problem is None
     assert [p.text for p in found] == ["name: Acme\nprice: 40\nname: Bolt\nprice: 31"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_row_stands_on_all_lines_of_its_cells(end):
+    row = "The heron stands in the reeds,40"
+    table = ["name,note,price", 'Acme,"first line', 'second line",40', "", row]
+    found, problem = extract.passages("a.csv", "file", end.join(table).encode())
+    assert problem is None
+    assert [(p.line, p.end_line, p.text) for p in found] == [
+        (2, 3, "name: Acme\nnote: first line\nsecond line\nprice: 40"),
+        (5, 5, "name: The heron stands in the reeds\nnote: 40"),
+    ]
 
 
 def test_lines_of_jsonl_are_passages_with_their_number():
@@ -175,5 +220,5 @@ def test_long_keys_are_not_said_again_with_every_value():
     found = list(text.document(value))
     assert sum(len(p.text) for p in found) < 1000 * 10_000
     assert {p.pointer for p in found} == {""}
-    found = list(text.records([(1, value)]))
+    found = list(text.records([(1, 1, value)]))
     assert max(len(p.text) for p in found) <= 2 * text.CHARACTERS_WHOLE

@@ -58,6 +58,13 @@ def test_scripts_without_spaces_are_found_by_characters_and_pairs():
     assert list(words.sought("v2東京都 京")) == ["v2", "東京", "京都", "京"]
 
 
+def test_pictographs_are_words_whatever_varies_them():
+    text = "Done\U0001f389\U0001f389 caf\u00e9 \u2b50 \u2764\ufe0f \U0001f44d\U0001f3fd"
+    found = ["\U0001f389", "\U0001f389", "caf\u00e9", "\u2b50", "\u2764", "\U0001f44d"]
+    assert list(words.sought(text)) == ["done", *(words.plain(word) for word in found)]
+    assert words.places(text, {"\U0001f389", "\U0001f44d"}) == [[4, 6], [17, 18]]
+
+
 @given(st.text(), st.text())
 def test_what_is_kept_of_any_text_is_read_back(body, context):
     text, length = words.counted(body, context)
@@ -71,7 +78,9 @@ def test_what_is_kept_of_any_text_is_read_back(body, context):
 
 
 @example("京\u0301京", "京京")  # an accent between two characters that are looked for together
-@given(st.text(alphabet="ab e\u0301東京 -", max_size=30), st.text(alphabet="ab東京 ", max_size=6))
+@given(
+    st.text(alphabet="ab e\u0301東京🎉 -", max_size=30), st.text(alphabet="ab東京🎉 ", max_size=6)
+)
 def test_marked_places_hold_words_of_the_query(text, query):
     stems = set(map(words.stem, words.sought(query)))
     places = words.places(text, stems)
