@@ -276,7 +276,8 @@ def test_what_is_no_query_is_refused(caller, query):
 
 
 def test_pages_are_not_merged_into_one_place(caller):
-    slide = '<a:x xmlns:a="urn:a"><a:p><a:t>the heron of slide {}</a:t></a:p></a:x>'
+    drawing = "http://schemas.openxmlformats.org/drawingml/2006/main"
+    slide = f'<a:x xmlns:a="{drawing}"><a:p><a:t>the heron of slide {{}}</a:t></a:p></a:x>'
     caller.put("a.pptx", zipped({f"ppt/slides/slide{i}.xml": slide.format(i) for i in (1, 2, 3)}))
     found = caller("search.query", query="heron", mode="lexical")["items"]
     assert sorted(m["location"]["page"] for m in found) == [1, 2, 3]
