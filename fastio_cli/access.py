@@ -45,15 +45,23 @@ ANONYMOUS = Identity(FIRST_ORG, "anonymous", None)
 class Grant:
     """What an identity may do now: its role where the call works, and the token's own limits."""
 
-    __slots__ = ("org_role", "role", "scopes", "workspace_id")
+    __slots__ = ("expires_at", "org_role", "role", "scopes", "token_role", "workspace_id")
 
     def __init__(
-        self, org_role: str, role: str, scopes: list[str], workspace_id: int | None
+        self,
+        org_role: str,
+        role: str,
+        token_role: str,
+        scopes: list[str],
+        workspace_id: int | None,
+        expires_at: int | None,
     ) -> None:
         self.org_role = org_role
         self.role = role
+        self.token_role = token_role
         self.scopes = scopes
         self.workspace_id = workspace_id
+        self.expires_at = expires_at
 
     def reaches(self, name: str) -> bool:
         """Whether the token is for the operation of this name."""
@@ -113,7 +121,7 @@ def authorise(
     """
     if identity.digest is None:
         if operation.role == "anyone":
-            return Grant("anyone", "anyone", ["*"], None)
+            return Grant("anyone", "anyone", "anyone", ["*"], None, None)
         raise unauthenticated()
     grant = _granted(tx, identity.digest, workspace["id"] if workspace is not None else 0)
     if operation.in_workspace and (workspace is None or grant.role == "member"):
@@ -178,6 +186,7 @@ def _granted(tx: Tx, digest: str, workspace_id: int) -> Grant:
         row["token_role"],
         row["scopes"],
         row["workspace_id"],
+        row["expires_at"],
         workspace_id,
     )
 
@@ -189,6 +198,7 @@ def _grant(
     token_role: str,
     scopes: str,
     token_workspace_id: int | None,
+    expires_at: int | None,
     workspace_id: int,
 ) -> Grant:
     if token_workspace_id not in (None, workspace_id):
@@ -197,7 +207,7 @@ def _grant(
         role_in_org = least(org_role or "member", token_role)
         role_here = least(workspace_role or "member", token_role)
         role = max(role_in_org, role_here, key=_RANKS.__getitem__)
-    return Grant(role_in_org, role, json.loads(scopes), token_workspace_id)
+    return Grant(role_in_org, role, token_role, json.loads(scopes), token_workspace_id, expires_at)
 
 
 def _too_small_a_role(operation: Operation, role: str) -> FastioError:

@@ -419,8 +419,8 @@ def _give_up(pending: Pending) -> Any:
 
 
 def _whose(identity: Identity) -> str:
-    """What stands before the idempotency keys of a member."""
-    return f"{identity.org}/{identity.member}:"
+    """What stands before the idempotency keys of a member, whose name may hold a colon."""
+    return f"{len(identity.member)}:{identity.org}/{identity.member}:"
 
 
 def _short_hash(text: str) -> str:

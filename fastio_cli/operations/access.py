@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fastio_cli.store.contract import Row
 
 TRANSFER_S = 72 * 3600.0
+ALL = 2**31 - 1
 FIRST_ORG_NAME = "default"  # how the store's first org, whose stored name is empty, is shown
 
 
@@ -147,6 +148,7 @@ def remove_member(
     if not ctx.tx.access.has_role(ctx.org, name):  # somebody else may get the name one day
         for account in ctx.tx.accounts.of_member(ctx.org, name):
             ctx.tx.accounts.end(ctx.org, name, account["service"], ctx.now_ms)
+        _end_tokens(ctx, name)
     ctx.emit("member.remove", data={"name": name, "workspace": in_workspace})
     return {
         "name": name,
@@ -179,10 +181,11 @@ def create_token(
     row = ctx.tx.access.member(ctx.org, name, 0)
     given = role or (row["role"] if row is not None else "editor")
     if own:
-        _stay_within_own_token(ctx, given, scopes, in_workspace)
+        given = role or _least(ctx, given)
+        ttl_s = _stay_within_own_token(ctx, given, scopes, in_workspace, ttl_s)
     else:
-        _require(ctx, "admin")
-        _require(ctx, row["role"] if row is not None else given)
+        for needed in ("admin", given, row["role"] if row is not None else given):
+            _require(ctx, needed)
     if row is None and in_workspace is None and not own:
         ctx.tx.access.put_member(ctx.org, name, 0, given, ctx.now_ms)
         ctx.emit("member.set", data={"name": name, "role": given, "workspace": None})
@@ -326,7 +329,12 @@ def claim_transfer(ctx: "Context", *, claim: Token, name: Line) -> "model.Claime
         ctx.tx.access.put_member(ctx.org, owner["name"], 0, "admin", ctx.now_ms)
         ctx.emit("member.set", data={"name": owner["name"], "role": "admin", "workspace": None})
     ctx.tx.access.put_member(ctx.org, name, 0, "owner", ctx.now_ms)
+    _end_tokens(ctx, name)  # of a member of old who had the name
     ctx.tx.access.end_transfer(row["id"], claimed_by=name, now_ms=ctx.now_ms)
+    for other in ctx.tx.access.transfers(ctx.org, "", ALL):
+        if _state(ctx, other) == "open":  # or a former owner could take the org back
+            ctx.tx.access.end_transfer(other["id"], claimed_by=None, now_ms=ctx.now_ms)
+            ctx.emit("transfer.revoke", data={"id": other["id"]})
     ctx.emit("transfer.claim", data={"id": row["id"], "from": row["created_by"], "to": name})
     token = _add_token(ctx, member=name, role="owner", label="transfer.claim")
     return {
@@ -445,10 +453,31 @@ def _add_token(
     return {**_token(ctx, row), "token": token}
 
 
+def _end_tokens(ctx: "Context", name: str) -> None:
+    """Revoke all tokens of somebody who has no role: the name may be another's one day."""
+    for row in ctx.tx.access.tokens(ctx.org, name, "", ALL):
+        if row["revoked_at"] is None:
+            ctx.tx.access.revoke_token(ctx.org, row["id"], ctx.now_ms)
+            ctx.emit("token.revoke", data={"id": row["id"], "member": name})
+
+
+def _least(ctx: "Context", role: str) -> str:
+    """A role, or that of the caller's token if it is less."""
+    from fastio_cli.access import least
+
+    assert ctx.grant is not None
+    return least(role, ctx.grant.token_role)
+
+
 def _stay_within_own_token(
-    ctx: "Context", role: str, scopes: list[str] | None, in_workspace: str | None
-) -> None:
-    """A token can make others for its member, but none that can do more than itself."""
+    ctx: "Context",
+    role: str,
+    scopes: list[str] | None,
+    in_workspace: str | None,
+    ttl_s: float | None,
+) -> float | None:
+    """A token can make others for its member, but none that can do more, or longer, than itself;
+    how long the new one may live."""
     assert ctx.grant is not None
     if ctx.grant.scopes != ["*"] and scopes != ctx.grant.scopes:
         raise FastioError("forbidden", "A token with scopes can only make one with the same.")
@@ -457,10 +486,24 @@ def _stay_within_own_token(
         raise FastioError("forbidden", "A token for one workspace can only make one for the same.")
     if bound is None:
         _require(ctx, role)
+    if _least(ctx, role) != role:
+        raise FastioError(
+            "forbidden", f"A token of the role {ctx.grant.token_role} can make none of {role}."
+        )
+    if ctx.grant.expires_at is None:
+        return ttl_s
+    left_s = (ctx.grant.expires_at - ctx.now_ms) / 1000
+    return left_s if ttl_s is None else min(ttl_s, left_s)
 
 
 def _give_workspace_role(ctx: "Context", name: str, workspace: str, role: str) -> None:
+    """Let somebody into a workspace whose role in the org does not do so."""
+    from fastio_cli.access import least
+
     id = _workspace_id(ctx, workspace)
+    in_org = ctx.tx.access.member(ctx.org, name, 0)
+    if in_org is not None and least(in_org["role"], role) == role:
+        return
     if ctx.tx.access.member(ctx.org, name, id) is None:
         ctx.tx.access.put_member(ctx.org, name, id, role, ctx.now_ms)
         ctx.emit("member.set", data={"name": name, "role": role, "workspace": workspace})

@@ -179,6 +179,75 @@ def test_nobody_gives_more_than_they_have(server, remote, client):
         assert caught.value.code == "forbidden", (operation, params)
 
 
+def test_a_token_makes_none_that_can_do_more_or_longer(remote, client):
+    remote.call("token.create", {"member": "ed", "role": "editor"})
+    for made_by, member in ((remote, "ed"), (remote, "ada")):
+        params = {"member": member, "role": "viewer", "in_workspace": "default", "ttl_s": 60}
+        weak = client(made_by.call("token.create", params)["token"])
+        for role in ("editor", "owner"):
+            with pytest.raises(FastioError) as caught:
+                weak.call("token.create", {"role": role, "in_workspace": "default"})
+            assert caught.value.code == "forbidden"
+        made = weak.call("token.create", {"in_workspace": "default", "ttl_s": 3600})
+        assert made["role"] == "viewer"
+        assert made["expires_at"] is not None
+        again = client(made["token"]).call("token.create", {"in_workspace": "default"})
+        assert again["expires_at"] <= made["expires_at"]
+        with pytest.raises(FastioError) as caught:
+            client(made["token"]).call("state.set", {"path": "a.json", "value": 1})
+        assert caught.value.code == "forbidden"
+    members = remote.call("member.list")["items"]
+    assert {m["workspace"] for m in members} == {None}  # the org's roles let them in already
+
+
+def test_an_admin_makes_no_owner_of_a_workspace(server, remote, client):
+    admin = client(server.token("adam", "admin"))
+    remote.call("workspace.create", {"name": "secret"})
+    remote.call("member.set", {"name": "vic", "role": "viewer"})
+    params = {"member": "vic", "role": "owner", "in_workspace": "secret"}
+    with pytest.raises(FastioError) as caught:
+        admin.call("token.create", params)
+    assert caught.value.code == "forbidden"
+
+
+def test_tokens_end_with_their_members_last_role(server, remote, client):
+    old = client(server.token("hugo", "owner"))
+    remote.call("member.set", {"name": "hugo", "role": "viewer", "in_workspace": "default"})
+    remote.call("member.remove", {"name": "hugo"})
+    assert old.call("access.whoami")["member"] == "hugo"  # there is a workspace left
+    remote.call("member.remove", {"name": "hugo", "in_workspace": "default"})
+    offer = remote.call("transfer.create")
+    claimed = client(None).call("transfer.claim", {"claim": offer["claim"], "name": "hugo"})
+    assert client(claimed["token"]).call("access.whoami")["role"] == "owner"
+    with pytest.raises(FastioError) as caught:
+        old.call("access.whoami")
+    assert caught.value.code == "unauthenticated"
+
+
+def test_who_claims_an_org_keeps_it(remote, client):
+    offers = [remote.call("transfer.create") for _ in range(2)]
+    nobody = client(None)
+    claimed = nobody.call("transfer.claim", {"claim": offers[0]["claim"], "name": "hanna"})
+    with pytest.raises(FastioError) as caught:
+        nobody.call("transfer.claim", {"claim": offers[1]["claim"], "name": "mallory"})
+    assert caught.value.code == "not_found"
+    states = [t["state"] for t in client(claimed["token"]).call("transfer.list")["items"]]
+    assert sorted(states) == ["claimed", "revoked"]
+
+
+def test_nobody_gets_an_answer_by_anothers_key(server):
+    answers = []
+    for member, key in (("a", "b:t"), ("a:b", "t")):
+        headers = {
+            "authorization": f"Bearer {server.token(member, 'editor')}",
+            "idempotency-key": key,
+        }
+        with httpx.Client(base_url=server.url, headers=headers) as http:
+            answers.append(http.post("/v1/tokens", json={"label": "z"}).json())
+    assert [a["member"] for a in answers] == ["a", "a:b"]
+    assert answers[0]["token"] != answers[1]["token"]
+
+
 def test_the_last_owner_stays(remote):
     for operation, params in (
         ("member.remove", {"name": "ada"}),
