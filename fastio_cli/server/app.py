@@ -58,6 +58,9 @@ RATE_PER_S = 1000
 AROUND = ("/healthz", "/readyz", "/openapi.json", "/metrics")
 
 
+STOPPING = FastioError("unavailable", "The server is being stopped.", "Try again in a moment.")
+
+
 class Exchange:
     """One request on its way, and what the log will say of it."""
 
@@ -220,6 +223,8 @@ class App:
             await self._refuse(x, e)
         except Exception as e:
             await self._refuse(x, _internal(e, x.id))
+        except asyncio.CancelledError:  # the server ends, and has waited long enough
+            await self._refuse(x, STOPPING)
         finally:
             self._note(x)
 
@@ -396,7 +401,7 @@ def _answer_of(request: Request, result: Any) -> tuple[int, Headers, bytes]:
     return (
         200,
         [JSON, NO_STORE, *tag],
-        b"" if request.method == "HEAD" else compact(result).encode(),
+        compact(result).encode(),
     )
 
 

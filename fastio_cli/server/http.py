@@ -209,15 +209,21 @@ def etag_of(record: Any) -> str | None:
 
 
 def is_known(request: Request, etag: str | None) -> bool:
-    """Whether a reader has what has this ETag already."""
+    """Whether a reader has what has this ETag already (RFC 9110 §13.1.2: compared weakly)."""
     if etag is None or request.method not in ("GET", "HEAD"):
         return False
-    return request.headers.get("if-none-match", "").strip() == etag
+    known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
+    return known == ["*"] or etag in (tag.removeprefix("W/") for tag in known)
 
 
 def range_of(request: Request) -> tuple[int, int | None] | None:
-    """Offset and length of a single byte range; others are ignored, as RFC 9110 allows."""
-    match = RANGE.fullmatch(request.headers.get("range", "").strip())
+    """Offset and length of a single byte range; others are ignored, as RFC 9110 allows.
+
+    So is one with ``If-Range``: what it is to be a part of is not known yet.
+    """
+    if request.method != "GET" or "if-range" in request.headers:
+        return None
+    match = RANGE.fullmatch(request.headers.get("range", "").strip().lower())
     if match is None:
         return None
     start, end = int(match[1]), match[2]
@@ -256,6 +262,7 @@ async def respond(scope: Scope, send: Send, status: int, headers: Headers, body:
     """Send a whole response."""
     whole = scope.get("extensions", {}).get(WHOLE)
     if whole is None or not whole(status, headers, body):
-        headers = [*headers, (b"content-length", b"%d" % len(body))]
+        if status != 304:
+            headers = [*headers, (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

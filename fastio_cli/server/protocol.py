@@ -44,7 +44,8 @@ class DirectCycle:
 
     message_event = asyncio.Event()  # nobody waits for it
 
-    def __init__(self, keep_alive: bool) -> None:
+    def __init__(self, scope: dict[str, Any], keep_alive: bool) -> None:
+        self.scope = scope
         self.keep_alive = keep_alive
         self.disconnected = self.response_started = self.response_complete = False
 
@@ -62,6 +63,7 @@ class Protocol(HttpToolsProtocol):
         self._body_since: float | None = None  # None unless a body is on its way
         self._body_at = 0.0  # when it last grew
         self._body_bytes = 0
+        self._around_body_bytes = 0  # since it last grew: extensions of chunks, trailers
         self._idle_since: float | None = None  # since an answer on the short way
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -92,16 +94,32 @@ class Protocol(HttpToolsProtocol):
             if self._head_since is None:
                 self._head_since = self.loop.time()
             self._head_bytes += len(data)
+        else:
+            self._around_body_bytes += len(data)
         super().data_received(data)
-        if self._head_bytes is not None and self._head_bytes > HEAD_BYTES_MAX:
-            self.send_400_response("The request's head is too large.")
+        if self._head_bytes is not None:
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self.send_400_response("The request's head is too large.")
+        elif self._around_body_bytes > HEAD_BYTES_MAX:
+            self.transport.abort()
         due = self._due()
         if due is not None:  # most requests come whole and are answered already
             self._look_by(due)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a field of the head; one that comes behind the body counts for nothing there
+        (RFC 9110 §6.5.1)."""
+        if self._head_bytes is not None:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """From here on a body may come; a small one is waited for before anything begins."""
+        if cast("int", self._head_bytes) > HEAD_BYTES_MAX:  # with what came behind it
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if size > HEAD_BYTES_MAX:
+                raise ValueError("the request's head is too large")  # the parser's error: 400
         self._head_bytes = self._head_since = None
+        self._around_body_bytes = 0
         self._body_since = self._body_at = self.loop.time()
         self._body_bytes = 0
         if self._may_be_direct():
@@ -113,6 +131,7 @@ class Protocol(HttpToolsProtocol):
         """Keep a small body, hand on others."""
         self._body_at = self.loop.time()
         self._body_bytes += len(body)
+        self._around_body_bytes = 0
         if self._small is None:
             super().on_body(body)
         else:
@@ -186,7 +205,7 @@ class Protocol(HttpToolsProtocol):
         scope["method"] = self.parser.get_method().decode("ascii")
         scope["raw_path"], scope["query_string"] = raw_path, query
         before = self.cycle
-        cycle = self.cycle = cast("Any", DirectCycle(self.parser.should_keep_alive()))
+        cycle = self.cycle = cast("Any", DirectCycle(scope, self.parser.should_keep_alive()))
         if self._direct(scope, body, partial(self._answer_whole, cycle)):
             return True
         self.cycle = before
@@ -212,10 +231,12 @@ class Protocol(HttpToolsProtocol):
         head = b"".join([b"%b: %b\r\n" % field for field in fields])
         if head.count(b"\n") != len(fields):
             raise ValueError("a header holds a line break")
+        if status != 304:  # which has no content, and no length of one (RFC 9110 §8.6)
+            head += b"content-length: %d\r\n" % len(body)
+        if cycle.scope["method"] == "HEAD":
+            body = b""
         if not cycle.disconnected:
-            self.transport.write(
-                b"%b%bcontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], head, len(body), body)
-            )
+            self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], head, body))
             if not cycle.keep_alive:
                 self.transport.close()
         cycle.response_started = cycle.response_complete = True
@@ -270,5 +291,8 @@ class Protocol(HttpToolsProtocol):
         else:
             if self._small is not None:
                 self._leave_the_short_way(self._small)
+            if self.cycle.response_complete:  # nobody waits for the body of what was refused
+                self.transport.close()
+                return
             cast("dict[str, Any]", self.scope)[LATE] = True
             self.cycle.message_event.set()

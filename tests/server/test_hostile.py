@@ -346,3 +346,69 @@ def test_hundreds_of_connections_are_served_at_once(server, token):
             connection.sendall(request)
         answers = [connection.recv(65536) for connection in many]
     assert {status_of(answer) for answer in answers} == {200}
+
+
+CHUNKED = ("Content-Type: application/json", "Transfer-Encoding: chunked")
+
+
+@pytest.mark.parametrize("after", [b"0\r\nX: ", b"2;x="], ids=["trailers", "extensions"])
+def test_endless_lines_around_a_body_are_cut_off(server, token, after):
+    with connected(server) as s:
+        s.sendall(head(token, "POST", "/v1/transfers-claim", *CHUNKED) + b"2\r\n{}\r\n" + after)
+        sent = 0
+        with pytest.raises(ConnectionError):  # noqa: PT012
+            while sent < 64 * MIB:
+                sent += s.send(b"y" * 65536)
+        assert sent < 8 * MIB  # what fits into the buffers between
+    assert still_serves(server)
+
+
+def test_trailers_are_no_headers(server, token):
+    body = b'9\r\n{"by": 1}\r\n0\r\nAuthorization: Bearer x\r\nIdempotency-Key: t\r\n\r\n'
+    path = "/v1/workspaces/default/state-increment/h.json"
+    with connected(server) as s:
+        for _ in range(2):
+            s.sendall(head(token, "POST", path, *CHUNKED) + body)
+            assert status_of(s.recv(65536)) in (200, 404)
+
+
+def test_a_head_that_comes_at_once_is_limited_too(server, token):
+    with connected(server) as s:
+        s.sendall(head(token, "GET", "/healthz", f"X-Long: {'y' * 100_000}"))
+        assert status_of(rest_of(s)) == 400
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/openapi.json", "/v1/nothing", STATE])
+def test_an_answer_to_head_has_no_body_and_its_length(server, http, token, path):
+    http.put(STATE, json={"value": {"a": 1}})
+    with connected(server) as s:
+        s.sendall(head(token, "HEAD", path) + head(token, "GET", "/v1/whoami", "Connection: close"))
+        answer = rest_of(s)
+    first, _, second = answer.partition(b"\r\n\r\n")
+    assert second.startswith(b"HTTP/1.1 200")
+    length = len(http.get(path).content)
+    assert f"content-length: {length}".encode() in first.lower()
+
+
+def test_a_refused_upload_that_rests_is_closed(server, monkeypatch):
+    monkeypatch.setattr("fastio_cli.server.protocol.IDLE_S", 0.2)
+    with connected(server) as s:
+        s.sendall(head("no", "PUT", "/v1/workspaces/default/files/x", "Content-Length: 1000000"))
+        answer = s.recv(65536)
+        assert status_of(answer) == 401
+        s.sendall(b"x")
+        rest_of(s)
+    assert still_serves(server)
+
+
+def test_ranges_and_known_tags(http):
+    etag = http.put(FILE, content=b"0123456789").headers["etag"]
+    assert http.get(FILE, headers={"range": "BYTES=0-4"}).content == b"01234"
+    for validator in (etag, '"9-bad"'):
+        headers = {"range": "bytes=0-4", "if-range": validator}
+        assert http.get(FILE, headers=headers).status_code == 200
+    for known in (etag, f"W/{etag}", f'"a", {etag}', "*"):
+        answer = http.get(FILE, headers={"if-none-match": known})
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert "content-length" not in answer.headers
+    assert http.get(FILE, headers={"if-none-match": '"a", "b"'}).status_code == 200

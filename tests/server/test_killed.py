@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -123,6 +124,25 @@ def test_it_stops_gracefully(process, engine):
         remote.call("state.get", {"path": "a.json"})
     remote.close()
     assert caught.value.code == "unavailable"
+    process.start()
+
+
+def test_an_upload_that_a_stop_cuts_off_is_told_to_come_again(process, engine):
+    token = engine.call("token.create", {"member": "m", "role": "editor"})["token"]
+    head = (
+        "PUT /v1/workspaces/default/files/f.bin HTTP/1.1\r\nHost: x\r\n"
+        f"Authorization: Bearer {token}\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", process.port)) as s:
+        s.settimeout(30)
+        s.sendall(head.encode())
+        assert s.recv(65536).startswith(b"HTTP/1.1 100 ")
+        s.sendall(b"x" * 1000)
+        assert process.stop() == 0
+        answer = s.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1" in answer.lower()
+    assert b'"code":"unavailable"' in answer
     process.start()
 
 
