@@ -15,6 +15,7 @@ from fastio_cli.engine import new_id
 from fastio_cli.errors import FastioError
 from fastio_cli.jsontext import compact
 from fastio_cli.operations import every, find
+from fastio_cli.operations.access import FIRST_ORG_NAME
 from fastio_cli.operations.files import Download
 from fastio_cli.operations.params import UploadRule
 from fastio_cli.server import sse
@@ -58,6 +59,11 @@ RATE_PER_S = 1000
 AROUND = ("/healthz", "/readyz", "/openapi.json", "/metrics")
 
 
+METRICS_OF_ALL = FastioError(
+    "forbidden",
+    "The metrics are of all orgs.",
+    "Use a token of the server's first org, which its operator makes beside the store.",
+)
 STOPPING = FastioError("unavailable", "The server is being stopped.", "Try again in a moment.")
 
 
@@ -254,7 +260,9 @@ class App:
 
             await x.answer(200, [JSON], document_bytes())
         elif path == "/metrics":
-            await self._call(x, find("org.usage"), {}, answer=False)
+            usage = await self._call(x, find("org.usage"), {}, answer=False)
+            if usage["name"] != FIRST_ORG_NAME:
+                raise METRICS_OF_ALL
             await x.answer(
                 200, [(b"content-type", Metrics.media_type.encode())], self._metrics.text()
             )
@@ -295,11 +303,12 @@ class App:
         elif operation.comes_in_pieces and sse.is_accepted(request):
             await sse.answer(x.send, x.receive, partial(self._heard_by, x, call), x.headers)
             x.status = 200
-            return
+            return None
         else:
             result = await self._desk.call(call, small=request.is_small)
         if answer:
             await self._answer(x, result)
+        return result
 
     async def _heard_by(self, x: Exchange, call: Call, hear: Callable[[str], None]) -> Any:
         """Do a call whose answer comes in pieces."""

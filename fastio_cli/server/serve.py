@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 CONNECTIONS_MAX = 10_000
 FILES_OWN = 256  # what is open besides connections: the store, bodies on their way
+PORT_MAX = 65_535
+WORKERS_MAX = 64
 GRACE_S = 5  # for requests under way when the server is told to stop
 KEEP_ALIVE_S = 75
 INDEX_PAUSE_S = 0.2
@@ -56,9 +58,17 @@ class Options:
 
 
 def check_address(options: Options, has_token: bool) -> None:
-    """Refuse to be reached from elsewhere without encryption and without a token."""
+    """Refuse what cannot be listened on, and to be reached from elsewhere without encryption or
+    without a token."""
+    if not 1 <= options.port <= PORT_MAX:
+        raise FastioError("invalid", f"--port is from 1 to {PORT_MAX}, not {options.port}.")
+    if not 1 <= options.workers <= WORKERS_MAX:
+        raise FastioError("invalid", f"--workers is from 1 to {WORKERS_MAX}.")
     if (options.tls_certificate is None) != (options.tls_key is None):
         raise FastioError("invalid", "--tls-certificate and --tls-key belong together.")
+    for file in filter(None, (options.tls_certificate, options.tls_key)):
+        if not os.access(file, os.R_OK):
+            raise FastioError("invalid", f"{file} is no file that can be read.")
     if is_loopback(options.host):
         return
     if options.tls_certificate is None and not options.behind_proxy:

@@ -171,6 +171,12 @@ def test_health_and_readiness_need_no_token(server):
         assert b" 200 " in answer.partition(b"\r\n")[0]
 
 
+def test_metrics_are_not_for_the_members_of_any_org(server):
+    made = server.engine.call("org.create", {"name": "acme"}, actor="bob")
+    headers = {"authorization": f"Bearer {made['token']}"}
+    assert httpx.get(f"{server.url}/metrics", headers=headers).status_code == 403
+
+
 def test_metrics_need_a_token(http, server):
     http.get(STATE)
     assert 'operation="state.get"' in http.get("/metrics").text

@@ -172,6 +172,10 @@ def test_open_streams_and_waiters_come_back_to_the_next_server(process, engine):
         (["--host", "0.0.0.0"], "in the clear"),
         (["--host", "0.0.0.0", "--behind-proxy"], "no token"),
         (["--tls-key", "x"], "belong together"),
+        (["--tls-key", "x", "--tls-certificate", "absent"], "absent is no file"),
+        (["--port", "99999"], "--port is from 1 to 65535"),
+        (["--port", "0"], "--port is from 1 to 65535"),
+        (["--workers", "0"], "--workers is from 1"),
     ],
 )
 def test_what_it_does_not_bind_to(tmp_path, flags, message):
