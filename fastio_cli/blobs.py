@@ -122,6 +122,13 @@ class Blobs:
         except FileNotFoundError:
             return 0
 
+    def parts_size(self, prefix: str) -> int:
+        """How many bytes there are of all unfinished uploads whose names begin so."""
+        folder, begin = os.path.split(self._part(prefix))
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        uploads = [n.removeprefix("upload-") for n in names if n.startswith(begin)]
+        return sum(self.part_size(u) for u in uploads if not u.endswith(".done"))
+
     def finish_parts(self, upload: str) -> Content:
         """Make the parts of an upload one blob. Raises ``not_found`` when there are none."""
         path = self._part(upload)

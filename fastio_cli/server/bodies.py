@@ -15,6 +15,7 @@ import io
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 from fastio_cli.blobs import INLINE_BYTES_MAX
 from fastio_cli.errors import FastioError
@@ -22,7 +23,7 @@ from fastio_cli.server.http import MEDIA_TYPE, etag_of, range_of, respond
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from fastio_cli.access import Identity
     from fastio_cli.blobs import Content
@@ -83,12 +84,25 @@ class Transfers:
         offset = request.headers.get("upload-offset", "")
         if not offset.isdecimal() or len(offset) > 16:
             raise FastioError("invalid", "Upload-Offset must say where the part begins.")
-        limit = self._engine.limits.file_bytes_max
         name = self._upload_name(id, identity)
-        stream = BodyStream(request, self._loop)
-        add = self._engine.blobs.add_part
-        size: int = await self._on_thread(add, name, int(offset), stream, limit)
+        stream = cast("BinaryIO", BodyStream(request, self._loop))
+        add = self._add_part
+        size: int = await self._on_thread(add, name, int(offset), stream, identity.org)
         return size
+
+    def _add_part(self, name: str, offset: int, stream: BinaryIO, org: str) -> int:
+        """Parts count for their org's storage, which they are to be in."""
+        limits, blobs = self._engine.limits, self._engine.blobs
+        kept = self._engine.store.read(lambda tx: tx.workspaces.usage(org)["size_bytes"])
+        left = limits.org_bytes_max - kept - blobs.parts_size(_prefix(org))
+        if left <= 0:
+            raise FastioError(
+                "quota_exceeded",
+                "The org's storage is used up, with what is being uploaded to it.",
+                "Delete what is not needed; uploads that were left end by themselves in a day.",
+                limit_bytes=limits.org_bytes_max,
+            )
+        return blobs.add_part(name, offset, stream, min(limits.file_bytes_max, offset + left))
 
     async def part_size(self, id: str, identity: Identity) -> int:
         name = self._upload_name(id, identity)
@@ -132,7 +146,13 @@ class Transfers:
     def _upload_name(self, id: str, identity: Identity) -> str:
         if not UPLOAD_ID.fullmatch(id):
             raise FastioError("invalid", "An upload's id is 32 hex digits.")
-        return hashlib.sha256(f"{identity.digest}:{id}".encode()).hexdigest()[:32]
+        own = hashlib.sha256(f"{identity.digest}:{id}".encode()).hexdigest()[:32]
+        return f"{_prefix(identity.org)}{own}"
+
+
+def _prefix(org: str) -> str:
+    """What the names of an org's uploads begin with."""
+    return f"{hashlib.sha256(org.encode()).hexdigest()[:16]}-"
 
 
 def _verify(content: Content, stated: str | None) -> None:

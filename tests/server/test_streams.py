@@ -244,6 +244,23 @@ def test_of_two_parts_at_the_same_time_one_is_refused(server, token, http):
     assert http.get(path).content == b"a" * MIB + b"b" * (2 * MIB)
 
 
+def test_parts_count_for_the_storage_of_their_org(http, limits):
+    limits.org_bytes_max = 3 * MIB
+    statuses = []
+    for _ in range(3):
+        upload = f"/v1/workspaces/default/uploads/{os.urandom(16).hex()}"
+        answer = http.patch(upload, content=b"a" * 2 * MIB, headers={"upload-offset": "0"})
+        statuses.append((answer.status_code, http.get(upload).json()["offset"]))
+    assert [status for status, _ in statuses] == [
+        200,
+        413,
+        402,
+    ]  # the second was kept as far as it may be
+    assert sum(size for _, size in statuses) <= 3 * MIB
+    kept = http.put("/v1/workspaces/default/files/small", content=b"x")
+    assert kept.status_code == 200
+
+
 def test_a_part_that_is_still_coming_does_not_change_the_file(server, token, http):
     upload = f"/v1/workspaces/default/uploads/{os.urandom(16).hex()}"
     part = Part(server, token, upload, 0, 2 * MIB)
