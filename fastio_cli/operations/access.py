@@ -133,7 +133,10 @@ def set_member(
 def remove_member(
     ctx: "Context", *, name: Line, in_workspace: Name | None = None
 ) -> "model.Member":
-    """Take a role away, in the org or in one workspace; its tokens stop working there at once."""
+    """Take a role away, in the org or in one workspace; its tokens stop working there at once.
+
+    With somebody's last role their tokens end for good, and their logins at file services.
+    """
     _enter_org(ctx)
     id = _workspace_id(ctx, in_workspace)
     row = ctx.tx.access.member(ctx.org, name, id)
@@ -145,10 +148,8 @@ def remove_member(
     if row["role"] == "owner" and not id:
         _refuse_last_owner(ctx)
     ctx.tx.access.remove_member(ctx.org, name, id)
-    if not ctx.tx.access.has_role(ctx.org, name):  # somebody else may get the name one day
-        for account in ctx.tx.accounts.of_member(ctx.org, name):
-            ctx.tx.accounts.end(ctx.org, name, account["service"], ctx.now_ms)
-        _end_tokens(ctx, name)
+    if not ctx.tx.access.has_role(ctx.org, name):
+        _end_access(ctx, name)
     ctx.emit("member.remove", data={"name": name, "workspace": in_workspace})
     return {
         "name": name,
@@ -319,7 +320,7 @@ def claim_transfer(ctx: "Context", *, claim: Token, name: Line) -> "model.Claime
             "Ask for a new one: fastio org transfer create",
         )
     ctx.org = row["org"]
-    if ctx.tx.access.member(ctx.org, name, 0) is not None:
+    if ctx.tx.access.has_role(ctx.org, name):
         raise FastioError(
             "already_exists", f"The org has a member {name!r} already.", "Choose another name."
         )
@@ -329,7 +330,7 @@ def claim_transfer(ctx: "Context", *, claim: Token, name: Line) -> "model.Claime
         ctx.tx.access.put_member(ctx.org, owner["name"], 0, "admin", ctx.now_ms)
         ctx.emit("member.set", data={"name": owner["name"], "role": "admin", "workspace": None})
     ctx.tx.access.put_member(ctx.org, name, 0, "owner", ctx.now_ms)
-    _end_tokens(ctx, name)  # of a member of old who had the name
+    _end_access(ctx, name)  # of a member of old, whose role may have gone with a workspace
     ctx.tx.access.end_transfer(row["id"], claimed_by=name, now_ms=ctx.now_ms)
     for other in ctx.tx.access.transfers(ctx.org, "", ALL):
         if _state(ctx, other) == "open":  # or a former owner could take the org back
@@ -453,8 +454,10 @@ def _add_token(
     return {**_token(ctx, row), "token": token}
 
 
-def _end_tokens(ctx: "Context", name: str) -> None:
-    """Revoke all tokens of somebody who has no role: the name may be another's one day."""
+def _end_access(ctx: "Context", name: str) -> None:
+    """End all that acts for a name without a role: somebody else may get the name one day."""
+    for account in ctx.tx.accounts.of_member(ctx.org, name):
+        ctx.tx.accounts.end(ctx.org, name, account["service"], ctx.now_ms)
     for row in ctx.tx.access.tokens(ctx.org, name, "", ALL):
         if row["revoked_at"] is None:
             ctx.tx.access.revoke_token(ctx.org, row["id"], ctx.now_ms)

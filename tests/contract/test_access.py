@@ -99,6 +99,12 @@ def test_a_transfer_is_claimed_once(caller):
         assert caught.value.code == "not_found"
 
 
+def test_nobody_claims_an_org_as_somebody_with_a_role_in_a_workspace(caller):
+    caller("member.set", name="bob", role="viewer", in_workspace="default")
+    offer = caller("transfer.create")
+    caller.refused("already_exists", "transfer.claim", claim=offer["claim"], name="bob")
+
+
 def test_a_transfer_ends_by_itself(timed, clock):
     offer = timed("transfer.create", ttl_s=60)
     clock.advance(60)
