@@ -39,9 +39,9 @@ class Line:
             while True:
                 client, _ = self._listener.accept()
                 number = self.connections
-                self.connections += 1
                 server = socket.socket()
                 self._ends += [client, server]
+                self.connections += 1  # whoever waits for it may cut it at once
                 try:
                     server.connect(("127.0.0.1", self.target))
                 except OSError:

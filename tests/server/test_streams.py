@@ -251,11 +251,9 @@ def test_parts_count_for_the_storage_of_their_org(http, limits):
         upload = f"/v1/workspaces/default/uploads/{os.urandom(16).hex()}"
         answer = http.patch(upload, content=b"a" * 2 * MIB, headers={"upload-offset": "0"})
         statuses.append((answer.status_code, http.get(upload).json()["offset"]))
-    assert [status for status, _ in statuses] == [
-        200,
-        413,
-        402,
-    ]  # the second was kept as far as it may be
+    assert statuses[0] == (200, 2 * MIB)
+    # Of the second as much is kept as there is room for, if it came in small pieces.
+    assert {status for status, _ in statuses[1:]} <= {402, 413}
     assert sum(size for _, size in statuses) <= 3 * MIB
     kept = http.put("/v1/workspaces/default/files/small", content=b"x")
     assert kept.status_code == 200
