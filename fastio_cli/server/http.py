@@ -116,7 +116,15 @@ class Request:
             raise FastioError("invalid", "A request's body must not be compressed.")
 
 
-SINGLE = ("authorization", "idempotency-key", "lock-token", "if-match", "content-type", "range")
+SINGLE = (
+    "authorization",
+    "idempotency-key",
+    "lock-token",
+    "if-match",
+    "if-none-match",
+    "content-type",
+    "range",
+)
 
 
 def too_large(size_bytes_max: int) -> FastioError:
@@ -187,12 +195,16 @@ def _header_params(operation: Operation, request: Request) -> Iterator[tuple[str
                 raise FastioError("invalid", f"{operation.name} takes no {header} header.")
             yield name, text_of(headers[header])
     if "if_version" in operation.rules:
+        unless = headers.get("if-none-match")
+        if unless is not None and (unless.strip() != "*" or "if-match" in headers):
+            # What cannot be heeded must not be overheard: the change is not to happen.
+            raise FastioError("invalid", "A change takes If-None-Match alone, and only as *.")
         if "if-match" in headers:
             match = ETAG.fullmatch(headers["if-match"].strip())
             if match is None:
                 raise FastioError("invalid", "If-Match must be one ETag that fastio gave out.")
             yield "if_version", int(match[1])
-        elif headers.get("if-none-match", "").strip() == "*":
+        elif unless is not None:
             yield "if_version", 0
 
 

@@ -412,3 +412,25 @@ def test_ranges_and_known_tags(http):
         assert (answer.status_code, answer.content) == (304, b"")
         assert "content-length" not in answer.headers
     assert http.get(FILE, headers={"if-none-match": '"a", "b"'}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        [("if-none-match", '"1-abc"')],
+        [("if-none-match", "W/*")],
+        [("if-none-match", '*, "x"')],
+        [("if-none-match", "*"), ("if-none-match", '"x"')],
+        [("if-none-match", "*"), ("if-match", '"1-0000000000000000"')],
+    ],
+)
+def test_a_condition_that_is_not_understood_changes_nothing(http, conditions):
+    http.put(STATE, json={"value": 1}).raise_for_status()
+    assert http.put(STATE, json={"value": 2}, headers=conditions).status_code == 400
+    assert http.get(STATE).json()["value"] == 1
+
+
+def test_if_none_match_keeps_what_is_there(http):
+    for status in (200, 412):
+        answer = http.put(STATE, json={"value": 1}, headers={"if-none-match": "*"})
+        assert answer.status_code == status
