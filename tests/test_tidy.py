@@ -121,6 +121,14 @@ def test_nothing_is_too_long(file):
 
 
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_every_error_is_raised_once(file):
+    """An exception that is kept and raised again keeps the frames of every time."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name):
+            assert not node.exc.id.isupper(), f"{file}:{node.lineno}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_modules_say_what_they_are_for(file):
     assert ast.get_docstring(ast.parse(file.read_text()))
 

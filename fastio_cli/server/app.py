@@ -23,10 +23,10 @@ from fastio_cli.server.auth import Doorkeeper, RateLimit
 from fastio_cli.server.bodies import Transfers
 from fastio_cli.server.http import (
     BODYLESS,
-    DISCONNECTED,
     JSON,
     NO_SNIFF,
     NO_STORE,
+    Disconnected,
     Request,
     etag_of,
     is_known,
@@ -59,11 +59,6 @@ RATE_PER_S = 1000
 AROUND = ("/healthz", "/readyz", "/openapi.json", "/metrics")
 
 
-METRICS_OF_ALL = FastioError(
-    "forbidden",
-    "The metrics are of all orgs.",
-    "Use a token of the server's first org, which its operator makes beside the store.",
-)
 STOPPING = FastioError("unavailable", "The server is being stopped.", "Try again in a moment.")
 
 
@@ -241,7 +236,7 @@ class App:
             self._log.note(x, elapsed_s)
 
     async def _refuse(self, x: Exchange, error: FastioError) -> None:
-        if x.status or error is DISCONNECTED:
+        if x.status or isinstance(error, Disconnected):
             return  # the answer had begun, or nobody reads it
         status, headers, body = problem(error, x.id)
         await x.answer(status, headers, body)
@@ -262,7 +257,11 @@ class App:
         elif path == "/metrics":
             usage = await self._call(x, find("org.usage"), {}, answer=False)
             if usage["name"] != FIRST_ORG_NAME:
-                raise METRICS_OF_ALL
+                raise FastioError(
+                    "forbidden",
+                    "The metrics are of all orgs.",
+                    "Use a token of the server's first org, which its operator makes beside it.",
+                )
             await x.answer(
                 200, [(b"content-type", Metrics.media_type.encode())], self._metrics.text()
             )
@@ -428,7 +427,7 @@ async def _unless_left(waiting: Any, receive: Receive) -> Any:
         if call.done():
             return call.result()
         call.cancel()
-        raise DISCONNECTED
+        raise Disconnected()
     finally:
         leaving.cancel()
 

@@ -47,7 +47,14 @@ JSON = (b"content-type", b"application/json")
 PROBLEM = (b"content-type", b"application/problem+json")
 NO_SNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
-DISCONNECTED = FastioError("interrupted", "The client went away.")
+
+
+class Disconnected(FastioError):
+    """The client went away: nobody reads an answer. (One that were raised again and again would
+    keep the frames of every time.)"""
+
+    def __init__(self) -> None:
+        super().__init__("interrupted", "The client went away.")
 
 
 class Request:
@@ -105,7 +112,7 @@ class Request:
         """Some of the body, and whether there is more."""
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            raise DISCONNECTED
+            raise Disconnected()
         if LATE in self.scope:
             raise FastioError("timeout", "The request's body stopped coming.")
         return message.get("body", b""), message.get("more_body", False)

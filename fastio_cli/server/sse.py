@@ -17,7 +17,7 @@ import json
 
 from fastio_cli.errors import FastioError
 from fastio_cli.jsontext import compact
-from fastio_cli.server.http import DISCONNECTED
+from fastio_cli.server.http import Disconnected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ async def answer(
 
     def hear(piece: str) -> None:
         if leaving.done():
-            raise DISCONNECTED  # so that nothing more is made
+            raise Disconnected()  # so that nothing more is made
         loop.call_soon_threadsafe(heard.put_nowait, piece)
 
     call = asyncio.ensure_future(begin(hear))
@@ -81,7 +81,7 @@ async def answer(
                 begun = True
             await send({"type": "http.response.body", "body": body, "more_body": True})
         if not call.done():
-            raise DISCONNECTED
+            raise Disconnected()
         body = f"data: {compact(call.result())}\n\n".encode()
         if not begun:
             await _begin(send, extra)
