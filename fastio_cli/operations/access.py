@@ -230,8 +230,7 @@ def revoke_token(ctx: "Context", *, id: Line) -> "model.AccessToken":
     if row["member"] != ctx.actor:
         owner = ctx.tx.access.member(ctx.org, row["member"], 0)
         _require(ctx, owner["role"] if owner is not None else "viewer")
-    ctx.tx.access.revoke_token(ctx.org, id, ctx.now_ms)
-    ctx.emit("token.revoke", data={"id": id, "member": row["member"]})
+    _revoke(ctx, id, row["member"])
     row = ctx.tx.access.token_by_id(ctx.org, id)
     assert row is not None
     return _token(ctx, row)
@@ -293,8 +292,7 @@ def revoke_transfer(ctx: "Context", *, id: Line) -> "model.Transfer":
         raise FastioError(
             "not_found", f"There is no open transfer {id}.", "See them: fastio org transfer list"
         )
-    ctx.tx.access.end_transfer(id, claimed_by=None, now_ms=ctx.now_ms)
-    ctx.emit("transfer.revoke", data={"id": id})
+    _withdraw(ctx, id)
     return {**_transfer(ctx, row), "state": "revoked"}
 
 
@@ -334,8 +332,7 @@ def claim_transfer(ctx: "Context", *, claim: Token, name: Line) -> "model.Claime
     ctx.tx.access.end_transfer(row["id"], claimed_by=name, now_ms=ctx.now_ms)
     for other in ctx.tx.access.transfers(ctx.org, "", ALL):
         if _state(ctx, other) == "open":  # or a former owner could take the org back
-            ctx.tx.access.end_transfer(other["id"], claimed_by=None, now_ms=ctx.now_ms)
-            ctx.emit("transfer.revoke", data={"id": other["id"]})
+            _withdraw(ctx, other["id"])
     ctx.emit("transfer.claim", data={"id": row["id"], "from": row["created_by"], "to": name})
     token = _add_token(ctx, member=name, role="owner", label="transfer.claim")
     return {
@@ -454,14 +451,23 @@ def _add_token(
     return {**_token(ctx, row), "token": token}
 
 
+def _revoke(ctx: "Context", id: str, member: str) -> None:
+    ctx.tx.access.revoke_token(ctx.org, id, ctx.now_ms)
+    ctx.emit("token.revoke", data={"id": id, "member": member})
+
+
+def _withdraw(ctx: "Context", id: str) -> None:
+    ctx.tx.access.end_transfer(id, claimed_by=None, now_ms=ctx.now_ms)
+    ctx.emit("transfer.revoke", data={"id": id})
+
+
 def _end_access(ctx: "Context", name: str) -> None:
     """End all that acts for a name without a role: somebody else may get the name one day."""
     for account in ctx.tx.accounts.of_member(ctx.org, name):
         ctx.tx.accounts.end(ctx.org, name, account["service"], ctx.now_ms)
     for row in ctx.tx.access.tokens(ctx.org, name, "", ALL):
         if row["revoked_at"] is None:
-            ctx.tx.access.revoke_token(ctx.org, row["id"], ctx.now_ms)
-            ctx.emit("token.revoke", data={"id": row["id"], "member": name})
+            _revoke(ctx, row["id"], name)
 
 
 def _least(ctx: "Context", role: str) -> str:

@@ -86,8 +86,7 @@ class Transfers:
             raise FastioError("invalid", "Upload-Offset must say where the part begins.")
         name = self._upload_name(id, identity)
         stream = cast("BinaryIO", BodyStream(request, self._loop))
-        add = self._add_part
-        size: int = await self._on_thread(add, name, int(offset), stream, identity.org)
+        size: int = await self._on_thread(self._add_part, name, int(offset), stream, identity.org)
         return size
 
     def _add_part(self, name: str, offset: int, stream: BinaryIO, org: str) -> int:
