@@ -45,7 +45,7 @@ $(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 
 # The manual and the shells' completions, from the table of commands.
 generate: $(VENV)/.installed
-	$(BIN)/python -m fastio_cli.cli.generate .
+	$(BIN)/python -m fastio_cli.cli.framework.generate .
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -27,10 +27,10 @@ from harness import (
     worker,
 )
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits
-from fastio_cli.engine import Engine
-from fastio_cli.store.sqlite import FILE, SqliteStore
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
+from fastio_cli.storage.sqlite.store import FILE, SqliteStore
 
 MIB = 1024 * 1024
 PROCESSES = 16

@@ -26,10 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import psycopg
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits
-from fastio_cli.engine import Engine
-from fastio_cli.store.postgres import PostgresStore
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
+from fastio_cli.storage.postgres.store import PostgresStore
 from tests.postgres import Server, binaries, children
 
 CLIENTS = 16

@@ -27,14 +27,14 @@ from harness import prepare
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits, SearchSettings
-from fastio_cli.engine import Engine
-from fastio_cli.intelligence import rank
-from fastio_cli.intelligence.service import Prepared, Search
-from fastio_cli.store.contract import Store
-from fastio_cli.store.sqlite import SqliteStore
-from fastio_cli.store.tx import Tx
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.config.settings import Limits, SearchSettings
+from fastio_cli.engine.engine import Engine
+from fastio_cli.search import ranking as rank
+from fastio_cli.search.service import Prepared, Search
+from fastio_cli.storage.contract import Store
+from fastio_cli.storage.sqlite.store import SqliteStore
+from fastio_cli.storage.tx import Tx
 
 RRF_K = 60
 DEPTH = 200
@@ -299,8 +299,8 @@ def measured(searchers: list[Searcher], variant: Variant) -> list[float]:
 
 def postgres(vectors: str) -> Callable[[str], Store]:
     """Opens stores of a server of their own, each a namespace in it."""
-    from fastio_cli.store import postgres_search
-    from fastio_cli.store.postgres import PostgresStore
+    from fastio_cli.storage.postgres import search as postgres_search
+    from fastio_cli.storage.postgres.store import PostgresStore
     from tests.postgres import new_namespace, server_url
 
     if vectors == "blocks":

@@ -26,20 +26,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits
-from fastio_cli.engine import Engine
-from fastio_cli.intelligence.index import (
-    EVENTS_PER_STEP,
-    FORMAT,
-    LOCK_S_MAX,
-    Change,
-    Index,
-    Step,
-)
-from fastio_cli.store.contract import Store
-from fastio_cli.store.sqlite import SqliteStore
-from fastio_cli.store.tx import Tx
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
+from fastio_cli.search.indexer import EVENTS_PER_STEP, FORMAT, LOCK_S_MAX, Change, Index, Step
+from fastio_cli.storage.contract import Store
+from fastio_cli.storage.sqlite.store import SqliteStore
+from fastio_cli.storage.tx import Tx
 
 QUERY = "what did word17 decide about word4711?"
 NOUNS = [f"word{i}" for i in range(5000)]
@@ -48,13 +41,13 @@ WORDS = 30
 HOLD_LIMIT_MS = 50
 MODEL_ALONE = """
 import numpy
-from fastio_cli.intelligence.embed import Local
+from fastio_cli.search.embedding import Local
 Local().encode(["what did we decide about pricing?"])
 """
 
 
 def postgres_store(folder: str) -> Store:
-    from fastio_cli.store.postgres import PostgresStore
+    from fastio_cli.storage.postgres.store import PostgresStore
     from tests.postgres import new_namespace, server_url
 
     return PostgresStore(new_namespace(server_url() or ""))

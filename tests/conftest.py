@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from fastio_cli.config import Limits
+from fastio_cli.config.settings import Limits
 from tests import postgres
 from tests.backends import BACKENDS, Caller, Clock, kind_of
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits
-from fastio_cli.engine import Engine
-from fastio_cli.store.contract import Store
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
+from fastio_cli.storage.contract import Store
 
 URL_FILE = "url"  # in the folder of a store that is a database
 
@@ -21,11 +21,11 @@ def open_engine(
     url = Path(str(folder)) / URL_FILE
     store: Store
     if url.exists():
-        from fastio_cli.store.postgres import PostgresStore
+        from fastio_cli.storage.postgres.store import PostgresStore
 
         store = PostgresStore(url.read_text(), clock=clock)
     else:
-        from fastio_cli.store.sqlite import SqliteStore
+        from fastio_cli.storage.sqlite.store import SqliteStore
 
         store = SqliteStore(str(folder), clock=clock or time.time)
     key_file = f"{folder}/secret.key"

@@ -265,7 +265,7 @@ class Namespaces:
         self._free.append(name)
 
     def _make(self) -> str:
-        from fastio_cli.store.postgres import PostgresStore
+        from fastio_cli.storage.postgres.store import PostgresStore
 
         url = new_namespace(self._url)
         PostgresStore(url).close()

@@ -12,11 +12,11 @@ from typing import Any
 
 import uvicorn
 
-from fastio_cli.access import digest_of, new_token
-from fastio_cli.config import Limits
-from fastio_cli.engine import Engine
-from fastio_cli.operations.params import ACTOR_RULE
-from fastio_cli.remote import Remote
+from fastio_cli.client.remote import Remote
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
+from fastio_cli.identity import digest_of, new_token
+from fastio_cli.operations.types import ACTOR_RULE
 from fastio_cli.server.app import App
 
 GRACE_S = 1.0  # for answers that are still on their way

@@ -13,7 +13,7 @@ import threading
 
 import pytest
 
-from fastio_cli.blobs import CHUNK_BYTES, INLINE_BYTES_MAX, Blobs
+from fastio_cli.blobs.local import CHUNK_BYTES, INLINE_BYTES_MAX, Blobs
 from fastio_cli.errors import FastioError
 
 LARGE = 10**9
@@ -97,7 +97,7 @@ def test_a_stream_that_breaks_leaves_nothing(blobs):
 def test_a_disk_that_is_full_leaves_nothing(tmp_path):
     program = """
 import io, sys
-from fastio_cli.blobs import Blobs
+from fastio_cli.blobs.local import Blobs
 from fastio_cli.errors import FastioError
 try:
     Blobs(sys.argv[1]).put(io.BytesIO(b"x" * 1_000_000), 10**9)

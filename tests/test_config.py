@@ -10,7 +10,7 @@ import tomllib
 import platformdirs
 import pytest
 
-from fastio_cli.config import (
+from fastio_cli.config.settings import (
     SETTINGS,
     Config,
     change_file,
@@ -238,7 +238,7 @@ def test_a_folder_that_cannot_be(home):
 def test_changes_by_many_processes_are_all_there(home):
     path = str(user_file(home))
     program = (
-        "import sys\nfrom fastio_cli.config import change_file\n"
+        "import sys\nfrom fastio_cli.config.settings import change_file\n"
         "for n in range(10): change_file(sys.argv[1], f'k{sys.argv[2]}_{n}', n)"
     )
     processes = [subprocess.Popen([sys.executable, "-c", program, path, str(n)]) for n in range(8)]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fastio_cli.config.secret_box import Key, Veil
 from fastio_cli.errors import FastioError
-from fastio_cli.sealing import Key, Veil
 
 OWNER = ["account", "acme", "ada", "box"]
 

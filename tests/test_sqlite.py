@@ -19,13 +19,13 @@ from pathlib import Path
 import pytest
 
 from fastio_cli.errors import FastioError
-from fastio_cli.store import care
-from fastio_cli.store import sqlite as module
-from fastio_cli.store.sqlite import FILE, SCHEMA_VERSION, SqliteStore, translate
+from fastio_cli.storage import maintenance as care
+from fastio_cli.storage.sqlite import store as module
+from fastio_cli.storage.sqlite.store import FILE, SCHEMA_VERSION, SqliteStore, translate
 from tests.backends import Clock
 from tests.workers import ROOT, open_engine
 
-STORE = ROOT / "fastio_cli" / "store"
+STORE = ROOT / "fastio_cli" / "storage"
 
 # Writes until it fails, then says how often it succeeded and how it failed.
 FILL = """

@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits
-from fastio_cli.engine import Engine
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
-from fastio_cli.store.sqlite import SqliteStore
+from fastio_cli.storage.sqlite.store import SqliteStore
 from tests import engines
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -225,7 +225,7 @@ def index_anew(engine: Engine, actor: str) -> None:
 
 
 def _index(engine: Engine) -> int:
-    from fastio_cli.intelligence import index
+    from fastio_cli.search import indexer as index
 
     index.LOCK_S_MAX = 0  # every step does as little as it can
     index.EMBED_PASSAGES = 4
@@ -262,13 +262,13 @@ def _make_fatal(point: str, moment: str, call: int) -> None:
 
 def _step(point: str) -> tuple[Any, str]:
     from fastio_cli.operations.context import Context
-    from fastio_cli.store import later
-    from fastio_cli.store.events import Events
-    from fastio_cli.store.locks import Locks
-    from fastio_cli.store.objects import Objects
-    from fastio_cli.store.postgres import Migration, Transaction
-    from fastio_cli.store.sqlite import Connection
-    from fastio_cli.store.workspaces import Workspaces
+    from fastio_cli.storage.postgres.store import Migration, Transaction
+    from fastio_cli.storage.repositories.events import Events
+    from fastio_cli.storage.repositories.locks import Locks
+    from fastio_cli.storage.repositories.objects import Objects
+    from fastio_cli.storage.repositories.workspaces import Workspaces
+    from fastio_cli.storage.sqlite import later
+    from fastio_cli.storage.sqlite.store import Connection
 
     nouns = (Context, Events, Locks, Objects, Workspaces, Blobs)
     laters = (later.Later, later.LaterEvents, later.LaterObjects, later.LaterWorkspaces)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from fastio_cli.cli.command import Flag, command
-from fastio_cli.cli.exit import Exit
+from fastio_cli.cli.framework.command import Flag, command
+from fastio_cli.cli.framework.exit import Exit
 from fastio_cli.errors import KINDS, FastioError
 
 TYPE_CHECKING = False
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from fastio_cli.cli.session import Session
-    from fastio_cli.operations.operator import Prepared
+    from fastio_cli.cli.framework.session import Session
+    from fastio_cli.engine.client import Prepared
 
 GROUP_MAX = 128
 READ_BYTES = 64 * 1024
@@ -90,7 +90,7 @@ def _answers(cli: Session, lines: list[bytes]) -> list[dict[str, Any]]:
 
 
 def _prepared(cli: Session, line: bytes) -> Prepared:
-    from fastio_cli.jsontext import decode
+    from fastio_cli.json_text import decode
 
     request = decode(line.strip(), "line")
     if not isinstance(request, dict) or not isinstance(request.get("op"), str):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-from fastio_cli.cli.command import Arg, command
-from fastio_cli.cli.session import SCHEME
-from fastio_cli.config import LOCAL
+from fastio_cli.cli.framework.command import Arg, command
+from fastio_cli.cli.framework.session import SCHEME
+from fastio_cli.config.settings import LOCAL
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.cli.session import Session
+    from fastio_cli.cli.framework.session import Session
 
 OFFERED_MAX = 200
 
@@ -31,8 +31,8 @@ def complete(cli: Session, what: str, prefix: str | None) -> None:
     eval "$(fastio complete bash)"
     """
     if what in ("bash", "zsh", "fish", "powershell"):
-        from fastio_cli.cli.completions import scripts
-        from fastio_cli.cli.spec import spec
+        from fastio_cli.cli.framework.completions import scripts
+        from fastio_cli.cli.framework.spec import spec
 
         cli.out.line(scripts(spec())[what].rstrip("\n"))
         return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fastio_cli.cli.command import Arg, Flag, command
-from fastio_cli.config import PROFILES, SETTINGS, has_password, shown
+from fastio_cli.cli.framework.command import Arg, Flag, command
+from fastio_cli.config.settings import PROFILES, SETTINGS, has_password, shown
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.cli.session import Session
+    from fastio_cli.cli.framework.session import Session
 
 SETTING = Arg("setting", "Name of the setting", complete="setting")
 PROJECT = Flag("--project", help="In this project's settings instead of yours")
@@ -20,7 +20,7 @@ PROJECT = Flag("--project", help="In this project's settings instead of yours")
     help="Show the settings in force and where each comes from.",
 )
 def show(cli: Session, setting: str | None) -> None:
-    from fastio_cli.config import checked
+    from fastio_cli.config.settings import checked
 
     if setting is not None and setting not in SETTINGS:
         checked(setting, "", "the command line")
@@ -50,7 +50,7 @@ def show(cli: Session, setting: str | None) -> None:
     help="Set a setting, for you, this project or the profile that --profile names.",
 )
 def set_(cli: Session, setting: str, value: str, project: bool) -> None:
-    from fastio_cli.config import change_file, checked
+    from fastio_cli.config.settings import change_file, checked
 
     file, table = _place(cli, project)
     known = SETTINGS.get(setting)
@@ -77,7 +77,7 @@ def set_(cli: Session, setting: str, value: str, project: bool) -> None:
 
 @command("config unset", SETTING, PROJECT, help="Forget a setting.")
 def unset(cli: Session, setting: str, project: bool) -> None:
-    from fastio_cli.config import change_file
+    from fastio_cli.config.settings import change_file
 
     file, table = _place(cli, project)
     change_file(file, setting, None, table)
@@ -88,7 +88,7 @@ def _kept_from_argv(setting: str, text: str, secret: bool) -> str:
     """A value whose secrets, if any, come from a file or standard input: every user of the machine
     can read a command line."""
     if text == "-" or text.startswith("@"):
-        from fastio_cli.cli.values import secret as read
+        from fastio_cli.cli.framework.values import secret as read
 
         value = read(text, setting)
         if not value:

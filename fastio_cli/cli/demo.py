@@ -9,17 +9,17 @@ import sys
 import tempfile
 import time
 
-from fastio_cli.cli.command import command
 from fastio_cli.cli.demo_agent import COUNTER, REPORT, WAIT_S, open_engine
+from fastio_cli.cli.framework.command import command
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.cli.output import Output
-    from fastio_cli.cli.session import Session
-    from fastio_cli.engine import Engine
+    from fastio_cli.cli.framework.output import Output
+    from fastio_cli.cli.framework.session import Session
+    from fastio_cli.engine.engine import Engine
 
 WORK = {"researcher": "finding", "writer": "paragraph", "reviewer": "comment"}
 INCREMENTS = 20

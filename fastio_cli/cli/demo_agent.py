@@ -11,11 +11,11 @@ import os
 import sys
 from functools import partial
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits
-from fastio_cli.engine import Engine
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
-from fastio_cli.store.sqlite import SqliteStore
+from fastio_cli.storage.sqlite.store import SqliteStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

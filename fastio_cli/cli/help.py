@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fastio_cli.cli.command import Arg, command
+from fastio_cli.cli.framework.command import Arg, command
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.cli.session import Session
+    from fastio_cli.cli.framework.session import Session
 
 
 @command(
@@ -29,14 +29,14 @@ def help_(cli: Session, words: list[str]) -> None:
     if cli.flags["format"] in ("json", "jsonl"):
         cli.out.document(described(words))
         return
-    from fastio_cli.cli import typer_app
+    from fastio_cli.cli.framework import typer_app
 
     typer_app.parse([*words, "--help"])
 
 
 def described(words: list[str]) -> dict[str, Any]:
     """The whole description, or of its commands and operations those that ``words`` name."""
-    from fastio_cli.cli.spec import catalogue, spec
+    from fastio_cli.cli.framework.spec import catalogue, spec
 
     whole = {**spec(), "operations": catalogue()}
     if not words:

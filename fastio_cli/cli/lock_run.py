@@ -7,14 +7,14 @@ import signal
 import subprocess
 import time
 
-from fastio_cli.cli.exit import Exit
+from fastio_cli.cli.framework.exit import Exit
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.cli.session import Session
+    from fastio_cli.cli.framework.session import Session
 
 STOP_S = 5.0
 PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 
-from fastio_cli.cli.command import Arg, Opt, command
-from fastio_cli.cli.values import secret
-from fastio_cli.config import LOCAL, PROFILES, Config, change_file, read_file, shown
+from fastio_cli.cli.framework.command import Arg, Opt, command
+from fastio_cli.cli.framework.values import secret
+from fastio_cli.config.settings import LOCAL, PROFILES, Config, change_file, read_file, shown
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.cli.session import Session
+    from fastio_cli.cli.framework.session import Session
 
 NAME = Arg("name", "Name of the profile", complete="profile")
 
@@ -40,9 +40,9 @@ def login(cli: Session, url: str, token: str | None, ca_file: str | None) -> Non
     fastio login https://fastio.example.org < token.txt
     fastio login https://fastio.example.org --profile reviewer --token @reviewer.token
     """
-    from fastio_cli.credentials import keep_token
-    from fastio_cli.remote import Remote
-    from fastio_cli.remote.connection import server_url
+    from fastio_cli.client.remote import Remote
+    from fastio_cli.client.transport import server_url
+    from fastio_cli.config.credentials import keep_token
 
     url = server_url(url if "://" in url else f"https://{url}")
     profile = _profile_for(cli, url)
@@ -75,7 +75,7 @@ def logout(cli: Session, name: str | None) -> None:
     of this machine with: fastio profile use local. The token itself goes on to exist: end it with
     fastio token revoke.
     """
-    from fastio_cli.credentials import forget_token
+    from fastio_cli.config.credentials import forget_token
 
     name = name or cli.config.profile
     if name is None:
@@ -93,7 +93,7 @@ def whoami(cli: Session) -> None:
 
 @command("profile list", help="List the servers you are logged in at, and the local store.")
 def list_profiles(cli: Session) -> None:
-    from fastio_cli.credentials import where_kept
+    from fastio_cli.config.credentials import where_kept
 
     config = cli.config
     source = config.lookup("store")[1]
@@ -132,7 +132,7 @@ def use_profile(cli: Session, name: str) -> None:
 @command("profile remove", NAME, help="Forget a profile and its token.")
 def remove_profile(cli: Session, name: str) -> None:
     """Nothing happens to what is kept on the server."""
-    from fastio_cli.credentials import forget_token
+    from fastio_cli.config.credentials import forget_token
 
     if name == LOCAL:
         raise FastioError(
@@ -166,7 +166,7 @@ def _profile_for(cli: Session, url: str) -> str:
     """What the profile of a login is called: as is said, else after the host."""
     from urllib.parse import urlsplit
 
-    from fastio_cli.operations.params import NAME_RULE
+    from fastio_cli.operations.types import NAME_RULE
 
     named = cli.flags.get("profile") or os.environ.get("FASTIO_PROFILE")
     if named:

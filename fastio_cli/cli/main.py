@@ -12,7 +12,7 @@ import errno
 import os
 import sys
 
-from fastio_cli.cli.exit import Exit
+from fastio_cli.cli.framework.exit import Exit
 from fastio_cli.errors import KINDS, FastioError
 
 TYPE_CHECKING = False
@@ -54,17 +54,17 @@ def run(argv: list[str]) -> int:
     parsed = None
     try:
         _heed_interrupts()
-        from fastio_cli.cli.parse import parse
+        from fastio_cli.cli.framework.parse import parse
 
         parsed = parse(argv)
         if parsed is None:
-            from fastio_cli.cli import typer_app
+            from fastio_cli.cli.framework import typer_app
 
             parsed = typer_app.parse(argv)
         if parsed is None:
             return 0
         flags = parsed.flags
-        from fastio_cli.cli.session import Session
+        from fastio_cli.cli.framework.session import Session
 
         session = Session(flags, parsed.command)
         parsed.command.run(session, **parsed.command.convert(parsed.values))
@@ -105,7 +105,7 @@ def as_fastio_error(e: Exception) -> FastioError:
 
 
 def _complain(error: FastioError, as_json: bool) -> int:
-    from fastio_cli.cli.output import fail
+    from fastio_cli.cli.framework.output import fail
 
     try:
         fail(error, as_json, sys.stderr)
@@ -126,7 +126,7 @@ def _format_asked(argv: list[str]) -> dict[str, Any]:
 
 
 def _as_json(flags: dict[str, Any]) -> bool:
-    from fastio_cli.cli.output import wants_json
+    from fastio_cli.cli.framework.output import wants_json
 
     return wants_json(flags)
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from fastio_cli.cli.command import Opt, command
-from fastio_cli.cli.options import CURSOR, IF_VERSION, KEY, LIMIT, LOCK_TOKEN, PATH, VERSION, given
-from fastio_cli.cli.values import integer
+from fastio_cli.cli.framework.command import Opt, command
+from fastio_cli.cli.framework.options import (
+    CURSOR,
+    IF_VERSION,
+    KEY,
+    LIMIT,
+    LOCK_TOKEN,
+    PATH,
+    VERSION,
+    given,
+)
+from fastio_cli.cli.framework.values import integer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.cli.session import Session
+    from fastio_cli.cli.framework.session import Session
 
 FROM = Opt(
     "--from",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from fastio_cli.cli.command import Arg, Flag, Opt, command
-from fastio_cli.cli.options import given
-from fastio_cli.cli.values import integer, seconds
+from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
+from fastio_cli.cli.framework.options import given
+from fastio_cli.cli.framework.values import integer, seconds
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.cli.session import Session
+    from fastio_cli.cli.framework.session import Session
 
 QUERY = Arg("query", "What to look for, in plain words")
 WAIT = Flag("--wait", help="First finish the vectors of everything written, showing progress")
@@ -19,8 +19,8 @@ WAIT = Flag("--wait", help="First finish the vectors of everything written, show
 
 def object_path(text: str, name: str) -> str:
     """A path, or ``fio://workspace/path``, checked while it is known which option it is of."""
-    from fastio_cli.cli.session import SCHEME
-    from fastio_cli.operations.params import PATH_RULE
+    from fastio_cli.cli.framework.session import SCHEME
+    from fastio_cli.operations.types import PATH_RULE
 
     is_elsewhere = text.startswith(SCHEME)
     PATH_RULE.check(text[len(SCHEME) :].partition("/")[2] if is_elsewhere else text, name)
@@ -275,7 +275,7 @@ def _turns(cli: Session, session: str) -> list[Any]:
 
     Raises ``invalid`` when the object holds no conversation.
     """
-    from fastio_cli.intelligence.ask import HISTORY_TURNS
+    from fastio_cli.search.answering import HISTORY_TURNS
 
     try:
         kept = cli.call("state.get", path=session)["value"]
@@ -345,7 +345,7 @@ def _ranked(items: list[Any]) -> list[Any]:
     A score says how far a passage leads its own workspace. Cosines compare across; what BM25 gives
     a word depends on how rare it is there, so that it only orders what holds as many of the words.
     """
-    from fastio_cli.intelligence.rank import SEMANTIC_WEIGHT
+    from fastio_cli.search.ranking import SEMANTIC_WEIGHT
 
     lexical = _standardised([_words_held(item) for item in items])
     semantic = _standardised([item["parts"]["cosine"] for item in items])
@@ -359,7 +359,7 @@ def _ranked(items: list[Any]) -> list[Any]:
 
 def _words_held(item: Any) -> float:
     """How many words of the query a passage holds; what is behind the point is how well."""
-    from fastio_cli.intelligence import words
+    from fastio_cli.search import analysis as words
 
     text = " ".join(item["snippet"][start:end] for start, end in item["highlights"])
     bm25 = item["parts"]["bm25"] or 0.0

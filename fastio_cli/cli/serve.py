@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-from fastio_cli.cli.command import Flag, Opt, command
-from fastio_cli.cli.values import integer
+from fastio_cli.cli.framework.command import Flag, Opt, command
+from fastio_cli.cli.framework.values import integer
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.cli.session import Session
+    from fastio_cli.cli.framework.session import Session
 
 FILE = "FILE"
 
@@ -35,14 +35,14 @@ def serve(cli: Session, no_access_log: bool, **params: Any) -> None:
     fastio serve --port 8787
     """
     try:
-        from fastio_cli.server import serve as server
+        from fastio_cli.server import run as server
     except ImportError:
         raise FastioError(
             "unavailable",
             "The server is not installed.",
             "Install it: pip install 'fastio-durable[server]'",
         ) from None
-    from fastio_cli.cli.options import given
+    from fastio_cli.cli.framework.options import given
 
     options = server.Options(**given(**params), access_log=not no_access_log)
     engine = cli.local_engine()
@@ -63,8 +63,8 @@ def serve(cli: Session, no_access_log: bool, **params: Any) -> None:
 
 def worker() -> Any:
     """The application of one of several processes; the settings come from the environment."""
-    from fastio_cli.cli.session import Session
-    from fastio_cli.server.serve import Options, application
+    from fastio_cli.cli.framework.session import Session
+    from fastio_cli.server.run import Options, application
 
     options = Options(access_log=os.environ.get("FASTIO_SERVER_LOG") != "off")
     return application(Session({}).local_engine(), options)

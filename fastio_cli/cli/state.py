@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from fastio_cli.cli.command import Arg, Flag, Opt, command
+from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
+from fastio_cli.cli.framework.options import (
+    CURSOR,
+    IF_VERSION,
+    KEY,
+    LIMIT,
+    LOCK_TOKEN,
+    PATH,
+    VERSION,
+    given,
+)
+from fastio_cli.cli.framework.values import json_value, number, seconds
 from fastio_cli.cli.objects import enter_common, list_objects
-from fastio_cli.cli.options import CURSOR, IF_VERSION, KEY, LIMIT, LOCK_TOKEN, PATH, VERSION, given
-from fastio_cli.cli.values import json_value, number, seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.cli.session import Session
+    from fastio_cli.cli.framework.session import Session
 
 VALUE = Arg("value", "JSON, or @FILE, or - for standard input", convert=json_value)
 AT = Opt("--at", help="JSON Pointer into the document, as /steps/0", metavar="POINTER")
@@ -164,7 +173,7 @@ def schema(cli: Session, path: str) -> None:
 )
 def edit(cli: Session, path: str, lock_token: str | None) -> None:
     """What you save is written only if nobody else changed the object meanwhile."""
-    from fastio_cli.cli.editor import edit_state
+    from fastio_cli.cli.framework.editor import edit_state
 
     edit_state(cli, path, lock_token)
 

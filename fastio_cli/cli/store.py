@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fastio_cli.cli.command import Arg, Flag, Opt, command
+from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastio_cli.cli.session import Session
-    from fastio_cli.store.copy import Place
+    from fastio_cli.cli.framework.session import Session
+    from fastio_cli.storage.copy import Place
 
 
 @command(
@@ -37,7 +37,7 @@ def copy(
     Example:
     fastio store copy .fastio postgresql://fastio@db.internal/fastio --progress
     """
-    from fastio_cli.store.copy import copy_store
+    from fastio_cli.storage.copy import copy_store
 
     with _Shown(progress) as show:
         compared = copy_store(
@@ -49,8 +49,8 @@ def copy(
 
 
 def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Place:
-    from fastio_cli.store import open_blobs, open_store
-    from fastio_cli.store.copy import Place
+    from fastio_cli.storage import open_blobs, open_store
+    from fastio_cli.storage.copy import Place
 
     store = open_store(name, durability=cli.config.get("durability"), make=make)
     return Place(store, open_blobs(name, blobs or cli.config.blobs()))

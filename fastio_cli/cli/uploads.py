@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from fastio_cli.blobs import Content
-    from fastio_cli.cli.session import Session
+    from fastio_cli.blobs.local import Content
+    from fastio_cli.cli.framework.session import Session
 
 PROGRESS_BYTES_MIN = 32 * 1024 * 1024  # about what takes a second to store
 PROGRESS_AFTER_S = 1.0  # of what comes over a line of which nobody knows how fast it is

@@ -9,7 +9,8 @@ import time
 
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import operation
-from fastio_cli.operations.params import (
+from fastio_cli.operations.records import timestamp
+from fastio_cli.operations.types import (
     SERVICES,
     Cursor,
     Lifetime,
@@ -24,7 +25,6 @@ from fastio_cli.operations.params import (
     Token,
     is_number,
 )
-from fastio_cli.operations.records import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.operations.context import Context
-    from fastio_cli.store.contract import Row
+    from fastio_cli.storage.contract import Row
 
 TRANSFER_S = 72 * 3600.0
 ALL = 2**31 - 1
@@ -253,7 +253,7 @@ def create_transfer(ctx: "Context", *, ttl_s: Lifetime = TRANSFER_S) -> "model.N
 
     Whoever claims it becomes the owner; those who own it now stay admin.
     """
-    from fastio_cli.access import secret_digest
+    from fastio_cli.identity import secret_digest
 
     _enter_org(ctx)
     id, claim = _new_id("tr"), "claim_" + os.urandom(32).hex()
@@ -308,7 +308,7 @@ def claim_transfer(ctx: "Context", *, claim: Token, name: Line) -> "model.Claime
 
     The answer holds the new owner's token, this once. The former owners stay admin.
     """
-    from fastio_cli.access import secret_digest
+    from fastio_cli.identity import secret_digest
 
     row = ctx.tx.access.transfer(secret_digest(claim))
     if row is None or _state(ctx, row) != "open":
@@ -428,7 +428,7 @@ def _add_token(
     in_workspace: str | None = None,
     ttl_s: float | None = None,
 ) -> "model.NewAccessToken":
-    from fastio_cli.access import digest_of, new_token
+    from fastio_cli.identity import digest_of, new_token
 
     token, id = new_token(), _new_id("tok")
     digest = digest_of(token)
@@ -472,7 +472,7 @@ def _end_access(ctx: "Context", name: str) -> None:
 
 def _least(ctx: "Context", role: str) -> str:
     """A role, or that of the caller's token if it is less."""
-    from fastio_cli.access import least
+    from fastio_cli.identity import least
 
     assert ctx.grant is not None
     return least(role, ctx.grant.token_role)
@@ -507,7 +507,7 @@ def _stay_within_own_token(
 
 def _give_workspace_role(ctx: "Context", name: str, workspace: str, role: str) -> None:
     """Let somebody into a workspace whose role in the org does not do so."""
-    from fastio_cli.access import least
+    from fastio_cli.identity import least
 
     id = _workspace_id(ctx, workspace)
     in_org = ctx.tx.access.member(ctx.org, name, 0)

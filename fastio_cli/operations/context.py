@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import sys
 
-from fastio_cli.blobs import Content
+from fastio_cli.blobs.local import Content
 from fastio_cli.errors import FastioError
-from fastio_cli.jsontext import canonical, quoted
+from fastio_cli.json_text import canonical, quoted
 from fastio_cli.operations.operation import Restart
 from fastio_cli.operations.records import object_record, timestamp
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli import model
-    from fastio_cli.access import Grant
-    from fastio_cli.blobs import Blobs
-    from fastio_cli.config import Limits
-    from fastio_cli.intelligence.service import Search
-    from fastio_cli.sealing import Key
-    from fastio_cli.store.contract import Row
-    from fastio_cli.store.tx import Tx
+    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.config.secret_box import Key
+    from fastio_cli.config.settings import Limits
+    from fastio_cli.identity import Grant
+    from fastio_cli.search.service import Search
+    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.tx import Tx
 
 # Old versions are dropped a batch at a time, so that most writes pay nothing for it.
 PRUNE_EVERY = 16

@@ -4,11 +4,11 @@ import json
 from fnmatch import fnmatchcase
 
 from fastio_cli.errors import FastioError
-from fastio_cli.jsontext import canonical
+from fastio_cli.json_text import canonical
 from fastio_cli.operations.context import event_hash
 from fastio_cli.operations.operation import Pending, operation
-from fastio_cli.operations.params import Limit, Line, Seq, Wait
 from fastio_cli.operations.records import event_record
+from fastio_cli.operations.types import Limit, Line, Seq, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

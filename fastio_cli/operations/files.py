@@ -2,20 +2,20 @@
 
 import hashlib
 
-from fastio_cli.blobs import Content
+from fastio_cli.blobs.local import Content
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import operation
-from fastio_cli.operations.params import Line, ObjectPath, Size, Token, Upload, Version
+from fastio_cli.operations.types import Line, ObjectPath, Size, Token, Upload, Version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fastio_cli import model
-    from fastio_cli.blobs import Blobs
+    from fastio_cli.blobs.local import Blobs
     from fastio_cli.operations.context import Context, Slot
-    from fastio_cli.store.contract import Row
-    from fastio_cli.store.tx import Tx
+    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.tx import Tx
 
     Read = Callable[[Callable[[Tx], list[Row]]], list[Row]]
 

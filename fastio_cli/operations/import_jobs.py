@@ -10,10 +10,10 @@ from __future__ import annotations
 import base64
 import json
 
-from fastio_cli.blobs import Content
+from fastio_cli.blobs.local import Content
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.context import Slot
-from fastio_cli.operations.params import PATH_RULE
+from fastio_cli.operations.types import PATH_RULE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.operations.context import Context
-    from fastio_cli.store.contract import Row
-    from fastio_cli.store.tx import Tx
+    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.tx import Tx
 
 NUMBERED_MAX = 1000
 

@@ -6,7 +6,8 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations.context import token_hash
 from fastio_cli.operations.import_jobs import refuse_forgotten, without_values
 from fastio_cli.operations.operation import Pending, operation
-from fastio_cli.operations.params import (
+from fastio_cli.operations.records import import_record
+from fastio_cli.operations.types import (
     PATH_RULE,
     Cursor,
     Headers,
@@ -24,13 +25,12 @@ from fastio_cli.operations.params import (
     Wait,
     is_number,
 )
-from fastio_cli.operations.records import import_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.operations.context import Context
-    from fastio_cli.store.contract import Row
+    from fastio_cli.storage.contract import Row
 
 BASE = "/v1/workspaces/{workspace}/imports"
 # What says where a request goes and how its answer is framed.

@@ -11,15 +11,15 @@ import os
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.context import token_hash
 from fastio_cli.operations.operation import Pending, operation
-from fastio_cli.operations.params import Cursor, Limit, Line, ObjectPath, Prefix, Token, Ttl, Wait
 from fastio_cli.operations.records import lock_record
+from fastio_cli.operations.types import Cursor, Limit, Line, ObjectPath, Prefix, Token, Ttl, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.operations.context import Context
-    from fastio_cli.store.contract import Row
-    from fastio_cli.store.tx import Tx
+    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.tx import Tx
 
 BASE = "/v1/workspaces/{workspace}/locks"
 RENEW_S = 1.0  # how often a waiter says that it lives

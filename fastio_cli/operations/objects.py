@@ -1,9 +1,10 @@
 """Objects of either kind: look, list, history, diff, restore, delete, move, copy."""
 
-from fastio_cli.blobs import Content
+from fastio_cli.blobs.local import Content
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import operation
-from fastio_cli.operations.params import (
+from fastio_cli.operations.records import object_record, version_record
+from fastio_cli.operations.types import (
     Boolean,
     Cursor,
     KindName,
@@ -14,7 +15,6 @@ from fastio_cli.operations.params import (
     Version,
     is_number,
 )
-from fastio_cli.operations.records import object_record, version_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Slot
-    from fastio_cli.store.contract import Row
+    from fastio_cli.storage.contract import Row
 
 BASE = "/v1/workspaces/{workspace}/objects"
 

@@ -8,7 +8,7 @@ An operation is stated once, by decorating a function::
         \"\"\"Merge a JSON patch into one state object.\"\"\"
 
 Its parameters are the function's keyword-only parameters, whose annotations are rules
-(``params.py``). The first line of its docstring is its help everywhere. The name of its result's
+(``types.py``). The first line of its docstring is its help everywhere. The name of its result's
 record (``model.py``) is its return annotation. Nothing else needs to be written for an operation to
 exist in the engine, over HTTP and in MCP.
 """
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
-    from fastio_cli.store.contract import Store
-    from fastio_cli.store.tx import Tx
+    from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.tx import Tx
 
     F = TypeVar("F", bound=Callable[..., Any])
 

@@ -5,9 +5,10 @@ The index is a reader of the event log. A search first brings it up to date outs
 """
 
 from fastio_cli.errors import FastioError
-from fastio_cli.jsontext import stored
+from fastio_cli.json_text import stored
 from fastio_cli.operations.operation import Restart, operation
-from fastio_cli.operations.params import (
+from fastio_cli.operations.records import timestamp
+from fastio_cli.operations.types import (
     Age,
     Boolean,
     History,
@@ -19,14 +20,13 @@ from fastio_cli.operations.params import (
     SearchMode,
     Tokens,
 )
-from fastio_cli.operations.records import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
-    from fastio_cli.intelligence.service import Found, Prepared
     from fastio_cli.operations.context import Context
-    from fastio_cli.store.contract import Row
+    from fastio_cli.search.service import Found, Prepared
+    from fastio_cli.storage.contract import Row
 
 BASE = "/v1/workspaces/{workspace}"
 PROBLEMS_MAX = 100

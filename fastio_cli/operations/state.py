@@ -1,10 +1,10 @@
 """State objects: JSON that is read and changed where it is, one change at a time."""
 
-from fastio_cli.blobs import inline
+from fastio_cli.blobs.local import inline
 from fastio_cli.errors import FastioError
-from fastio_cli.jsontext import encode, stored
+from fastio_cli.json_text import encode, stored
 from fastio_cli.operations.operation import Pending, operation
-from fastio_cli.operations.params import (
+from fastio_cli.operations.types import (
     Changes,
     Expression,
     Json,
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli import model
-    from fastio_cli.blobs import Content
+    from fastio_cli.blobs.local import Content
     from fastio_cli.operations.context import Context, Slot
-    from fastio_cli.store.contract import Row
+    from fastio_cli.storage.contract import Row
 
 BASE = "/v1/workspaces/{workspace}/state"
 MEDIA_TYPE = "application/json"

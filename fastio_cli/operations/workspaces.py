@@ -2,8 +2,8 @@
 
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import Restart, operation
-from fastio_cli.operations.params import Boolean, Cursor, Limit, Name, is_number
 from fastio_cli.operations.records import workspace_record
+from fastio_cli.operations.types import Boolean, Cursor, Limit, Name, is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,16 +11,17 @@ import json
 import time
 from functools import partial
 
-from fastio_cli.engine import new_id
+from fastio_cli.engine.engine import new_id
 from fastio_cli.errors import FastioError
-from fastio_cli.jsontext import compact
+from fastio_cli.json_text import compact
 from fastio_cli.operations import every, find
 from fastio_cli.operations.access import FIRST_ORG_NAME
 from fastio_cli.operations.files import Download
-from fastio_cli.operations.params import UploadRule
-from fastio_cli.server import sse
-from fastio_cli.server.auth import Doorkeeper, RateLimit
-from fastio_cli.server.bodies import Transfers
+from fastio_cli.operations.types import UploadRule
+from fastio_cli.server import events as sse
+from fastio_cli.server.access_log import AccessLog
+from fastio_cli.server.authentication import Doorkeeper, RateLimit
+from fastio_cli.server.executor import Desk
 from fastio_cli.server.http import (
     BODYLESS,
     JSON,
@@ -37,23 +38,22 @@ from fastio_cli.server.http import (
     respond,
     text_of,
 )
-from fastio_cli.server.lanes import Desk
-from fastio_cli.server.log import AccessLog
 from fastio_cli.server.metrics import Metrics
 from fastio_cli.server.protocol import WAITS
 from fastio_cli.server.routes import Routes, decoded, wrong_method
+from fastio_cli.server.uploads import Transfers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from fastio_cli.access import Identity
-    from fastio_cli.blobs import Content
-    from fastio_cli.engine import Call, Engine
+    from fastio_cli.blobs.local import Content
+    from fastio_cli.engine.engine import Call, Engine
+    from fastio_cli.identity import Identity
     from fastio_cli.operations.operation import Operation
     from fastio_cli.server.http import Headers, Receive, Scope, Send, SendWhole
-    from fastio_cli.server.serve import Background
+    from fastio_cli.server.run import Background
 
 RATE_PER_S = 1000
 AROUND = ("/healthz", "/readyz", "/openapi.json", "/metrics")
@@ -346,7 +346,7 @@ class App:
     async def _identify(self, x: Exchange, operation: Operation | None) -> Identity:
         identity = await self._door.identify(x.request.token)
         if identity.digest is None and (operation is None or operation.role != "anyone"):
-            from fastio_cli.access import unauthenticated
+            from fastio_cli.identity import unauthenticated
 
             raise unauthenticated()
         x.actor = identity.member

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.operations.operation import Operation
-    from fastio_cli.operations.params import Rule
+    from fastio_cli.operations.types import Rule
 
 HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 # Where a name means different things, the first value that the rule accepts is taken.

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
-    from fastio_cli.store.contract import NearStore
-    from fastio_cli.store.tx import Tx
+    from fastio_cli.storage.contract import NearStore
+    from fastio_cli.storage.tx import Tx
 
     class Reply(Protocol):
         """Who is told what came of a work; a future, mostly. Told in the event loop."""

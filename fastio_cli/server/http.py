@@ -14,7 +14,7 @@ from collections import Counter
 from urllib.parse import unquote, unquote_plus
 
 from fastio_cli.errors import FastioError
-from fastio_cli.jsontext import SIZE_BYTES_MAX, decode
+from fastio_cli.json_text import SIZE_BYTES_MAX, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

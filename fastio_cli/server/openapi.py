@@ -10,17 +10,17 @@ import typing
 from fastio_cli import __version__, model
 from fastio_cli.errors import KINDS, FastioError
 from fastio_cli.operations import every
-from fastio_cli.operations.params import NAME_RULE, UploadRule
+from fastio_cli.operations.types import NAME_RULE, UploadRule
 from fastio_cli.server import examples
-from fastio_cli.server.bodies import DIGEST, UPLOAD_ID
 from fastio_cli.server.http import BODYLESS, ETAG, IN_HEADERS, problem
+from fastio_cli.server.uploads import DIGEST, UPLOAD_ID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.operations.operation import Operation
-    from fastio_cli.operations.params import Rule
+    from fastio_cli.operations.types import Rule
 
 PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 BINARY: dict[str, object] = {"application/octet-stream": {}}

@@ -136,7 +136,7 @@ def test_every_claim_can_be_broken(facts):
 
 
 def test_unheld_claim_fails_the_command(monkeypatch, capsys, facts):
-    from fastio_cli.cli.session import Session
+    from fastio_cli.cli.framework.session import Session
 
     broken = {**facts, "claims": demo.claims({**facts, "counter": 59})}
     monkeypatch.setattr(demo, "play", lambda story: broken)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fastio_cli.cli import tree, typer_app
-from fastio_cli.cli.command import COMPLETE, Arg, Flag
-from fastio_cli.cli.generate import generated
+from fastio_cli.cli.framework import tree, typer_app
+from fastio_cli.cli.framework.command import COMPLETE, Arg, Flag
+from fastio_cli.cli.framework.generate import generated
 from fastio_cli.cli.help import described
 from fastio_cli.errors import KINDS, FastioError
 
@@ -82,7 +82,7 @@ def test_every_command_takes_its_arguments_and_options() -> None:
 def test_examples_are_read_by_the_quick_parser() -> None:
     import shlex
 
-    from fastio_cli.cli.parse import parse
+    from fastio_cli.cli.framework.parse import parse
 
     for command in described([])["commands"]:
         for example in command["examples"]:

@@ -33,12 +33,12 @@ from pathlib import Path
 
 import pytest
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.cli import tree
-from fastio_cli.config import Config, Limits, SearchSettings
-from fastio_cli.engine import Engine
-from fastio_cli.server.serve import Background
-from fastio_cli.store.sqlite import SqliteStore
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.cli.framework import tree
+from fastio_cli.config.settings import Config, Limits, SearchSettings
+from fastio_cli.engine.engine import Engine
+from fastio_cli.server.run import Background
+from fastio_cli.storage.sqlite.store import SqliteStore
 from tests.remote import Running
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -51,7 +51,7 @@ def imported(home):
 
 def test_ctrl_c_while_a_command_starts(home):
     modules = imported(home)
-    assert {"fastio_cli.cli.main", "fastio_cli.store.sqlite"} <= set(modules)
+    assert {"fastio_cli.cli.main", "fastio_cli.storage.sqlite.store"} <= set(modules)
     for module in modules:
         done = fastio(home, "-c", PRESSED, module, *COMMAND)
         assert done.stdout == "", module

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from fastio_cli import remote as calls
-from fastio_cli.access import new_token
-from fastio_cli.remote import Remote, connection
+from fastio_cli.client import remote as calls
+from fastio_cli.client import transport as connection
+from fastio_cli.client.remote import Remote
+from fastio_cli.identity import new_token
 from tests.client.line import Line
 from tests.client.scripted import HandClock, Scripted
 from tests.remote import Running
-from tests.server.conftest import limits, server  # noqa: F401
 
 TOKEN = new_token()
 
@@ -48,7 +48,7 @@ def scripted() -> Iterator[Any]:
 
 
 @pytest.fixture
-def line(server: Running) -> Iterator[Any]:  # noqa: F811
+def line(server: Running) -> Iterator[Any]:
     """Makes breaking lines to the server, with a client at the end."""
     made: list[Any] = []
 

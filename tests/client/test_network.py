@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import trustme
 
+from fastio_cli.client import transport as connection
+from fastio_cli.client.remote import SILENCE_S, Remote
 from fastio_cli.errors import FastioError
-from fastio_cli.remote import SILENCE_S, Remote, connection
 from tests.client.conftest import TOKEN
 from tests.client.forward import ForwardProxy
 from tests.client.serving import Serving, fastio

@@ -7,8 +7,9 @@ from email.utils import formatdate
 
 import pytest
 
+from fastio_cli.client import transport as connection
+from fastio_cli.client.remote import Remote
 from fastio_cli.errors import FastioError
-from fastio_cli.remote import Remote, connection
 from tests.client.conftest import TOKEN
 from tests.client.scripted import cut, half, page, problem, record, reply
 
@@ -138,7 +139,7 @@ def test_a_refused_connection_is_tried_again(clock):
 
 def test_a_server_that_never_answers(scripted, monkeypatch):
     """A time limit as long as the patience is no reason to try once only."""
-    monkeypatch.setattr("fastio_cli.remote.ANSWER_S", 0.2)
+    monkeypatch.setattr("fastio_cli.client.remote.ANSWER_S", 0.2)
     server, remote = scripted(lambda line: None, retry_s=0.2)
     error = refused(remote)
     assert error.code == "unavailable"

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits
-from fastio_cli.engine import Engine
-from fastio_cli.store.sqlite import SqliteStore
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
+from fastio_cli.storage.sqlite.store import SqliteStore
 from tests.backends import until
 from tests.client.serving import Serving, begin, command, fastio
 from tests.ports import free_port

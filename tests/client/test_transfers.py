@@ -11,8 +11,8 @@ import queue
 import pexpect
 import pytest
 
+from fastio_cli.client.remote import WHOLE_BYTES_MAX
 from fastio_cli.errors import FastioError
-from fastio_cli.remote import WHOLE_BYTES_MAX
 from tests.client.scripted import page, reply
 from tests.client.serving import command
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastio_cli import remote as calls
+from fastio_cli.client import remote as calls
 from fastio_cli.errors import FastioError
 from tests.backends import Background, until
 from tests.client.scripted import cut, problem, record

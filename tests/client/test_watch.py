@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from fastio_cli import remote as calls
+from fastio_cli.client import remote as calls
+from fastio_cli.client.sse import messages
 from fastio_cli.errors import FastioError
-from fastio_cli.remote.stream import messages
 from tests.backends import Background, until
 from tests.client.scripted import cut, page, problem, reply
 
@@ -189,6 +189,6 @@ def test_messages_in_any_pieces(size):
 
 
 def test_a_message_has_a_largest_size(monkeypatch):
-    monkeypatch.setattr("fastio_cli.remote.stream.MESSAGE_BYTES_MAX", 100)
+    monkeypatch.setattr("fastio_cli.client.sse.MESSAGE_BYTES_MAX", 100)
     with pytest.raises(FastioError):
         list(messages([b"data: " + b"x" * 200]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastio_cli.access import digest_of
+from fastio_cli.identity import digest_of
 
 
 def members(caller):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastio_cli.jsontext import SIZE_BYTES_MAX
+from fastio_cli.json_text import SIZE_BYTES_MAX
 
 MIB = 1024 * 1024
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits
-from fastio_cli.engine import Engine
-from fastio_cli.store.sqlite import SqliteStore
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
+from fastio_cli.storage.sqlite.store import SqliteStore
 
 HEADER = struct.Struct("=cc6xQqq")  # struct record of recorder.c
 RECORD = "FASTIO_TEST_RECORD"

@@ -15,10 +15,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits
-from fastio_cli.engine import Engine
-from fastio_cli.store.postgres import PostgresStore
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
+from fastio_cli.storage.postgres.store import PostgresStore
 from tests import postgres
 from tests.backends import until
 from tests.postgres import Server, as_nobody

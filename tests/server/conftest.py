@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits
-from fastio_cli.engine import Engine
-from fastio_cli.remote import Remote
-from fastio_cli.store.sqlite import SqliteStore
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.client.remote import Remote
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
+from fastio_cli.storage.sqlite.store import SqliteStore
 from tests.remote import Running
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from fastio_cli.access import ROLES, digest_of, new_token
+from fastio_cli.client.remote import _path
 from fastio_cli.errors import FastioError
+from fastio_cli.identity import ROLES, digest_of, new_token
 from fastio_cli.operations import every
-from fastio_cli.remote import _path
 
 VALUES = {
     "path": "plan.json",

@@ -10,9 +10,9 @@ import socket
 import httpx
 import pytest
 
-from fastio_cli.access import new_token
 from fastio_cli.errors import FastioError
-from fastio_cli.server.log import AccessLog
+from fastio_cli.identity import new_token
+from fastio_cli.server.access_log import AccessLog
 from tests.remote import Running
 
 STATE = "/v1/workspaces/default/state/plan.json"

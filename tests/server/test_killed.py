@@ -12,12 +12,12 @@ import threading
 import httpx
 import pytest
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits
-from fastio_cli.engine import Engine
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.client.remote import Remote
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
-from fastio_cli.remote import Remote
-from fastio_cli.store.sqlite import SqliteStore
+from fastio_cli.storage.sqlite.store import SqliteStore
 from tests.backends import Background, until
 from tests.ports import free_port
 

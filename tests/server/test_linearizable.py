@@ -13,8 +13,8 @@ import time
 
 import pytest
 
+from fastio_cli.client.remote import Remote
 from fastio_cli.errors import FastioError
-from fastio_cli.remote import Remote
 from tests.backends import until
 from tests.concurrency.linearizability import Impossible, Operation, counter, linearizable
 from tests.server.test_killed import engine, folder, process

@@ -18,13 +18,14 @@ import schemathesis
 from hypothesis import HealthCheck, assume, settings
 from schemathesis.checks import load_all_checks
 
-from fastio_cli.blobs import Blobs
-from fastio_cli.config import Limits
-from fastio_cli.engine import Engine
-from fastio_cli.operations import every, find, params
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
+from fastio_cli.operations import every, find
+from fastio_cli.operations import types as params
 from fastio_cli.server.openapi import document
 from fastio_cli.server.protocol import HEAD_BYTES_MAX
-from fastio_cli.store.sqlite import SqliteStore
+from fastio_cli.storage.sqlite.store import SqliteStore
 from tests.remote import Running
 
 # make test-fuzz makes 200, and the cases that Schemathesis knows to be hard in every schema.

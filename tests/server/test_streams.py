@@ -141,7 +141,7 @@ def ids_without_data(http, **query):
 
 def test_a_stream_tells_how_far_it_looked(http, remote, monkeypatch):
     """Whoever comes back with it does not read again what a filter left out, nor loses anything."""
-    monkeypatch.setattr("fastio_cli.server.sse.HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("fastio_cli.server.events.HEARTBEAT_S", 0.01)
     for path in ("a", "b", "b"):
         remote.call("state.set", {"path": path, "value": 1})
     newest = remote.call("workspace.show")["seq"]

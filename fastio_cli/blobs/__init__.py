@@ -1,0 +1,1 @@
+"""Bytes by content: in a folder, in a bucket, or nowhere."""

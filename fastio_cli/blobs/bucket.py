@@ -1,0 +1,347 @@
+"""Blobs of a database's store in a bucket: ``s3://``, ``gs://`` or ``az://``, by their SHA-256.
+
+A body is spooled to a local file while it is hashed, and then put under its name, so that nobody
+ever sees half of one, in constant memory both ways. Credentials are the environment's alone:
+stated there, for without the libraries of the clouds would ask the metadata service of the machine.
+A bucket's prefix belongs to one store, whose sweep removes what that store does not use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import time
+
+from fastio_cli.blobs.local import CHUNK_BYTES, GRACE_S, Blobs, bytes_lost
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, BinaryIO
+
+# Up to here a body is one request, which can ask that nothing be there; beyond it goes in parts.
+SINGLE_BYTES_MAX = 16 * 1024 * 1024
+PART_BYTES = 8 * 1024 * 1024
+PARTS_AT_ONCE = 4
+# A blob older than this is put again, so that no sweep takes it before its new user has named it.
+RENEW_S = GRACE_S / 2
+RETRIES_MAX = 8
+RETRY_S = 30
+MARKER = "create-only"
+UNUSED = "unused"
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._=-]+)*/?")
+_NAME = re.compile(r"(?:[0-9a-f]{2}|unused)/([0-9a-f]{64})")
+# Any one set of these says who asks.
+CREDENTIALS = {
+    "s3": (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),),
+    "gs": (("GOOGLE_SERVICE_ACCOUNT",), ("GOOGLE_APPLICATION_CREDENTIALS",)),
+    "az": (
+        ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),
+        ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_SAS_KEY"),
+    ),
+}
+
+
+def connect(
+    scheme: str, place: str, retries_max: int, options: dict[str, Any] | None = None
+) -> tuple[Any, Any]:
+    """A bucket's client (``place`` is ``bucket`` or ``bucket/prefix``) and the library it is of.
+
+    ``options`` are those of the library's HTTP client.
+
+    Raises ``unauthenticated`` when the environment holds no credentials, ``invalid`` when the
+    library is not installed.
+    """
+    wanted = CREDENTIALS[scheme]
+    if not any(all(os.environ.get(name) for name in names) for names in wanted):
+        raise FastioError(
+            "unauthenticated",
+            f"There are no credentials for {scheme}:// in the environment.",
+            f"Set {' and '.join(wanted[0])}.",
+        )
+    try:
+        import obstore
+        from obstore.store import from_url
+    except ImportError:
+        raise FastioError(
+            "invalid",
+            f"{scheme}:// needs an extra package.",
+            "Install it: pip install 'fastio-durable[buckets]'",
+        ) from None
+    from datetime import timedelta
+
+    retries: Any = {"max_retries": retries_max, "retry_timeout": timedelta(seconds=RETRY_S)}
+    client: Any = options
+    return from_url(f"{scheme}://{place}", retry_config=retries, client_options=client), obstore
+
+
+class BucketBlobs(Blobs):
+    """Blobs in a bucket. ``spool`` is a folder of this machine for what is being written.
+
+    Raises ``invalid`` for a URL that names no bucket; the bucket itself is asked at first use.
+    """
+
+    def __init__(self, url: str, spool: str) -> None:
+        super().__init__(spool)
+        self._scheme, _, self._place = url.partition("://")
+        bucket, slash, prefix = self._place.partition("/")
+        known = self._scheme in CREDENTIALS and _BUCKET.fullmatch(bucket)
+        if not known or not _PREFIX.fullmatch(slash + prefix):
+            raise FastioError(
+                "invalid",
+                "The place of large files is neither a folder nor a bucket.",
+                "Name one: fastio config set blobs s3://BUCKET/PREFIX (or gs://, az://, a folder)",
+            )
+        self._client: tuple[Any, Any] | None = None
+        self._proved = False
+
+    def check_place(self) -> None:
+        """Ask the bucket for what is needed of it.
+
+        Raises ``invalid`` when it does not exist or replaces what it is asked to create only (some
+        servers ignore the condition), ``forbidden`` when it refuses the credentials.
+        """
+        if self._proved:
+            return
+        for _ in range(2):  # the first of all users makes the marker, everybody finds it
+            if not self._create(MARKER, b"Made by fastio to see that it cannot be made twice.\n"):
+                self._proved = True
+                return
+        raise FastioError(
+            "invalid",
+            f"The bucket {self._scheme}://{self._place} replaces an object where it was asked to "
+            "create one only.",
+            "Use a service that honours If-None-Match, or a folder: fastio config set blobs FOLDER",
+        )
+
+    def give_name(self, temporary: str, name: str) -> None:
+        """Put a local file into the bucket as the blob of this name; the file is gone then."""
+        self.check_place()
+        key = _key(name)
+        size = os.path.getsize(temporary)
+        with open(temporary, "rb") as f:
+            body = _hashed(f, name) if size > SINGLE_BYTES_MAX else b"".join(_hashed(f, name))
+            if isinstance(body, bytes) and self._create(key, body):
+                pass
+            elif not self._is_fresh(key, size):
+                self._put(key, body)
+        os.unlink(temporary)
+
+    def open(self, sha256: str) -> BinaryIO:
+        """Open a blob for reading. Raises ``unavailable`` when it is missing."""
+        return io.BufferedReader(_Chunks(self._stream(sha256, None)), CHUNK_BYTES)
+
+    def read(self, sha256: str, start: int, end: int) -> Iterator[bytes]:
+        """The bytes ``start`` to ``end`` (exclusive) of a blob, in chunks.
+
+        Of a whole blob the hash is compared before its last bytes are given.
+        """
+        if start < end:
+            yield from self._stream(sha256, (start, end))
+
+    def has(self, sha256: str, size_bytes: int) -> bool:
+        """Whether a blob is there, in its full size."""
+        found = self._head(_key(sha256))
+        return found is not None and found["size"] == size_bytes
+
+    def names(self) -> Iterator[str]:
+        """The SHA-256 of every blob that can be read."""
+        for folder in ("", UNUSED):
+            for name, _ in self._list(folder):
+                yield name
+
+    def sweep(self, used: set[str]) -> int:
+        """Remove what is not ``used``: set aside after a day, removed after another; bytes freed.
+
+        Whoever put the same bytes again meanwhile has named them by then, and they are put back; a
+        reader finds them in either place.
+        """
+        freed = self.sweep_temporary()
+        for name, meta in self._list(UNUSED):
+            if _age_s(meta) <= GRACE_S:
+                continue
+            if name in used and self._head(_key(name)) is None:
+                self._copy(_aside(name), _key(name))
+            else:
+                freed += meta["size"]
+            self._delete(_aside(name))
+        for name, meta in self._list(""):
+            if name not in used and _age_s(meta) > GRACE_S:
+                self._copy(_key(name), _aside(name))
+                self._delete(_key(name))
+        return freed
+
+    def _stream(self, sha256: str, span: tuple[int, int] | None) -> Iterator[bytes]:
+        """A blob's bytes; the last chunk of a whole one is held back until its hash is known."""
+        try:
+            result = self._get(_key(sha256), span)
+        except FileNotFoundError:
+            try:
+                result = self._get(_aside(sha256), span)
+            except FileNotFoundError:
+                raise bytes_lost(sha256, "missing") from None
+        start, end = span or (0, result.meta["size"])
+        whole = end - start == result.meta["size"]
+        digest = hashlib.sha256()
+        held = b""
+        for chunk in self._chunks(result):
+            if held:
+                yield held
+            held = chunk
+            start += len(chunk)
+            digest.update(chunk)
+        if start != end:
+            raise bytes_lost(sha256, "shorter than they were")
+        if whole and digest.hexdigest() != sha256:
+            raise bytes_lost(sha256, "damaged")
+        yield held
+
+    def _get(self, key: str, span: tuple[int, int] | None) -> Any:
+        client, obstore = self._connected()
+        try:
+            return obstore.get(client, key, options={"range": span} if span else None)
+        except FileNotFoundError:
+            raise
+        except Exception as e:
+            raise self._failure(e) from None
+
+    def _chunks(self, result: Any) -> Iterator[bytes]:
+        try:
+            for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
+                yield bytes(chunk)
+        except Exception as e:
+            raise self._failure(e) from None
+
+    def _create(self, key: str, body: bytes) -> bool:
+        """Put an object where none is; whether none was."""
+        client, obstore = self._connected()
+        try:
+            obstore.put(client, key, body, mode="create")
+        except obstore.exceptions.AlreadyExistsError:
+            return False
+        except Exception as e:
+            raise self._failure(e) from None
+        return True
+
+    def _put(self, key: str, body: bytes | Iterable[bytes]) -> None:
+        self._do("put", key, body, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
+
+    def _copy(self, key: str, to: str) -> None:
+        self._do("copy", key, to)
+
+    def _delete(self, key: str) -> None:
+        self._do("delete", key)
+
+    def _is_fresh(self, key: str, size_bytes: int) -> bool:
+        found = self._head(key)
+        return found is not None and found["size"] == size_bytes and _age_s(found) < RENEW_S
+
+    def _head(self, key: str) -> Any:
+        """What the bucket knows of an object; None when there is none."""
+        client, obstore = self._connected()
+        try:
+            return obstore.head(client, key)
+        except FileNotFoundError:
+            return None
+        except Exception as e:
+            raise self._failure(e) from None
+
+    def _list(self, folder: str) -> Iterator[tuple[str, Any]]:
+        """Blobs with what the bucket knows of each: those in use, or those set aside."""
+        client, obstore = self._connected()
+        try:
+            for page in obstore.list(client, folder or None, chunk_size=1000):
+                for meta in page:
+                    found = _NAME.fullmatch(meta["path"])
+                    if found and meta["path"].startswith(UNUSED) == (folder == UNUSED):
+                        yield found[1], meta
+        except Exception as e:
+            raise self._failure(e) from None
+
+    def _do(self, what: str, *args: Any, **options: Any) -> None:
+        client, obstore = self._connected()
+        try:
+            getattr(obstore, what)(client, *args, **options)
+        except Exception as e:
+            raise self._failure(e) from None
+
+    def _connected(self) -> tuple[Any, Any]:
+        if self._client is None:
+            self._client = connect(self._scheme, self._place, RETRIES_MAX)
+        return self._client
+
+    def _failure(self, e: Exception) -> FastioError:
+        """What went wrong, without the library's own words: they quote requests."""
+        if isinstance(e, FastioError):
+            return e
+        at = f"{self._scheme}://{self._place}"
+        kinds = self._connected()[1].exceptions
+        if isinstance(e, FileNotFoundError):
+            return FastioError(
+                "invalid",
+                f"The bucket of {at} does not exist.",
+                "Create it, or name another: fastio config set blobs s3://BUCKET/PREFIX",
+            )
+        if isinstance(e, kinds.PermissionDeniedError | kinds.UnauthenticatedError):
+            return FastioError(
+                "forbidden",
+                f"{at} refused the credentials of the environment.",
+                f"Check {' and '.join(CREDENTIALS[self._scheme][0])}, and what they may do there.",
+            )
+        return FastioError(
+            "unavailable",
+            f"{at} did not answer as a bucket does.",
+            "Check the network and the service's address (for S3: AWS_ENDPOINT, AWS_REGION), then "
+            "try again: fastio doctor",
+        )
+
+
+class _Chunks(io.RawIOBase):
+    """Chunks as a file to read."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        super().__init__()
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer from the chunk at hand, or from the next one."""
+        if not self._rest:
+            self._rest = memoryview(next(self._chunks, b""))
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+def _hashed(f: BinaryIO, sha256: str) -> Iterator[bytes]:
+    """A file's bytes; raises in time if the disk gives back others than it was given."""
+    digest = hashlib.sha256()
+    chunk = f.read(CHUNK_BYTES)
+    while chunk:
+        digest.update(chunk)
+        following = f.read(CHUNK_BYTES)
+        if not following and digest.hexdigest() != sha256:
+            raise bytes_lost(sha256, "damaged")
+        yield chunk
+        chunk = following
+
+
+def _key(sha256: str) -> str:
+    return f"{sha256[:2]}/{sha256}"
+
+
+def _aside(sha256: str) -> str:
+    return f"{UNUSED}/{sha256}"
+
+
+def _age_s(meta: Any) -> float:
+    age: float = time.time() - meta["last_modified"].timestamp()
+    return age

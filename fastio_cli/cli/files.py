@@ -1,0 +1,143 @@
+"""fastio file"""
+
+from __future__ import annotations
+
+from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
+from fastio_cli.cli.framework.options import (
+    CURSOR,
+    IF_VERSION,
+    KEY,
+    LIMIT,
+    LOCK_TOKEN,
+    PATH,
+    VERSION,
+    given,
+)
+from fastio_cli.cli.framework.values import integer
+from fastio_cli.cli.objects import enter_common, list_objects
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.cli.framework.session import Session
+
+OVERWRITE = Flag("--overwrite", help="Replace what stands at the new path")
+TO = Arg("to", "The new path", complete="path")
+
+
+@command(
+    "file put",
+    Arg("source", "File to read, or - for standard input, or a folder", complete="file"),
+    Arg("path", "Path of the object (default: the file's name)", required=False, complete="path"),
+    Flag("--recursive", "-r", help="Store a folder with all files below it"),
+    Flag("--dry-run", "-n", help="Only say which files a folder would store, and where"),
+    Opt("--media-type", help="Default: what the name says", metavar="TYPE"),
+    IF_VERSION,
+    LOCK_TOKEN,
+    KEY,
+    op="file.put",
+)
+def put(cli: Session, source: str, path: str | None, recursive: bool, **params: Any) -> None:
+    """Examples:
+    fastio file put report.pdf
+    fastio file put report.pdf reports/may.pdf
+    fastio file put --recursive docs notes/docs
+    echo hello | fastio file put - hello.txt
+    """
+    from fastio_cli.cli import uploads
+
+    dry_run = params.pop("dry_run")
+    if recursive:
+        uploads.put_folder(cli, source, path, dry_run, params)
+    elif dry_run:
+        raise FastioError("invalid", "--dry-run is for --recursive.")
+    else:
+        cli.out.record(uploads.put_file(cli, source, path, params), essential="version")
+
+
+@command(
+    "file append",
+    PATH,
+    Arg("text", "Text of the new line, or @FILE, or - for bytes as they come"),
+    IF_VERSION,
+    LOCK_TOKEN,
+    KEY,
+    op="file.append",
+)
+def append(cli: Session, path: str, text: str, **params: Any) -> None:
+    """Text given as an argument becomes a line of its own; @FILE and - are appended as they are.
+
+    Example:
+    fastio file append run.jsonl '{"t": 1}'
+    """
+    from fastio_cli.cli import uploads
+
+    content = uploads.content_of(cli, text)
+    cli.out.record(
+        cli.call("file.append", path=path, content=content, **params), essential="version"
+    )
+
+
+@command(
+    "file get",
+    PATH,
+    Opt(
+        "--output",
+        "-o",
+        help="Write to this file instead of stdout",
+        metavar="FILE",
+        complete="file",
+    ),
+    VERSION,
+    Opt("--offset", help="Begin at this byte", metavar="BYTES", convert=integer),
+    Opt("--length", help="At most this many bytes", metavar="BYTES", convert=integer),
+    op="file.get",
+)
+def get(cli: Session, output: str | None, **params: Any) -> None:
+    """Examples:
+    fastio file get notes.md
+    fastio file get report.pdf -o report.pdf
+    """
+    download = cli.call("file.get", **given(**params))
+    if output is None or output == "-":
+        cli.out.copy(cli.engine.chunks(download))
+        return
+    from contextlib import closing
+
+    from fastio_cli.cli.uploads import received, write_file
+
+    with closing(received(cli, download, params["length"])) as chunks:
+        write_file(output, chunks)
+    cli.out.note(f"{download.record['path']} → {output}")
+
+
+@command(
+    "file list",
+    Arg("prefix", "Only paths that begin so", required=False),
+    Opt("--type", help="Only objects of this kind", choices=("state", "file")),
+    LIMIT,
+    CURSOR,
+    op="object.list",
+)
+def list_(cli: Session, type: str | None, **params: Any) -> None:
+    list_objects(cli, type, **params)
+
+
+@command("file info", PATH, op="object.info")
+def info(cli: Session, path: str) -> None:
+    cli.out.record(cli.call("object.info", path=path), essential="version")
+
+
+@command("file move", PATH, TO, OVERWRITE, IF_VERSION, LOCK_TOKEN, KEY, op="object.move")
+def move(cli: Session, **params: Any) -> None:
+    cli.out.record(cli.call("object.move", **params), essential="path")
+
+
+@command("file copy", PATH, TO, OVERWRITE, KEY, op="object.copy")
+def copy(cli: Session, **params: Any) -> None:
+    cli.out.record(cli.call("object.copy", **params), essential="path")
+
+
+enter_common("file")

@@ -1,0 +1,48 @@
+"""Parameters that many commands share."""
+
+from __future__ import annotations
+
+from fastio_cli.cli.framework.command import Arg, Flag, Opt
+from fastio_cli.cli.framework.values import integer, seconds, secret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+PATH = Arg("path", "Path of the object, or fio://workspace/path", complete="path")
+IF_VERSION = Opt(
+    "--if-version",
+    help="Only if the object is at this version (0: does not exist)",
+    metavar="N",
+    convert=integer,
+)
+LOCK_TOKEN = Opt(
+    "--lock-token",
+    help="Token of the lock you hold; @FILE or - to read it (default: FASTIO_LOCK_TOKEN)",
+    metavar="TOKEN",
+    convert=secret,
+)
+KEY = Opt(
+    "--idempotency-key",
+    help="Repeating the command with this key changes nothing more, for a day",
+    metavar="KEY",
+)
+VERSION = Opt("--version", help="This version instead of the newest", metavar="N", convert=integer)
+LIMIT = Opt("--limit", help="At most this many (default: 50)", metavar="N", convert=integer)
+CURSOR = Opt("--cursor", help="Go on where the last page ended", metavar="CURSOR")
+YES = Flag("--yes", "-y", help="Do not ask")
+TTL = Opt(
+    "--ttl",
+    help="Ends by itself after (default: 60s)",
+    metavar="DURATION",
+    convert=seconds,
+    param="ttl_s",
+)
+WAIT = Opt(
+    "--wait", help="Wait in line for at most", metavar="DURATION", convert=seconds, param="wait_s"
+)
+
+
+def given(**params: Any) -> dict[str, Any]:
+    """The parameters that were given; the operation knows the defaults of the others."""
+    return {name: value for name, value in params.items() if value is not None}

@@ -1,0 +1,123 @@
+"""The quick parser: reads a plain, correct command line, and declines everything else.
+
+Importing Typer costs more than all else a command does. So a command line that is complete and
+holds nothing unusual is read here by the table of its command; for help, mistakes and rarities this
+parser declines and Typer reads the same table (``typer_app.py``) and has the last word. A property
+test holds that whatever is accepted here, Typer reads the same way.
+"""
+
+from __future__ import annotations
+
+from fastio_cli.cli.framework.command import GLOBALS, Arg, Flag, Opt
+from fastio_cli.cli.framework.tree import GROUPS, default_word, lookup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.cli.framework.command import Command
+
+GLOBAL_FLAGS = {flag: p for p in GLOBALS for flag in p.flags}
+
+
+class Parsed:
+    """A command with the values of its parameters and of the global options, as text."""
+
+    def __init__(self, command: Command, values: dict[str, Any], flags: dict[str, Any]) -> None:
+        self.command = command
+        self.values = values
+        self.flags = flags
+
+
+def parse(argv: list[str]) -> Parsed | None:
+    """Read a command line, or decline with None."""
+    flags: dict[str, Any] = {}
+    words: list[str] = []
+    rest = list(argv)
+    while rest and len(words) < 2:
+        if rest[0].startswith("-") and _option(rest, GLOBAL_FLAGS, flags):
+            continue
+        default = default_word(words[0], rest[0]) if words else None
+        if default is None and rest[0].startswith("-"):
+            return None
+        words.append(default or rest.pop(0))
+        if words[0] not in GROUPS:
+            break
+    command = lookup(words)
+    if command is None:
+        return None
+    values = _parameters(command, rest, flags)
+    return None if values is None else Parsed(command, values, flags)
+
+
+def globals_before(argv: list[str]) -> int:
+    """How many arguments at the beginning are global options and their values."""
+    rest = list(argv)
+    while rest and rest[0].startswith("-") and _option(rest, GLOBAL_FLAGS, {}):
+        pass
+    return len(argv) - len(rest)
+
+
+def _parameters(command: Command, rest: list[str], flags: dict[str, Any]) -> dict[str, Any] | None:
+    own = {flag: p for p in command.options for flag in p.flags}
+    values: dict[str, Any] = {}
+    positional: list[str] = []
+    while rest:
+        word = rest[0]
+        if word == "--":
+            positional += rest[1:]
+            break
+        if word.startswith("-") and word != "-":
+            if not _option(rest, own, values) and not _option(rest, GLOBAL_FLAGS, flags):
+                return None
+            continue
+        positional.append(rest.pop(0))
+    for p in command.options:
+        if p.name not in values:
+            values[p.name] = False if isinstance(p, Flag) else [] if p.many else None
+    return values if _assign(command.args, positional, values) else None
+
+
+def _option(rest: list[str], known: dict[str, Any], values: dict[str, Any]) -> bool:
+    """Take one option off the front. False, taking nothing, if it is not one of the plain kind."""
+    flag, equals, value = rest[0].partition("=")
+    p = known.get(flag)
+    if p is None or (equals and not flag.startswith("--")):
+        return False
+    if isinstance(p, Flag):
+        if equals:
+            return False
+        values[p.name] = True
+        del rest[:1]
+        return True
+    if not equals:
+        if len(rest) < 2 or (rest[1].startswith("-") and rest[1] != "-"):
+            return False
+        value = rest[1]
+    if isinstance(p, Opt) and p.choices and value not in p.choices:
+        return False
+    if p.many:
+        values.setdefault(p.name, []).append(value)
+    else:
+        values[p.name] = value
+    del rest[: 1 if equals else 2]
+    return True
+
+
+def _assign(args: list[Arg], positional: list[str], values: dict[str, Any]) -> bool:
+    for number, arg in enumerate(args):
+        if arg.many:
+            after = len(args) - number - 1
+            taken = positional[: len(positional) - after] if after else positional
+            positional = positional[len(taken) :]
+            if arg.required and not taken:
+                return False
+            values[arg.name] = list(taken)
+        elif positional:
+            values[arg.name] = positional[0]
+            positional = positional[1:]
+        elif arg.required:
+            return False
+        else:
+            values[arg.name] = None
+    return not positional

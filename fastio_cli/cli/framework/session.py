@@ -1,0 +1,181 @@
+"""One command's session: its settings, the engine it talks to, and its output."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from fastio_cli.cli.framework.output import Output
+from fastio_cli.config.settings import Config
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from fastio_cli.cli.framework.command import Command
+    from fastio_cli.engine.client import Operator, Prepared
+    from fastio_cli.engine.engine import Engine
+
+SCHEME = "fio://"
+
+
+class Session:
+    """What a command is handed: ``call`` does an operation, ``out`` prints.
+
+    ``flags`` are the global options of the command line, ``command`` is what runs in the session.
+    The engine is opened at the first call.
+    """
+
+    def __init__(self, flags: dict[str, Any], command: Command | None = None) -> None:
+        format = "json" if flags.get("json") else flags.get("format")
+        self.flags = {**flags, "format": format}
+        self.config = self._configured()
+        self.out = Output(
+            format or self.config.get("format"),
+            fields=flags.get("fields"),
+            quiet=bool(flags.get("quiet")),
+        )
+        self._command = command
+        self._engine: Operator | None = None
+
+    def override(self, **settings: str) -> None:
+        """Let settings that a command has options for win; before the first call."""
+        self.config = self._configured(**settings)
+
+    def _configured(self, **settings: str) -> Config:
+        flags = {k: v for k, v in self.flags.items() if isinstance(v, str)}
+        return Config({**flags, **settings})
+
+    @property
+    def engine(self) -> Operator:
+        """The operations on the store that the settings name."""
+        if self._engine is None:
+            self._engine = self._remote() if self.is_remote else self._local()
+        return self._engine
+
+    def local_engine(self) -> Engine:
+        """An engine on the store itself. Raises ``invalid`` when that is behind a server."""
+        from fastio_cli.engine.engine import Engine
+
+        if not isinstance(self._engine, Engine):
+            self._engine = self._local()
+        return self._engine
+
+    def _local(self) -> Engine:
+        from fastio_cli.engine.engine import Engine
+        from fastio_cli.storage import open_blobs, open_store
+
+        target = self.config.store()
+        if self.is_remote:
+            raise FastioError(
+                "invalid",
+                "This works on a store itself, not through a server.",
+                "Name one: --store FOLDER, or --profile local",
+            )
+        store = open_store(target, durability=self.config.get("durability"))
+        blobs = open_blobs(target, self.config.blobs())
+        config = self.config
+        return Engine(store, blobs, config.limits(), config.search, config.secret_key_file)
+
+    def _remote(self) -> Operator:
+        from fastio_cli.client.remote import Remote
+        from fastio_cli.client.transport import server_url
+        from fastio_cli.config.credentials import find_token
+
+        url = server_url(self.config.store())  # as profiles keep it
+        return Remote(
+            url,
+            find_token(self.config, url),
+            retry_s=self.config.get("retry_s"),
+            ca_file=self.config.ca_file(url),
+            note=self.out.note if sys.stderr.isatty() else None,
+        )
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the store is a server."""
+        return _is_url(self.config.store())
+
+    @property
+    def workspace(self) -> str:
+        name: str = self.config.get("workspace")
+        return name
+
+    def call(
+        self,
+        name: str,
+        /,
+        *,
+        idempotency_key: str | None = None,
+        listen: Callable[[str], None] | None = None,
+        **params: Any,
+    ) -> Any:
+        """Do an operation in the session's workspace, or in the one a ``fio://`` path names.
+
+        A lock token from the environment is used where the operation takes one (``lock run`` sets
+        it together with the path it is for). ``listen`` hears an answer that comes in pieces.
+        """
+        call = self.prepare(name, params, idempotency_key)
+        call.listen = listen
+        return self.engine.run(call)
+
+    def prepare(self, name: str, params: dict[str, Any], idempotency_key: str | None) -> Prepared:
+        """A call checked and ready, as ``call`` makes it; ``workspace`` may be among ``params``."""
+        workspace = self._locate(params)
+        if params.get("lock_token", "") is None:
+            params["lock_token"] = lock_token_of(params["path"])
+        actor = self.config.actor()
+        try:
+            call: Prepared = self.engine.prepare(name, params, workspace, actor, idempotency_key)
+        except FastioError as e:
+            if e.code == "invalid" and self._command is not None:
+                from fastio_cli.operations import find
+
+                find(name).decode(params, self._command.names)  # in the words that were typed
+            raise
+        return call
+
+    def watch(self, **options: Any) -> Iterator[Any]:
+        """The events of the session's workspace as they happen (``Operator.watch``)."""
+        return self.engine.watch(self.workspace, **options)
+
+    def confirm(self, question: str, yes: bool) -> None:
+        """Go on only if the person agrees. Raises ``invalid`` where nobody can be asked."""
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise FastioError(
+                "invalid", "This would need a confirmation.", "Say it beforehand with --yes."
+            )
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise FastioError("interrupted", "Nothing was changed.", "")
+
+    def _locate(self, params: dict[str, Any]) -> str:
+        """Take the workspace out of the parameters and the paths."""
+        named = params.pop("workspace", None)
+        for key in ("path", "to", "exclude", "summary"):
+            value = params.get(key)
+            if not isinstance(value, str) or not value.startswith(SCHEME):
+                continue
+            workspace, slash, path = value[len(SCHEME) :].partition("/")
+            if not workspace or not slash:
+                raise FastioError("invalid", f"{value!r} is not of the form fio://workspace/path.")
+            if named not in (None, workspace):
+                raise FastioError("invalid", "All paths must be in one workspace.")
+            named = workspace
+            params[key] = path
+        return named or self.workspace
+
+
+def _is_url(store: str) -> bool:
+    return store.startswith(("https://", "http://"))
+
+
+def lock_token_of(path: str) -> str | None:
+    """The environment's lock token, if it is for this path or for any."""
+    token = os.environ.get("FASTIO_LOCK_TOKEN") or None
+    bound = os.environ.get("FASTIO_LOCK_PATH")
+    return token if not bound or bound == path else None

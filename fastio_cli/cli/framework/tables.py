@@ -1,0 +1,103 @@
+"""Tables, for a person at a terminal (rich) and as Markdown."""
+
+from __future__ import annotations
+
+from fastio_cli.cli.framework.text import dig, dumps, visible
+from fastio_cli.cli.framework.values import fields
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.cli.framework.output import Output
+
+
+WHOLE_MAX = 40  # characters
+SIZES = ("size_bytes", "live_bytes", "_bytes_max")
+
+
+class Terminal:
+    """Tables as rich draws them; ``NO_COLOR`` and the width of the terminal are its business."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+
+    def record(self, record: dict[str, Any]) -> None:
+        from rich.table import Table
+
+        table = Table(show_header=False, box=None, pad_edge=False)
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        for key, value in record.items():
+            table.add_row(_label(key), _cell(key, value))
+        self._print(table)
+
+    def page(self, items: list[dict[str, Any]], columns: str, essential: str) -> None:
+        from rich.table import Table
+
+        if not items:
+            self._out.note("Nothing to show.")
+            return
+        paths = fields(columns)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for path in paths:
+            values = [dig(item, path) for item in items]
+            numeric = all(isinstance(value, int | float) for value in values)
+            # What is passed on to the next command has to come out of the table in one piece.
+            whole = path == [essential] and all(len(str(v)) <= WHOLE_MAX for v in values)
+            table.add_column(
+                _label(path[-1]),
+                justify="right" if numeric else "left",
+                overflow="fold",
+                no_wrap=whole,
+            )
+        for item in items:
+            table.add_row(*(_cell(path[-1], dig(item, path)) for path in paths))
+        self._print(table)
+
+    def _print(self, table: Any) -> None:
+        from rich.console import Console
+
+        Console(highlight=False, markup=False, emoji=False).print(table)
+
+
+class Markdown:
+    """The same as Markdown tables."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+
+    def record(self, record: dict[str, Any]) -> None:
+        rows = [{"field": key, "value": value} for key, value in record.items()]
+        self.page(rows, "field,value", "field")
+
+    def page(self, items: list[dict[str, Any]], columns: str, essential: str) -> None:
+        paths = fields(columns)
+        self._row([_label(path[-1]) for path in paths])
+        self._row(["---" for _ in paths])
+        for item in items:
+            self._row([_cell(path[-1], dig(item, path)) for path in paths])
+
+    def _row(self, cells: list[str]) -> None:
+        escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+        self._out.line("| " + " | ".join(escaped) + " |")
+
+
+def _label(key: str) -> str:
+    return key.replace("_bytes", "").removesuffix("_s").removesuffix("_at").replace("_", " ")
+
+
+def _cell(key: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        if key in ("etag", "hash", "prev_hash"):
+            value = value[:12]
+        return visible(value)
+    if key.endswith(SIZES):
+        from humanize import naturalsize
+
+        return str(naturalsize(value, binary=True))
+    return visible(dumps(value))

@@ -1,0 +1,104 @@
+"""The first words of all commands, with their help and the module that holds them.
+
+The root shows its help and finds a command's module from these tables alone, so that no other
+module is imported. ``tests/test_tidy.py`` holds them against the commands themselves.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from fastio_cli.cli.framework.command import COMMANDS, Command
+
+SUMMARY = "Durable, shared state for agents: state, files, locks, events."
+
+GROUPS = {
+    "workspace": ("workspaces", "Create, list and remove workspaces"),
+    "state": ("state", "Read and change JSON state objects"),
+    "file": ("files", "Store, read and manage files"),
+    "lock": ("locks", "Take turns: exclusive locks that expire"),
+    "event": ("events", "Read and watch the log of all changes"),
+    "audit": ("events", "Prove that the log was not tampered with"),
+    "org": ("orgs", "Share a server: orgs, and handing one over"),
+    "member": ("orgs", "Give people and agents their roles"),
+    "token": ("orgs", "Make and end the tokens that let them in"),
+    "index": ("search", "Look after the search index"),
+    "import": ("imports", "Fetch files from URLs into the workspace: fastio import URL..."),
+    "store": ("store", "Move whole stores between folders and databases"),
+    "profile": ("login", "Choose among the servers you are logged in at"),
+    "config": ("config", "Show and change settings"),
+}
+
+# The command that a group means when none of its commands is named: fastio import URL.
+DEFAULTS = {"import": "add"}
+
+LEAVES = {
+    "init": ("workspaces", "Make a store for this folder and those below it."),
+    "use": ("workspaces", "Choose the workspace that commands work in from now on."),
+    "query": (
+        "search",
+        "Find the passages of a workspace that answer a query best, by words and by meaning.",
+    ),
+    "ask": (
+        "search",
+        "Answer a question from what the workspace holds, each sentence with its source.",
+    ),
+    "context": (
+        "search",
+        "Pack what a prompt needs to go on: the session's summary, then the best passages.",
+    ),
+    "batch": ("batch", "Run operations from NDJSON on standard input, in one process."),
+    "serve": ("serve", "Turn this store into a service for a team."),
+    "login": ("login", "Work on a server from now on."),
+    "logout": ("login", "Forget the token for a server."),
+    "whoami": ("login", "Show who one is: org, member, role, and what the token is for."),
+    "backup": ("maintenance", "Copy the whole store into one file, while it is in use."),
+    "restore": ("maintenance", "Replace the whole store by what a backup file holds."),
+    "doctor": (
+        "maintenance",
+        "Check the installation and the store, and say how to mend what is wrong.",
+    ),
+    "demo": ("demo", "Watch three agents share one state object, and one of them die."),
+    "help": ("help", "Show help for a command, or all commands as JSON."),
+}
+
+HIDDEN = {
+    "complete": ("complete", "Offer words to a shell's completion."),
+}
+"""Commands that stand alone and that only programs call."""
+
+
+def lookup(words: list[str]) -> Command | None:
+    """The command that these words begin with, its module imported; None if there is none."""
+    if not words:
+        return None
+    first = words[0]
+    leaf = LEAVES.get(first) or HIDDEN.get(first)
+    if leaf is not None:
+        import_module(f"fastio_cli.cli.{leaf[0]}")
+        return COMMANDS.get(first)
+    if first in GROUPS and len(words) > 1:
+        import_module(f"fastio_cli.cli.{GROUPS[first][0]}")
+        return COMMANDS.get(f"{first} {words[1]}")
+    return None
+
+
+def default_word(name: str, word: str) -> str | None:
+    """The word to read before ``word`` in a group, if that names none of its commands."""
+    default = DEFAULTS.get(name)
+    if default is None or word in ("-h", "--help") or lookup([name, word]) is not None:
+        return None
+    return default
+
+
+def group(name: str) -> list[Command]:
+    """The commands of a group, in the order they are written."""
+    import_module(f"fastio_cli.cli.{GROUPS[name][0]}")
+    return [c for words, c in COMMANDS.items() if words.partition(" ")[0] == name]
+
+
+def every() -> list[Command]:
+    """All commands, hidden ones too: groups first, then those that stand alone."""
+    commands = [c for name in GROUPS for c in group(name)]
+    leaves = [lookup([name]) for name in (*LEAVES, *HIDDEN)]
+    return commands + [c for c in leaves if c is not None]

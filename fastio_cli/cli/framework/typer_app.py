@@ -1,0 +1,279 @@
+"""The Typer application, built from the table of commands: help, mistakes, did-you-mean.
+
+Typer reads the command line and answers with what it read; running the command is left to
+``main.py``, which does the same with what the quick parser read. Only the group or command that is
+asked for is built.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from typing import Annotated, Any, Optional
+
+os.environ["TYPER_USE_RICH"] = "0"  # plain text: rich costs as much again
+
+import typer
+import typer.core
+import typer.main
+from typer._click.exceptions import NoArgsIsHelpError
+
+from fastio_cli.cli.framework import tree
+from fastio_cli.cli.framework.command import GLOBALS, Arg, Command, Flag, Opt
+from fastio_cli.cli.framework.exit import Exit
+from fastio_cli.cli.framework.parse import Parsed, globals_before
+from fastio_cli.errors import KINDS, FastioError
+
+EPILOG = "Options for every command: fastio --help"
+VERSION = Flag("--version", help="Print the version and end")
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+def parse(argv: list[str]) -> Parsed | None:
+    """Read a command line. None when Typer answered it itself (help). Raises ``invalid``."""
+    app = typer.Typer(
+        cls=Root,
+        name="fastio",
+        help=tree.SUMMARY,
+        epilog="Start with: fastio demo",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings=SETTINGS,
+    )
+    app.callback()(_signed(_root_callback, (*GLOBALS, VERSION), hidden=False))
+    root = typer.main.get_group(app)
+    try:
+        answer = root.main(argv, prog_name="fastio", standalone_mode=False)
+    except NoArgsIsHelpError as e:
+        print(e.format_message(), file=sys.stderr)
+        raise Exit(KINDS["invalid"].exit) from None
+    except typer.TyperException as e:
+        raise _usage_error(e) from None
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    return answer if isinstance(answer, Parsed) else None
+
+
+class Listing(typer.core.TyperGroup):
+    """A group whose commands are listed from their first lines and built when asked for."""
+
+    def lines(self) -> list[tuple[str, str]]:
+        """The commands' names and helps."""
+        raise NotImplementedError
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for name, _ in self.lines()]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(self.lines())
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        names: dict[str, Any] = dict.fromkeys(self.list_commands(ctx))
+        self.commands = names  # what did-you-mean looks through
+        return super().resolve_command(ctx, args)
+
+
+class Root(Listing):
+    """The first words."""
+
+    def lines(self) -> list[tuple[str, str]]:
+        return [(name, help) for name, (_, help) in {**tree.GROUPS, **tree.LEAVES}.items()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in tree.GROUPS:
+            return _group(cmd_name)
+        command = tree.lookup([cmd_name])
+        return _command(command) if command is not None else None
+
+
+class Group(Listing):
+    """The commands of one noun."""
+
+    def lines(self) -> list[tuple[str, str]]:
+        commands = tree.group(self.name or "")
+        return [(c.words.partition(" ")[2], c.help) for c in commands if not c.hidden]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        before = globals_before(args)
+        if before < len(args) and (word := tree.default_word(self.name or "", args[before])):
+            args = [*args[:before], word, *args[before:]]
+        return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = tree.lookup([self.name or "", cmd_name])
+        return _command(command) if command is not None else None
+
+
+class Leaf(typer.core.TyperCommand):
+    """A command; its usage names arguments as the manual does: PATH, [PATH], COMMAND..."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return ["[OPTIONS]", *(usage for p in self.params for usage in self._usage(p))]
+
+    def _usage(self, p: Any) -> list[str]:
+        if not isinstance(p, typer.core.TyperArgument):
+            return []
+        return [Arg(p.name or "", "", required=p.required, many=p.nargs != 1).usage]
+
+
+def _group(name: str) -> Any:
+    app = typer.Typer(
+        cls=Group,
+        name=name,
+        help=tree.GROUPS[name][1],
+        epilog=EPILOG,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings=SETTINGS,
+    )
+    app.callback()(_signed(_group_callback, GLOBALS, hidden=True))
+    return typer.main.get_group(app)
+
+
+def _command(command: Command) -> Any:
+    def callback(ctx: typer.Context, **values: Any) -> Parsed:
+        flags: dict[str, Any] = dict(ctx.obj or {})
+        flags.update(_given({p.name: values.pop(p.name) for p in GLOBALS}))
+        return Parsed(command, _plain(command, values), flags)
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command(
+        command.words.rpartition(" ")[2],
+        cls=Leaf,
+        help="\n\n".join(filter(None, (command.help, command.notes, _examples(command)))),
+        epilog=EPILOG,
+        context_settings=SETTINGS,
+        hidden=command.hidden,
+    )(_signed(callback, (*command.params, *GLOBALS), hidden_names={p.name for p in GLOBALS}))
+    return typer.main.get_command_from_info(
+        app.registered_commands[0], pretty_exceptions_short=True, rich_markup_mode=None
+    )
+
+
+def _examples(command: Command) -> str:
+    if not command.examples:
+        return ""
+    lines = "\n".join(command.examples).splitlines()
+    # \b keeps Typer from joining the lines of a paragraph.
+    return "\b\nExamples:\n" + "\n".join("  " + line for line in lines)
+
+
+def _root_callback(ctx: typer.Context, version: bool, **values: Any) -> None:
+    ctx.obj = _given(values)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from fastio_cli import __version__
+
+        print(f"fastio {__version__}")
+        raise typer.Exit
+
+
+def _group_callback(ctx: typer.Context, **values: Any) -> None:
+    ctx.obj = {**(ctx.obj or {}), **_given(values)}
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value not in (None, False)}
+
+
+def _plain(command: Command, values: dict[str, Any]) -> dict[str, Any]:
+    """What Typer gives for an absent ``many`` is None or a tuple; ours is a list."""
+    for p in command.params:
+        if not isinstance(p, Flag) and p.many:
+            values[p.name] = list(values[p.name] or [])
+    return values
+
+
+def _signed(
+    callback: Any,
+    params: tuple[Arg | Opt | Flag, ...],
+    *,
+    hidden: bool = False,
+    hidden_names: set[str] | None = None,
+) -> Any:
+    """The callback with the signature that the table states, as Typer reads it."""
+    signature = [inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    for p in params:
+        conceal = hidden or p.name in (hidden_names or ())
+        signature.append(
+            inspect.Parameter(
+                p.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=Annotated[_type(p), _info(p, conceal)],
+                default=_default(p),
+            )
+        )
+
+    def signed(**values: Any) -> Any:
+        return callback(**values)
+
+    signed.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+    signed.__annotations__ = {p.name: p.annotation for p in signature}
+    return signed
+
+
+def _type(p: Arg | Opt | Flag) -> Any:
+    if isinstance(p, Flag):
+        return bool
+    if p.many:
+        return list[str]
+    return str if isinstance(p, Arg) and p.required else Optional[str]
+
+
+def _default(p: Arg | Opt | Flag) -> Any:
+    if isinstance(p, Flag):
+        return False
+    if isinstance(p, Arg) and p.required:
+        return inspect.Parameter.empty
+    return None
+
+
+def _info(p: Arg | Opt | Flag, hidden: bool) -> Any:
+    if isinstance(p, Arg):
+        return typer.Argument(help=p.help, metavar=p.metavar, show_default=False)
+    if isinstance(p, Flag):
+        # Typer would invent a --no-... unless the flag is said to stand alone.
+        return typer.Option(
+            *p.flags,
+            help=p.help,
+            hidden=hidden,
+            show_default=False,
+            is_eager=p is VERSION,
+            callback=_print_version if p is VERSION else None,
+        )
+    return typer.Option(
+        *p.flags,
+        help=p.help,
+        metavar=p.metavar,
+        hidden=hidden,
+        show_default=False,
+        callback=_choice(p) if p.choices else None,
+    )
+
+
+def _choice(p: Opt) -> Any:
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in p.choices:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(p.choices)}.")
+        return value
+
+    return check
+
+
+def _usage_error(e: Any) -> FastioError:
+    ctx = getattr(e, "ctx", None)
+    words = ctx.command_path if ctx is not None else "fastio"
+    message = e.format_message() if hasattr(e, "format_message") else str(e)
+    hint = f"See how it is used: {words} --help"
+    option = getattr(e, "option_name", "")
+    if option[1:2].isdecimal():
+        hint = f"What begins with '-' and is no option goes after '--': {words} -- {option}"
+    return FastioError("invalid", message.strip(), hint)

@@ -1,0 +1,366 @@
+"""Running imports for a command: queue them, work them off, and show how far they are."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import closing
+
+from fastio_cli.cli.framework.options import given
+from fastio_cli.cli.framework.session import lock_token_of
+from fastio_cli.cli.framework.text import dumps
+from fastio_cli.errors import FastioError
+from fastio_cli.jobs.worker import ImportWorker
+from fastio_cli.operations.imports import OVER
+from fastio_cli.operations.records import import_record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from typing import Any
+
+    from fastio_cli.cli.framework.session import Session
+    from fastio_cli.imports.logins import Accounts, UserVault
+    from fastio_cli.imports.oauth import Flows
+
+    Steps = Generator[tuple[list[Any], list["Going"]], None, None]
+
+URLS_PER_CALL = 1000
+LOOK_EVERY_S = 1.0
+COLUMNS = "id,state,path,version,received_bytes,reason"
+
+
+def create(cli: Session, params: dict[str, Any]) -> Queued:
+    """Queue the URLs of a command line."""
+    urls = list(params.pop("urls"))
+    listed = params.pop("from_file")
+    if listed is not None:
+        urls += [u for u in _lines(listed) if not u.startswith("#")]
+    if not urls:
+        raise FastioError("invalid", "There is no URL.", "fastio import https://host/file.pdf")
+    header_file, to = params.pop("header_file"), params["to"]
+    key = params.pop("idempotency_key")
+    if params["lock_token"] is None and to and not to.endswith("/"):
+        params["lock_token"] = lock_token_of(to)
+    wanted = given(
+        headers=_headers(header_file) if header_file is not None else None,
+        size_bytes_max=params.pop("max_size"),
+        **params,
+    )
+    items: list[Any] = []
+    workspace = ""
+    for start in range(0, len(urls), URLS_PER_CALL):
+        some = {**wanted, "urls": urls[start : start + URLS_PER_CALL]}
+        call = cli.prepare("import.create", some, f"{key}:{start}" if key and start else key)
+        items += cli.engine.run(call)["items"]
+        workspace = call.workspace
+    return Queued(cli, workspace, items)
+
+
+def retry(cli: Session, id: int, header_file: str | None, params: dict[str, Any]) -> Queued:
+    """Queue an import again."""
+    headers = _headers(header_file) if header_file is not None else None
+    record = cli.call("import.retry", id=id, **given(headers=headers, **params))
+    return Queued(cli, cli.workspace, [record])
+
+
+class Queued:
+    """Imports of one workspace that a command waits for."""
+
+    def __init__(self, cli: Session, workspace: str, items: list[Any]) -> None:
+        self.workspace = workspace
+        self.actor: str = items[0]["actor"]
+        self.records = {item["id"]: item for item in items}
+        self.waiting = {id for id, item in self.records.items() if item["state"] not in OVER}
+        self._at_server = cli.is_remote
+
+    def note(self, record: Any) -> bool:
+        """Take over what became of one of them; True if it has ended now."""
+        if record is None or record["id"] not in self.waiting:
+            return False
+        self.records[record["id"]] = record
+        if record["state"] in OVER:
+            self.waiting.discard(record["id"])
+        return record["state"] in OVER
+
+    def unfinished(self, code: str) -> FastioError:
+        left = f"{len(self.waiting)} of {len(self.records)} imports have not ended"
+        id = min(self.waiting, default=0)
+        if self._at_server:
+            return FastioError(
+                code,
+                f"{left}; the server goes on with them.",
+                f"Wait for one: fastio import show {id} --wait 60",
+            )
+        return FastioError(
+            code, f"{left}; they stay queued.", f"Go on with them: fastio import retry {id}"
+        )
+
+
+class Going:
+    """How far one transfer is."""
+
+    def __init__(self, id: int, url: str, received: int, total: int | None) -> None:
+        self.id = id
+        self.url = url
+        self.received = received
+        self.total = total
+
+
+def follow(cli: Session, queued: Queued, wait: bool, timeout_s: float | None) -> None:
+    """See these imports through to their end, and print them.
+
+    A server works on its imports by itself: they are waited for only with ``wait`` or a
+    ``timeout_s``. Raises the failure of the first that failed, ``timeout`` when the time is up.
+    """
+    streamed = cli.out.format == "jsonl" and not cli.out.quiet
+    if cli.is_remote and not wait and timeout_s is None:
+        _print(cli, list(queued.records.values()), essential="id")
+        return
+    deadline = time.monotonic() + timeout_s if timeout_s is not None else None
+    steps = _watch(cli, queued) if cli.is_remote else _work(cli, queued)
+    try:
+        with _view(cli) as view, closing(steps):
+            for records, going in steps:
+                for record in records:
+                    if queued.note(record) and streamed:
+                        cli.out.row(record)
+                view.show(going)
+                if deadline is not None and queued.waiting and time.monotonic() >= deadline:
+                    raise queued.unfinished("timeout")
+    except KeyboardInterrupt:
+        raise queued.unfinished("interrupted") from None
+    records = list(queued.records.values())
+    if not streamed:
+        _print(cli, records, essential="path")
+    _raise_failed(records)
+
+
+def _work(cli: Session, queued: Queued) -> Steps:
+    """Work on them here, step by step: what changed, and how far the running ones are."""
+    store, token = cli.local_engine().store, accounts(cli).token
+    workspace = store.read(lambda tx: tx.workspaces.by_name(queued.workspace))
+    id = workspace["id"] if workspace is not None else 0
+    worker = ImportWorker(cli.local_engine(), cli.config, lambda row: token, queued.actor)
+    look_at = time.monotonic() + LOOK_EVERY_S
+    try:
+        while queued.waiting:
+            rows = [row for row in worker.step() if row["workspace_id"] == id]
+            if time.monotonic() >= look_at:  # others may work on ours, or cancel them
+                look_at = time.monotonic() + LOOK_EVERY_S
+                rows += store.read(
+                    lambda tx: [tx.imports.get(id, n) for n in sorted(queued.waiting)]
+                )
+            jobs = worker.running.values()
+            yield (
+                [import_record(row) for row in rows if row is not None],
+                [Going(j.id, j.row["url"], j.transfer.received, j.transfer.total) for j in jobs],
+            )
+    finally:
+        worker.close()
+
+
+def _watch(cli: Session, queued: Queued) -> Steps:
+    """Look on while the server works on them."""
+    while queued.waiting:
+        first = min(queued.waiting)
+        one = cli.call("import.show", workspace=queued.workspace, id=first, wait_s=LOOK_EVERY_S)
+        records = [one, *_others(cli, queued, first)]
+        yield (
+            records,
+            [
+                Going(r["id"], r["url"], r["received_bytes"], r["total_bytes"])
+                for r in records
+                if r["state"] == "running"
+            ],
+        )
+
+
+def _others(cli: Session, queued: Queued, first: int) -> Iterator[Any]:
+    """Those waited for besides the first, as they are now."""
+    last = max(queued.waiting)
+    cursor = str(last + 1)
+    while last > first and cursor is not None:
+        page = cli.call(
+            "import.list", workspace=queued.workspace, cursor=cursor, limit=URLS_PER_CALL
+        )
+        cursor = page["next_cursor"]
+        for record in page["items"]:
+            last = record["id"]
+            if last in queued.waiting and last > first:
+                yield record
+
+
+def accounts(cli: Session) -> Accounts:
+    """The user's own logins at file services, which imports into a store of one's own use."""
+    from fastio_cli.imports.logins import Accounts
+
+    return Accounts(_vault(), _flows(cli))
+
+
+def list_accounts(cli: Session) -> Any:
+    """The file services, and whether imports into this store have a login there."""
+    if cli.is_remote:
+        return cli.call("account.list")
+    return {"items": _vault().describe(), "next_cursor": None}
+
+
+def log_in(cli: Session, service: str, device: bool) -> Any:
+    """Log in at a service, through the browser or by a code on another device.
+
+    The login is kept where imports will use it: with the user, or by the server of the store.
+    """
+    flows = _flows(cli)
+    ask = flows.by_device if device else flows.by_browser
+    if not cli.is_remote:
+        accounts(cli).keep(service, ask(service, cli.out.note))
+        return next(a for a in _vault().describe() if a["service"] == service)
+    cli.call("account.list")  # a server that would not let us in should say so beforehand
+    grant = ask(service, cli.out.note)
+    expires_in_s = max(0.0, grant.pop("expires_at") - time.time())
+    return cli.call("account.keep", service=service, expires_in_s=expires_in_s, **given(**grant))
+
+
+def log_out(cli: Session, service: str) -> Any:
+    """End a login where it is kept, and have it revoked."""
+    if cli.is_remote:
+        return cli.call("account.remove", service=service)
+    accounts(cli).log_out(service)
+    return next(a for a in _vault().describe() if a["service"] == service)
+
+
+def _vault() -> UserVault:
+    from fastio_cli.config.settings import user_folder
+    from fastio_cli.imports.logins import UserVault
+
+    return UserVault(user_folder("config", os.environ))
+
+
+def _flows(cli: Session) -> Flows:
+    from fastio_cli.egress.client import Egress, rules_of
+    from fastio_cli.imports.oauth import Flows
+    from fastio_cli.imports.providers import Endpoints
+
+    config = cli.config
+    endpoints = Endpoints(config.get("import_endpoints") or "")
+    return Flows(lambda: Egress(rules_of(config)), endpoints, config.get)
+
+
+def _print(cli: Session, records: list[Any], essential: str) -> None:
+    if len(records) == 1:
+        cli.out.record(records[0], essential=essential)
+    else:
+        page = {"items": records, "next_cursor": None}
+        cli.out.page(page, columns=COLUMNS, essential=essential)
+
+
+def _raise_failed(records: list[Any]) -> None:
+    failed = [r for r in records if r["state"] in ("failed", "cancelled")]
+    if not failed:
+        return
+    first = failed[0]
+    of_many = f"{len(failed)} of {len(records)} imports did not succeed. " if records[1:] else ""
+    raise FastioError(
+        first["reason_code"] if first["state"] == "failed" else "interrupted",
+        of_many + (first["reason"] if first["state"] == "failed" else "It was cancelled."),
+        first["hint"] or f"Try it again: fastio import retry {first['id']}",
+        import_id=first["id"],
+        failed=[r["id"] for r in failed],
+    )
+
+
+def _lines(file: str) -> list[str]:
+    from fastio_cli.cli.framework.values import source
+
+    text = source("-" if file == "-" else f"@{file}", "--from-file")
+    assert isinstance(text, bytes)
+    try:
+        lines = text.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise FastioError("invalid", f"{file} is not UTF-8 text.") from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _headers(file: str) -> dict[str, str]:
+    """HTTP headers from a file, ``Name: value`` a line."""
+    headers = {}
+    for line in _lines(file):
+        name, colon, value = line.partition(":")
+        usable = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+        if not colon or not usable or not value.isprintable():
+            raise FastioError("invalid", f"{file}: a line is not of the form 'Name: value'.")
+        headers[name] = value.strip()
+    return headers
+
+
+def _view(cli: Session) -> Any:
+    if cli.out.quiet:
+        return _Silence()
+    return _Bars() if sys.stderr.isatty() else _Lines()
+
+
+class _Silence:
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, transfers: list[Going]) -> None:
+        pass
+
+
+class _Lines(_Silence):
+    """Once a second a JSON line for each transfer that goes on."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic() + 1
+
+    def show(self, transfers: list[Going]) -> None:
+        if time.monotonic() < self._at:
+            return
+        self._at = time.monotonic() + 1
+        for one in transfers:
+            line = {
+                "import": one.id,
+                "received_bytes": one.received,
+                "total_bytes": one.total,
+            }
+            print(dumps(line), file=sys.stderr, flush=True)
+
+
+class _Bars(_Silence):
+    """A bar for each transfer."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            console=Console(stderr=True, highlight=False, emoji=False),
+            transient=True,
+        )
+        self._tasks: dict[int, Any] = {}
+
+    def __enter__(self) -> Any:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, transfers: list[Going]) -> None:
+        from fastio_cli.cli.framework.text import visible
+
+        going = {one.id: one for one in transfers if one.received}
+        for id in set(self._tasks) - set(going):
+            self._progress.remove_task(self._tasks.pop(id))
+        for id, one in going.items():
+            if id not in self._tasks:
+                label = visible(one.url.partition("?")[0].rstrip("/").rpartition("/")[2])
+                self._tasks[id] = self._progress.add_task(f"{id} {label[:40]}")
+            self._progress.update(self._tasks[id], completed=one.received, total=one.total)

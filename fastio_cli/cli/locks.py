@@ -1,0 +1,110 @@
+"""fastio lock"""
+
+from __future__ import annotations
+
+from fastio_cli.cli.framework.command import Arg, Opt, command
+from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, LOCK_TOKEN, PATH, TTL, WAIT, given
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.cli.framework.session import Session
+
+PURPOSE = Opt("--purpose", help="Why, for those who find it locked", metavar="TEXT")
+
+
+@command("lock acquire", PATH, TTL, WAIT, PURPOSE, KEY, op="lock.acquire")
+def acquire(cli: Session, **params: Any) -> None:
+    """Whoever holds the lock shows its token with every change: --lock-token or FASTIO_LOCK_TOKEN.
+
+    Examples:
+    fastio lock acquire plan.json --ttl 60 --wait 30 --purpose drafting
+    export FASTIO_LOCK_TOKEN=$(fastio lock acquire plan.json -q)
+    """
+    cli.out.record(acquired(cli, **params), essential="token")
+
+
+@command("lock renew", PATH, TTL, LOCK_TOKEN, KEY, op="lock.renew")
+def renew(cli: Session, ttl: float | None, **params: Any) -> None:
+    cli.out.record(
+        cli.call("lock.renew", **_held(given(ttl_s=ttl), params)), essential="expires_at"
+    )
+
+
+@command("lock release", PATH, LOCK_TOKEN, KEY, op="lock.release")
+def release(cli: Session, **params: Any) -> None:
+    cli.out.record(cli.call("lock.release", **_held({}, params)), essential="fence")
+
+
+@command("lock show", PATH, op="lock.show")
+def show(cli: Session, path: str) -> None:
+    cli.out.record(cli.call("lock.show", path=path), essential="holder")
+
+
+@command(
+    "lock list",
+    Arg("prefix", "Only paths that begin so", required=False),
+    LIMIT,
+    CURSOR,
+    op="lock.list",
+)
+def list_(cli: Session, **params: Any) -> None:
+    page = cli.call("lock.list", **given(**params))
+    columns = "path,holder,purpose,fence,expires_at,waiters"
+    cli.out.page(page, columns=columns, essential="path")
+
+
+@command(
+    "lock break",
+    PATH,
+    Opt("--reason", help="Why, for the audit log", metavar="TEXT"),
+    KEY,
+    op="lock.break",
+)
+def break_(cli: Session, **params: Any) -> None:
+    cli.out.record(cli.call("lock.break", **given(**params)), essential="holder")
+
+
+@command(
+    "lock run",
+    PATH,
+    Arg("command", "The command and its arguments, after --", many=True, complete="command"),
+    TTL,
+    WAIT,
+    PURPOSE,
+    op=("lock.acquire", "lock.renew", "lock.release"),
+    help="Run a command while holding a lock.",
+)
+def run(cli: Session, path: str, command: list[str], **params: Any) -> None:
+    """The lock is renewed while the command runs and released when it ends; its exit code is
+    passed on. FASTIO_LOCK_TOKEN and FASTIO_LOCK_FENCE are set for it. If the lock is lost, the
+    command is stopped.
+
+    Example:
+    fastio lock run plan.json --wait 60 -- python step.py
+    """
+    from fastio_cli.cli.lock_run import run_locked
+
+    run_locked(cli, path, command, acquired(cli, path=path, **params))
+
+
+def acquired(
+    cli: Session, *, path: str, ttl: float | None, wait: float | None, **params: Any
+) -> Any:
+    """The lock on a path, waited for as long as asked."""
+    return cli.call("lock.acquire", path=path, **given(ttl_s=ttl, wait_s=wait, **params))
+
+
+def _held(extra: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    from fastio_cli.cli.framework.session import lock_token_of
+
+    token = params["lock_token"] or lock_token_of(params["path"])
+    if not token:
+        raise FastioError(
+            "invalid",
+            "The lock's token is missing.",
+            "Give it as FASTIO_LOCK_TOKEN or with --lock-token @FILE.",
+        )
+    return {**params, **extra, "lock_token": token}

@@ -1,0 +1,135 @@
+"""fastio workspace, fastio use, fastio init"""
+
+from __future__ import annotations
+
+import os
+
+from fastio_cli.cli.framework.command import Arg, Flag, command
+from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, YES, given
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.cli.framework.session import Session
+
+NAME = Arg("name", "Name of the workspace", complete="workspace")
+NAME_OR_CURRENT = Arg(
+    "name",
+    "Name of the workspace (default: the current one)",
+    required=False,
+    complete="workspace",
+)
+
+
+@command("workspace create", NAME, KEY, op="workspace.create")
+def create(cli: Session, **params: Any) -> None:
+    cli.out.record(cli.call("workspace.create", **params), essential="name")
+
+
+@command(
+    "workspace list",
+    Flag("--deleted", help="Those that were deleted and can be restored"),
+    LIMIT,
+    CURSOR,
+    op="workspace.list",
+)
+def list_(cli: Session, **params: Any) -> None:
+    page = cli.call("workspace.list", **given(**params))
+    columns = "name,object_count,size_bytes,seq,updated_at"
+    cli.out.page(page, columns=columns, essential="name")
+
+
+@command("workspace show", NAME_OR_CURRENT, op="workspace.show")
+def show(cli: Session, name: str | None) -> None:
+    cli.out.record(cli.call("workspace.show", workspace=name), essential="name")
+
+
+@command("workspace usage", NAME_OR_CURRENT, op="workspace.usage")
+def usage(cli: Session, name: str | None) -> None:
+    cli.out.record(cli.call("workspace.usage", workspace=name), essential="size_bytes")
+
+
+@command(
+    "workspace rename",
+    NAME,
+    Arg("new_name", "Its new name", param="name"),
+    KEY,
+    op="workspace.rename",
+)
+def rename(cli: Session, name: str, new_name: str, **params: Any) -> None:
+    record = cli.call("workspace.rename", workspace=name, name=new_name, **params)
+    cli.out.record(record, essential="name")
+
+
+@command(
+    "workspace delete",
+    NAME,
+    YES,
+    Flag("--dry-run", "-n", help="Only show what would be deleted"),
+    KEY,
+    op=("workspace.delete", "workspace.show"),
+)
+def delete(cli: Session, name: str, yes: bool, dry_run: bool, **params: Any) -> None:
+    workspace = cli.call("workspace.show", workspace=name)
+    if not dry_run:
+        cli.confirm(f"Delete workspace {name} with {workspace['object_count']} objects?", yes)
+        workspace = cli.call("workspace.delete", workspace=name, **params)
+    cli.out.record(workspace, essential="name")
+
+
+@command("workspace restore", NAME, KEY, op="workspace.restore")
+def restore(cli: Session, **params: Any) -> None:
+    cli.out.record(cli.call("workspace.restore", **params), essential="name")
+
+
+@command(
+    "workspace intelligence",
+    Arg("switch", "on or off: whether what is written here is searched"),
+    op="workspace.intelligence",
+)
+def intelligence(cli: Session, switch: str) -> None:
+    if switch not in ("on", "off"):
+        raise FastioError("invalid", f"Intelligence is on or off, not {switch!r}.")
+    cli.out.record(cli.call("workspace.intelligence", enabled=switch == "on"))
+
+
+@command(
+    "use",
+    NAME,
+    Flag("--create", help="Create it if there is none of this name"),
+    op=("workspace.show", "workspace.create"),
+    help="Choose the workspace that commands work in from now on.",
+)
+def use(cli: Session, name: str, create: bool) -> None:
+    """The choice is kept with the store: in the profile or project that names it, else in your
+    settings.
+    """
+    from fastio_cli.config.settings import change_file
+
+    try:
+        workspace = cli.call("workspace.show", workspace=name)
+    except FastioError as e:
+        if e.code != "not_found" or not create:
+            raise
+        workspace = cli.call("workspace.create", name=name)
+    file, table = cli.config.beside("store")
+    change_file(file, "workspace", name, table)
+    cli.out.record(workspace, essential="name")
+
+
+@command("init", help="Make a store for this folder and those below it.")
+def init(cli: Session) -> None:
+    """Commands run in this folder or below use the store in .fastio from then on."""
+    from fastio_cli.config.settings import PROJECT_FOLDER
+    from fastio_cli.storage.sqlite.store import SqliteStore
+
+    folder = os.path.abspath(PROJECT_FOLDER)
+    created = not os.path.exists(os.path.join(folder, "store.sqlite"))
+    SqliteStore(folder).close()
+    ignore = os.path.join(folder, ".gitignore")
+    if not os.path.exists(ignore):
+        with open(ignore, "w", encoding="utf-8") as f:
+            f.write("*\n")  # state does not belong into the project's history
+    cli.out.record({"store": folder, "created": created}, essential="store")

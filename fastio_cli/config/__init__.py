@@ -1,0 +1,1 @@
+"""Settings and credentials: where each comes from, and where secrets are kept."""

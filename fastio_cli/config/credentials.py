@@ -1,0 +1,129 @@
+"""Where the tokens for servers are kept: the environment, the system's keyring, or a file.
+
+The file ``credentials.toml`` in the user's config folder, readable by its owner alone, says for
+each profile its token, or that the keyring has it; so the keyring, slow to load, is asked only
+then. A token goes to the server of its profile and to no other.
+"""
+
+from __future__ import annotations
+
+import os
+
+from fastio_cli.config.settings import FLAG, change_file, read_file, user_folder
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.config.settings import Config
+
+SERVICE = "fastio"
+IN_KEYRING = "keyring"
+
+
+def find_token(config: Config, url: str, environ: Any = os.environ) -> str | None:
+    """The token for a server: FASTIO_TOKEN, FASTIO_TOKEN_FILE, or what ``fastio login`` kept.
+
+    A profile named on the command line goes before the environment. Raises ``forbidden`` when a
+    project's file, which may be another's, would have the environment's token sent to a server that
+    the user knows nothing of.
+    """
+    profile = config.profile_of(url)
+    if profile is not None and config.profile_source == FLAG and profile == config.profile:
+        return kept_token(profile)
+    token = environ.get("FASTIO_TOKEN", "").strip()
+    file = environ.get("FASTIO_TOKEN_FILE")
+    if not token and not file:
+        return kept_token(profile) if profile is not None else None
+    if profile is None and config.lookup("store")[1] == config.project_file:
+        raise FastioError(
+            "forbidden",
+            f"This project's settings name the server {url}, which you did not choose. The token "
+            "of your environment is not sent there.",
+            f"If that is your server: export FASTIO_STORE={url}",
+        )
+    return str(token) or _read(file)
+
+
+def kept_token(profile: str) -> str | None:
+    """What ``fastio login`` kept for a profile."""
+    kept: str | None = read_file(_file()).get(profile)
+    if kept != IN_KEYRING:
+        return kept
+    keyring = _keyring()
+    try:
+        if keyring is not None:
+            return keyring.get_password(SERVICE, profile)  # type: ignore[no-any-return]
+        reason = "it is not there any more"
+    except Exception as e:  # whatever the system's keyring raises
+        reason = str(e) or type(e).__name__
+    raise FastioError(
+        "unauthenticated",
+        f"The token of {profile} is in the system's keyring, which cannot be read: {reason}.",
+        "Unlock it, or give the token in a file: export FASTIO_TOKEN_FILE=FILE",
+    )
+
+
+def where_kept(profile: str) -> str | None:
+    """``keyring`` or the name of a file; None when no token is kept."""
+    kept = read_file(_file()).get(profile)
+    return None if kept is None else IN_KEYRING if kept == IN_KEYRING else _file()
+
+
+def keep_token(profile: str, token: str) -> str:
+    """Keep a token; where: ``keyring``, or the name of the file."""
+    keyring, file = _keyring(), _file()
+    try:
+        if keyring is not None:
+            keyring.set_password(SERVICE, profile, token)
+            change_file(file, profile, IN_KEYRING)
+            return IN_KEYRING
+    except FastioError:
+        raise
+    except Exception:  # locked, or nobody there to unlock it: the file is always there
+        pass
+    change_file(file, profile, token)
+    return file
+
+
+def forget_token(profile: str) -> bool:
+    """Forget a profile's token. False when there was none."""
+    kept = read_file(_file()).get(profile)
+    if kept is None:
+        return False
+    if kept == IN_KEYRING and (keyring := _keyring()) is not None:
+        try:
+            keyring.delete_password(SERVICE, profile)
+        except Exception as e:
+            raise FastioError(
+                "unavailable",
+                f"The system's keyring does not give the token up: {e or type(e).__name__}.",
+                "Unlock it, then try again.",
+            ) from None
+    change_file(_file(), profile, None)
+    return True
+
+
+def _file() -> str:
+    return os.path.join(user_folder("config"), "credentials.toml")
+
+
+def _read(file: str) -> str:
+    try:
+        with open(file, encoding="utf-8") as f:
+            return f.read(1024).strip()
+    except (OSError, UnicodeDecodeError) as e:
+        raise FastioError("invalid", f"The token in {file} cannot be read: {e}.") from None
+
+
+def _keyring() -> Any:
+    """The system's keyring, if there is one that can keep a secret."""
+    try:
+        import keyring
+        from keyring.backends import fail
+    except ImportError:
+        return None
+    backend = keyring.get_keyring()
+    usable = not isinstance(backend, fail.Keyring) and backend.priority > 0
+    return backend if usable else None

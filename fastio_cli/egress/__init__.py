@@ -1,0 +1,1 @@
+"""Every outgoing request: which addresses it may reach, checked when it connects."""

@@ -1,0 +1,112 @@
+"""Who may do what: the one place that says yes or no.
+
+What a token and its member may do is read in the call's own transaction, so that a role or token
+taken away is gone from the next call on.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+
+from fastio_cli.errors import FastioError
+from fastio_cli.identity import RANKS, Grant, Identity, least, unauthenticated
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.operations.operation import Operation
+    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.tx import Tx
+
+
+def identify(tx: Tx, digest: str) -> Identity:
+    """Whose token this is. Raises ``unauthenticated`` when there is no such token."""
+    row = tx.access.token(digest)
+    if row is None:
+        raise unauthenticated()
+    return Identity(row["org"], row["member"], digest)
+
+
+def authorise(
+    tx: Tx, identity: Identity, operation: Operation, workspace: Row | None
+) -> Grant | None:
+    """What the identity may do, if that includes the operation; None where it may see nothing.
+
+    ``workspace`` is the one the call works in (None for an operation on the org). Raises
+    ``unauthenticated`` for a token that is unknown, expired or revoked, ``forbidden`` for too small
+    a role or scope.
+    """
+    if identity.digest is None:
+        if operation.role == "anyone":
+            return Grant("anyone", "anyone", "anyone", ["*"], None, None)
+        raise unauthenticated()
+    grant = _granted(tx, identity.digest, workspace["id"] if workspace is not None else 0)
+    if operation.in_workspace and (workspace is None or grant.role == "member"):
+        return None
+    if RANKS[grant.role] < RANKS[operation.role]:
+        raise _too_small_a_role(operation, grant.role)
+    if not grant.reaches(operation.name):
+        raise FastioError(
+            "forbidden",
+            f"This token is not for {operation.name}.",
+            "Use a token with a wider scope: fastio token create NAME",
+            scopes=grant.scopes,
+        )
+    return grant
+
+
+def may_see(tx: Tx, identity: Identity, workspace: Row) -> bool:
+    """Whether the identity may know of a workspace, live or deleted.
+
+    Raises ``unauthenticated`` as ``authorise`` does.
+    """
+    return (
+        identity.digest is not None
+        and _granted(tx, identity.digest, workspace["id"]).role != "member"
+    )
+
+
+def _granted(tx: Tx, digest: str, workspace_id: int) -> Grant:
+    row = tx.access.grant(digest, workspace_id)
+    if row is None or row["revoked_at"] is not None:
+        raise unauthenticated()
+    if row["expires_at"] is not None and row["expires_at"] <= tx.now_ms:
+        raise unauthenticated("The token has expired.")
+    return _grant(
+        row["org_role"],
+        row["workspace_role"],
+        row["token_role"],
+        row["scopes"],
+        row["workspace_id"],
+        row["expires_at"],
+        workspace_id,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _grant(
+    org_role: str | None,
+    workspace_role: str | None,
+    token_role: str,
+    scopes: str,
+    token_workspace_id: int | None,
+    expires_at: int | None,
+    workspace_id: int,
+) -> Grant:
+    if token_workspace_id not in (None, workspace_id):
+        role_in_org = role = "member"
+    else:
+        role_in_org = least(org_role or "member", token_role)
+        role_here = least(workspace_role or "member", token_role)
+        role = max(role_in_org, role_here, key=RANKS.__getitem__)
+    return Grant(role_in_org, role, token_role, json.loads(scopes), token_workspace_id, expires_at)
+
+
+def _too_small_a_role(operation: Operation, role: str) -> FastioError:
+    return FastioError(
+        "forbidden",
+        f"{operation.name} needs the role {operation.role}; yours is {role}.",
+        f"Ask an owner or admin: fastio member set NAME {operation.role}",
+        role=role,
+        needed=operation.role,
+    )

@@ -1,0 +1,131 @@
+"""Whoever can do operations: an engine on a store, or the client of a server far away.
+
+All that is above them, the command line first of all, knows this much of them and no more.
+"""
+
+from __future__ import annotations
+
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, BinaryIO
+
+    from fastio_cli import model
+    from fastio_cli.blobs.local import Content
+    from fastio_cli.operations.operation import Operation
+
+WATCH_S = 25.0  # one call's share of an endless watch
+
+
+class Prepared:
+    """One call, checked and ready to run any number of times until it is done.
+
+    ``patience_s`` bounds how long a server that is away is tried again, where that is less than
+    usual. ``listen`` hears an answer that comes in pieces while it is made.
+    """
+
+    patience_s: float | None = None
+    listen: Callable[[str], None] | None = None
+
+    def __init__(self, operation: Operation, params: dict[str, Any], workspace: str) -> None:
+        self.operation = operation
+        self.params = params
+        self.workspace = workspace
+
+    @property
+    def wait_s(self) -> float:
+        """How long it is ready to wait for something to happen."""
+        name = self.operation.waits_by
+        if name is None:
+            return 0.0
+        return float(self.params.get(name, self.operation.defaults.get(name)) or 0)
+
+
+class Operator:
+    """Does operations; ``engine/engine.py`` says what each method promises."""
+
+    def call(
+        self,
+        name: str,
+        params: dict[str, Any] | None = None,
+        *,
+        workspace: str = "default",
+        actor: str = "",
+        idempotency_key: str | None = None,
+        listen: Callable[[str], None] | None = None,
+    ) -> Any:
+        """Do one operation and return its record; a write is durable then.
+
+        Parameters: ``name`` as in the catalogue; ``params`` by name; ``actor`` for the event log
+        (on a server the token says who acts); ``idempotency_key`` makes a repeated write give the
+        first one's result for a day; ``listen`` hears an answer that comes in pieces while it is
+        made, as far as it can be told yet. Raises :class:`FastioError`, and then nothing was
+        changed.
+        """
+        call = self.prepare(name, params or {}, workspace, actor, idempotency_key)
+        call.listen = listen
+        return self.run(call)
+
+    def prepare(
+        self,
+        name: str,
+        params: dict[str, Any],
+        workspace: str,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """Check a call's parameters; a :class:`Prepared`. Raises ``invalid``."""
+        raise NotImplementedError
+
+    def run(self, call: Any) -> Any:
+        """Do a prepared call, waiting for as long as it asks to."""
+        raise NotImplementedError
+
+    def call_many(self, calls: list[Any]) -> list[Any]:
+        """Do several calls; each fails alone: results or exceptions, in order."""
+        raise NotImplementedError
+
+    def may_wait(self, call: Prepared) -> bool:
+        """Whether the call asks to wait for something to happen."""
+        return call.wait_s > 0
+
+    def upload(self, stream: BinaryIO) -> Content:
+        """The bytes of a stream, as the ``content`` parameter of a file operation."""
+        raise NotImplementedError
+
+    def chunks(self, download: Any) -> Iterator[bytes]:
+        """The bytes that ``file.get`` answered with."""
+        raise NotImplementedError
+
+    def watch(
+        self,
+        workspace: str,
+        *,
+        after: int | None = None,
+        timeout_s: float | None = None,
+        **filters: str,
+    ) -> Iterator[model.Event]:
+        """The events of a workspace in order, as they happen.
+
+        Begins after the event ``after``, without it now; ends when ``timeout_s`` is over.
+        ``filters`` are ``type`` and ``path`` of ``event.list``.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        if after is None:
+            after = self.call("workspace.show", workspace=workspace)["seq"]
+        yield from self._events(workspace, after or 0, deadline, filters)
+
+    def _events(
+        self, workspace: str, after: int, deadline: float | None, filters: dict[str, str]
+    ) -> Iterator[model.Event]:
+        """``watch`` once it is clear where it begins and ends (a ``time.monotonic()``)."""
+        while True:
+            left = WATCH_S if deadline is None else min(WATCH_S, deadline - time.monotonic())
+            params = {"after": after, "wait_s": max(left, 0.0), **filters}
+            page = self.call("event.list", params, workspace=workspace)
+            yield from page["items"]
+            after = int(page["next_cursor"])
+            if left <= 0 and not page["items"]:
+                return

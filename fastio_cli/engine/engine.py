@@ -1,0 +1,455 @@
+"""The engine: every operation goes through :meth:`Engine.call`, whatever the surface.
+
+A call is checked, prepared (bytes stored, JSON encoded), and then run in one transaction together
+with its event and its idempotency record. An operation that has to wait waits between transactions,
+never inside one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from functools import cache
+from itertools import count
+
+from fastio_cli.blobs.local import Content
+from fastio_cli.engine.client import Operator, Prepared
+from fastio_cli.errors import FastioError
+from fastio_cli.json_text import canonical, encode
+from fastio_cli.operations import find
+from fastio_cli.operations.context import Context
+from fastio_cli.operations.operation import Pending, Restart
+from fastio_cli.operations.types import ACTOR_RULE, NAME_RULE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, BinaryIO
+
+    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.config.secret_box import Key, Veil
+    from fastio_cli.config.settings import Limits, SearchSettings
+    from fastio_cli.identity import Identity
+    from fastio_cli.operations.files import Download
+    from fastio_cli.operations.operation import Operation
+    from fastio_cli.search.service import Search
+    from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.tx import Tx
+
+KEY_LENGTH_MAX = 255
+KEY_KEPT_MS = 24 * 3600 * 1000
+# The engine's own keys serve only until it has heard from the database again.
+OWN_KEY_KEPT_MS = 10 * 60 * 1000
+_PROCESS = os.urandom(12).hex()
+_NUMBERS = count(1)
+
+
+class Call(Prepared):
+    """A call on a store."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        params: dict[str, Any],
+        workspace: str,
+        actor: str,
+        idempotency_key: str | None,
+        request_hash: str,
+        own_key: bool = False,
+        identity: Identity | None = None,
+        veil: Veil | None = None,
+    ) -> None:
+        super().__init__(operation, params, workspace)
+        self.actor = actor
+        self.idempotency_key = idempotency_key
+        self.request_hash = request_hash
+        self.key_kept_ms = OWN_KEY_KEPT_MS if own_key else KEY_KEPT_MS
+        # The key that the engine made was never seen before this very call ran.
+        self.may_be_done = idempotency_key is not None and not own_key
+        self.identity = identity
+        self.veil = veil  # over a stored result that tells a secret
+        self.request_key = idempotency_key if veil is None else veil.name
+        self.prepared: Any = None
+        self._id = ""
+
+    @property
+    def reads(self) -> tuple[str, str | None, str | None, str | None]:
+        """What it reads first: a workspace, a path in it, what is stored by its key, a token."""
+        key = self.request_key if self.may_be_done else None
+        digest = self.identity.digest if self.identity is not None else None
+        return self.workspace, self.params.get("path"), key, digest
+
+    def id(self) -> str:
+        """What tells it from other calls. One that comes again keeps its place in a line."""
+        if not self._id:
+            key = self.idempotency_key
+            self._id = new_id() if key is None else _short_hash(key)
+        return self._id
+
+
+class Wait:
+    """A call that waits between two runs: until when, and whether it is worth another run now."""
+
+    def __init__(self, pending: Pending, started: float) -> None:
+        self.pending = pending
+        self._deadline = started + pending.wait_s
+        self._renew_at = time.monotonic() + (pending.renew_s or pending.wait_s)
+        self._wake_at_ms = pending.wake_at_ms
+
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._deadline
+
+    def pause_s(self, now_ms: int) -> float:
+        """How long there is nothing to look at, unless something changes."""
+        pause = min(self._deadline, self._renew_at) - time.monotonic()
+        if self._wake_at_ms is not None:
+            pause = min(pause, (self._wake_at_ms - now_ms) / 1000)
+        return max(pause, 0.0)
+
+    def is_worth_a_run(self, store: Store) -> bool:
+        """To be asked after a change or the pause."""
+        self._wake_at_ms = None
+        if self.pending.ready is None or time.monotonic() >= self._renew_at:
+            return True
+        return store.read(self.pending.ready)
+
+
+class Engine(Operator):
+    """The operations on one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        limits: Limits,
+        search_settings: Callable[[], SearchSettings] | None = None,
+        key_file: Callable[[], str] | None = None,
+    ) -> None:
+        self.store = store
+        self.blobs = blobs
+        self.limits = limits
+        self._search_settings = search_settings
+        self._key_file = key_file
+        self._search: Search | None = None
+
+    @property
+    def search(self) -> Search:
+        """What searching needs besides the store; opened at the first search."""
+        if self._search is None:
+            from fastio_cli.config.settings import SearchSettings
+            from fastio_cli.search.service import Search
+
+            settings = (self._search_settings or SearchSettings)()
+            self._search = Search(self.blobs, settings)
+        return self._search
+
+    def open_key(self) -> Key:
+        """The key that secrets in this store are sealed with. Raises as ``sealing.Key`` does."""
+        from fastio_cli.config.secret_box import Key
+
+        if self._key_file is None:
+            raise FastioError("invalid", "No key file was named to keep secrets with.")
+        return Key(self._key_file())
+
+    def run(self, call: Call) -> Any:
+        """Do a prepared call, waiting for as long as it asks to."""
+        started = time.monotonic()
+        transaction = self.store.write if call.operation.effect == "write" else self.store.read
+        while True:
+            # Taken before running, so that no change between the run and the wait is missed.
+            token = self.store.change_token(call.workspace) if self.may_wait(call) else None
+            try:
+                outcome = transaction(lambda tx: self._run(tx, call))
+            except Restart as restart:
+                call.prepared = restart.work(self.store)
+                continue
+            if not isinstance(outcome, Pending):
+                return outcome
+            if not self._wait(call, outcome, token, started):
+                return _give_up(outcome)
+
+    def work(self, call: Call) -> Callable[[Tx], Any]:
+        """A prepared call as a store takes it; the outcome may be ``Pending`` or ``Restart``."""
+
+        def run(tx: Tx) -> Any:
+            try:
+                return self._run(tx, call)
+            except Restart as restart:
+                raise Restart(_preparing(call, restart)) from None
+
+        if call.operation.in_workspace:
+            run.reads = call.reads  # type: ignore[attr-defined]
+        return run
+
+    def call_many(self, calls: list[Call]) -> list[Any]:
+        """Do several calls in one commit; each fails alone: results or exceptions, in order.
+
+        A call that would have to wait fails as if its time were up.
+        """
+
+        def work(call: Call) -> Callable[[Tx], Any]:
+            def run(tx: Tx) -> Any:
+                outcome = self._run(tx, call)
+                return _give_up(outcome) if isinstance(outcome, Pending) else outcome
+
+            return run
+
+        outcomes = self.store.write_many([work(call) for call in calls])
+        again = [i for i, o in enumerate(outcomes) if isinstance(o, Restart)]
+        if not again:
+            return outcomes
+        # Rare (a module was loaded): the same calls again, one by one, in their places.
+        for i in again:
+            calls[i].prepared = outcomes[i].work(self.store)
+        for i, outcome in zip(again, self.call_many([calls[i] for i in again]), strict=True):
+            outcomes[i] = outcome
+        return outcomes
+
+    def act(self, works: list[tuple[int, str, Callable[[Context], Any]]]) -> list[Any]:
+        """Do background work on workspaces, in one commit, each alone: results or exceptions.
+
+        A work is a workspace's number, the actor it is done for, and a function of a context; in a
+        workspace that was deleted meanwhile it is not done, and gives None.
+        """
+
+        def run(workspace_id: int, actor: str, work: Callable[[Context], Any]) -> Any:
+            def in_transaction(tx: Tx) -> Any:
+                row = tx.workspaces.by_id(workspace_id)
+                if row is None:
+                    return None
+                ctx = Context(
+                    tx,
+                    workspace=row,
+                    actor=actor,
+                    call_id=str,
+                    blobs=self.blobs,
+                    limits=self.limits,
+                )
+                result = work(ctx)
+                ctx.finish()
+                return result
+
+            return in_transaction
+
+        return self.store.write_many([run(*work) for work in works])
+
+    def prepare(
+        self,
+        name: str,
+        params: dict[str, Any],
+        workspace: str,
+        actor: str,
+        idempotency_key: str | None = None,
+        identity: Identity | None = None,
+    ) -> Call:
+        """Check a call's parameters and do the work that needs no transaction.
+
+        With an ``identity`` it acts as that member, within what the member may do; without one it
+        acts for the owner of the store.
+        """
+        operation = find(name)
+        decoded = operation.decode(params)
+        NAME_RULE.check(workspace, "workspace")
+        if identity is None:
+            ACTOR_RULE.check(actor, "actor")
+        else:
+            actor = identity.member
+            workspace = f"{identity.org}/{workspace}" if identity.org else workspace
+        request_hash, own_key = "", False
+        if idempotency_key is not None:
+            if operation.effect != "write":
+                raise FastioError("invalid", f"{name} changes nothing and takes no key.")
+            if not 1 <= len(idempotency_key) <= KEY_LENGTH_MAX or not idempotency_key.isprintable():
+                raise FastioError(
+                    "invalid", f"An idempotency key has 1 to {KEY_LENGTH_MAX} printable characters."
+                )
+            request_hash = _request_hash(
+                [name, workspace if operation.of_workspace else ""],
+                {key: value for key, value in params.items() if key != operation.waits_by},
+            )
+            if identity is not None:  # nobody gets an answer by another's key
+                idempotency_key = _whose(identity) + idempotency_key
+        elif self.store.reruns and operation.effect == "write":
+            idempotency_key, own_key = f"rerun:{new_id()}", True
+        veil = None
+        if operation.tells_secret and idempotency_key is not None:
+            from fastio_cli.config.secret_box import Veil
+
+            veil = Veil(idempotency_key)
+        return Call(
+            operation,
+            decoded,
+            workspace,
+            actor,
+            idempotency_key,
+            request_hash,
+            own_key,
+            identity,
+            veil,
+        )
+
+    def upload(self, stream: BinaryIO) -> Content:
+        """Store the bytes of a stream, as the ``content`` parameter of a file operation."""
+        return self.blobs.put(stream, self.limits.file_bytes_max)
+
+    def chunks(self, download: Download) -> Iterator[bytes]:
+        """The bytes that ``file.get`` answered with."""
+        return download.chunks(self.store.read, self.blobs)
+
+    def _run(self, tx: Tx, call: Call) -> Any:
+        operation = call.operation
+        row = grant = None
+        if operation.in_workspace:
+            row = tx.enter(*call.reads)
+        if call.identity is not None:
+            grant = _authorization().authorise(tx, call.identity, operation, row)
+        # A request that renamed or deleted its workspace is found without that workspace.
+        scope = row["id"] if row is not None and not operation.of_workspace else 0
+        if call.request_key is not None and call.may_be_done:
+            done = tx.requests.get(scope, call.request_key, tx.now_ms)
+            if done is not None:
+                return _repeated(done, call)
+        hidden = call.identity is not None and grant is None  # exactly as if it were not there
+        if hidden or (row is None and operation.in_workspace):
+            raise no_workspace(tx, call.workspace, call.identity)
+        if grant is not None and self.limits.metered == "on" and operation.effect == "write":
+            self._charge(tx, call)
+        ctx = Context(
+            tx,
+            workspace=row,
+            actor=call.actor,
+            call_id=call.id,
+            blobs=self.blobs,
+            limits=self.limits,
+            org=call.identity.org if call.identity is not None else "",
+            grant=grant,
+            prepared=call.prepared,
+            open_search=lambda: self.search,
+            open_key=self.open_key,
+            listen=call.listen,
+        )
+        result = operation.run(ctx, **call.params)
+        if operation.effect == "write":
+            ctx.finish()
+            if call.request_key is not None and not isinstance(result, Pending):
+                text = encode(result).decode()
+                tx.requests.put(
+                    scope,
+                    call.request_key,
+                    request_hash=call.request_hash,
+                    result=text if call.veil is None else call.veil.hide(text),
+                    now_ms=tx.now_ms,
+                    kept_ms=call.key_kept_ms,
+                )
+                call.may_be_done = True
+        return result
+
+    def admission(
+        self, operation: Operation, workspace: str, identity: Identity
+    ) -> Callable[[Tx], Any]:
+        """A work that raises unless the identity may do the operation, before bytes are sent."""
+        name = f"{identity.org}/{workspace}" if identity.org else workspace
+
+        def check(tx: Tx) -> None:
+            row = tx.workspaces.by_name(name)
+            if _authorization().authorise(tx, identity, operation, row) is None:
+                raise no_workspace(tx, name, identity)
+
+        return check
+
+    def _charge(self, tx: Tx, call: Call) -> None:
+        assert call.identity is not None
+        from fastio_cli.engine.quota import charge
+
+        charge(tx, call.identity.org, self.limits.credits_per_month)
+
+    def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
+        """Wait until the call is worth another run. False when its time is up."""
+        wait = Wait(pending, started)
+        try:
+            while not wait.is_over():
+                self.store.wait_for_change(token, wait.pause_s(self.store.now_ms()))
+                token = self.store.change_token(call.workspace)
+                if wait.is_worth_a_run(self.store):
+                    return True
+            self._abandon(pending)
+            return False
+        except BaseException:
+            self._abandon(pending)
+            raise
+
+    def _abandon(self, pending: Pending) -> None:
+        if pending.abandon is not None:
+            self.store.write(pending.abandon)
+
+
+@cache
+def _authorization() -> Any:
+    """The rules of who may do what, which a local call has no need to load."""
+    from fastio_cli.engine import authorization
+
+    return authorization
+
+
+def new_id() -> str:
+    """A name that nothing else has. Asking the system for it each time would let go of the GIL."""
+    return f"{_PROCESS}{next(_NUMBERS):x}"
+
+
+def no_workspace(tx: Tx, stored_name: str, identity: Identity | None) -> FastioError:
+    """The error for a workspace that is not there, or must look as if it were not."""
+    name = stored_name.rpartition("/")[2]
+    hint = f"Create it: fastio workspace create {name}"
+    deleted = tx.workspaces.latest_deleted(stored_name)
+    if deleted is not None and (
+        identity is None or _authorization().may_see(tx, identity, deleted)
+    ):
+        hint = f"It was deleted. Bring it back: fastio workspace restore {name}"
+    return FastioError("not_found", f"There is no workspace {name!r}.", hint, workspace=name)
+
+
+def _preparing(call: Call, restart: Restart) -> Callable[[Store], None]:
+    def prepare(store: Store) -> None:
+        call.prepared = restart.work(store)
+
+    return prepare
+
+
+def _give_up(pending: Pending) -> Any:
+    if isinstance(pending.otherwise, Exception):
+        raise pending.otherwise
+    return pending.otherwise
+
+
+def _whose(identity: Identity) -> str:
+    """What stands before the idempotency keys of a member, whose name may hold a colon."""
+    return f"{len(identity.member)}:{identity.org}/{identity.member}:"
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _request_hash(what: list[str], params: dict[str, Any]) -> str:
+    plain = {
+        key: {"etag": value.etag} if isinstance(value, Content) else value
+        for key, value in params.items()
+    }
+    return hashlib.sha256(canonical([*what, plain])).hexdigest()
+
+
+def _repeated(done: Any, call: Call) -> Any:
+    import json
+
+    if done["request_hash"] != call.request_hash:
+        key = str(call.idempotency_key)
+        if call.identity is not None:
+            key = key.removeprefix(_whose(call.identity))
+        raise FastioError(
+            "invalid",
+            f"The idempotency key {key!r} was used for another request.",
+            "Use a new key for a new request.",
+        )
+    stored = done["result"]
+    return json.loads(stored if call.veil is None else call.veil.show(stored))

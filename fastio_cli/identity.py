@@ -1,0 +1,109 @@
+"""Who acts: identities, roles, grants, and the tokens that stand for them, as plain data.
+
+A local call has no identity: whoever can open the store owns it. Over HTTP every call carries an
+:class:`Identity`; what it may do is decided by ``engine/authorization.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from fnmatch import fnmatchcase
+
+from fastio_cli.errors import FastioError
+
+# From least to most. "anyone" needs no token, "member" any valid one.
+ROLES = ("anyone", "member", "viewer", "editor", "admin", "owner")
+TOKEN_PREFIX = "fio_"
+TOKEN_LENGTH = len(TOKEN_PREFIX) + 43 + 8
+RANKS = {role: rank for rank, role in enumerate(ROLES)}
+FIRST_ORG = ""  # the org of a store from the beginning; its workspaces' names have no prefix
+
+
+class Identity:
+    """What a token says for ever: its org, its member, and the digest it is found by."""
+
+    __slots__ = ("digest", "member", "org")
+
+    def __init__(self, org: str, member: str, digest: str | None) -> None:
+        self.org = org
+        self.member = member
+        self.digest = digest
+
+
+ANONYMOUS = Identity(FIRST_ORG, "anonymous", None)
+
+
+class Grant:
+    """What an identity may do now: its role where the call works, and the token's own limits."""
+
+    __slots__ = ("expires_at", "org_role", "role", "scopes", "token_role", "workspace_id")
+
+    def __init__(
+        self,
+        org_role: str,
+        role: str,
+        token_role: str,
+        scopes: list[str],
+        workspace_id: int | None,
+        expires_at: int | None,
+    ) -> None:
+        self.org_role = org_role
+        self.role = role
+        self.token_role = token_role
+        self.scopes = scopes
+        self.workspace_id = workspace_id
+        self.expires_at = expires_at
+
+    def reaches(self, name: str) -> bool:
+        """Whether the token is for the operation of this name."""
+        return self.scopes == ["*"] or any(fnmatchcase(name, scope) for scope in self.scopes)
+
+    def at_least(self, role: str) -> bool:
+        """Whether the role in the org is this one or more."""
+        return RANKS[self.org_role] >= RANKS[role]
+
+
+def new_token() -> str:
+    """``fio_``, 256 random bits as 43 url-safe characters, and their CRC-32 in hex.
+
+    The prefix lets secret scanners find a token, the checksum lets them (and us) tell a mistyped
+    one without asking the store.
+    """
+    import secrets
+
+    body = secrets.token_urlsafe(32)
+    return f"{TOKEN_PREFIX}{body}{_checksum(body)}"
+
+
+def digest_of(token: str) -> str:
+    """How a token is kept and found: its SHA-256. Raises ``unauthenticated`` if it is not one."""
+    body = token[len(TOKEN_PREFIX) : -8]
+    well = token.isascii() and token.startswith(TOKEN_PREFIX) and len(token) == TOKEN_LENGTH
+    if not well or _checksum(body) != token[-8:]:
+        raise FastioError(
+            "unauthenticated",
+            "The token is not complete or was mistyped.",
+            "Copy it again, or ask an admin for a new one: fastio token create NAME",
+        )
+    return secret_digest(token)
+
+
+def secret_digest(secret: str) -> str:
+    """The SHA-256 of a secret in hex."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def unauthenticated(message: str = "A valid token is needed.") -> FastioError:
+    """No token, or none that counts."""
+    return FastioError("unauthenticated", message, "Log in: fastio login URL, or set FASTIO_TOKEN.")
+
+
+def least(*roles: str) -> str:
+    """The smallest of some roles."""
+    return min(roles, key=RANKS.__getitem__)
+
+
+def _checksum(body: str) -> str:
+    import zlib
+
+    return f"{zlib.crc32(body.encode()):08x}"

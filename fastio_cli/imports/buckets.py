@@ -1,0 +1,164 @@
+"""``s3://``, ``gs://`` and ``az://``: objects of a bucket, with credentials of the environment.
+
+A URL names only the bucket and the key; where the service is and who asks is the environment's
+alone. Credentials have to be stated there: without, the libraries of the clouds would ask the
+metadata service of the machine for some, which nothing here may reach. A server lends the ones of
+its environment only for the buckets that its operator lists.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import unquote, urlsplit
+
+from fastio_cli.blobs.bucket import CREDENTIALS, connect
+from fastio_cli.errors import FastioError
+from fastio_cli.imports.fetch import (
+    HEAD_BYTES,
+    Bounds,
+    Fetched,
+    Transfer,
+    Validators,
+    check_sum,
+    receive,
+)
+from fastio_cli.imports.naming import clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from fastio_cli.blobs.local import Partial
+
+CHUNK_BYTES = 64 * 1024  # what a cut loses at most
+_ENVIRONMENT = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
+# No proxy at all: without a word on it, one of the environment would be used.
+_NO_PROXY = {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "*,0.0.0.0/0,::/0"}
+
+
+def is_bucket(url: str) -> bool:
+    """Whether a URL names an object of a bucket."""
+    return url.partition("://")[0].lower() in CREDENTIALS
+
+
+def check_lent(url: str, listed: str) -> None:
+    """Raise ``forbidden`` unless the list (``s3://bucket, gs://bucket/folder``) has the object."""
+    scheme, bucket, key = _parts(url)
+    begins = [entry.strip().rstrip("/") + "/" for entry in listed.split(",") if entry.strip()]
+    if not any(f"{scheme}://{bucket}/{key}".startswith(begin) for begin in begins):
+        raise FastioError(
+            "forbidden",
+            f"The server reads nothing from {scheme}://{bucket} for others.",
+            "Its operator may allow it: fastio config set import_buckets s3://BUCKET,…",
+        )
+
+
+def fetch_object(
+    url: str,
+    partial: Partial,
+    transfer: Transfer,
+    bounds: Bounds,
+    *,
+    known: Validators | None = None,
+    sha256: str | None = None,
+) -> Fetched:
+    """Like ``fetch.fetch``, for an object of a bucket. Raises the same errors."""
+    scheme, bucket, key = _parts(url)
+    store, obstore = _store(scheme, bucket, bounds)
+    options: dict[str, Any] = {}
+    strong = transfer.validators.strong
+    # Of what is whole already no part can be asked for.
+    if partial.size_bytes and partial.size_bytes != transfer.total and strong is not None:
+        options = {"range": {"offset": partial.size_bytes}, "if_match": strong}
+    else:
+        partial.restart()
+        if known is not None and known.etag is not None:
+            options = {"if_none_match": known.etag}
+    at = f"{scheme}://{bucket}"
+    try:
+        result = obstore.get(store, key, options=options)
+    except obstore.exceptions.NotModifiedError:
+        return _fetched(url, key, None, known or Validators())
+    except Exception as e:
+        if isinstance(e, obstore.exceptions.PreconditionError):
+            raise _other_bytes(at, partial, transfer) from None
+        raise _failure(at, e, obstore) from None
+    # Some services pass over the conditions; what they name tells all the same.
+    etag = result.meta["e_tag"]
+    if known is not None and known.etag == etag is not None and not partial.size_bytes:
+        return _fetched(url, key, None, known)
+    if partial.size_bytes and (etag, result.range[0]) != (strong, partial.size_bytes):
+        raise _other_bytes(at, partial, transfer)
+    transfer.validators = Validators(etag)
+    receive(
+        _chunks(result, at, obstore),
+        partial,
+        transfer,
+        bounds,
+        expected=result.meta["size"],
+        resumable=transfer.validators.strong is not None,
+        at=at,
+    )
+    check_sum(partial, transfer, sha256)
+    head = partial.head(HEAD_BYTES)
+    fetched = _fetched(url, key, partial.finish(), transfer.validators)
+    fetched.head = head
+    fetched.media_type = str(result.attributes.get("Content-Type") or "").partition(";")[0].lower()
+    return fetched
+
+
+def _other_bytes(at: str, partial: Partial, transfer: Transfer) -> FastioError:
+    """The failure of a resumption; the next attempt begins anew."""
+    partial.restart()
+    transfer.safe = 0
+    return FastioError("unavailable", f"{at} has other bytes than before.")
+
+
+def _fetched(url: str, key: str, content: Any, validators: Validators) -> Fetched:
+    name = clean(key) or "download"
+    return Fetched(content, name=name, media_type="", final_url=url, validators=validators)
+
+
+def _parts(url: str) -> tuple[str, str, str]:
+    parts = urlsplit(url)
+    key = unquote(parts.path.lstrip("/"))
+    plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", parts.netloc)
+    if plain is None or not key or {"", ".", ".."} & set(key.split("/")):
+        raise FastioError(
+            "invalid", "This is not the URL of an object.", "Write it as s3://bucket/key"
+        )
+    return parts.scheme.lower(), parts.netloc, key
+
+
+def _store(scheme: str, bucket: str, bounds: Bounds) -> tuple[Any, Any]:
+    plainly = os.environ.get(f"{_ENVIRONMENT[scheme]}_ALLOW_HTTP", "").lower() == "true"
+    options: Any = {
+        "timeout": f"{bounds.total_s:.0f}s",
+        "read_timeout": f"{bounds.stall_s:.0f}s",
+        "allow_http": plainly,
+        **_NO_PROXY,
+    }
+    return connect(scheme, bucket, 0, options)
+
+
+def _chunks(result: Any, at: str, obstore: Any) -> Iterator[bytes]:
+    try:
+        for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
+            yield bytes(chunk)
+    except Exception as e:
+        raise _failure(at, e, obstore) from None
+
+
+def _failure(at: str, e: Exception, obstore: Any) -> FastioError:
+    kinds = obstore.exceptions
+    if isinstance(e, FileNotFoundError):
+        return FastioError("not_found", f"{at} has no such object.", "Check the URL.")
+    if isinstance(e, kinds.PermissionDeniedError | kinds.UnauthenticatedError):
+        return FastioError(
+            "forbidden", f"{at} does not allow it.", "Check the credentials in the environment."
+        )
+    return FastioError(
+        "unavailable", f"{at} could not be read.", "Try again later: fastio import retry ID"
+    )

@@ -1,0 +1,239 @@
+"""Logins at file services, where they are kept: with the user, or in a server's store.
+
+The user's own are in the system's keyring if there is one, else in a file that only the user can
+read. Those of a server's members are in its store, encrypted (``secret_box.py``). Neither is ever
+in the event log, an answer or an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import contextmanager
+from functools import cached_property
+
+from fastio_cli.errors import FastioError
+from fastio_cli.imports.oauth import SERVICES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from typing import Any, Protocol
+
+    from fastio_cli.config.secret_box import Key
+    from fastio_cli.imports.oauth import Flows
+    from fastio_cli.storage.contract import Row, Store
+
+    class Vault(Protocol):
+        """Keeps grants (``oauth.Flows``) by service."""
+
+        def get(self, service: str) -> dict[str, Any] | None: ...
+
+        def put(self, service: str, grant: dict[str, Any]) -> None: ...
+
+        def remove(self, service: str) -> None: ...
+
+        def locked(self, service: str) -> AbstractContextManager[Any]:
+            """One process at a time."""
+
+
+FILE = "accounts.json"
+KEYRING = "fastio"
+GRANT = ("access_token", "refresh_token", "expires_at", "client_id", "client_secret")
+EARLY_S = 60  # a token is refreshed before it ends
+HOLD_MS = 90_000  # longer than a service may take to answer
+HELD_S = 120.0
+LOOK_AGAIN_S = 0.05
+
+
+class Accounts:
+    """Somebody's logins."""
+
+    def __init__(self, vault: Vault, flows: Flows) -> None:
+        self._vault = vault
+        self._flows = flows
+
+    def token(self, service: str) -> str | None:
+        """A live access token, refreshed if need be; None without a login.
+
+        Raises ``unauthenticated`` when the service no longer accepts the login.
+        """
+        if not _live_or_none(grant := self._vault.get(service)):
+            # Alone: a refresh token may be good for one use only (Box).
+            with self._vault.locked(service):
+                grant = self._vault.get(service)
+                if grant is not None and not _live_or_none(grant):
+                    grant = self._flows.refreshed(service, grant)
+                    self._vault.put(service, grant)
+        return grant["access_token"] if grant is not None else None
+
+    def keep(self, service: str, grant: dict[str, Any]) -> None:
+        """Keep a new login, in place of any before."""
+        with self._vault.locked(service):
+            self._vault.put(service, grant)
+
+    def log_out(self, service: str) -> None:
+        """Revoke a login where the service can, and forget it."""
+        with self._vault.locked(service):
+            grant = self._vault.get(service)
+            if grant is None:
+                raise FastioError(
+                    "not_found",
+                    f"There is no login at {service}.",
+                    "See them: fastio import accounts",
+                )
+            self._flows.revoke(service, grant)
+            self._vault.remove(service)
+
+
+class UserVault:
+    """The user's grants: in the keyring if it works here, else in a file of mode 0600."""
+
+    def __init__(self, folder: str) -> None:
+        self._file = os.path.join(folder, FILE)
+
+    @cached_property
+    def _keyring(self) -> Any:
+        return _working_keyring()
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Every service, and whether there is a login; as ``account.list`` answers."""
+        kind = "keyring" if self._keyring is not None else "file"
+        return [_described(service, self.get(service), kind) for service in SERVICES]
+
+    def get(self, service: str) -> dict[str, Any] | None:
+        if self._keyring is not None:
+            text = self._keyring.get_password(KEYRING, service)
+            return _grant(json.loads(text)) if text else None
+        return _grant(self._read().get(service))
+
+    def put(self, service: str, grant: dict[str, Any]) -> None:
+        if self._keyring is not None:
+            self._keyring.set_password(KEYRING, service, json.dumps(grant))
+        else:
+            self._write({**self._read(), service: grant})
+
+    def remove(self, service: str) -> None:
+        if self._keyring is not None:
+            self._keyring.delete_password(KEYRING, service)
+        else:
+            self._write({name: kept for name, kept in self._read().items() if name != service})
+
+    def locked(self, service: str) -> AbstractContextManager[Any]:
+        """One process at a time, for all services."""
+        from filelock import FileLock
+
+        os.makedirs(os.path.dirname(self._file), mode=0o700, exist_ok=True)
+        return FileLock(self._file + ".lock", timeout=HELD_S)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            with open(self._file, encoding="utf-8") as f:
+                kept = json.load(f)
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as e:
+            raise FastioError(
+                "unavailable", f"{self._file} cannot be read: {e}.", "Remove it and log in again."
+            ) from None
+        return kept if isinstance(kept, dict) else {}
+
+    def _write(self, kept: dict[str, Any]) -> None:
+        temporary = f"{self._file}.{os.getpid()}"
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(fd, "w", encoding="utf-8") as f:
+            json.dump(kept, f)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, self._file)
+
+
+class StoredVault:
+    """A member's grants in a server's store. ``open_key`` is called where there is one to open."""
+
+    def __init__(self, store: Store, open_key: Callable[[], Key], org: str, member: str) -> None:
+        self._store = store
+        self._open_key = open_key
+        self._org = org
+        self._member = member
+
+    def get(self, service: str) -> dict[str, Any] | None:
+        who = self._org, self._member, service
+        row = self._store.read(lambda tx: tx.accounts.get(*who))
+        return None if row is None else self.opened(row)
+
+    def opened(self, row: Row) -> dict[str, Any]:
+        """The grant in a row. Raises ``unauthenticated`` when the key is another one."""
+        owner = ["account", self._org, self._member, row["service"]]
+        grant: dict[str, Any] = json.loads(self._open_key().open(row["sealed"], owner))
+        return grant
+
+    def put(self, service: str, grant: dict[str, Any]) -> None:
+        """Keep fresh tokens; a login itself comes by ``account.keep``."""
+        who = self._org, self._member, service
+        sealed = self._open_key().seal(json.dumps(grant), ["account", *who])
+        self._store.write(lambda tx: tx.accounts.refresh(*who, sealed))
+
+    def remove(self, service: str) -> None:
+        """Remove a login that was ended."""
+        who = self._org, self._member, service
+        self._store.write(lambda tx: tx.accounts.forget(*who))
+
+    @contextmanager
+    def locked(self, service: str) -> Iterator[None]:
+        """One process at a time, of all servers; one that died is passed over."""
+        who = self._org, self._member, service
+        deadline = time.monotonic() + HELD_S
+
+        def hold(tx: Any) -> bool:
+            held = tx.accounts.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS)
+            return held is not None or tx.accounts.get(*who) is None
+
+        while not self._store.write(hold):
+            if time.monotonic() > deadline:
+                raise FastioError("unavailable", f"The login at {service} is in use elsewhere.")
+            time.sleep(LOOK_AGAIN_S)
+        try:
+            yield
+        finally:
+            self._store.write(lambda tx: tx.accounts.release(*who))
+
+
+def _working_keyring() -> Any:
+    try:
+        import keyring
+        from keyring.backends import chainer, fail, null
+    except ImportError:
+        return None
+    backend = keyring.get_keyring()
+    useless = isinstance(backend, fail.Keyring | null.Keyring) or (
+        isinstance(backend, chainer.ChainerBackend) and not backend.backends
+    )
+    return None if useless else keyring
+
+
+def _grant(kept: Any) -> dict[str, Any] | None:
+    """What is kept for a service, if it is a grant."""
+    return kept if isinstance(kept, dict) and set(GRANT) <= set(kept) else None
+
+
+def _live_or_none(grant: dict[str, Any] | None) -> bool:
+    """True unless there is a grant that has to be refreshed."""
+    return grant is None or grant["expires_at"] > time.time() + EARLY_S
+
+
+def _described(service: str, grant: dict[str, Any] | None, kind: str) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    expires = None
+    if grant is not None and not grant["refresh_token"]:
+        expires = datetime.fromtimestamp(grant["expires_at"], UTC).isoformat(timespec="seconds")
+        expires = expires.replace("+00:00", "Z")
+    return {
+        "service": service,
+        "logged_in": grant is not None,
+        "expires_at": expires,
+        "kept_in": kind if grant is not None else None,
+    }

@@ -1,0 +1,193 @@
+"""JSON text in and out, strictly: what fastio accepts, how it is stored, how deep and how large.
+
+Stricter than RFC 8259 allows a parser to be, in the spirit of I-JSON (RFC 7493): UTF-8 only, no
+duplicate keys, no NaN or Infinity, no lone surrogates. Integers keep every digit.
+"""
+
+import json
+import sys
+
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+DEPTH_MAX = 200
+SIZE_BYTES_MAX = 16 * 1024 * 1024
+quoted = json.encoder.encode_basestring  # one string as JSON text
+
+
+def _encoder(sort_keys: bool, allow_nan: bool) -> "Callable[[object], str]":
+    """An encoder of compact text, made once.
+
+    ``json.dumps`` makes two objects at every call, ``JSONEncoder.encode`` one: the C encoder that
+    does the work. They cost more than the work itself for the values of most writes.
+    """
+    plain = json.JSONEncoder(
+        ensure_ascii=False, allow_nan=allow_nan, sort_keys=sort_keys, separators=(",", ":")
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return plain.encode
+    # No memory of what was seen: a value that holds itself ends as one that is nested too deeply.
+    parts = make(None, plain.default, quoted, None, ":", ",", sort_keys, False, allow_nan)
+    return lambda value: "".join(parts(value, 0))
+
+
+compact = _encoder(sort_keys=False, allow_nan=False)  # without any other check
+_canonical = _encoder(sort_keys=True, allow_nan=True)
+
+
+def decode(
+    text: str | bytes, what: str = "value", more_bytes: int = 0, more_depth: int = 0
+) -> object:
+    """Parse one JSON text.
+
+    ``what`` names the text in errors; ``more_bytes`` and ``more_depth`` allow for what a protocol
+    puts around a value. Raises ``invalid`` for anything that is not strict JSON or is
+    nested deeper than :data:`DEPTH_MAX`, ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes.
+    """
+    if len(text) > SIZE_BYTES_MAX + more_bytes:
+        raise _too_large(what)
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        elif len(text.encode("utf-8")) > SIZE_BYTES_MAX:
+            raise _too_large(what)
+        value = _parsed(_strict, text)
+        if "\\u" in text:  # an escape may stand for half a character
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as e:
+        raise FastioError("invalid", f"The {what} is not valid UTF-8 (byte {e.start}).") from None
+    except UnicodeEncodeError:
+        raise _half_a_character(what) from None
+    except RecursionError:
+        raise _too_deep(what) from None
+    except json.JSONDecodeError as e:
+        raise FastioError(
+            "invalid",
+            f"The {what} is not valid JSON: {e.msg} at line {e.lineno} column {e.colno}.",
+            "Strings need double quotes: fastio state set name.json '\"Ada\"'",
+        ) from None
+    except ValueError as e:
+        raise FastioError("invalid", f"The {what} is not valid JSON: {_reason(e)}.") from None
+    _check_depth(value, text, what, DEPTH_MAX + more_depth)
+    return value
+
+
+def stored(text: str) -> "Any":
+    """The value of a text that was checked before it was stored."""
+    return _parsed(_plain, text)
+
+
+def encode(value: object, what: str = "value") -> bytes:
+    """Write a JSON value as compact UTF-8, keys in the order given.
+
+    Raises ``invalid`` for what strict JSON cannot say (NaN, lone surrogates, foreign types, nesting
+    deeper than :data:`DEPTH_MAX`) and ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes.
+    """
+    try:
+        text = compact(value)
+        body = text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise _half_a_character(what) from None
+    except RecursionError:
+        raise _too_deep(what) from None
+    except (ValueError, TypeError) as e:
+        reason = _reason(e)
+        raise FastioError("invalid", f"The {what} cannot be written as JSON: {reason}.") from None
+    if len(body) > SIZE_BYTES_MAX:
+        raise _too_large(what)
+    _check_depth(value, text, what)
+    return body
+
+
+def canonical(value: object) -> bytes:
+    """The canonical form of event and request data, equal to RFC 8785 (JCS) for what these hold.
+
+    Events hold objects with ASCII keys, strings, booleans, null and integers below 2**53, and for
+    those the form below is byte for byte JCS; ``tests/test_json_text.py`` proves it against the
+    ``rfc8785`` package, whose import would cost every command more than its work.
+    """
+    return _canonical(value).encode()
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise FastioError("invalid", f"The JSON has the key {key!r} twice in one object.")
+            seen.add(key)
+    return record
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number != 0:
+        raise ValueError(f"{text[:30]} is too large for a number")
+    return number
+
+
+_strict = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_float=_finite, parse_constant=_no_constant
+)
+
+
+_plain = json.JSONDecoder()
+
+
+def _parsed(decoder: json.JSONDecoder, text: str) -> "Any":
+    """``decoder.decode(text)``; of a text without space around it in half the time."""
+    if not text[:1].isspace():
+        value, end = decoder.raw_decode(text)
+        if end == len(text):
+            return value
+    return decoder.decode(text)
+
+
+def _reason(e: Exception) -> str:
+    # Python takes time by the square of the digits, so it has a limit, and tells how to raise it.
+    if "set_int_max_str_digits" in str(e):
+        return f"a whole number has more than {sys.get_int_max_str_digits()} digits"
+    return str(e)
+
+
+def _check_depth(value: object, text: str, what: str, depth_max: int = DEPTH_MAX) -> None:
+    # Few brackets in the text mean little depth: most values never need the walk.
+    if text.count("[") + text.count("{") <= depth_max:
+        return
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(depth_max):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise _too_deep(what)
+
+
+def _half_a_character(what: str) -> FastioError:
+    return FastioError("invalid", f"The {what} holds a lone surrogate, which is not text.")
+
+
+def _too_deep(what: str) -> FastioError:
+    return FastioError("invalid", f"The {what} is nested deeper than {DEPTH_MAX} levels.")
+
+
+def _too_large(what: str) -> FastioError:
+    return FastioError(
+        "too_large",
+        f"The {what} is larger than {SIZE_BYTES_MAX // 1024 // 1024} MiB of JSON.",
+        "Store it as a file instead: fastio file put - PATH",
+    )

@@ -1,0 +1,458 @@
+"""The kinds of parameter an operation can have: what is accepted, how it is checked, its schema.
+
+A parameter's annotation *is* its rule: ``path: ObjectPath`` or ``if_version: Version | None``. For
+a type checker the names below are the plain Python types; when the program runs they are
+:class:`Rule` objects, so that no typing machinery is loaded to start a command.
+"""
+
+import unicodedata
+from functools import lru_cache
+
+from fastio_cli.blobs.local import Content, inline
+from fastio_cli.errors import FastioError
+from fastio_cli.json_text import decode, encode
+
+TYPE_CHECKING = False
+
+PATH_BYTES_MAX = 1024
+# The rules' characters as JSON Schema can say them (ECMA 262, without looking ahead).
+_CONTROLS = r"\u0000-\u001f\u007f-\u009f"
+_LINE = f"^[^{_CONTROLS}]*$"
+_PROSE = rf"[^\s{_CONTROLS}]"
+_SEGMENT = rf"(?:[^./{_CONTROLS}]|\.[^./{_CONTROLS}]|\.\.[^/{_CONTROLS}])[^/{_CONTROLS}]*"
+_PATH = f"^{_SEGMENT}(?:/{_SEGMENT})*$"
+
+
+class Rule:
+    """What a parameter accepts: ``check`` returns the value in its normal form or raises
+    ``invalid``; ``schema`` is the same in JSON Schema 2020-12, for HTTP and MCP."""
+
+    schema: dict[str, object] = {}
+    optional = False
+    waits = False
+
+    def __or__(self, other: object) -> "Rule":
+        """``RULE | None`` accepts null as well, and makes no copy of the rule's meaning."""
+        assert other is None, "a parameter is a rule or null"
+        return Optional(self)
+
+    def check(self, value: object, name: str) -> object:
+        return value
+
+    def read(self, text: str, name: str) -> object:
+        """The value that a text in a URL stands for, still to be checked."""
+        return text
+
+
+class Optional(Rule):
+    """The inner rule, or null."""
+
+    optional = True
+
+    def __init__(self, inner: Rule) -> None:
+        self.inner = inner
+        self.schema = {"anyOf": [inner.schema, {"type": "null"}]} if inner.schema else {}
+
+    def check(self, value: object, name: str) -> object:
+        return None if value is None else self.inner.check(value, name)
+
+    def read(self, text: str, name: str) -> object:
+        value = self.inner.read(text, name)
+        if value is None:  # where null is meant, a URL leaves the parameter out
+            raise FastioError("invalid", f"{name} must not be null.")
+        return value
+
+
+class TextRule(Rule):
+    """A string in NFC of at most ``length_max`` characters, without control characters."""
+
+    def __init__(self, length_max: int, length_min: int = 0, choices: tuple[str, ...] = ()) -> None:
+        self.length_max = length_max
+        self.length_min = length_min
+        self.choices = choices
+        self.schema = {"type": "string", "maxLength": length_max, "pattern": _LINE}
+        if length_min:
+            self.schema["minLength"] = length_min
+        if choices:
+            self.schema = {"type": "string", "enum": list(choices)}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, str):
+            raise FastioError("invalid", f"{name} must be a string.")
+        if self.choices and value not in self.choices:
+            raise FastioError("invalid", f"{name} must be one of: {', '.join(self.choices)}.")
+        if not self.length_min <= len(value) <= self.length_max:
+            exactly = self.length_min == self.length_max
+            length = f"{self.length_max}" if exactly else f"{self.length_min} to {self.length_max}"
+            raise FastioError("invalid", f"{name} must have {length} characters.")
+        if value.isascii() and value.isprintable():  # as almost all are
+            return value
+        value = unicodedata.normalize("NFC", value)
+        refuse_characters(value, name, ("Cc", "Cs"))
+        return value
+
+
+class ExpressionRule(Rule):
+    """A pointer or query: any text at all, as the keys it names may hold any."""
+
+    def __init__(self, length_max: int, length_min: int = 0) -> None:
+        self.length_max = length_max
+        self.length_min = length_min
+        self.schema = {"type": "string", "minLength": length_min, "maxLength": length_max}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, str) or not self.length_min <= len(value) <= self.length_max:
+            raise FastioError(
+                "invalid",
+                f"{name} must be text of {self.length_min} to {self.length_max} characters.",
+            )
+        refuse_characters(value, name, ("Cs",))
+        return value
+
+
+class ProseRule(Rule):
+    """Text of several lines, not empty; control characters count as spaces."""
+
+    def __init__(self, length_max: int) -> None:
+        self.length_max = length_max
+        self.schema = {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": length_max,
+            "pattern": _PROSE,
+        }
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, str):
+            raise FastioError("invalid", f"{name} must be a string.")
+        if len(value) > self.length_max:
+            raise FastioError("invalid", f"{name} must have at most {self.length_max} characters.")
+        text = "".join(" " if unicodedata.category(c) == "Cc" else c for c in value).strip()
+        if not text:
+            raise FastioError("invalid", f"{name} is empty.", "Say what to look for, in words.")
+        refuse_characters(text, name, ("Cs",))
+        return text
+
+
+class PathRule(Rule):
+    """An object path in NFC: segments joined by ``/``, none of them empty, ``.`` or ``..``."""
+
+    schema = {"type": "string", "minLength": 1, "maxLength": PATH_BYTES_MAX, "pattern": _PATH}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, str):
+            raise FastioError("invalid", f"{name} must be a string.")
+        return self._checked(value, name)
+
+    @staticmethod
+    @lru_cache(4096)  # most calls are for paths seen before
+    def _checked(value: str, name: str) -> str:
+        path = unicodedata.normalize("NFC", value)
+        refuse_characters(path, name, ("Cc", "Cs"))
+        if not path or len(path.encode()) > PATH_BYTES_MAX:
+            raise FastioError("invalid", f"{name} must have 1 to {PATH_BYTES_MAX} bytes.")
+        for segment in path.split("/"):
+            if segment in ("", ".", ".."):
+                raise FastioError(
+                    "invalid",
+                    f"{name} {value!r} has an empty, '.' or '..' segment.",
+                    "Write it as folder/name.json, without a leading or trailing slash.",
+                )
+        return path
+
+
+class NameRule(Rule):
+    """A workspace name: 1 to 64 letters, digits, ``-_.``, beginning with a letter or digit."""
+
+    schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, str) or len(value) > 64 or not _is_name(value):
+            raise FastioError(
+                "invalid",
+                f"{name} must be 1 to 64 letters, digits, '-', '_' or '.', beginning with a letter "
+                "or digit.",
+            )
+        return value
+
+
+@lru_cache(maxsize=256)
+def _is_name(text: str) -> bool:
+    allowed = text.replace("-", "0").replace("_", "0").replace(".", "0").isalnum()
+    return text.isascii() and allowed and text[0].isalnum()
+
+
+class DigestRule(Rule):
+    """A SHA-256 as 64 hexadecimal digits."""
+
+    schema = {"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}
+
+    def check(self, value: object, name: str) -> object:
+        digits = value.lower() if isinstance(value, str) else ""
+        if len(digits) != 64 or set(digits) - set("0123456789abcdef"):
+            raise FastioError("invalid", f"{name} must be 64 hexadecimal digits.")
+        return digits
+
+
+class ScalarRule(Rule):
+    """A number or a boolean: written as in JSON also where only text goes, as in a URL."""
+
+    def read(self, text: str, name: str) -> object:
+        return decode(text, name)
+
+
+class IntegerRule(ScalarRule):
+    """An integer within bounds; a bool is not an integer."""
+
+    def __init__(self, minimum: int, maximum: int) -> None:
+        self.minimum = minimum
+        self.maximum = maximum
+        self.schema = {"type": "integer", "minimum": minimum, "maximum": maximum}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise FastioError("invalid", f"{name} must be an integer.")
+        if not self.minimum <= value <= self.maximum:
+            raise FastioError("invalid", f"{name} must be {self.minimum} to {self.maximum}.")
+        return value
+
+
+class SecondsRule(ScalarRule):
+    """A duration in seconds within bounds."""
+
+    def __init__(self, minimum: float, maximum: float) -> None:
+        self.minimum = minimum
+        self.maximum = maximum
+        self.schema = {"type": "number", "minimum": minimum, "maximum": maximum}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise FastioError("invalid", f"{name} must be a number of seconds.")
+        if not self.minimum <= value <= self.maximum:
+            raise FastioError(
+                "invalid", f"{name} must be {self.minimum:.12g} to {self.maximum:.12g} seconds."
+            )
+        return value
+
+
+class WaitRule(SecondsRule):
+    """How long the caller is ready to wait. No part of what is asked for: the same call with more
+    or less patience is the same call."""
+
+    waits = True
+
+
+class NumberRule(ScalarRule):
+    """Any JSON number; integers keep every digit."""
+
+    schema = {"type": "number"}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise FastioError("invalid", f"{name} must be a number.")
+        return value
+
+
+class BooleanRule(ScalarRule):
+    schema = {"type": "boolean"}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, bool):
+            raise FastioError("invalid", f"{name} must be true or false.")
+        return value
+
+
+class RecordsRule(Rule):
+    """A list of strict JSON objects like ``item``, each checked by the operation that reads it."""
+
+    def __init__(self, count_max: int, item: dict[str, object]) -> None:
+        self.count_max = count_max
+        self.schema = {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": count_max,
+            "items": {"type": "object", **item},
+        }
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise FastioError("invalid", f"{name} must be a list of JSON objects.")
+        if not 1 <= len(value) <= self.count_max:
+            raise FastioError("invalid", f"{name} must have 1 to {self.count_max} entries.")
+        encode(value, name)
+        return value
+
+
+class ListRule(Rule):
+    """A list of 1 to ``count_max`` values of one kind."""
+
+    def __init__(self, item: Rule, count_max: int) -> None:
+        self.item = item
+        self.count_max = count_max
+        self.schema = {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": count_max,
+            "items": item.schema,
+        }
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, list) or not 1 <= len(value) <= self.count_max:
+            raise FastioError("invalid", f"{name} must be a list of 1 to {self.count_max} values.")
+        return [self.item.check(item, f"{name}[{i}]") for i, item in enumerate(value)]
+
+
+class TextsRule(Rule):
+    """An object whose values are lines of text, such as HTTP headers."""
+
+    schema = {
+        "type": "object",
+        "maxProperties": 100,
+        "propertyNames": {"minLength": 1, "maxLength": 256, "pattern": _LINE},
+        "additionalProperties": {"type": "string", "maxLength": 8192, "pattern": _LINE},
+    }
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, dict) or len(value) > 100:
+            raise FastioError("invalid", f"{name} must be an object of at most 100 texts.")
+        for key, text in value.items():
+            TextRule(256, 1).check(key, f"a key of {name}")
+            TextRule(8192).check(text, f"{name}.{key}")
+        return value
+
+
+class JsonValue:
+    """A JSON value and its stored form, made before the transaction that writes it."""
+
+    __slots__ = ("content", "value")
+
+    def __init__(self, value: object, content: "Content") -> None:
+        self.value = value
+        self.content = content
+
+
+class JsonRule(Rule):
+    """Any strict JSON value (see ``jsontext``)."""
+
+    def check(self, value: object, name: str) -> object:
+        return JsonValue(value, inline(encode(value, name)))
+
+
+class UploadRule(Rule):
+    """Bytes that the engine has stored before the transaction (see ``blobs.Content``)."""
+
+    schema = {"type": "string", "contentEncoding": "binary"}
+
+    def check(self, value: object, name: str) -> object:
+        if not isinstance(value, Content):
+            raise FastioError("invalid", f"{name} must be uploaded bytes.")
+        return value
+
+
+def refuse_characters(text: str, name: str, categories: tuple[str, ...]) -> None:
+    """Raise ``invalid`` for characters of these categories: Cc (controls), Cs (surrogates)."""
+    if text.isascii() and text.isprintable():
+        return
+    for character in text:
+        if unicodedata.category(character) in categories:
+            raise FastioError(
+                "invalid", f"{name} holds the character U+{ord(character):04X}, which is no text."
+            )
+
+
+def is_number(cursor: str) -> bool:
+    """Whether a cursor is the number of a row."""
+    return cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18
+
+
+SERVICES = ("google", "onedrive", "dropbox", "box")
+NAME_RULE = NameRule()
+PATH_RULE = PathRule()
+ACTOR_RULE = TextRule(256)
+
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    ObjectPath: TypeAlias = str
+    Prefix: TypeAlias = str
+    Name: TypeAlias = str
+    Line: TypeAlias = str
+    Question: TypeAlias = str
+    SearchMode: TypeAlias = str
+    Age: TypeAlias = float
+    Tokens: TypeAlias = int
+    MatchLimit: TypeAlias = int
+    History: TypeAlias = list[dict[str, Any]]
+    Pointer: TypeAlias = str
+    Expression: TypeAlias = str
+    Token: TypeAlias = str
+    Secret: TypeAlias = str
+    Remaining: TypeAlias = float
+    ServiceName: TypeAlias = str
+    Json: TypeAlias = JsonValue
+    Version: TypeAlias = int
+    Seq: TypeAlias = int
+    Size: TypeAlias = int
+    Limit: TypeAlias = int
+    Cursor: TypeAlias = str
+    Ttl: TypeAlias = float
+    Wait: TypeAlias = float
+    Number: TypeAlias = int | float
+    Boolean: TypeAlias = bool
+    KindName: TypeAlias = str
+    PatchFormat: TypeAlias = str
+    Changes: TypeAlias = list[dict[str, Any]]
+    Role: TypeAlias = str
+    Scopes: TypeAlias = list[str]
+    Lifetime: TypeAlias = float
+    Upload: TypeAlias = Content
+    Urls: TypeAlias = list[str]
+    Headers: TypeAlias = dict[str, str]
+    Sha256: TypeAlias = str
+    OnConflict: TypeAlias = str
+    ImportState: TypeAlias = str
+else:
+    ObjectPath = PATH_RULE
+    Prefix = TextRule(PATH_BYTES_MAX)
+    Name = NAME_RULE
+    Line = TextRule(1024)
+    Question = ProseRule(8192)
+    SearchMode = TextRule(8, choices=("hybrid", "semantic", "lexical"))
+    Age = SecondsRule(0, 100 * 366 * 24 * 3600)
+    History = RecordsRule(100, {"properties": {"question": {}, "answer": {}}})
+    MatchLimit = IntegerRule(1, 100)
+    Tokens = IntegerRule(64, 1_000_000)
+    Pointer = ExpressionRule(4096)
+    Expression = ExpressionRule(4096, 1)
+    Token = TextRule(256, 1)
+    Secret = TextRule(16_384, 1)
+    Remaining = SecondsRule(0, 10 * 366 * 24 * 3600)
+    ServiceName = TextRule(8, choices=SERVICES)
+    Json = JsonRule()
+    Version = IntegerRule(0, 2**53 - 1)
+    Seq = IntegerRule(0, 2**53 - 1)
+    Size = IntegerRule(0, 2**53 - 1)
+    Limit = IntegerRule(1, 1000)
+    Cursor = TextRule(PATH_BYTES_MAX)
+    Ttl = SecondsRule(1, 24 * 3600)
+    Wait = WaitRule(0, 30 * 24 * 3600)
+    Number = NumberRule()
+    Boolean = BooleanRule()
+    KindName = TextRule(5, choices=("state", "file"))
+    PatchFormat = TextRule(12, choices=("merge", "json-patch"))
+    Changes = RecordsRule(
+        1000,
+        {
+            "properties": {"op": {"type": "string"}, "path": PATH_RULE.schema},
+            "required": ["op", "path"],
+        },
+    )
+    Role = TextRule(6, choices=("viewer", "editor", "admin", "owner"))
+    Scopes = ListRule(TextRule(128, 1), 50)
+    Lifetime = SecondsRule(60, 10 * 366 * 24 * 3600)
+    Upload = UploadRule()
+    Urls = ListRule(TextRule(8192, 1), 1000)
+    Headers = TextsRule()
+    Sha256 = DigestRule()
+    OnConflict = TextRule(7, choices=("version", "rename", "fail"))
+    ImportState = TextRule(9, choices=("queued", "running", "done", "failed", "cancelled"))

@@ -1,0 +1,285 @@
+"""Starting the server: what it may bind to, its first token, its processes."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager, nullcontext
+
+from fastio_cli.errors import FastioError
+from fastio_cli.server.access_log import AccessLog
+from fastio_cli.server.app import RATE_PER_S, App
+from fastio_cli.server.metrics import SHARED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from fastio_cli.config.settings import Config
+    from fastio_cli.engine.engine import Engine
+
+CONNECTIONS_MAX = 10_000
+FILES_OWN = 256  # what is open besides connections: the store, bodies on their way
+PORT_MAX = 65_535
+WORKERS_MAX = 64
+GRACE_S = 5  # for requests under way when the server is told to stop
+KEEP_ALIVE_S = 75
+INDEX_PAUSE_S = 0.2
+INDEX_QUIET_S = 1.0
+REVOKE_EVERY_S = 1.0
+
+
+class Options:
+    """How to serve."""
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8787,
+        workers: int = 1,
+        tls_certificate: str | None = None,
+        tls_key: str | None = None,
+        behind_proxy: bool = False,
+        access_log: bool = True,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.workers = workers
+        self.tls_certificate = tls_certificate
+        self.tls_key = tls_key
+        self.behind_proxy = behind_proxy
+        self.access_log = access_log
+
+
+def check_address(options: Options, has_token: bool) -> None:
+    """Refuse what cannot be listened on, and to be reached from elsewhere without encryption or
+    without a token."""
+    if not 1 <= options.port <= PORT_MAX:
+        raise FastioError("invalid", f"--port is from 1 to {PORT_MAX}, not {options.port}.")
+    if not 1 <= options.workers <= WORKERS_MAX:
+        raise FastioError("invalid", f"--workers is from 1 to {WORKERS_MAX}.")
+    if (options.tls_certificate is None) != (options.tls_key is None):
+        raise FastioError("invalid", "--tls-certificate and --tls-key belong together.")
+    for file in filter(None, (options.tls_certificate, options.tls_key)):
+        if not os.access(file, os.R_OK):
+            raise FastioError("invalid", f"{file} is no file that can be read.")
+    if is_loopback(options.host):
+        return
+    if options.tls_certificate is None and not options.behind_proxy:
+        raise FastioError(
+            "invalid",
+            f"{options.host} can be reached from elsewhere, and tokens would travel in the clear.",
+            "Add --tls-certificate FILE --tls-key FILE, or --behind-proxy if a proxy encrypts.",
+        )
+    if not has_token:
+        raise FastioError(
+            "invalid",
+            f"{options.host} can be reached from elsewhere, but no token exists yet.",
+            "Make one first: fastio token create NAME --role owner",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def has_token(engine: Engine) -> bool:
+    """Whether somebody could log in."""
+    return engine.store.read(lambda tx: tx.access.any_token(tx.now_ms))
+
+
+def first_token(engine: Engine, actor: str) -> str:
+    """Make the owner's token of a store that has none yet."""
+    params = {"member": actor, "role": "owner", "label": "first token"}
+    token: str = engine.call("token.create", params, actor=actor)["token"]
+    return token
+
+
+def serve(engine: Engine, options: Options) -> None:
+    """Serve until a signal says stop. Raises ``invalid`` when the port is taken."""
+    import uvicorn
+
+    files_max = _allow_files()
+    # Several processes cannot be handed the engine: each opens the store again, by environment.
+    several = options.workers > 1
+    app: Any = "fastio_cli.cli.serve:worker" if several else application(engine, options)
+    # uvicorn stops gracefully and then raises the signal again; being told to stop is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: None)
+    # The threads of a server are many already: those of numpy would wait for them, spinning.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ["FASTIO_SERVER_LOG"] = "on" if options.access_log else "off"
+    try:
+        with _shared_metrics() if several else nullcontext():
+            uvicorn.run(
+                app,
+                factory=several,
+                host=options.host,
+                port=options.port,
+                workers=options.workers,
+                http="fastio_cli.server.protocol:Protocol",
+                loop="uvloop",
+                ws="none",
+                lifespan="on",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                date_header=True,
+                proxy_headers=options.behind_proxy,
+                forwarded_allow_ips="*" if options.behind_proxy else None,
+                limit_concurrency=min(CONNECTIONS_MAX, files_max - FILES_OWN),
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=GRACE_S,
+                ssl_certfile=options.tls_certificate,
+                ssl_keyfile=options.tls_key,
+            )
+    except SystemExit as e:
+        if e.code not in (0, None):
+            raise FastioError(
+                "unavailable",
+                f"The server could not start on {options.host}:{options.port}.",
+                "Is the port taken? Choose another: fastio serve --port 8788",
+            ) from None
+
+
+@contextmanager
+def _shared_metrics() -> Iterator[None]:
+    """A folder for the processes to come, in which each counts where all can read it."""
+    with tempfile.TemporaryDirectory(prefix="fastio-metrics-") as folder:
+        os.environ[SHARED] = folder
+        yield
+
+
+def _allow_files() -> int:
+    """As many open files as the system lets this process have; how many."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return CONNECTIONS_MAX + FILES_OWN
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + FILES_OWN
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(wanted, 2 * FILES_OWN)
+
+
+class Background:
+    """What works while the server runs: each on a thread and a connection of its own.
+
+    Raises ``invalid`` when the settings for requests to elsewhere are wrong.
+    """
+
+    def __init__(self, engine: Engine, config: Config) -> None:
+        from fastio_cli.egress.client import Egress, rules_of
+        from fastio_cli.imports.providers import Endpoints
+
+        Egress(rules_of(config)).close()
+        Endpoints(config.get("import_endpoints") or "")
+        self._threads: list[Importing | Revoking | Indexing] = [
+            Importing(engine, config),
+            Revoking(engine, config),
+            Indexing(engine),
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        for thread in self._threads:
+            thread.stopped.set()
+        for thread in self._threads:
+            thread.join(10)
+
+
+class Indexing(threading.Thread):
+    """Keeps the search indexes current."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(name="indexing", daemon=True)
+        self.stopped = threading.Event()
+        self._engine = engine
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        from fastio_cli.jobs.worker import IndexWorker
+
+        worker = None
+        while not self.stopped.is_set():
+            try:
+                worker = worker or IndexWorker(self._engine, INDEX_QUIET_S)
+                if not worker.step():
+                    self.stopped.wait(INDEX_PAUSE_S)
+            except FastioError:
+                self.stopped.wait(1.0)  # the store or the embedding endpoint is away for a moment
+
+
+class Importing(threading.Thread):
+    """Works off what is to be imported."""
+
+    def __init__(self, engine: Engine, config: Config) -> None:
+        super().__init__(name="imports", daemon=True)
+        self.stopped = threading.Event()
+        self._engine = engine
+        self._config = config
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        from fastio_cli.jobs.worker import ImportWorker, stored_logins
+
+        logins = stored_logins(self._engine, self._config)
+        worker = None
+        while not self.stopped.is_set():
+            try:
+                worker = worker or ImportWorker(self._engine, self._config, logins)
+                worker.step()
+            except FastioError:
+                self.stopped.wait(1.0)  # the store is away for a moment
+        if worker is not None:
+            worker.close()
+
+
+class Revoking(threading.Thread):
+    """Revokes the logins at file services that were ended."""
+
+    def __init__(self, engine: Engine, config: Config) -> None:
+        super().__init__(name="revocations", daemon=True)
+        self.stopped = threading.Event()
+        self._engine = engine
+        self._config = config
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        from fastio_cli.jobs.worker import revoke_one
+
+        while not self.stopped.wait(REVOKE_EVERY_S):
+            try:
+                while revoke_one(self._engine, self._config):
+                    pass
+            except FastioError:
+                continue  # the store is away for a moment
+
+
+def application(engine: Engine, options: Options) -> App:
+    """The ASGI application that a process serves."""
+    from fastio_cli.config.settings import Config
+
+    config = Config()
+    rate_per_s = config.get("rate_per_s") or RATE_PER_S
+    log = AccessLog(sys.stderr) if options.access_log else None
+    background = Background(engine, config)
+    return App(engine, rate_per_s=rate_per_s, access_log=log, background=background)

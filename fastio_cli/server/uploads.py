@@ -1,0 +1,193 @@
+"""Bytes up and down, in constant memory: the two things that are not plain calls.
+
+An upload may come as the body of its request, or before it in parts that survive a cut connection:
+``PATCH /v1/workspaces/{workspace}/uploads/{id}`` with ``Upload-Offset``, then the request itself
+with ``Upload-Id`` and no body. ``Content-Digest`` (RFC 9530) is verified in both cases. Of parts
+that come at the same time the one that is behind is refused, and told how far the upload is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
+
+from fastio_cli.blobs.local import INLINE_BYTES_MAX
+from fastio_cli.errors import FastioError
+from fastio_cli.server.http import MEDIA_TYPE, etag_of, range_of, respond
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
+    from fastio_cli.blobs.local import Content
+    from fastio_cli.engine.engine import Engine
+    from fastio_cli.identity import Identity
+    from fastio_cli.operations.files import Download
+    from fastio_cli.server.http import Headers, Request, Send
+
+TRANSFERS_MAX = 32  # each occupies a thread while its bytes move
+UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
+DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
+
+
+class BodyStream(io.RawIOBase):
+    """A request's body as a file for a thread, fed by the event loop at the pace it is read."""
+
+    def __init__(self, request: Request, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._parts = request.parts()
+        self._loop = loop
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer with what has come; waits for more only when nothing has."""
+        if not self._rest:
+            future = asyncio.run_coroutine_threadsafe(anext(self._parts, b""), self._loop)
+            self._rest = memoryview(future.result())
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+class Transfers:
+    """Moves bytes between connections and the blobs, on threads of its own."""
+
+    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+        self._engine = engine
+        self._loop = loop
+        self._threads = ThreadPoolExecutor(TRANSFERS_MAX, thread_name_prefix="transfer")
+
+    async def content(self, request: Request, identity: Identity) -> Content:
+        """What a request uploads: its body, or the parts that came before."""
+        request.refuse_encoding()
+        if "upload-id" in request.headers:
+            name = self._upload_name(request.headers["upload-id"], identity)
+            content: Content = await self._on_thread(self._engine.blobs.finish_parts, name)
+        else:
+            content = await self._from_body(request)
+        _verify(content, request.headers.get("content-digest"))
+        return content
+
+    async def add_part(self, request: Request, id: str, identity: Identity) -> int:
+        """One part of an upload; how many bytes there are then."""
+        request.refuse_encoding()
+        offset = request.headers.get("upload-offset", "")
+        if not offset.isdecimal() or len(offset) > 16:
+            raise FastioError("invalid", "Upload-Offset must say where the part begins.")
+        name = self._upload_name(id, identity)
+        stream = cast("BinaryIO", BodyStream(request, self._loop))
+        size: int = await self._on_thread(self._add_part, name, int(offset), stream, identity.org)
+        return size
+
+    def _add_part(self, name: str, offset: int, stream: BinaryIO, org: str) -> int:
+        """Parts count for their org's storage, which they are to be in."""
+        limits, blobs = self._engine.limits, self._engine.blobs
+        kept = self._engine.store.read(lambda tx: tx.workspaces.usage(org)["size_bytes"])
+        left = limits.org_bytes_max - kept - blobs.parts_size(_prefix(org))
+        if left <= 0:
+            raise FastioError(
+                "quota_exceeded",
+                "The org's storage is used up, with what is being uploaded to it.",
+                "Delete what is not needed; uploads that were left end by themselves in a day.",
+                limit_bytes=limits.org_bytes_max,
+            )
+        return blobs.add_part(name, offset, stream, min(limits.file_bytes_max, offset + left))
+
+    async def part_size(self, id: str, identity: Identity) -> int:
+        name = self._upload_name(id, identity)
+        size: int = await self._on_thread(self._engine.blobs.part_size, name)
+        return size
+
+    async def send(self, send: Send, request: Request, download: Download, extra: Headers) -> int:
+        """Send what ``file.get`` answered with; the status."""
+        status, headers = _describe(download, range_of(request))
+        headers += extra
+        if status == 304 or request.method == "HEAD":
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+            return status
+        if download.content.body is not None:
+            body = b"".join(self._engine.chunks(download))
+            await respond(request.scope, send, status, headers, body)
+            return status
+        length = (b"content-length", str(download.end - download.start).encode())
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+        chunks = self._engine.chunks(download)
+        while chunk := await self._on_thread(next, chunks, b""):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        return status
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _from_body(self, request: Request) -> Content:
+        length = request.headers.get("content-length", "")
+        content: Content
+        if length.isdecimal() and int(length) <= INLINE_BYTES_MAX:
+            return self._engine.upload(io.BytesIO(await request.body(INLINE_BYTES_MAX)))
+        content = await self._on_thread(self._engine.upload, BodyStream(request, self._loop))
+        return content
+
+    def _on_thread(self, work: Any, *args: Any) -> Any:
+        return self._loop.run_in_executor(self._threads, work, *args)
+
+    def _upload_name(self, id: str, identity: Identity) -> str:
+        if not UPLOAD_ID.fullmatch(id):
+            raise FastioError("invalid", "An upload's id is 32 hex digits.")
+        own = hashlib.sha256(f"{identity.digest}:{id}".encode()).hexdigest()[:32]
+        return f"{_prefix(identity.org)}{own}"
+
+
+def _prefix(org: str) -> str:
+    """What the names of an org's uploads begin with."""
+    return f"{hashlib.sha256(org.encode()).hexdigest()[:16]}-"
+
+
+def _verify(content: Content, stated: str | None) -> None:
+    if stated is None:
+        return
+    match = DIGEST.search(stated)
+    if match is None or base64.b64decode(match[1]).hex() != content.etag:
+        raise FastioError(
+            "invalid",
+            "The bytes that arrived are not those that Content-Digest names.",
+            "Send them again.",
+        )
+
+
+def _describe(download: Download, asked: Any) -> tuple[int, Headers]:
+    """Status and headers of a download."""
+    record = download.record
+    media_type = record["media_type"]
+    if not MEDIA_TYPE.fullmatch(media_type):
+        media_type = "application/octet-stream"
+    headers: Headers = [
+        (b"content-type", media_type.encode()),
+        (b"accept-ranges", b"bytes"),
+        (b"etag", (etag_of(record) or "").encode()),
+        (b"fastio-record", json.dumps(record, separators=(",", ":")).encode()),
+        # What somebody stored must not act as a page of this server.
+        (b"content-disposition", b"attachment"),
+        (b"content-security-policy", b"sandbox; default-src 'none'"),
+        (b"cache-control", b"private, no-cache"),
+    ]
+    size = download.content.size_bytes
+    if download.content.chain is None:
+        digest = base64.b64encode(bytes.fromhex(record["etag"])).decode()
+        headers.append((b"repr-digest", f"sha-256=:{digest}:".encode()))
+    if asked is None:
+        return 200, headers
+    span = f"{download.start}-{download.end - 1}" if download.end > download.start else "*"
+    headers.append((b"content-range", f"bytes {span}/{size}".encode()))
+    return 206 if download.end > download.start else 416, headers

@@ -1,0 +1,69 @@
+"""Rows behind one contract (``contract.py``): SQLite in a folder, or PostgreSQL behind a URL."""
+
+from __future__ import annotations
+
+import os
+
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.storage.contract import Store
+
+
+def open_store(target: str, *, durability: str = "full", make: bool = True) -> Store:
+    """The store that a folder or a ``postgresql://`` URL names, made there if need be.
+
+    With ``make`` off a folder without a store is ``not_found``. Raises ``invalid`` for a URL that
+    names no store, ``unavailable`` when it cannot be opened.
+    """
+    scheme, is_url, _ = target.partition("://")
+    if not is_url:
+        from fastio_cli.storage.sqlite.store import FILE, SqliteStore
+
+        if not make and not os.path.exists(os.path.join(target, FILE)):
+            raise FastioError(
+                "not_found", f"There is no store in {target}.", "Name the folder that holds it."
+            )
+        return SqliteStore(target, durability=durability)
+    if scheme not in ("postgresql", "postgres"):
+        raise FastioError(
+            "invalid",
+            f"There is no store of the kind {scheme}://.",
+            "Use a folder, or postgresql://USER@HOST/DATABASE.",
+        )
+    try:
+        from fastio_cli.storage.postgres.store import PostgresStore
+    except ImportError:
+        raise FastioError(
+            "unavailable",
+            "Support for PostgreSQL is not installed.",
+            "Install it: pip install 'fastio-durable[postgres]'",
+        ) from None
+    return PostgresStore(target, durability=durability)
+
+
+def open_blobs(target: str, place: str | None) -> Blobs:
+    """Where the store that ``target`` names keeps large bodies.
+
+    A folder holds its own; a database's are at ``place``, a folder or a bucket. Raises ``invalid``
+    for a URL that names no bucket.
+    """
+    from fastio_cli.blobs.local import Blobs
+
+    if "://" not in target:
+        return Blobs(os.path.join(target, "blobs"))
+    if place is None:
+        from fastio_cli.blobs.none import NoBlobs
+
+        return NoBlobs()
+    if "://" not in place:
+        return Blobs(place)
+    import hashlib
+
+    from fastio_cli.blobs.bucket import BucketBlobs
+    from fastio_cli.config.settings import user_folder
+
+    spool = hashlib.sha256(place.encode()).hexdigest()[:16]
+    return BucketBlobs(place, os.path.join(user_folder("data"), "spool", spool))

@@ -1,0 +1,466 @@
+"""A whole store copied into an empty one, of the same kind or another.
+
+The log leads: every event names the version it made, so the events after the last one that is in
+the target are copied batch by batch, each batch one transaction with the versions and heads it
+names. A copy that was interrupted goes on where it stopped. Until everything is there and was
+compared, the target's workspaces have names that no call can use.
+
+Behind the log come the rows that are not part of it: orgs, members, tokens (their hashes),
+transfers of ownership, credits, and imports; one that is not over begins anew in the target.
+Whether a workspace is searched is taken over, the search index is made again. Locks, those who wait
+for them, and idempotency records are not copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from fastio_cli.blobs.local import CHUNK_BYTES, Content
+from fastio_cli.errors import FastioError
+from fastio_cli.storage.repositories.rows import TABLES, key_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.tx import Tx
+
+    Columns = dict[str, Any]
+    Key = tuple[Any, ...]
+
+EVENTS_PER_BATCH = 500
+BYTES_PER_BATCH = 8 * 1024 * 1024
+SEGMENTS_PER_BATCH = 128
+ROWS_PER_BATCH = 500
+ROUNDS_MAX = 3
+_UNFINISHED = re.compile(r"copy:[0-9]+")
+# What a new store has no rows of.
+_EMPTY = [table for table in TABLES if table != "orgs"]
+# An import that is not over: what its worker had of it is not copied.
+_ANEW = {
+    "state": "queued",
+    "received_bytes": 0,
+    "source_etag": None,
+    "source_modified": None,
+    "worker": None,
+}
+
+
+class Place:
+    """A store with its blobs."""
+
+    def __init__(self, store: Store, blobs: Blobs) -> None:
+        self.store = store
+        self.blobs = blobs
+
+
+def copy_store(
+    source: Place, target: Place, progress: Callable[[int, int], None]
+) -> dict[str, int]:
+    """Copy everything, compare it, and only then give the copies their names.
+
+    ``progress`` is told how many of how many events are copied. Returns how many ``workspaces``,
+    ``events``, ``versions`` and further ``rows`` were compared. Raises ``already_exists`` when the
+    target holds anything else, ``invalid`` when it holds the beginning of another store's copy,
+    ``unavailable`` when the source does not come to rest.
+    """
+    copy = _Copy(source, target, progress)
+    copy.claim()
+    for _ in range(ROUNDS_MAX):
+        workspaces = copy.workspaces()
+        copy.transfer(workspaces)
+        copy.transfer_rows(workspaces)
+        try:
+            compared = copy.compare(workspaces)
+        except FastioError:
+            if copy.at_rest(workspaces):
+                raise
+            continue
+        if copy.at_rest(workspaces):
+            copy.finish(workspaces)
+            return compared
+    raise FastioError(
+        "unavailable",
+        "The source is being written to, so that the copy never is complete.",
+        "Stop its writers, then run the same command again: it goes on where it stopped.",
+    )
+
+
+class _Batch:
+    """Consecutive events of a workspace with the versions and heads they name."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+        self.events: list[Columns] = []
+        self.versions: list[Columns] = []
+        self.heads: dict[str, Columns] = {}
+        self.size_bytes = 0
+
+
+class _Copy:
+    def __init__(self, source: Place, target: Place, progress: Callable[[int, int], None]) -> None:
+        self._source = source
+        self._target = target
+        self._progress = progress
+        self._ends: dict[tuple[int, int], int] = {}  # how much of a chain is in the target
+        self._compared: dict[tuple[int, int], int] = {}  # and how much of it was compared
+        self._sound: set[str] = set()  # blobs of the target that were read again
+
+    def claim(self) -> None:
+        """Make sure that the target is empty or an unfinished copy."""
+        rows = self._target.store.read(lambda tx: [dict(row) for row in tx.workspaces.every()])
+        untouched = [row for row in rows if row["name"] == "default" and row["seq"] == 0]
+        unfinished = [row for row in rows if _UNFINISHED.fullmatch(row["name"])]
+        begun = len(untouched) + len(unfinished) == len(rows)
+        if not begun or (untouched and any(_rows(self._target, t, None, None) for t in _EMPTY)):
+            raise FastioError(
+                "already_exists",
+                "The target holds data already; a store is copied into an empty one.",
+                "Choose a new folder or an empty database.",
+            )
+        if untouched:
+            first = self.workspaces()[0]
+            self._target.store.write(
+                lambda tx: tx.workspaces.adopt(
+                    untouched[0]["id"], _name(first), first["created_at"]
+                )
+            )
+
+    def workspaces(self) -> list[Columns]:
+        return self._source.store.read(lambda tx: [dict(row) for row in tx.workspaces.every()])
+
+    def transfer(self, workspaces: list[Columns]) -> None:
+        """Copy the events that the target has not, with all they brought."""
+        total = sum(workspace["seq"] for workspace in workspaces)
+        done = 0
+        for workspace in workspaces:
+            for copied in self._transfer(workspace):
+                self._progress(done + copied, total)
+            done += workspace["seq"]
+
+    def transfer_rows(self, workspaces: list[Columns]) -> None:
+        """Make the tables beside the log in the target like those of the source."""
+        ids = self._target_ids(workspaces)
+        for table in TABLES:
+            for ours, theirs in self._pages(table, ids):
+                if ours != theirs:
+                    self._target.store.write(_mirror(table, ours, theirs))
+
+    def compare(self, workspaces: list[Columns]) -> dict[str, int]:
+        """Compare every event, version, head, segment, blob and row. Raises ``internal``."""
+        events = versions = 0
+        for workspace in workspaces:
+            for batch in self._compare(workspace):
+                events += len(batch.events)
+                versions += len(batch.versions)
+        counted = {"workspaces": len(workspaces), "events": events, "versions": versions}
+        return {**counted, "rows": self._compare_rows(workspaces)}
+
+    def at_rest(self, workspaces: list[Columns]) -> bool:
+        """Whether the source still is what was copied."""
+        return self.workspaces() == workspaces
+
+    def finish(self, workspaces: list[Columns]) -> None:
+        """Give the copies their names, totals and settings."""
+        unsearched = self._source.store.read(lambda tx: _unsearched(tx, workspaces))
+
+        def name_all(tx: Tx) -> None:
+            rows = {row["name"]: row["id"] for row in tx.workspaces.every()}
+            # Those that are deleted first: a live one may have the name of a deleted one.
+            for w in sorted(workspaces, key=lambda w: w["deleted_at"] is None):
+                id = rows.get(_name(w))
+                if id is None:
+                    return  # an earlier run of this very work was committed
+                _save(tx, id, w, w["seq"], w["head_hash"])
+                tx.workspaces.mark_deleted(id, w["deleted_at"])
+                tx.workspaces.rename(id, w["name"])
+                if w["id"] in unsearched:
+                    tx.search.outdate(id, enabled=False)
+
+        self._target.store.write(name_all)
+
+    def _transfer(self, workspace: Columns) -> Iterator[int]:
+        """Copy a workspace's events, yielding the newest copied one after each batch."""
+        target = self._target.store
+        row = target.write(lambda tx: _made(tx, workspace))
+        self._check_origin(workspace, row)
+        copied: int = row["seq"]
+        while copied < workspace["seq"]:
+            batch = _batch(self._source, workspace["id"], copied)
+            self._fetch(workspace, row["id"], batch)
+            _write(target, workspace, batch)
+            copied = batch.events[-1]["seq"]
+            yield copied
+
+    def _compare(self, workspace: Columns) -> Iterator[_Batch]:
+        """Compare a workspace with its copy, yielding what was found equal."""
+        row = self._target.store.read(lambda tx: tx.workspaces.by_name(_name(workspace)))
+        assert row is not None
+        after = 0
+        while after < workspace["seq"]:
+            ours = _batch(self._source, workspace["id"], after)
+            theirs = _batch(self._target, row["id"], after)
+            if (ours.events, ours.versions, ours.heads) != (
+                theirs.events,
+                theirs.versions,
+                theirs.heads,
+            ):
+                raise _differs(workspace, after)
+            self._compare_contents(workspace, row["id"], ours)
+            after = ours.events[-1]["seq"]
+            yield ours
+
+    def _target_ids(self, workspaces: list[Columns]) -> dict[int | None, int | None]:
+        """A workspace's id in the target by the one in the source; 0 and None name none."""
+        rows = self._target.store.read(
+            lambda tx: {r["name"]: r["id"] for r in tx.workspaces.every()}
+        )
+        return {0: 0, None: None, **{w["id"]: rows[_name(w)] for w in workspaces}}
+
+    def _pages(
+        self, table: str, ids: dict[int | None, int | None]
+    ) -> Iterator[tuple[list[Columns], list[Columns]]]:
+        """A table page by page: the source's rows as the target should have them, and the target's.
+
+        Workspaces are numbered in one order in both, so that the keys are too.
+        """
+        after = target_after = None
+        while True:
+            ours = _rows(self._source, table, after, None)
+            wanted = [_as_copied(table, row, ids) for row in map(dict, ours)]
+            end = key_of(table, wanted[-1]) if len(ours) == ROWS_PER_BATCH else None
+            theirs: list[Columns] = []
+            while page := _rows(self._target, table, target_after, end):
+                theirs += page
+                target_after = key_of(table, page[-1])
+            yield wanted, theirs
+            if end is None:
+                return
+            after, target_after = key_of(table, ours[-1]), end
+
+    def _compare_rows(self, workspaces: list[Columns]) -> int:
+        ids = self._target_ids(workspaces)
+        count = 0
+        for table in TABLES:
+            for ours, theirs in self._pages(table, ids):
+                if ours != theirs:
+                    raise FastioError(
+                        "internal",
+                        f"The copy of the table {table} differs from the source's.",
+                        "Stop the writers of the source, then run the same command again.",
+                    )
+                count += len(ours)
+        return count
+
+    def _check_origin(self, workspace: Columns, row: Columns) -> None:
+        """The target's last event must be the source's event of that number."""
+        seq = row["seq"]
+        if not seq:
+            return
+        same = self._source.store.read(
+            lambda tx: [e["hash"] for e in tx.events.after(workspace["id"], seq - 1, 1)]
+        )
+        if same != [row["head_hash"]]:
+            raise FastioError(
+                "invalid",
+                "The target holds the beginning of a copy of another store.",
+                "Choose a new folder or an empty database.",
+            )
+
+    def _fetch(self, workspace: Columns, target_id: int, batch: _Batch) -> None:
+        """Bring the blobs and segments that a batch refers to, before it does."""
+        for version in batch.versions:
+            if version["blob"] is not None:
+                self._copy_blob(version["blob"], version["size_bytes"])
+            elif version["chain"] is not None:
+                self._copy_segments(workspace, target_id, version["chain"], version["size_bytes"])
+
+    def _copy_segments(
+        self, workspace: Columns, target_id: int, chain: int, size_bytes: int
+    ) -> None:
+        target, key = self._target.store, (target_id, chain)
+        if key not in self._ends:
+            self._ends[key] = target.read(lambda tx: tx.objects.chain_end(target_id, chain))
+        while (end := self._ends[key]) < size_bytes:
+            rows = self._segments(self._source, workspace["id"], chain, end, size_bytes)
+            for row in rows:
+                if row["blob"] is not None:
+                    self._copy_blob(row["blob"], row["size_bytes"])
+
+            def put(tx: Tx, rows: list[Columns] = rows, end: int = end) -> None:
+                tx.workspaces.by_name(_name(workspace))
+                if tx.objects.chain_end(target_id, chain) != end:
+                    return
+                for row in rows:
+                    content = Content("", row["size_bytes"], row["body"], row["blob"])
+                    tx.objects.add_segment(target_id, chain, row["start"], content)
+
+            target.write(put)
+            self._ends[key] = rows[-1]["start"] + rows[-1]["size_bytes"]
+
+    def _segments(
+        self, place: Place, workspace_id: int, chain: int, start: int, end: int
+    ) -> list[Columns]:
+        return place.store.read(
+            lambda tx: [
+                dict(row)
+                for row in tx.objects.segments(workspace_id, chain, start, end, SEGMENTS_PER_BATCH)
+            ]
+        )
+
+    def _copy_blob(self, sha256: str, size_bytes: int) -> None:
+        if self._target.blobs.has(sha256, size_bytes):
+            return
+        with self._source.blobs.open(sha256) as stream:
+            content = self._target.blobs.put(stream, size_bytes)
+        if content.blob != sha256:
+            raise _damaged(sha256)
+
+    def _compare_contents(self, workspace: Columns, target_id: int, batch: _Batch) -> None:
+        for version in batch.versions:
+            if version["blob"] is not None:
+                self._check_blob(version["blob"])
+            elif version["chain"] is not None:
+                self._compare_chain(workspace, target_id, version["chain"], version["size_bytes"])
+
+    def _compare_chain(self, workspace: Columns, target_id: int, chain: int, size: int) -> None:
+        start = self._compared.get((target_id, chain), 0)
+        while start < size:
+            ours = self._segments(self._source, workspace["id"], chain, start, size)
+            if ours != self._segments(self._target, target_id, chain, start, size):
+                raise _differs(workspace, 0)
+            for row in ours:
+                if row["blob"] is not None:
+                    self._check_blob(row["blob"])
+            start = ours[-1]["start"] + ours[-1]["size_bytes"]
+        self._compared[target_id, chain] = start
+
+    def _check_blob(self, sha256: str) -> None:
+        if sha256 in self._sound:
+            return
+        digest = hashlib.sha256()
+        with self._target.blobs.open(sha256) as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                digest.update(chunk)
+        if digest.hexdigest() != sha256:
+            raise _damaged(sha256)
+        self._sound.add(sha256)
+
+
+def _name(workspace: Columns) -> str:
+    """What a workspace's copy is called while it is incomplete."""
+    return f"copy:{workspace['id']}"
+
+
+def _made(tx: Tx, workspace: Columns) -> Columns:
+    row = tx.workspaces.by_name(_name(workspace))
+    return dict(row or tx.workspaces.add(_name(workspace), workspace["created_at"]))
+
+
+def _batch(place: Place, workspace_id: int, after: int) -> _Batch:
+    return place.store.read(lambda tx: _gather(tx, workspace_id, after))
+
+
+def _write(store: Store, workspace: Columns, batch: _Batch) -> None:
+    store.write(lambda tx: _put(tx, workspace, batch))
+
+
+def _gather(tx: Tx, workspace_id: int, after: int) -> _Batch:
+    """The next batch after an event, as one snapshot has it."""
+    batch = _Batch(after)
+    for event in tx.events.after(workspace_id, after, EVENTS_PER_BATCH):
+        batch.events.append(dict(event))
+        path, version = event["path"], event["version"]
+        if version is not None:
+            row = tx.objects.content(workspace_id, path, version)
+            if row is not None:  # else it is older than the history kept
+                batch.versions.append(dict(row))
+                batch.size_bytes += len(row["body"] or b"")
+            if path not in batch.heads:
+                head = tx.objects.head(workspace_id, path)
+                assert head is not None
+                batch.heads[path] = dict(head)
+        if batch.size_bytes > BYTES_PER_BATCH:
+            break
+    return batch
+
+
+def _put(tx: Tx, workspace: Columns, batch: _Batch) -> None:
+    row = tx.workspaces.by_name(_name(workspace))
+    assert row is not None
+    if row["seq"] != batch.after:
+        return  # an earlier run of this very work was committed
+    for event in batch.events:
+        tx.events.add({"workspace_id": row["id"], **event})
+    for version in batch.versions:
+        tx.objects.add_version({**version, "workspace_id": row["id"]})
+    for head in batch.heads.values():
+        tx.objects.set_head({**head, "workspace_id": row["id"]})
+    _save(tx, row["id"], workspace, batch.events[-1]["seq"], batch.events[-1]["hash"])
+
+
+def _save(tx: Tx, id: int, workspace: Columns, seq: int, head_hash: str) -> None:
+    tx.workspaces.save(
+        id,
+        seq=seq,
+        head_hash=head_hash,
+        object_count=workspace["object_count"],
+        size_bytes=workspace["size_bytes"],
+        updated_at=workspace["updated_at"],
+    )
+
+
+def _as_copied(table: str, row: Columns, ids: dict[int | None, int | None]) -> Columns:
+    """A row of the source as the target should have it."""
+    if "workspace_id" in row:
+        row["workspace_id"] = ids[row["workspace_id"]]
+    if table == "imports":
+        row["fetched"] = None  # bytes that wait to be written, in a place that is not copied
+        if row["due_at"] is not None:
+            row.update(_ANEW)
+    return row
+
+
+def _rows(place: Place, table: str, after: Key | None, last: Key | None) -> list[Columns]:
+    return place.store.read(lambda tx: tx.rows.page(table, after, last, ROWS_PER_BATCH))
+
+
+def _mirror(table: str, ours: list[Columns], theirs: list[Columns]) -> Callable[[Tx], None]:
+    """A work that makes the target's rows between two keys like the source's."""
+    wanted = {key_of(table, row): row for row in ours}
+    there = {key_of(table, row): row for row in theirs}
+
+    def work(tx: Tx) -> None:
+        for key in there.keys() - wanted.keys():
+            tx.rows.remove(table, key)
+        for key, row in wanted.items():
+            if there.get(key) != row:
+                tx.rows.put(table, row)
+
+    return work
+
+
+def _unsearched(tx: Tx, workspaces: list[Columns]) -> set[int]:
+    """The workspaces that are not to be searched."""
+    rows = ((w["id"], tx.search.index(w["id"])) for w in workspaces)
+    return {id for id, row in rows if row is not None and not row["enabled"]}
+
+
+def _differs(workspace: Columns, after: int) -> FastioError:
+    return FastioError(
+        "internal",
+        f"The copy of workspace {workspace['name']} differs from it after event {after}.",
+        "Check the source, then copy it into a new folder or database: fastio doctor",
+    )
+
+
+def _damaged(sha256: str) -> FastioError:
+    return FastioError(
+        "unavailable",
+        f"The stored bytes {sha256[:12]}… are damaged.",
+        "See what is damaged in the source: fastio doctor",
+    )

@@ -1,0 +1,285 @@
+"""SQL of imports: the queue of URLs to fetch, and afterwards the record of where bytes came from.
+
+``due_at`` is the whole scheduling: a worker may take what is due, and taking it moves ``due_at`` on
+by the worker's lease. A worker that dies stops moving it, and another one takes over.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.storage.contract import Db, Row
+
+_IMPORT = """workspace_id, id, state, url, target, name, on_conflict, sha256, size_bytes_max,
+    lock_hash, headers, actor, path, version, content_etag, media_type, unchanged, received_bytes,
+    total_bytes, attempts, failures, reason_code, reason, hint, source_etag, source_modified,
+    final_url, fetched_at, created_at, updated_at, due_at, worker, fetched"""
+
+
+class Imports:
+    def __init__(self, db: Db) -> None:
+        self._db = db
+
+    def add(
+        self,
+        workspace_id: int,
+        id: int,
+        *,
+        url: str,
+        target: str,
+        name: str | None,
+        on_conflict: str,
+        sha256: str | None,
+        size_bytes_max: int | None,
+        lock_hash: str | None,
+        headers: str | None,
+        actor: str,
+        now_ms: int,
+    ) -> Row:
+        """Queue an import, due at once."""
+        row = self._db.one(
+            f"""insert into imports (workspace_id, id, state, url, target, name, on_conflict,
+            sha256, size_bytes_max, lock_hash, headers, actor, created_at, updated_at, due_at)
+            values (:workspace_id, :id, 'queued', :url, :target, :name, :on_conflict, :checksum,
+            :size_bytes_max, :lock_hash, :headers, :actor, :now_ms, :now_ms, :now_ms)
+            returning {_IMPORT}""",
+            workspace_id=workspace_id,
+            id=id,
+            url=url,
+            target=target,
+            name=name,
+            on_conflict=on_conflict,
+            checksum=sha256,
+            size_bytes_max=size_bytes_max,
+            lock_hash=lock_hash,
+            headers=headers,
+            actor=actor,
+            now_ms=now_ms,
+        )
+        assert row is not None
+        return row
+
+    def get(self, workspace_id: int, id: int) -> Row | None:
+        return self._db.one(
+            f"select {_IMPORT} from imports where workspace_id = :workspace_id and id = :id",
+            workspace_id=workspace_id,
+            id=id,
+        )
+
+    def page(
+        self, workspace_id: int, before: int, state: str | None, path: str | None, limit: int
+    ) -> list[Row]:
+        """Imports, newest first, perhaps only those in a state or to a path."""
+        return self._db.all(
+            f"""select {_IMPORT} from imports where workspace_id = :workspace_id
+            and id < :before and state = coalesce(:state, state)
+            and coalesce(path, '') = coalesce(:path, path, '') order by id desc limit :limit""",
+            workspace_id=workspace_id,
+            before=before,
+            state=state,
+            path=path,
+            limit=limit,
+        )
+
+    def due(self, now_ms: int, actor: str | None, limit: int) -> list[Row]:
+        """What is due in any workspace (of this actor's, if given), the longest waiting first."""
+        return self._db.all(
+            """select workspace_id, id from imports
+            where due_at is not null and due_at <= :now_ms and actor = coalesce(:actor, actor)
+            order by due_at, workspace_id, id limit :limit""",
+            now_ms=now_ms,
+            actor=actor,
+            limit=limit,
+        )
+
+    def next_due(self, actor: str | None) -> int | None:
+        """When something will be due next."""
+        row = self._db.one(
+            """select min(due_at) as due_at from imports where due_at is not null
+            and actor = coalesce(:actor, actor)""",
+            actor=actor,
+        )
+        return row["due_at"] if row is not None else None
+
+    def take(
+        self, workspace_id: int, id: int, worker: str, now_ms: int, lease_ms: int
+    ) -> Row | None:
+        """Make a due import run by this worker; None if somebody else was faster."""
+        return self._db.one(
+            f"""update imports set state = 'running', worker = :worker, attempts = attempts + 1,
+            due_at = :lease_end, updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id and due_at <= :now_ms
+            returning {_IMPORT}""",
+            workspace_id=workspace_id,
+            id=id,
+            worker=worker,
+            now_ms=now_ms,
+            lease_end=now_ms + lease_ms,
+        )
+
+    def advance(
+        self,
+        workspace_id: int,
+        id: int,
+        worker: str,
+        *,
+        received_bytes: int,
+        total_bytes: int | None,
+        source_etag: str | None,
+        source_modified: str | None,
+        now_ms: int,
+        lease_ms: int,
+    ) -> Row | None:
+        """Record how far it is and renew the lease; None if it is no longer this worker's."""
+        return self._db.one(
+            """update imports set received_bytes = :received_bytes, total_bytes = :total_bytes,
+            source_etag = :source_etag, source_modified = :source_modified,
+            due_at = :lease_end, updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id and worker = :worker
+            and state = 'running' returning id""",
+            workspace_id=workspace_id,
+            id=id,
+            worker=worker,
+            received_bytes=received_bytes,
+            total_bytes=total_bytes,
+            source_etag=source_etag,
+            source_modified=source_modified,
+            now_ms=now_ms,
+            lease_end=now_ms + lease_ms,
+        )
+
+    def finish(
+        self,
+        workspace_id: int,
+        id: int,
+        *,
+        path: str,
+        version: int,
+        content_etag: str,
+        media_type: str,
+        unchanged: int,
+        size_bytes: int,
+        source_etag: str | None,
+        source_modified: str | None,
+        final_url: str,
+        fetched_at: int,
+        now_ms: int,
+    ) -> Row | None:
+        """End an import well; what it needed in secret is forgotten."""
+        return self._db.one(
+            f"""update imports set state = 'done', due_at = null, headers = null, fetched = null,
+            path = :path,
+            version = :version, content_etag = :content_etag, media_type = :media_type,
+            unchanged = :unchanged, received_bytes = :size_bytes, total_bytes = :size_bytes,
+            reason_code = null, reason = null, hint = null, source_etag = :source_etag,
+            source_modified = :source_modified, final_url = :final_url, fetched_at = :fetched_at,
+            updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
+            workspace_id=workspace_id,
+            id=id,
+            path=path,
+            version=version,
+            content_etag=content_etag,
+            media_type=media_type,
+            unchanged=unchanged,
+            size_bytes=size_bytes,
+            source_etag=source_etag,
+            source_modified=source_modified,
+            final_url=final_url,
+            fetched_at=fetched_at,
+            now_ms=now_ms,
+        )
+
+    def set_back(
+        self,
+        workspace_id: int,
+        id: int,
+        *,
+        state: str,
+        due_at: int | None,
+        failures: int,
+        reason_code: str,
+        reason: str,
+        hint: str,
+        received_bytes: int,
+        total_bytes: int | None,
+        source_etag: str | None,
+        source_modified: str | None,
+        headers: str | None,
+        fetched: str | None,
+        now_ms: int,
+    ) -> Row | None:
+        """Note a failure: the import is queued for another attempt, or has failed.
+
+        ``fetched`` is kept in place of what was fetched before, if there is any.
+        """
+        return self._db.one(
+            f"""update imports set state = :state, due_at = :due_at, failures = :failures,
+            reason_code = :reason_code, reason = :reason, hint = :hint,
+            received_bytes = :received_bytes, total_bytes = :total_bytes,
+            source_etag = :source_etag, source_modified = :source_modified, headers = :headers,
+            fetched = coalesce(:fetched, fetched), updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
+            workspace_id=workspace_id,
+            id=id,
+            state=state,
+            due_at=due_at,
+            failures=failures,
+            reason_code=reason_code,
+            reason=reason,
+            hint=hint,
+            received_bytes=received_bytes,
+            total_bytes=total_bytes,
+            source_etag=source_etag,
+            source_modified=source_modified,
+            headers=headers,
+            fetched=fetched,
+            now_ms=now_ms,
+        )
+
+    def cancel(self, workspace_id: int, id: int, headers: str | None, now_ms: int) -> Row | None:
+        return self._db.one(
+            f"""update imports set state = 'cancelled', due_at = null, headers = :headers,
+            fetched = null, received_bytes = 0, source_etag = null, source_modified = null,
+            updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
+            workspace_id=workspace_id,
+            id=id,
+            headers=headers,
+            now_ms=now_ms,
+        )
+
+    def queue(
+        self,
+        workspace_id: int,
+        id: int,
+        *,
+        failures: int,
+        lock_hash: str | None,
+        headers: str | None,
+        now_ms: int,
+    ) -> Row | None:
+        """Make an import due at once."""
+        return self._db.one(
+            f"""update imports set state = 'queued', due_at = :now_ms, failures = :failures,
+            lock_hash = :lock_hash, headers = :headers, updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
+            workspace_id=workspace_id,
+            id=id,
+            failures=failures,
+            lock_hash=lock_hash,
+            headers=headers,
+            now_ms=now_ms,
+        )
+
+    def last_done(self, workspace_id: int, url: str, target: str, before: int) -> Row | None:
+        """The newest finished import of a URL to the same place."""
+        return self._db.one(
+            f"""select {_IMPORT} from imports where workspace_id = :workspace_id and url = :url
+            and id < :before and target = :target and state = 'done'
+            order by id desc limit 1""",
+            workspace_id=workspace_id,
+            url=url,
+            target=target,
+            before=before,
+        )

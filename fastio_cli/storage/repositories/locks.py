@@ -1,0 +1,132 @@
+"""SQL of locks and of those who wait for them."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.storage.contract import Db, Row
+
+_LOCK = """path, fence, token_hash, holder, purpose, ttl_ms, acquired_at, renewed_at, expires_at"""
+LOCK_OF = f"select {_LOCK} from locks where workspace_id = :workspace_id and path = :path"
+
+
+# A waiter says every second that it lives; one that was silent for this long is passed over.
+WAITER_TTL_MS = 3000
+
+
+class Locks:
+    def __init__(self, db: Db) -> None:
+        self._db = db
+
+    def get(self, workspace_id: int, path: str) -> Row | None:
+        """The last lock granted on a path and not released; it may have expired."""
+        return self._db.one(LOCK_OF, workspace_id=workspace_id, path=path)
+
+    def put(
+        self,
+        workspace_id: int,
+        path: str,
+        *,
+        fence: int,
+        token_hash: str,
+        holder: str,
+        purpose: str,
+        ttl_ms: int,
+        now_ms: int,
+    ) -> None:
+        """Grant the lock of a path, in place of any older one."""
+        self._db.run(
+            f"""insert into locks (workspace_id, {_LOCK})
+            values (:workspace_id, :path, :fence, :token_hash, :holder, :purpose, :ttl_ms,
+            :now_ms, :now_ms, :expires_at)
+            on conflict (workspace_id, path) do update set fence = excluded.fence,
+            token_hash = excluded.token_hash, holder = excluded.holder,
+            purpose = excluded.purpose, ttl_ms = excluded.ttl_ms,
+            acquired_at = excluded.acquired_at, renewed_at = excluded.renewed_at,
+            expires_at = excluded.expires_at""",
+            workspace_id=workspace_id,
+            path=path,
+            fence=fence,
+            token_hash=token_hash,
+            holder=holder,
+            purpose=purpose,
+            ttl_ms=ttl_ms,
+            now_ms=now_ms,
+            expires_at=now_ms + ttl_ms,
+        )
+
+    def renew(self, workspace_id: int, path: str, ttl_ms: int, now_ms: int) -> None:
+        self._db.run(
+            """update locks set ttl_ms = :ttl_ms, renewed_at = :now_ms, expires_at = :expires_at
+            where workspace_id = :workspace_id and path = :path""",
+            workspace_id=workspace_id,
+            path=path,
+            ttl_ms=ttl_ms,
+            now_ms=now_ms,
+            expires_at=now_ms + ttl_ms,
+        )
+
+    def remove(self, workspace_id: int, path: str) -> None:
+        self._db.run(
+            "delete from locks where workspace_id = :workspace_id and path = :path",
+            workspace_id=workspace_id,
+            path=path,
+        )
+
+    def page(
+        self, workspace_id: int, prefix: str, after: str, end: str, now_ms: int, limit: int
+    ) -> list[Row]:
+        """Live locks by path."""
+        return self._db.all(
+            f"""select {_LOCK} from locks where workspace_id = :workspace_id
+            and path > :after and path >= :prefix and path < :end and expires_at > :now_ms
+            order by path limit :limit""",
+            workspace_id=workspace_id,
+            prefix=prefix,
+            after=after,
+            end=end,
+            now_ms=now_ms,
+            limit=limit,
+        )
+
+    def queue(self, workspace_id: int, path: str, now_ms: int) -> list[Row]:
+        """Those who wait for a path and still live, first come first."""
+        return self._db.all(
+            """select waiter_id, ticket, holder, expires_at from lock_waiters
+            where workspace_id = :workspace_id and path = :path
+            and expires_at > :now_ms and expires_at <= :latest order by ticket""",
+            workspace_id=workspace_id,
+            path=path,
+            now_ms=now_ms,
+            # Later than any waiter can have said: the clock was set back, and it may be dead.
+            latest=now_ms + WAITER_TTL_MS,
+        )
+
+    def enqueue(
+        self, workspace_id: int, path: str, waiter_id: str, holder: str, now_ms: int
+    ) -> None:
+        """Join the end of the queue, or, when already in it, live on at the same place."""
+        self._db.run(
+            """insert into lock_waiters (workspace_id, path, waiter_id, ticket, holder, expires_at)
+            values (:workspace_id, :path, :waiter_id,
+                (select coalesce(max(ticket), 0) + 1 from lock_waiters
+                where workspace_id = :workspace_id and path = :path), :holder, :expires_at)
+            on conflict (workspace_id, path, waiter_id)
+            do update set expires_at = excluded.expires_at""",
+            workspace_id=workspace_id,
+            path=path,
+            waiter_id=waiter_id,
+            holder=holder,
+            expires_at=now_ms + WAITER_TTL_MS,
+        )
+
+    def leave(self, workspace_id: int, path: str, waiter_id: str, now_ms: int) -> None:
+        """Take a waiter out of the queue, and those who died in it."""
+        self._db.run(
+            """delete from lock_waiters where workspace_id = :workspace_id and path = :path
+            and (waiter_id = :waiter_id or expires_at <= :now_ms)""",
+            workspace_id=workspace_id,
+            path=path,
+            waiter_id=waiter_id,
+            now_ms=now_ms,
+        )

@@ -1,0 +1,65 @@
+"""SQL of idempotency: the result of a mutating call, kept for a while with its effect."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.storage.contract import Db, Row
+
+
+TIDY_EVERY = 16  # milliseconds come at random, so this is one write in so many
+PUT_REQUEST = """insert into requests (workspace_id, key, request_hash, result, expires_at)
+    values (:workspace_id, :key, :request_hash, :result, :expires_at)
+    on conflict (workspace_id, key) do update set request_hash = excluded.request_hash,
+    result = excluded.result, expires_at = excluded.expires_at"""
+DROP_EXPIRED = "delete from requests where workspace_id = :workspace_id and expires_at <= :now_ms"
+
+
+class Requests:
+    def __init__(self, db: Db) -> None:
+        self._db = db
+
+    def stored(self, workspace_id: int, key: str) -> Row | None:
+        """The stored request of this key, even if its time is over."""
+        return self._db.one(
+            """select request_hash, result, expires_at from requests
+            where workspace_id = :workspace_id and key = :key""",
+            workspace_id=workspace_id,
+            key=key,
+        )
+
+    def get(self, workspace_id: int, key: str, now_ms: int) -> Row | None:
+        """The stored request of this key, unless its time is over."""
+        row = self.stored(workspace_id, key)
+        return row if row is not None and row["expires_at"] > now_ms else None
+
+    def put(
+        self,
+        workspace_id: int,
+        key: str,
+        *,
+        request_hash: str,
+        result: str,
+        now_ms: int,
+        kept_ms: int,
+    ) -> None:
+        """Store a result; now and then forget those of the workspace whose time is over."""
+        if now_ms % TIDY_EVERY == 0:
+            self.drop_expired(workspace_id, now_ms)
+        self.add(
+            {
+                "workspace_id": workspace_id,
+                "key": key,
+                "request_hash": request_hash,
+                "result": result,
+                "expires_at": now_ms + kept_ms,
+            }
+        )
+
+    def add(self, row: Row) -> None:
+        """Store a result in place of an older one of this key."""
+        self._db.put(PUT_REQUEST, row)
+
+    def drop_expired(self, workspace_id: int, now_ms: int) -> None:
+        """Forget the results of a workspace whose time is over."""
+        self._db.run(DROP_EXPIRED, workspace_id=workspace_id, now_ms=now_ms)

@@ -1,0 +1,52 @@
+"""The search index in SQLite's words."""
+
+from __future__ import annotations
+
+from array import array
+
+from fastio_cli.json_text import compact
+from fastio_cli.storage.repositories.search import Search
+from fastio_cli.storage.repositories.vectors import BlockVectors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastio_cli.storage.sqlite.store import Connection
+
+
+class SqliteSearch(Search):
+    """The index of an embedded store; whoever searches compares the vectors itself."""
+
+    def __init__(self, db: Connection) -> None:
+        super().__init__(db)
+        self._connection = db
+        self._vectors = BlockVectors(db, self)
+
+    @property
+    def vectors(self) -> BlockVectors:
+        return self._vectors
+
+    def listed(self, values: Iterable[object]) -> str:
+        return compact(list(values))
+
+    def among(self, name: str) -> str:
+        return f"in (select value from json_each(:{name}))"
+
+    def _pattern(self, name: str) -> str:
+        return f"glob :{name}"
+
+    def _pattern_of(self, path: str) -> str:
+        return path
+
+    def _ids(self, source: str, values: dict[str, object]) -> array[int]:
+        row = self._db.one(f"select group_concat(p.id) as ids {source}", **values)
+        assert row is not None
+        return array("q", sorted(map(int, row["ids"].split(",")))) if row["ids"] else array("q")
+
+    def add_postings(self, workspace_id: int, first_id: int, places: dict[str, bytes]) -> None:
+        self._connection.run_many(
+            "insert into postings (workspace_id, first_id, word, places) values (?, ?, ?, ?)",
+            # In the order of the key: each page is filled once.
+            [(workspace_id, first_id, word, places[word]) for word in sorted(places)],
+        )

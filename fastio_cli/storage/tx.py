@@ -1,0 +1,84 @@
+"""A transaction as operations see it: one small object per noun, and the store's time."""
+
+from __future__ import annotations
+
+from fastio_cli.storage.repositories.events import Events
+from fastio_cli.storage.repositories.imports import Imports
+from fastio_cli.storage.repositories.locks import Locks
+from fastio_cli.storage.repositories.objects import Objects
+from fastio_cli.storage.repositories.requests import Requests
+from fastio_cli.storage.repositories.workspaces import Workspaces
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.repositories.access import Access
+    from fastio_cli.storage.repositories.logins import Accounts
+    from fastio_cli.storage.repositories.rows import Rows
+    from fastio_cli.storage.repositories.search import Search
+
+
+class Tx:
+    """The nouns of one open transaction. ``now_ms`` stands still while it is open."""
+
+    def __init__(self, db: Db) -> None:
+        self.now_ms = 0
+        self.writable = False
+        self.workspaces = Workspaces(db)
+        self.objects = Objects(db)
+        self.locks = Locks(db)
+        self.events = Events(db)
+        self.requests = Requests(db)
+        self.imports = Imports(db)
+        self._db = db
+        self._access: Access | None = None
+        # What the other workspaces of an org held when this transaction first asked.
+        self.beside_bytes: dict[tuple[str, int], int] = {}
+
+    @property
+    def search(self) -> Search:
+        """The search index; its module is not for those who only read and write."""
+        return self._db.open_search()
+
+    @property
+    def access(self) -> Access:
+        """Orgs, members and tokens, which no local command needs to load."""
+        if self._access is None:
+            from fastio_cli.storage.repositories.access import Access
+
+            self._access = Access(self._db)
+        return self._access
+
+    @property
+    def accounts(self) -> Accounts:
+        """Members' logins at file services, for imports from there alone."""
+        from fastio_cli.storage.repositories.logins import Accounts
+
+        return Accounts(self._db)
+
+    @property
+    def rows(self) -> Rows:
+        """Whole rows, for a copy of the store."""
+        from fastio_cli.storage.repositories.rows import Rows
+
+        return Rows(self._db)
+
+    def size_beside(self, org: str, workspace_id: int, size_bytes: int) -> int:
+        """The bytes of an org's workspaces but this one, which has ``size_bytes``.
+
+        Asked once in a transaction, as it adds up all of them.
+        """
+        key = (org, workspace_id)
+        if key not in self.beside_bytes:
+            self.beside_bytes[key] = self.workspaces.usage(org)["size_bytes"] - size_bytes
+        return self.beside_bytes[key]
+
+    def enter(
+        self, workspace: str, path: str | None, key: str | None, digest: str | None
+    ) -> Row | None:
+        """The workspace to work in; in a writing transaction it is ours alone from here.
+
+        ``path``, ``key`` and a token's ``digest`` say what will probably be read next: a store that
+        is far away fetches it along.
+        """
+        return self.workspaces.by_name(workspace)

@@ -1,0 +1,207 @@
+"""What a connection leaves for the end of a transaction, and what it believes to know."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from threading import Thread
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fastio_cli.blobs.local import Blobs
+from fastio_cli.config.settings import Limits
+from fastio_cli.engine.engine import Engine
+from fastio_cli.errors import FastioError
+from fastio_cli.storage.sqlite.store import FILE, SqliteStore
+
+PATHS = st.sampled_from(["a", "b", "c/d"])
+NUMBERS = st.integers(0, 3)
+CHANGES = st.one_of(
+    st.tuples(
+        st.just("state.set"),
+        st.fixed_dictionaries({"path": PATHS, "value": NUMBERS}, optional={"if_version": NUMBERS}),
+    ),
+    st.tuples(st.just("state.increment"), st.fixed_dictionaries({"path": PATHS})),
+    st.tuples(st.just("state.append"), st.fixed_dictionaries({"path": PATHS, "value": NUMBERS})),
+    st.tuples(st.just("object.delete"), st.fixed_dictionaries({"path": PATHS})),
+    st.tuples(
+        st.just("object.restore"), st.fixed_dictionaries({"path": PATHS, "version": NUMBERS})
+    ),
+    st.tuples(st.just("object.move"), st.fixed_dictionaries({"path": PATHS, "to": PATHS})),
+    st.tuples(st.just("lock.acquire"), st.fixed_dictionaries({"path": PATHS})),
+    st.tuples(st.just("lock.break"), st.fixed_dictionaries({"path": PATHS})),
+    st.tuples(
+        st.just("state.transact"),
+        st.fixed_dictionaries(
+            {
+                "changes": st.lists(
+                    st.fixed_dictionaries(
+                        {"op": st.sampled_from(["set", "append"]), "path": PATHS, "value": NUMBERS}
+                    ),
+                    min_size=1,
+                    max_size=3,
+                )
+            }
+        ),
+    ),
+)
+KEYS = st.one_of(st.none(), st.sampled_from(["k1", "k2"]))
+TABLES = ("workspaces", "objects", "versions", "events", "locks", "requests")
+
+
+def opened(folder, **limits):
+    store = SqliteStore(str(folder), durability="normal", clock=lambda: 1_800_000_000.0)
+    return Engine(store, Blobs(str(folder / "blobs")), Limits(**limits))
+
+
+def prepared(engine, change, key=None):
+    operation, params = change
+    return engine.work(engine.prepare(operation, params, "default", "ada", key))
+
+
+def plain(outcome):
+    """An outcome without what is random in it."""
+    if isinstance(outcome, FastioError):
+        return outcome.code, outcome.message
+    return {name: value for name, value in outcome.items() if name != "token"}
+
+
+def rows(engine):
+    """Everything that is stored, but for what is random."""
+    file = sqlite3.connect(f"{engine.store.folder}/{FILE}")
+    file.row_factory = sqlite3.Row
+    return {
+        table: sorted(
+            str({k: row[k] for k in row.keys() if k not in ("token_hash", "result")})  # noqa: SIM118
+            for row in file.execute(f"select * from {table}")
+        )
+        for table in TABLES
+    }
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(batches=st.lists(st.lists(st.tuples(CHANGES, KEYS), min_size=1, max_size=8), max_size=5))
+def test_a_batch_does_what_its_works_would_do_one_by_one(tmp_path_factory, batches):
+    folder = tmp_path_factory.mktemp("stores")
+    together, single = (
+        opened(folder / "many", versions_max=2),
+        opened(folder / "one", versions_max=2),
+    )
+    for batch in batches:
+        outcomes = together.store.write_many([prepared(together, c, key) for c, key in batch])
+        expected = []
+        for change, key in batch:
+            # Opened anew: nothing is known from before.
+            single.store.close()
+            expected += single.store.write_many([prepared(single, change, key)])
+        assert list(map(plain, outcomes)) == list(map(plain, expected))
+        assert rows(together) == rows(single)
+    assert together.call("audit.verify")["verified"]
+
+
+@pytest.fixture
+def engine(tmp_path):
+    return opened(tmp_path)
+
+
+def elsewhere(work):
+    """Do something on a connection of its own, as another process would."""
+    thread = Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+@contextmanager
+def full_disk(engine):
+    """The store has no room for another page meanwhile."""
+    sql = engine.store._connection().sql
+    pages = sql.execute("pragma page_count").fetchone()[0]
+    sql.execute(f"pragma max_page_count = {pages}")
+    yield
+    sql.execute("pragma max_page_count = 1000000")
+
+
+def test_what_others_write_is_seen_though_it_was_known(engine):
+    engine.call("workspace.create", {"name": "w"})
+    for _ in range(3):
+        engine.call("state.set", {"path": "n", "value": 0}, workspace="w")
+    elsewhere(lambda: engine.call("state.set", {"path": "n", "value": 10}, workspace="w"))
+    assert engine.call("state.increment", {"path": "n"}, workspace="w")["value"] == 11
+    elsewhere(lambda: engine.call("lock.acquire", {"path": "n"}, workspace="w", actor="bob"))
+    with pytest.raises(FastioError, match="locked by bob"):
+        engine.call("state.increment", {"path": "n"}, workspace="w")
+    elsewhere(lambda: engine.call("workspace.rename", {"name": "other"}, workspace="w"))
+    with pytest.raises(FastioError, match="no workspace"):
+        engine.call("state.get", {"path": "n"}, workspace="w")
+    assert engine.call("state.get", {"path": "n"}, workspace="other")["value"] == 11
+    assert engine.call("audit.verify", {}, workspace="other")["verified"]
+
+
+def test_what_a_commit_that_failed_would_have_written_is_not_known(engine):
+    for value in range(3):
+        engine.call("state.set", {"path": "n", "value": value})
+    large = {"path": "n", "value": "x" * 1_000_000}
+    with full_disk(engine):
+        with pytest.raises(FastioError, match="disk is full"):
+            engine.call("state.set", large)
+        assert engine.call("state.get", {"path": "n"})["value"] == 2
+    assert engine.call("state.increment", {"path": "n"})["version"] == 4
+    assert engine.call("audit.verify")["verified"]
+
+
+def test_a_batch_that_cannot_be_written_fails_as_a_whole(engine):
+    """The first work's rows are what does not fit, the second is the one that has them written."""
+    for value in range(3):
+        engine.call("state.set", {"path": "n", "value": value})
+    works = [
+        prepared(engine, ("state.set", {"path": "n", "value": "x" * 1_000_000})),
+        prepared(engine, ("lock.acquire", {"path": "m"})),
+        prepared(engine, ("state.increment", {"path": "n"})),
+    ]
+    with full_disk(engine), pytest.raises(FastioError, match="disk is full"):
+        engine.store.write_many(works)
+    assert engine.call("lock.list")["items"] == []
+    assert engine.call("state.increment", {"path": "n"})["version"] == 4
+    assert engine.call("audit.verify")["verified"]
+
+
+def test_a_batch_is_not_waited_for(engine):
+    """While somebody else writes, with our lock or without it, nothing is done, or hangs."""
+    store = engine.store
+    engine.call("state.set", {"path": "n", "value": 0})
+    work = prepared(engine, ("state.increment", {"path": "n"}))
+    assert store.write_at_once([work])[0]["value"] == 1
+    held: list[list[object] | None] = []
+
+    def beside(tx):
+        elsewhere(lambda: held.append(store.write_at_once([work])))
+
+    store.write(beside)
+    foreign = sqlite3.connect(store.file, isolation_level=None)
+    foreign.execute("begin immediate")
+    held.append(store.write_at_once([work]))
+    foreign.execute("rollback")
+    assert held == [None, None]
+    assert store.write_at_once([work])[0]["value"] == 2
+    store.sync()
+
+
+def test_what_was_written_is_not_read_again(tmp_path):
+    """Also not when the first batch found nothing known, and several paths in one batch."""
+    first = opened(tmp_path)
+    for path in ("a", "b", "c"):
+        first.call("state.set", {"path": path, "value": 0})
+    engine = opened(tmp_path)
+    engine.store.close()  # so that nothing is known
+    works = [prepared(engine, ("state.increment", {"path": p})) for p in ("a", "b", "c", "a")]
+    for _ in range(2):
+        engine.store.write_many(works)
+    statements: list[str] = []
+    engine.store._connection().sql.set_trace_callback(statements.append)
+    engine.store.write_many(works)
+    assert [s for s in statements if s.startswith("select")] == []
+    assert [s.split()[0].lower() for s in statements].count("update") == 4  # heads and the counter
