@@ -101,7 +101,10 @@ def _prepared(cli: Session, line: bytes) -> Prepared:
         )
     params = dict(request)
     name, key = params.pop("op"), params.pop("idempotency_key", None)
-    if name.startswith("file."):
+    from fastio_cli.operations import find
+
+    operation = find(name)
+    if operation.upload_param is not None or operation.response == "bytes":
         raise FastioError(
             "invalid", f"{name} moves bytes and cannot be part of a batch.", "Use fastio file."
         )

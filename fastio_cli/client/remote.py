@@ -43,7 +43,7 @@ from fastio_cli.engine.client import Operator, Prepared
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import digest_of
 from fastio_cli.operations import find
-from fastio_cli.operations.types import NAME_RULE, UploadRule, is_number
+from fastio_cli.operations.types import NAME_RULE, is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -352,7 +352,7 @@ class Remote(Operator):
         response = self._client.send(request, stream=True)
         if response.is_success and is_stream(response) and call.listen is not None:
             return self._heard(call, response)
-        if not call.operation.gives_bytes or not response.is_success:
+        if call.operation.response != "bytes" or not response.is_success:
             return json_of(response, self.url)
         try:
             record = json.loads(response.headers["fastio-record"])
@@ -366,17 +366,15 @@ class Remote(Operator):
     ) -> httpx.Request:
         operation = call.operation
         params = dict(call.params)
-        if operation.waits_by is not None and wait_s != call.wait_s:
-            params[operation.waits_by] = round(wait_s, 3)
+        if operation.wait_param is not None and wait_s != call.wait_s:
+            params[operation.wait_param] = round(wait_s, 3)
         url = self.url + _path(operation, params, call.workspace)
         headers, content = {}, None
-        if operation.comes_in_pieces and call.listen is not None and not call.told:
+        if operation.response == "chunks" and call.listen is not None and not call.told:
             headers["accept"] = f"{EVENTS}, application/json"  # told once; cut off, it comes whole
         if call.key is not None:
             headers["idempotency-key"] = quote(call.key, safe=PLAIN)
-        for name, rule in operation.rules.items():
-            if isinstance(rule, UploadRule):
-                params.pop(name, None)
+        params.pop(operation.upload_param or "", None)
         if body is not None:
             content = self._content(body, headers)
         if operation.method in BODYLESS or body is not None:

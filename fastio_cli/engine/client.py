@@ -37,7 +37,7 @@ class Prepared:
     @property
     def wait_s(self) -> float:
         """How long it is ready to wait for something to happen."""
-        name = self.operation.waits_by
+        name = self.operation.wait_param
         if name is None:
             return 0.0
         return float(self.params.get(name, self.operation.defaults.get(name)) or 0)

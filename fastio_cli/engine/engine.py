@@ -265,15 +265,15 @@ class Engine(Operator):
                     "invalid", f"An idempotency key has 1 to {KEY_LENGTH_MAX} printable characters."
                 )
             request_hash = _request_hash(
-                [name, workspace if operation.of_workspace else ""],
-                {key: value for key, value in params.items() if key != operation.waits_by},
+                [name, workspace if operation.targets_workspace else ""],
+                {key: value for key, value in params.items() if key != operation.wait_param},
             )
             if identity is not None:  # nobody gets an answer by another's key
                 idempotency_key = _whose(identity) + idempotency_key
         elif self.store.reruns and operation.effect == "write":
             idempotency_key, own_key = f"rerun:{new_id()}", True
         veil = None
-        if operation.tells_secret and idempotency_key is not None:
+        if operation.returns_secret and idempotency_key is not None:
             from fastio_cli.config.secret_box import Veil
 
             veil = Veil(idempotency_key)
@@ -305,7 +305,7 @@ class Engine(Operator):
         if call.identity is not None:
             grant = _authorization().authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
-        scope = row["id"] if row is not None and not operation.of_workspace else 0
+        scope = row["id"] if row is not None and not operation.targets_workspace else 0
         if call.request_key is not None and call.may_be_done:
             done = tx.requests.get(scope, call.request_key, tx.now_ms)
             if done is not None:

@@ -39,7 +39,7 @@ ALL = 2**31 - 1
 FIRST_ORG_NAME = "default"  # how the store's first org, whose stored name is empty, is shown
 
 
-@operation("org.create", "POST /v1/orgs", effect="write", role="member", tells_secret=True)
+@operation("org.create", "POST /v1/orgs", effect="write", role="member", returns_secret=True)
 def create_org(ctx: "Context", *, name: Name) -> "model.NewOrg":
     """Create an org with a workspace 'default'; whoever creates it owns it.
 
@@ -159,7 +159,7 @@ def remove_member(
     }
 
 
-@operation("token.create", "POST /v1/tokens", effect="write", role="member", tells_secret=True)
+@operation("token.create", "POST /v1/tokens", effect="write", role="member", returns_secret=True)
 def create_token(
     ctx: "Context",
     *,
@@ -236,7 +236,7 @@ def revoke_token(ctx: "Context", *, id: Line) -> "model.AccessToken":
     return _token(ctx, row)
 
 
-@operation("access.whoami", "GET /v1/whoami", effect="read", role="member", quick=True)
+@operation("access.whoami", "GET /v1/whoami", effect="read", role="member", inline=True)
 def whoami(ctx: "Context") -> "model.WhoAmI":
     """Show who one is: org, member, role, and what the token is for."""
     return {
@@ -247,7 +247,9 @@ def whoami(ctx: "Context") -> "model.WhoAmI":
     }
 
 
-@operation("transfer.create", "POST /v1/transfers", effect="write", role="owner", tells_secret=True)
+@operation(
+    "transfer.create", "POST /v1/transfers", effect="write", role="owner", returns_secret=True
+)
 def create_transfer(ctx: "Context", *, ttl_s: Lifetime = TRANSFER_S) -> "model.NewTransfer":
     """Offer the org to a new owner: the answer holds a claim to pass on, shown this once.
 
@@ -301,7 +303,7 @@ def revoke_transfer(ctx: "Context", *, id: Line) -> "model.Transfer":
     "POST /v1/transfers-claim",
     effect="write",
     role="anyone",
-    tells_secret=True,
+    returns_secret=True,
 )
 def claim_transfer(ctx: "Context", *, claim: Token, name: Line) -> "model.Claimed":
     """Take over an org by the claim that its owner passed on, as the member ``name``.

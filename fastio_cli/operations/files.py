@@ -63,7 +63,7 @@ class Download:
         )
 
 
-@operation("file.get", f"GET {BASE}/{{path:path}}", effect="read", role="viewer")
+@operation("file.get", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", response="bytes")
 def get(
     ctx: "Context",
     *,
@@ -84,7 +84,7 @@ def get(
     return download(ctx, row, offset, length)
 
 
-@operation("file.put", f"PUT {BASE}/{{path:path}}", effect="write", role="editor", quick=True)
+@operation("file.put", f"PUT {BASE}/{{path:path}}", effect="write", role="editor", inline=True)
 def put(
     ctx: "Context",
     *,
@@ -110,7 +110,7 @@ def put(
 
 
 @operation(
-    "file.append", f"POST {BASE}-append/{{path:path}}", effect="write", role="editor", quick=True
+    "file.append", f"POST {BASE}-append/{{path:path}}", effect="write", role="editor", inline=True
 )
 def append(
     ctx: "Context",

@@ -31,8 +31,8 @@ LAST = chr(0x10FFFF)
     f"POST {BASE}/{{path:path}}",
     effect="write",
     role="editor",
-    tells_secret=True,
-    quick=True,
+    returns_secret=True,
+    inline=True,
 )
 def acquire(
     ctx: "Context",
@@ -78,7 +78,7 @@ def acquire(
     )
 
 
-@operation("lock.renew", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor", quick=True)
+@operation("lock.renew", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor", inline=True)
 def renew(
     ctx: "Context", *, path: ObjectPath, lock_token: Token, ttl_s: Ttl | None = None
 ) -> "model.Lock":
@@ -94,7 +94,7 @@ def renew(
 
 
 @operation(
-    "lock.release", f"DELETE {BASE}/{{path:path}}", effect="write", role="editor", quick=True
+    "lock.release", f"DELETE {BASE}/{{path:path}}", effect="write", role="editor", inline=True
 )
 def release(ctx: "Context", *, path: ObjectPath, lock_token: Token) -> "model.Lock":
     """Give back a lock you hold; the next in line gets it."""
@@ -118,7 +118,7 @@ def break_(ctx: "Context", *, path: ObjectPath, reason: Line = "") -> "model.Loc
     return record
 
 
-@operation("lock.show", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", quick=True)
+@operation("lock.show", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", inline=True)
 def show(ctx: "Context", *, path: ObjectPath) -> "model.Lock":
     """Show who holds the lock on a path, why and until when."""
     lock = ctx.live_lock(path)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 BASE = "/v1/workspaces/{workspace}/objects"
 
 
-@operation("object.info", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", quick=True)
+@operation("object.info", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", inline=True)
 def info(ctx: "Context", *, path: ObjectPath) -> "model.Object":
     """Show what stands at a path: kind, version, etag, size, author and times."""
     return object_record(ctx.live(path))
@@ -101,7 +101,7 @@ def diff(
 
 
 @operation(
-    "object.delete", f"DELETE {BASE}/{{path:path}}", effect="write", role="editor", quick=True
+    "object.delete", f"DELETE {BASE}/{{path:path}}", effect="write", role="editor", inline=True
 )
 def delete(
     ctx: "Context",

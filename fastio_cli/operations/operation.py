@@ -32,10 +32,16 @@ class Operation:
     """One thing fastio can do.
 
     ``effect`` is ``read`` or ``write``; ``role`` the least role that may do it (viewer, editor,
-    admin, owner; or member: whoever has a token, or anyone); ``tells_secret`` whether its answer
-    does, so that it is not kept in clear; ``quick`` a read or change of a few rows by their keys,
-    which takes less time than asking another thread to do it; ``comes_in_pieces`` whether whoever
-    listens hears its answer while it is made; ``rules`` and ``defaults`` describe its parameters.
+    admin, owner; or member: whoever has a token, or anyone). ``rules`` and ``defaults`` describe
+    its parameters. Its traits say what is special about it, so that nobody asks for it by name:
+
+    * ``returns_secret``: the answer holds a secret, and is not kept for a repeated request;
+    * ``inline``: it reads or changes a few rows by their keys, and may run in the event loop;
+    * ``response``: ``json`` (a record), ``bytes`` (a download) or ``chunks`` (a record that is told
+      piece by piece to whoever listens, while it is made);
+    * ``wait_param``: the parameter that says how long to wait for something to happen;
+    * ``upload_param``: the parameter that is the body of the request, as bytes;
+    * ``targets_workspace``: what it reads or changes is the workspace itself.
     """
 
     def __init__(
@@ -44,31 +50,27 @@ class Operation:
         route: str,
         effect: str,
         role: str,
-        tells_secret: bool,
-        quick: bool,
-        comes_in_pieces: bool,
+        returns_secret: bool,
+        inline: bool,
+        response: str,
         run: "Callable[..., Any]",
     ) -> None:
         self.name = name
         self.method, _, self.route = route.partition(" ")
         self.effect = effect
         self.role = role
-        self.tells_secret = tells_secret
-        self.quick = quick
-        self.comes_in_pieces = comes_in_pieces
+        self.returns_secret = returns_secret
+        self.inline = inline
+        self.response = response
         self.run = run
         self.in_workspace = "{workspace}" in route
-        self.of_workspace = route.endswith("{workspace}")  # what it reads or changes is one
+        self.targets_workspace = route.endswith("{workspace}")  # what it reads or changes is one
         self.rules = {
             key: rule for key, rule in run.__annotations__.items() if key not in ("ctx", "return")
         }
         self.defaults = run.__kwdefaults__ or {}
-        self.waits_by: str | None = next((k for k, r in self.rules.items() if r.waits), None)
-
-    @property
-    def gives_bytes(self) -> bool:
-        """Whether the answer is a download and not a record."""
-        return "Download" in str(self.run.__annotations__.get("return"))
+        self.wait_param = next((k for k, rule in self.rules.items() if rule.waits), None)
+        self.upload_param = next((k for k, rule in self.rules.items() if rule.uploads), None)
 
     @property
     def help(self) -> str:
@@ -117,15 +119,15 @@ def operation(
     *,
     effect: str,
     role: str,
-    tells_secret: bool = False,
-    quick: bool = False,
-    comes_in_pieces: bool = False,
+    returns_secret: bool = False,
+    inline: bool = False,
+    response: str = "json",
 ) -> "Callable[[F], F]":
     """Enter a function into the catalogue; the function itself stays as it is."""
 
     def enter(run: "F") -> "F":
         CATALOGUE[name] = Operation(
-            name, route, effect, role, tells_secret, quick, comes_in_pieces, run
+            name, route, effect, role, returns_secret, inline, response, run
         )
         return run
 

@@ -80,7 +80,7 @@ def query(
     }
 
 
-@operation("search.ask", f"POST {BASE}/ask", effect="read", role="viewer", comes_in_pieces=True)
+@operation("search.ask", f"POST {BASE}/ask", effect="read", role="viewer", response="chunks")
 def ask(
     ctx: "Context",
     *,

@@ -30,7 +30,7 @@ BASE = "/v1/workspaces/{workspace}/state"
 MEDIA_TYPE = "application/json"
 
 
-@operation("state.get", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", quick=True)
+@operation("state.get", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", inline=True)
 def get(
     ctx: "Context",
     *,
@@ -56,7 +56,7 @@ def get(
     return {"path": path, "version": row["version"], "etag": row["etag"], "value": value}
 
 
-@operation("state.set", f"PUT {BASE}/{{path:path}}", effect="write", role="editor", quick=True)
+@operation("state.set", f"PUT {BASE}/{{path:path}}", effect="write", role="editor", inline=True)
 def set_(
     ctx: "Context",
     *,
@@ -81,7 +81,7 @@ def set_(
 
 
 @operation(
-    "state.init", f"POST {BASE}-init/{{path:path}}", effect="write", role="editor", quick=True
+    "state.init", f"POST {BASE}-init/{{path:path}}", effect="write", role="editor", inline=True
 )
 def init(
     ctx: "Context",
@@ -113,7 +113,7 @@ def init(
     }
 
 
-@operation("state.patch", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor", quick=True)
+@operation("state.patch", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor", inline=True)
 def patch(
     ctx: "Context",
     *,
@@ -140,7 +140,7 @@ def patch(
 
 
 @operation(
-    "state.append", f"POST {BASE}-append/{{path:path}}", effect="write", role="editor", quick=True
+    "state.append", f"POST {BASE}-append/{{path:path}}", effect="write", role="editor", inline=True
 )
 def append(
     ctx: "Context",
@@ -174,7 +174,7 @@ def append(
     f"POST {BASE}-increment/{{path:path}}",
     effect="write",
     role="editor",
-    quick=True,
+    inline=True,
 )
 def increment(
     ctx: "Context",

@@ -30,6 +30,7 @@ class Rule:
     schema: dict[str, object] = {}
     optional = False
     waits = False
+    uploads = False
 
     def __or__(self, other: object) -> "Rule":
         """``RULE | None`` accepts null as well, and makes no copy of the rule's meaning."""
@@ -342,6 +343,7 @@ class UploadRule(Rule):
     """Bytes that the engine has stored before the transaction (see ``blobs.Content``)."""
 
     schema = {"type": "string", "contentEncoding": "binary"}
+    uploads = True
 
     def check(self, value: object, name: str) -> object:
         if not isinstance(value, Content):

@@ -47,7 +47,7 @@ def list_(
     }
 
 
-@operation("workspace.show", f"GET {BASE}/{{workspace}}", effect="read", role="viewer", quick=True)
+@operation("workspace.show", f"GET {BASE}/{{workspace}}", effect="read", role="viewer", inline=True)
 def show(ctx: "Context") -> "model.Workspace":
     """Show a workspace: how many objects and bytes it holds, and its last event."""
     return _record(ctx, ctx.workspace_name)

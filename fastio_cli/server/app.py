@@ -17,7 +17,6 @@ from fastio_cli.json_text import compact
 from fastio_cli.operations import every, find
 from fastio_cli.operations.access import FIRST_ORG_NAME
 from fastio_cli.operations.files import Download
-from fastio_cli.operations.types import UploadRule
 from fastio_cli.server import events as sse
 from fastio_cli.server.access_log import AccessLog
 from fastio_cli.server.authentication import Doorkeeper, RateLimit
@@ -121,11 +120,7 @@ class App:
         self._background = background
         self._engine = engine
         self._routes = Routes()
-        self._uploads = {
-            op.name: next(n for n, rule in op.rules.items() if isinstance(rule, UploadRule))
-            for op in map(find, ("file.put", "file.append"))
-        }
-        self._short = {op.name for op in every() if op.quick} - self._uploads.keys()
+        self._short = {op.name for op in every() if op.inline and op.upload_param is None}
         self._limit = RateLimit(rate_per_s)
         self._log = access_log
         self._metrics = Metrics()
@@ -287,7 +282,7 @@ class App:
         request = x.request
         x.operation = operation.name
         identity = await self._identify(x, operation)
-        upload = self._uploads.get(operation.name)
+        upload = operation.upload_param
         has_body = upload is None and request.method not in BODYLESS
         body = await request.body() if has_body else b""
         content = None
@@ -299,7 +294,7 @@ class App:
         if self._engine.may_wait(call):
             x.scope[WAITS] = True
             result = await _unless_left(self._desk.call(call), x.receive)
-        elif operation.comes_in_pieces and sse.is_accepted(request):
+        elif operation.response == "chunks" and sse.is_accepted(request):
             await sse.answer(x.send, x.receive, partial(self._heard_by, x, call), x.headers)
             x.status = 200
             return None
@@ -333,8 +328,9 @@ class App:
         x.workspace = in_path.pop("workspace", "default")
         params = params_of(operation, request, in_path, body)
         if content is not None:
-            params[self._uploads[operation.name]] = content
-        asked = range_of(request) if operation.gives_bytes else None
+            assert operation.upload_param is not None
+            params[operation.upload_param] = content
+        asked = range_of(request) if operation.response == "bytes" else None
         if asked is not None:
             params["offset"], length = asked
             if length is not None:

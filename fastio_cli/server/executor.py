@@ -284,7 +284,7 @@ class Desk:
 
         ``small``: what it brings along is.
         """
-        near = self._at_once if small and call.operation.quick else None
+        near = self._at_once if small and call.operation.inline else None
         if near is not None and call.operation.effect == "read" and not call.params.get("query"):
             return self._read(self.engine.work(call))
         started = time.monotonic()

@@ -10,7 +10,7 @@ import typing
 from fastio_cli import __version__, model
 from fastio_cli.errors import KINDS, FastioError
 from fastio_cli.operations import every
-from fastio_cli.operations.types import NAME_RULE, UploadRule
+from fastio_cli.operations.types import NAME_RULE
 from fastio_cli.server import examples
 from fastio_cli.server.http import BODYLESS, ETAG, IN_HEADERS, problem
 from fastio_cli.server.uploads import DIGEST, UPLOAD_ID
@@ -97,9 +97,9 @@ def _parameters(operation: Operation) -> Any:
     for name in in_path:
         rule = operation.rules.get(name, NAME_RULE)
         yield _parameter(name, "path", rule, required=True)
-    url_only = operation.method in BODYLESS or _upload(operation) is not None
+    url_only = operation.method in BODYLESS or operation.upload_param is not None
     for name, rule in operation.rules.items():
-        if name in in_path or isinstance(rule, UploadRule):
+        if name in in_path or name == operation.upload_param:
             continue
         if name in IN_HEADERS:
             required = name not in operation.defaults
@@ -116,9 +116,9 @@ def _headers(operation: Operation) -> Any:
         yield _header("Idempotency-Key", "Repeating the request with it changes nothing more")
     if "if_version" in operation.rules:
         yield _header("If-Match", "The ETag of the version to change", pattern=ETAG.pattern)
-    if operation.gives_bytes:
+    if operation.response == "bytes":
         yield _header("Range", "A part of the bytes: bytes=0-99; others are ignored")
-    if _upload(operation) is not None:
+    if operation.upload_param is not None:
         yield _header("Content-Digest", "SHA-256 of the bytes, verified", pattern=DIGEST.pattern)
         yield _header("Upload-Id", "Takes what came in parts before", pattern=UPLOAD_ID.pattern)
 
@@ -147,7 +147,7 @@ def _header(
 
 
 def _body(operation: Operation) -> dict[str, Any] | None:
-    if _upload(operation) is not None:
+    if operation.upload_param is not None:
         return {"content": BINARY}
     names = [
         name
@@ -172,7 +172,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     result = str(operation.run.__annotations__.get("return", ""))
     problems = _problems(operation.effect == "write")
     unchanged = {"304": {"description": "Not modified"}} if operation.method == "GET" else {}
-    if operation.gives_bytes:
+    if operation.response == "bytes":
         ok: dict[str, Any] = {"description": "The bytes, as what they are", "content": {"*/*": {}}}
         part = {**ok, "description": "The range of bytes that was asked for"}
         beyond = {"description": "The range begins beyond the end"}
@@ -181,7 +181,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     record = getattr(model, name)
     media = {"schema": _reference(name), "example": examples.record(record)}
     ok = {"description": "Done", "content": {"application/json": media}}
-    if operation.comes_in_pieces:
+    if operation.response == "chunks":
         ok["description"] = (
             "Done. As text/event-stream: messages of type piece, each a string in JSON, as they "
             "are made; then one without a type, the record; or one of type error, a problem."
@@ -376,11 +376,6 @@ def _schema(hint: Any) -> dict[str, Any]:
     if origin in (typing.Union, types.UnionType):
         return {"anyOf": [_schema(arg) for arg in args]}
     return {}
-
-
-def _upload(operation: Operation) -> str | None:
-    uploads = (name for name, rule in operation.rules.items() if isinstance(rule, UploadRule))
-    return next(uploads, None)
 
 
 def _not_null(schema: Any) -> Any:

@@ -7,7 +7,7 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
-from tests.store.proxy import hang_up
+from tests.storage.proxy import hang_up
 
 
 class ForwardProxy:

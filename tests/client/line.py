@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 
-from tests.store.proxy import hang_up
+from tests.storage.proxy import hang_up
 
 
 class Line:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from email.parser import BytesParser
 from typing import Any
 
-from tests.store.proxy import hang_up
+from tests.storage.proxy import hang_up
 
 Answer = Callable[[socket.socket], None]
 

@@ -167,7 +167,7 @@ def test_whatever_tells_a_secret_is_marked():
         record = str(operation.run.__annotations__["return"]).partition(" ")[0].strip("'\"")
         kind = getattr(model, record.removeprefix("model."), None)
         names = set(getattr(kind, "__annotations__", {}))
-        assert operation.tells_secret == bool(names & {"token", "claim"}), operation.name
+        assert operation.returns_secret == bool(names & {"token", "claim"}), operation.name
 
 
 def test_how_long_one_waits_is_no_part_of_what_is_asked(caller):

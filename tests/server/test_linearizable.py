@@ -18,7 +18,7 @@ from fastio_cli.errors import FastioError
 from tests.backends import until
 from tests.concurrency.linearizability import Impossible, Operation, counter, linearizable
 from tests.server.test_killed import engine, folder, process
-from tests.store.proxy import Proxy
+from tests.storage.proxy import Proxy
 
 __all__ = ["engine", "folder", "process"]  # fixtures
 CLIENTS = 32

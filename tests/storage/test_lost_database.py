@@ -12,7 +12,7 @@ import pytest
 from fastio_cli.errors import FastioError
 from fastio_cli.search.embedding import FEW_TEXTS
 from fastio_cli.storage.postgres import store as postgres
-from tests.store.proxy import Proxy
+from tests.storage.proxy import Proxy
 
 DEADLINE_S = 30.0
 
