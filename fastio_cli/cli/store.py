@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fastio_cli.cli.framework.session import Session
-    from fastio_cli.storage.copy import Place
+    from fastio_cli.storage.copy import Endpoint
 
 
 @command(
@@ -51,13 +51,13 @@ def copy(
 
 
 @contextmanager
-def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Iterator[Place]:
+def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Iterator[Endpoint]:
     from fastio_cli.storage import open_blobs, open_store
-    from fastio_cli.storage.copy import Place
+    from fastio_cli.storage.copy import Endpoint
 
     store = open_store(name, durability=cli.config.get("durability"), make=make)
     try:
-        yield Place(store, open_blobs(name, blobs or cli.config.blobs()))
+        yield Endpoint(store, open_blobs(name, blobs or cli.config.blobs()))
     finally:
         store.close()
 
