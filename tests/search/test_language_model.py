@@ -62,7 +62,7 @@ def put(engine, path, text):
 def asked(engine, question):
     """An answer, which has to keep what is promised of every answer."""
     heard: list[str] = []
-    answer = engine.call("search.ask", {"question": question}, listen=heard.append)
+    answer = engine.call("search.ask", {"question": question}, on_chunk=heard.append)
     text = answer["answer"]
     if not answer["found"]:
         assert (text, answer["citations"], heard) == (NOT_FOUND, [], [])
