@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any, BinaryIO
 
-    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.blobs.local import BlobStore
     from fastio_cli.config.secret_box import Key, Veil
     from fastio_cli.config.settings import Limits, SearchSettings
     from fastio_cli.identity import Grant, Identity
@@ -122,7 +122,7 @@ class Engine(Client):
     def __init__(
         self,
         store: Store,
-        blobs: Blobs,
+        blobs: BlobStore,
         limits: Limits,
         search_settings: Callable[[], SearchSettings] | None = None,
         key_file: Callable[[], str] | None = None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from fastio_cli import model
-    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.blobs.local import BlobStore
     from fastio_cli.config.secret_box import Key
     from fastio_cli.config.settings import Limits
     from fastio_cli.identity import Grant
@@ -88,7 +88,7 @@ class Context:
         workspace: Row | None,
         actor: str,
         call_id: Callable[[], str],
-        blobs: Blobs,
+        blobs: BlobStore,
         limits: Limits,
         org: str = "",
         grant: Grant | None = None,

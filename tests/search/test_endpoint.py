@@ -15,7 +15,7 @@ import httpx
 import pexpect
 import pytest
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.client.remote import Remote
 from fastio_cli.client.sse import messages
 from fastio_cli.config.settings import Limits, SearchSettings
@@ -104,7 +104,7 @@ def server():
 def open_engine(tmp_path):
     def open(**settings) -> Engine:
         store = SqliteStore(str(tmp_path / "store"))
-        blobs = Blobs(str(tmp_path / "store/blobs"))
+        blobs = BlobStore(str(tmp_path / "store/blobs"))
         engine = Engine(store, blobs, Limits(), lambda: SearchSettings(**settings))
         engine.call("state.set", {"path": "a.json", "value": "Bolt asks 31 euros."}, actor="ada")
         return engine
@@ -196,12 +196,12 @@ def test_a_client_hears_the_answer_of_a_server(server, behind):
     server.answer = ANSWER
     heard = []
 
-    def listen(piece):
+    def on_chunk(piece):
         heard.append(piece)
         server.gate.set()  # the rest comes after what was heard
 
     with closing(Remote(behind.url, behind.token("ada"))) as remote:
-        answer = asked(remote, on_chunk=listen)
+        answer = asked(remote, on_chunk=on_chunk)
     assert heard == PIECES
     assert answer == asked(behind.engine)
 
@@ -229,13 +229,13 @@ def test_an_answer_that_was_cut_comes_whole(server, behind):
     line = Line(int(behind.url.rpartition(":")[2]))
     heard = []
 
-    def listen(piece):
+    def on_chunk(piece):
         heard.append(piece)
         line.cut()
         server.gate.set()
 
     with closing(line), closing(Remote(line.url, behind.token("ada"))) as remote:
-        answer = asked(remote, on_chunk=listen)
+        answer = asked(remote, on_chunk=on_chunk)
     assert heard == PIECES[:1]
     assert answer["answer"] == "".join(PIECES)
 

@@ -15,7 +15,7 @@ import sys
 
 import pytest
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits, SearchSettings
 from fastio_cli.engine.engine import Engine
 from fastio_cli.search import answering as ask
@@ -49,7 +49,7 @@ def engine(tmp_path, url, monkeypatch):
     monkeypatch.setattr(ask, "new_mark", lambda: "passages-81f3a0")
     settings = SearchSettings(chat_url=url, chat_model="SmolLM2-135M-Instruct")
     store = SqliteStore(str(tmp_path / "store"))
-    engine = Engine(store, Blobs(str(tmp_path / "store/blobs")), Limits(), lambda: settings)
+    engine = Engine(store, BlobStore(str(tmp_path / "store/blobs")), Limits(), lambda: settings)
     yield engine
     store.close()
 

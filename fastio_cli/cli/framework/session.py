@@ -115,7 +115,8 @@ class Session:
         """Do an operation in the session's workspace, or in the one a ``fio://`` path names.
 
         A lock token from the environment is used where the operation takes one (``lock run`` sets
-        it together with the path it is for). ``on_chunk`` hears an answer that comes in pieces.
+        it together with the path it is for). ``on_chunk`` is called with each chunk of a streamed
+        answer.
         """
         call = self.prepare(name, params, idempotency_key)
         call.on_chunk = on_chunk
