@@ -208,6 +208,28 @@ def test_an_operation_is_well_stated(operation):
     assert in_route <= set(operation.rules)
 
 
+def noun_of(operation):
+    """The file name that a noun has in operations, repositories, commands and contract tests."""
+    return operation.run.__module__.rpartition(".")[2]
+
+
+NOUNS = sorted({noun_of(operation) for operation in every()})
+# Rows that no operation names: of requests that may come again, of a copy, of vectors.
+INNER_REPOSITORIES = {"__init__", "requests", "rows", "vectors"}
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_a_noun_has_one_file_name(noun):
+    assert (PACKAGE / "cli" / f"{noun}.py").exists()
+    assert (ROOT / "tests" / "contract" / f"test_{noun}.py").exists()
+
+
+def test_a_repository_is_named_after_its_noun():
+    files = {file.stem for file in (PACKAGE / "storage" / "repositories").glob("*.py")}
+    # What stands at a path is one thing to the store, be it state or a file.
+    assert files - INNER_REPOSITORIES == {*NOUNS} - {"state", "files"}
+
+
 def test_routes_are_distinct():
     routes = [(o.method, o.route) for o in every()]
     assert len(set(routes)) == len(routes)
@@ -215,8 +237,8 @@ def test_routes_are_distinct():
 
 @pytest.mark.parametrize("operation", every(), ids=lambda o: o.name)
 def test_an_operation_is_in_the_contract(operation):
-    contract = "".join(f.read_text() for f in (ROOT / "tests" / "contract").glob("*.py"))
-    assert f'"{operation.name}"' in contract
+    contract = ROOT / "tests" / "contract" / f"test_{noun_of(operation)}.py"
+    assert f'"{operation.name}"' in contract.read_text()
 
 
 @pytest.mark.parametrize("operation", every(), ids=lambda o: o.name)

@@ -15,8 +15,8 @@ from fastio_cli.engine.engine import new_id
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import compact
 from fastio_cli.operations import every, find
-from fastio_cli.operations.access import FIRST_ORG_NAME
 from fastio_cli.operations.files import Download
+from fastio_cli.operations.records import FIRST_ORG_NAME
 from fastio_cli.server import events as sse
 from fastio_cli.server.access_log import AccessLog
 from fastio_cli.server.authentication import Doorkeeper, RateLimit

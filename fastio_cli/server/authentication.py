@@ -64,7 +64,7 @@ class Doorkeeper:
         self._touched[digest] = now
 
         def touch(tx: Tx) -> None:
-            tx.access.touch(digest, tx.now_ms)
+            tx.tokens.touch(digest, tx.now_ms)
 
         await self._desk.write(touch)
 
