@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.cli.framework.session import Session
-    from fastio_cli.imports.logins import Accounts, UserVault
-    from fastio_cli.imports.oauth import Flows
+    from fastio_cli.imports.logins import OAuthGrants, UserCredentialStore
+    from fastio_cli.imports.oauth import OAuthFlows
 
 SERVICE = Arg("service", "google, onedrive, dropbox or box")
 
@@ -59,11 +59,11 @@ def list_(cli: Session) -> None:
     cli.out.page(page, columns="service,logged_in,expires_at,kept_in", essential="service")
 
 
-def accounts(cli: Session) -> Accounts:
+def accounts(cli: Session) -> OAuthGrants:
     """The user's own logins at file services, which imports into a store of one's own use."""
-    from fastio_cli.imports.logins import Accounts
+    from fastio_cli.imports.logins import OAuthGrants
 
-    return Accounts(_vault(), _flows(cli))
+    return OAuthGrants(_vault(), _flows(cli))
 
 
 def _accounts(cli: Session) -> Any:
@@ -97,21 +97,21 @@ def _log_out(cli: Session, service: str) -> Any:
     return next(a for a in _vault().describe() if a["service"] == service)
 
 
-def _vault() -> UserVault:
+def _vault() -> UserCredentialStore:
     from fastio_cli.config.settings import user_folder
-    from fastio_cli.imports.logins import UserVault
+    from fastio_cli.imports.logins import UserCredentialStore
 
-    return UserVault(user_folder("config", os.environ))
+    return UserCredentialStore(user_folder("config", os.environ))
 
 
-def _flows(cli: Session) -> Flows:
+def _flows(cli: Session) -> OAuthFlows:
     from fastio_cli.egress.client import Egress, rules_of
-    from fastio_cli.imports.oauth import Flows
+    from fastio_cli.imports.oauth import OAuthFlows
     from fastio_cli.imports.providers import Endpoints
 
     config = cli.config
     endpoints = Endpoints(config.get("import_endpoints") or "")
-    return Flows(lambda: Egress(rules_of(config)), endpoints, config.get)
+    return OAuthFlows(lambda: Egress(rules_of(config)), endpoints, config.get)
 
 
 def _service(text: str) -> str:
