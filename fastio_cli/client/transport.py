@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 CONNECT_S = 10.0
 ANSWER_S = 30.0
 # A request that was held for longer than this before it was cut was with a server that lived.
-ALIVE_S = 1.0
+UPTIME_MIN_S = 1.0
 BACKOFF_S = 0.1
 BACKOFF_MAX_S = 5.0
-SAY_SO_S = 0.8  # from this backoff on, somebody who looks on is told what is being waited for
+NOTE_AFTER_S = 0.8  # from this backoff on, somebody who looks on is told what is being waited for
 ANSWER_BYTES_MAX = 256 * 1024 * 1024  # more than a page of the largest documents
 BYTES_PER_S_MIN = 1024
 # Answers of proxies whose server is away for a moment; our own say it in JSON.
-PASSING = (408, 429, 502, 503, 504)
+TRANSIENT_STATUSES = (408, 429, 502, 503, 504)
 
 
 def server_url(text: str) -> str:
@@ -131,7 +131,7 @@ class Patience:
             self._give_up_at = now + self._away_s
         if now + pause_s >= min(self._end, self._give_up_at):
             raise failure
-        if self._note is not None and self._backoff_s > SAY_SO_S:
+        if self._note is not None and self._backoff_s > NOTE_AFTER_S:
             self._note(f"{failure.message} Trying again for up to {self._away_s:g} seconds.")
             self._note = None
         time.sleep(pause_s)
@@ -149,7 +149,7 @@ def json_of(response: httpx.Response, url: str) -> Any:
             return json.loads(body)
     except ValueError:
         pass
-    raise strange(response, url)
+    raise unexpected_response(response, url)
 
 
 def _read(response: httpx.Response, url: str) -> bytes:
@@ -159,7 +159,7 @@ def _read(response: httpx.Response, url: str) -> bytes:
         parts.append(part)
         size += len(part)
         if size > ANSWER_BYTES_MAX:
-            raise strange(response, url)
+            raise unexpected_response(response, url)
         lasted_s = time.monotonic() - started
         if lasted_s > ANSWER_S and size < lasted_s * BYTES_PER_S_MIN:
             raise httpx.ReadTimeout("the answer comes too slowly")
@@ -174,7 +174,7 @@ def problem_of(response: httpx.Response, body: bytes, url: str) -> FastioError:
         problem = None
     error = error_of(problem)
     if error is None:
-        error = strange(response, url)
+        error = unexpected_response(response, url)
     error.hint = error.hint.replace("fastio login URL", f"fastio login {url}")
     retry_after_s = _retry_after_s(response.headers.get("retry-after", ""))
     if retry_after_s is not None and error.code in ("rate_limited", "unavailable"):
@@ -205,7 +205,7 @@ def _retry_after_s(header: str) -> float | None:
         return None
 
 
-def strange(response: httpx.Response, url: str) -> FastioError:
+def unexpected_response(response: httpx.Response, url: str) -> FastioError:
     """An answer that no fastio server gives: a proxy's error page, a captive portal."""
     status, headers = response.status_code, response.headers
     media_type = headers.get("content-type", "no type").partition(";")[0]
@@ -215,7 +215,7 @@ def strange(response: httpx.Response, url: str) -> FastioError:
     elif status == 407:
         hint = "The proxy wants a password: export HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
     return FastioError(
-        "unavailable" if status in PASSING else "invalid",
+        "unavailable" if status in TRANSIENT_STATUSES else "invalid",
         f"{url} did not answer as a fastio server does: HTTP {status}, {media_type}.",
         hint,
         status=status,
@@ -245,6 +245,6 @@ def unreachable(url: str, error: httpx.RequestError) -> FastioError:
     raise failure from None
 
 
-def was_reached(error: Exception) -> bool:
+def was_connected(error: Exception) -> bool:
     """Whether somebody had taken the request before it failed."""
     return not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)

@@ -107,7 +107,7 @@ def _request(url: str, path: str, body: dict[str, Any], key: str | None) -> Iter
                     if response.status_code != 200:
                         reason = _reason(next(response.iter_bytes(REASON_BYTES_MAX), b""))
                         why = f"it answered {response.status_code}{reason}"
-                        raise _unavailable(url, why, passing=response.status_code not in LASTING)
+                        raise _unavailable(url, why, transient=response.status_code not in LASTING)
                     for chunk in _bounded(response.iter_bytes(), url, deadline):
                         began = True
                         yield chunk
@@ -148,11 +148,11 @@ def _pause(retry_after: str | None, attempt: int, deadline: float) -> None:
     time.sleep(max(0.0, min(pause, 10.0, deadline - time.monotonic())))
 
 
-def _unavailable(url: str, why: str, *, passing: bool = True) -> FastioError:
-    """The error of an endpoint; ``passing`` unless the same request would fail again."""
+def _unavailable(url: str, why: str, *, transient: bool = True) -> FastioError:
+    """The error of an endpoint; ``transient`` unless the same request would fail again."""
     return FastioError(
         "unavailable",
         f"The endpoint {url} could not be used: {why}.",
         "Check the settings: fastio config show",
-        **({} if passing else {"passing": False}),
+        **({} if transient else {"transient": False}),
     )

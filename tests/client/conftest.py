@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from fastio_cli.client import remote as calls
-from fastio_cli.client import transport as connection
+from fastio_cli.client import remote, transport
 from fastio_cli.client.remote import Remote
 from fastio_cli.identity import new_token
 from tests.client.line import Line
 from tests.client.scripted import HandClock, Scripted
 from tests.remote import Running
+from tests.server.conftest import client, limits, server, token
+
+__all__ = ["client", "limits", "server", "token"]  # fixtures, shared with the tests of the server
 
 TOKEN = new_token()
 
@@ -25,9 +27,9 @@ TOKEN = new_token()
 def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
     """The client's time; its pauses are as long as they may be."""
     clock = HandClock()
-    for module in (calls, connection):
+    for module in (remote, transport):
         monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(connection, "random", SimpleNamespace(uniform=lambda low, high: high))
+    monkeypatch.setattr(transport, "random", SimpleNamespace(uniform=lambda low, high: high))
     return clock
 
 
