@@ -448,11 +448,11 @@ def revoke_one(engine: Engine, config: Config) -> bool:
     A service that does not answer is asked again later, for a day.
     """
     store = engine.store
-    row = store.read(lambda tx: tx.accounts.ended(tx.now_ms))
+    row = store.read(lambda tx: tx.logins.ended(tx.now_ms))
     if row is None:
         return False
     who = row["org"], row["member"], row["service"]
-    held = store.write(lambda tx: tx.accounts.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS))
+    held = store.write(lambda tx: tx.logins.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS))
     if held is None or held["ended_at"] is None:
         return True  # another worker was faster, or somebody logged in again
     vault = DatabaseCredentialStore(store, engine.open_key, row["org"], row["member"])
