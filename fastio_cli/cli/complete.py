@@ -7,7 +7,7 @@ import os
 from fastio_cli.cli.framework.command import Arg, command
 from fastio_cli.cli.framework.completion import Cursor, words_of
 from fastio_cli.cli.framework.session import SCHEME, Session
-from fastio_cli.config.settings import LOCAL
+from fastio_cli.config.sources import LOCAL
 from fastio_cli.errors import FastioError
 
 OFFERED_MAX = 200
