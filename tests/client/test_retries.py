@@ -195,7 +195,7 @@ def test_a_problem_that_lacks_parts(scripted):
 
 
 def test_an_answer_has_a_largest_size(scripted, monkeypatch):
-    monkeypatch.setattr(transport, "ANSWER_BYTES_MAX", 1000)
+    monkeypatch.setattr("fastio_cli.client.responses.ANSWER_BYTES_MAX", 1000)
     _, remote = scripted(record("x" * 2000))
     assert refused(remote).code == "invalid"
 
