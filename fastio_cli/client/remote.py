@@ -1,8 +1,8 @@
 """The operations of a server: the same calls as the engine's, over HTTP.
 
 It knows no operation: method, path and the place of each parameter follow from the catalogue. Every
-mutating call carries an idempotency key, so a call whose answer was lost is repeated and still takes
-effect once.
+mutating call carries an idempotency key, so that a call whose answer was lost can be repeated and
+still takes effect once.
 
 **Waiting** is a long poll: the server holds the request, so that remote waiters for a lock queue
 together with local ones, and an expression is evaluated where the data is. A request is held for at
@@ -31,7 +31,7 @@ from fastio_cli.client.sse import is_stream
 from fastio_cli.client.streams import EventStream, read_streamed_answer
 from fastio_cli.client.transport import CONNECT_S, UPTIME_MIN_S, Transport, time_limits
 from fastio_cli.client.uploads import RESENT_BYTES_MAX, Body, body_of, upload_ahead
-from fastio_cli.engine.client import Operator
+from fastio_cli.engine.client import Client, PreparedCall
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import digest_of
 from fastio_cli.operations import find
@@ -39,7 +39,7 @@ from fastio_cli.operations.types import NAME_RULE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, BinaryIO
 
     from fastio_cli import model
@@ -49,7 +49,7 @@ HOLD_S = 50.0  # proxies and load balancers end a silent request after 60 (nginx
 ANSWER_MIN_S = 0.1
 
 
-class Remote(Operator):
+class Remote(Client):
     """A server's operations.
 
     Parameters: ``url`` of the server; ``token`` to authenticate with; ``retry_s`` how long to retry
@@ -93,8 +93,9 @@ class Remote(Operator):
         given = {k: v for k, v in params.items() if v is not None or not rules[k].optional}
         return RemoteCall(operation, given, workspace, idempotency_key)
 
-    def run(self, call: RemoteCall) -> Any:
+    def run(self, call: PreparedCall) -> Any:
         """Send a prepared call, again and again until it is answered."""
+        assert isinstance(call, RemoteCall)
         body = call.body
         if body is not None and body.size_bytes > RESENT_BYTES_MAX:
             upload_ahead(self._transport, call.workspace, body)
@@ -122,7 +123,7 @@ class Remote(Operator):
                 attempts.reset()
             left_s = max(0.0, until - time.monotonic()) if wait_s else 0.0
 
-    def call_many(self, calls: list[RemoteCall]) -> list[Any]:
+    def call_many(self, calls: Sequence[PreparedCall]) -> list[Any]:
         """Run several calls one after another."""
         outcomes: list[Any] = []
         for call in calls:

@@ -1,4 +1,4 @@
-"""A prepared call as an HTTP request: method, URL, headers and content follow from the catalogue."""
+"""A prepared call as an HTTP request, derived from the catalogue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from fastio_cli.client.sse import EVENTS
 from fastio_cli.client.uploads import RESENT_BYTES_MAX, Body
-from fastio_cli.engine.client import Prepared
+from fastio_cli.engine.client import PreparedCall
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ BODYLESS_METHODS = ("GET", "DELETE")
 HEADER_CHARACTERS = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 
 
-class RemoteCall(Prepared):
+class RemoteCall(PreparedCall):
     """A call on a server; ``key`` is its idempotency key."""
 
     def __init__(
@@ -86,7 +86,7 @@ def digest_header(sha256: str) -> str:
 
 
 def expand_route(operation: Operation, params: dict[str, Any], workspace: str) -> str:
-    """The operation's route with the values of its parameters, which are removed from ``params``."""
+    """The operation's route with its parameters, which are removed from ``params``."""
     segments = []
     for segment in operation.route.split("/"):
         if segment.startswith("{"):

@@ -8,7 +8,6 @@ from email.utils import formatdate
 import pytest
 
 from fastio_cli import retry
-from fastio_cli.client import transport
 from fastio_cli.client.remote import Remote
 from fastio_cli.errors import FastioError
 from tests.client.conftest import TOKEN

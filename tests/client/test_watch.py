@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from fastio_cli.client.streams import SILENCE_S
 from fastio_cli.client.sse import messages
+from fastio_cli.client.streams import SILENCE_S
 from fastio_cli.errors import FastioError
 from tests.backends import Background, until
 from tests.client.scripted import cut, page, problem, reply
