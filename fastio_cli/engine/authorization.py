@@ -15,7 +15,7 @@ from fastio_cli.identity import RANKS, Grant, Identity, least, unauthenticated
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.operations.operation import Operation
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 

@@ -21,6 +21,8 @@ from fastio_cli.operations import find
 from fastio_cli.operations.context import Context
 from fastio_cli.operations.operation import Pending, Restart
 from fastio_cli.operations.types import ACTOR_RULE, NAME_RULE
+from fastio_cli.storage.tx import Work
+from fastio_cli.storage.unit_of_work import Prefetch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,11 +76,11 @@ class Call(Prepared):
         self._id = ""
 
     @property
-    def reads(self) -> tuple[str, str | None, str | None, str | None]:
+    def prefetch(self) -> Prefetch:
         """What it reads first: a workspace, a path in it, what is stored by its key, a token."""
         key = self.request_key if self.may_be_done else None
         digest = self.identity.digest if self.identity is not None else None
-        return self.workspace, self.params.get("path"), key, digest
+        return Prefetch(self.workspace, self.params.get("path"), key, digest)
 
     def id(self) -> str:
         """What tells it from other calls. One that comes again keeps its place in a line."""
@@ -169,7 +171,7 @@ class Engine(Operator):
             if not self._wait(call, outcome, token, started):
                 return _give_up(outcome)
 
-    def work(self, call: Call) -> Callable[[Tx], Any]:
+    def work(self, call: Call) -> Work:
         """A prepared call as a store takes it; the outcome may be ``Pending`` or ``Restart``."""
 
         def run(tx: Tx) -> Any:
@@ -178,9 +180,7 @@ class Engine(Operator):
             except Restart as restart:
                 raise Restart(_preparing(call, restart)) from None
 
-        if call.operation.in_workspace:
-            run.reads = call.reads  # type: ignore[attr-defined]
-        return run
+        return Work(run, call.prefetch if call.operation.in_workspace else None)
 
     def call_many(self, calls: list[Call]) -> list[Any]:
         """Do several calls in one commit; each fails alone: results or exceptions, in order.
@@ -188,14 +188,14 @@ class Engine(Operator):
         A call that would have to wait fails as if its time were up.
         """
 
-        def work(call: Call) -> Callable[[Tx], Any]:
+        def work(call: Call) -> Work:
             def run(tx: Tx) -> Any:
                 outcome = self._run(tx, call)
                 return _give_up(outcome) if isinstance(outcome, Pending) else outcome
 
-            return run
+            return Work(run)
 
-        outcomes = self.store.write_many([work(call) for call in calls])
+        outcomes = self.store.write_batch([work(call) for call in calls])
         again = [i for i, o in enumerate(outcomes) if isinstance(o, Restart)]
         if not again:
             return outcomes
@@ -213,7 +213,7 @@ class Engine(Operator):
         workspace that was deleted meanwhile it is not done, and gives None.
         """
 
-        def run(workspace_id: int, actor: str, work: Callable[[Context], Any]) -> Any:
+        def run(workspace_id: int, actor: str, work: Callable[[Context], Any]) -> Work:
             def in_transaction(tx: Tx) -> Any:
                 row = tx.workspaces.by_id(workspace_id)
                 if row is None:
@@ -230,9 +230,9 @@ class Engine(Operator):
                 ctx.finish()
                 return result
 
-            return in_transaction
+            return Work(in_transaction)
 
-        return self.store.write_many([run(*work) for work in works])
+        return self.store.write_batch([run(*work) for work in works])
 
     def prepare(
         self,
@@ -270,8 +270,8 @@ class Engine(Operator):
             )
             if identity is not None:  # nobody gets an answer by another's key
                 idempotency_key = _whose(identity) + idempotency_key
-        elif self.store.reruns and operation.effect == "write":
-            idempotency_key, own_key = f"rerun:{new_id()}", True
+        elif self.store.retries_whole_transaction and operation.effect == "write":
+            idempotency_key, own_key = f"retry:{new_id()}", True
         veil = None
         if operation.returns_secret and idempotency_key is not None:
             from fastio_cli.config.secret_box import Veil
@@ -301,7 +301,7 @@ class Engine(Operator):
         operation = call.operation
         row = grant = None
         if operation.in_workspace:
-            row = tx.enter(*call.reads)
+            row = tx.enter(call.prefetch)
         if call.identity is not None:
             grant = _authorization().authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.

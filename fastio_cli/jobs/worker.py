@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from fastio_cli.config.settings import Config
     from fastio_cli.engine.engine import Engine
     from fastio_cli.imports.providers import TokenOf
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 LEASE_MS = 20_000

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastio_cli.config.settings import Limits
     from fastio_cli.identity import Grant
     from fastio_cli.search.service import Search
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 # Old versions are dropped a batch at a time, so that most writes pay nothing for it.

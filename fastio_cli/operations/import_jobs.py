@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 NUMBERED_MAX = 1000

@@ -9,7 +9,7 @@ from functools import lru_cache
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 
 @lru_cache(256)  # one write shows the same moment several times

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.blobs.local import Content
     from fastio_cli.operations.context import Context, Slot
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces/{workspace}/state"
 MEDIA_TYPE = "application/json"

@@ -30,6 +30,7 @@ from fastio_cli.engine.engine import Wait
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import Pending, Restart
 from fastio_cli.server.group_commit import GroupCommit, resolve
+from fastio_cli.storage.tx import Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,10 +39,8 @@ if TYPE_CHECKING:
 
     from fastio_cli.engine.engine import Call, Engine
     from fastio_cli.server.group_commit import Item, Reply
-    from fastio_cli.storage.contract import NearStore, Store
+    from fastio_cli.storage.contract import EmbeddedStore, Store
     from fastio_cli.storage.tx import Tx
-
-    Work = Callable[[Tx], Any]
 
 BATCH_MAX = 256
 READERS = 4
@@ -128,7 +127,7 @@ class Lane(threading.Thread):
                 self._lines.done(left.pop())
 
         try:
-            outcomes = self._store.write_many([work for work, _ in batch], leave)
+            outcomes = self._store.write_batch([work for work, _ in batch], leave)
         except Exception as e:  # the commit itself failed: nobody's work was done
             outcomes = [e] * len(batch)
         leave()
@@ -150,7 +149,7 @@ class Lane(threading.Thread):
             def fail(tx: Tx) -> None:
                 raise error
 
-            work = fail
+            work = Work(fail)
         self._lines.put(line, (work, reply))
 
 
@@ -276,7 +275,7 @@ class Desk:
             thread.start()
         self._at_once: GroupCommit | None = None
         if store.local:
-            near = cast("NearStore", store)
+            near = cast("EmbeddedStore", store)
             self._at_once = GroupCommit(near, loop, self._put_in_line, self._room.nudge)
 
     async def call(self, call: Call, *, small: bool = False) -> Any:
@@ -286,7 +285,7 @@ class Desk:
         """
         near = self._at_once if small and call.operation.inline else None
         if near is not None and call.operation.effect == "read" and not call.params.get("query"):
-            return self._read(self.engine.work(call))
+            return self._read(self.engine.work(call).run)
         started = time.monotonic()
         waiter = None
         while isinstance(outcome := await self._once(call, near), Pending):
@@ -313,18 +312,21 @@ class Desk:
             self._at_once.put((work, reply))
             return
         try:
-            result = self._read(work)
+            result = self._read(work.run)
         except Exception as e:
             reply.set_exception(e)
         else:
             reply.set_result(result)
 
-    def read(self, work: Work) -> Awaitable[Any]:
+    def read(self, work: Callable[[Tx], Any]) -> Awaitable[Any]:
         """Run a work on a snapshot."""
         return self._loop.run_in_executor(self._readers, self._read, work)
 
-    def write(self, work: Work, workspace: str = "") -> Awaitable[Any]:
+    def write(self, run: Callable[[Tx], Any], workspace: str = "") -> Awaitable[Any]:
         """Run a work in the next commit (of a workspace)."""
+        return self._queue(Work(run), workspace)
+
+    def _queue(self, work: Work, workspace: str) -> Awaitable[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
         self._writes.put("" if self.engine.store.local else workspace, (work, future))
         return future
@@ -342,9 +344,9 @@ class Desk:
     def _once(self, call: Call, near: GroupCommit | None) -> Awaitable[Any]:
         work = self.engine.work(call)
         if call.operation.effect == "read":
-            return self.read(work)
+            return self.read(work.run)
         if near is None:
-            return self.write(work, call.workspace)
+            return self._queue(work, call.workspace)
         future: asyncio.Future[Any] = self._loop.create_future()
         near.put((work, future))
         return future
@@ -360,7 +362,7 @@ class Desk:
         finally:
             self._room.leave(waiter)
 
-    def _read(self, work: Work) -> Any:
+    def _read(self, work: Callable[[Tx], Any]) -> Any:
         while True:
             try:
                 return self.engine.store.read(work)

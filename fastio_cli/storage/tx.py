@@ -11,17 +11,21 @@ from fastio_cli.storage.repositories.workspaces import Workspaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from collections.abc import Callable
+    from typing import Any
+
+    from fastio_cli.storage.db import Db, Row
     from fastio_cli.storage.repositories.access import Access
     from fastio_cli.storage.repositories.logins import Accounts
     from fastio_cli.storage.repositories.rows import Rows
     from fastio_cli.storage.repositories.search import Search
+    from fastio_cli.storage.unit_of_work import Prefetch
 
 
 class Tx:
     """The nouns of one open transaction. ``now_ms`` stands still while it is open."""
 
-    def __init__(self, db: Db) -> None:
+    def __init__(self, db: Db, open_search: Callable[[], Search] | None = None) -> None:
         self.now_ms = 0
         self.writable = False
         self.workspaces = Workspaces(db)
@@ -31,6 +35,7 @@ class Tx:
         self.requests = Requests(db)
         self.imports = Imports(db)
         self._db = db
+        self._open_search = open_search
         self._access: Access | None = None
         # What the other workspaces of an org held when this transaction first asked.
         self.beside_bytes: dict[tuple[str, int], int] = {}
@@ -38,7 +43,8 @@ class Tx:
     @property
     def search(self) -> Search:
         """The search index; its module is not for those who only read and write."""
-        return self._db.open_search()
+        assert self._open_search is not None
+        return self._open_search()
 
     @property
     def access(self) -> Access:
@@ -73,12 +79,16 @@ class Tx:
             self.beside_bytes[key] = self.workspaces.usage(org)["size_bytes"] - size_bytes
         return self.beside_bytes[key]
 
-    def enter(
-        self, workspace: str, path: str | None, key: str | None, digest: str | None
-    ) -> Row | None:
-        """The workspace to work in; in a writing transaction it is ours alone from here.
+    def enter(self, prefetch: Prefetch) -> Row | None:
+        """The workspace to work in; in a writing transaction it is ours alone from here."""
+        return self.workspaces.by_name(prefetch.workspace)
 
-        ``path``, ``key`` and a token's ``digest`` say what will probably be read next: a store that
-        is far away fetches it along.
-        """
-        return self.workspaces.by_name(workspace)
+
+class Work:
+    """What a store runs in a transaction together with others, and what it will read first."""
+
+    __slots__ = ("prefetch", "run")
+
+    def __init__(self, run: Callable[[Tx], Any], prefetch: Prefetch | None = None) -> None:
+        self.run = run
+        self.prefetch = prefetch

@@ -25,9 +25,9 @@ from fastio_cli.storage import open_blobs
 from fastio_cli.storage.copy import Place, copy_store
 from tests import s3
 from tests.backends import BACKENDS
+from tests.imports.importing import Importing
+from tests.imports.site import Site
 from tests.remote import ActingRemote, Running
-from tests.transfer.importing import Importing
-from tests.transfer.site import Site
 
 LARGE = 10**9
 BODY = os.urandom(300_000)

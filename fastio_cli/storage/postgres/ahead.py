@@ -8,8 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.storage.contract import Row
-    from fastio_cli.storage.repositories.search import Search
+    from fastio_cli.storage.db import Row
 
 
 class SentAhead:
@@ -58,6 +57,3 @@ class Noted:
 
     def put(self, sql: str, row: dict[str, object]) -> None:
         raise AssertionError("only reads are sent ahead")
-
-    def open_search(self) -> Search:
-        raise AssertionError("no search is sent ahead")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Literal
 
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
     from fastio_cli.storage.postgres.store import Raw
     from fastio_cli.storage.repositories.vectors import Vectors
 

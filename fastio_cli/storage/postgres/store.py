@@ -4,7 +4,7 @@ What carries it:
 
 * **Order.** A writing transaction locks its workspace's row first, under READ COMMITTED, so every
   later statement sees what the writer before committed.
-* **Few round trips.** Statements are sent without waiting (``postgres_line``) until an answer is
+* **Few round trips.** Statements are sent without waiting (``pipeline``) until an answer is
   needed: begin, lock and what the call will read are one trip, all changes and the commit another.
   Changes of different tables travel as one statement.
 * **Losing the database.** A work that met a broken connection, a failover, a deadlock or a
@@ -38,23 +38,24 @@ from fastio_cli.storage.postgres.errors import (
     address,
     all_busy,
     cannot_connect,
-    is_passing,
+    is_transient,
     is_unknown,
     server_error,
     unknown_outcome,
 )
-from fastio_cli.storage.postgres.pipeline import Answer, Connection, Line
+from fastio_cli.storage.postgres.pipeline import Connection, PendingResult, Pipeline
 from fastio_cli.storage.postgres.tx import PostgresTx
 from fastio_cli.storage.tables import changed_table
 from fastio_cli.storage.tx import Tx
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
     from fastio_cli.storage.postgres.search import PostgresSearch
+    from fastio_cli.storage.tx import Work
 
     T = TypeVar("T")
     Raw = Connection
@@ -101,7 +102,7 @@ class PostgresStore:
     database's. Raises ``invalid`` or ``unavailable`` when the store cannot be opened.
     """
 
-    reruns = True
+    retries_whole_transaction = True
     local = False
 
     def __init__(
@@ -153,14 +154,14 @@ class PostgresStore:
 
         return self._retried(attempt)
 
-    def write_many(
-        self, works: list[Callable[[Tx], Any]], unlocked: Callable[[], None] | None = None
+    def write_batch(
+        self, works: Sequence[Work], on_commit: Callable[[], None] | None = None
     ) -> list[Any]:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
 
         def attempt() -> list[Any]:
             with self._transaction(_WRITE) as t:
-                t.tx.share([work.reads for work in works if hasattr(work, "reads")])
+                t.tx.share([work.prefetch for work in works if work.prefetch is not None])
                 results = [t.attempt(work) for work in works]
                 t.commit()
                 return results
@@ -173,9 +174,9 @@ class PostgresStore:
         # The database itself refused one of them: that one alone fails.
         return [self._alone(work) for work in works]
 
-    def _alone(self, work: Callable[[Tx], Any]) -> Any:
+    def _alone(self, work: Work) -> Any:
         try:
-            return self.write(work)
+            return self.write(work.run)
         except Exception as e:
             return e
 
@@ -198,7 +199,7 @@ class PostgresStore:
                 return
             pause = min(pause * 1.3, POLL_MAX_S)
 
-    def settle_search(self, workspace_id: int) -> None:
+    def build_search_index(self, workspace_id: int) -> None:
         """Look at a workspace that has grown, and make its index of neighbours if it is large."""
         from fastio_cli.storage.postgres.search import make_neighbours, refresh_statistics
 
@@ -233,7 +234,7 @@ class PostgresStore:
             except psycopg.Error as e:
                 unknown = unknown or is_unknown(e)
                 taken += isinstance(e, psycopg.errors.UniqueViolation)
-                hopeless = not is_passing(e) or taken > TAKEN_MAX
+                hopeless = not is_transient(e) or taken > TAKEN_MAX
                 if hopeless or time.monotonic() + pause > deadline:
                     raise self._failure(e, unknown) from None
             time.sleep(random.uniform(0, pause))
@@ -281,13 +282,13 @@ class PostgresStore:
 
     def _set_up(self, raw: Raw) -> None:
         """Give a connection its line, and the settings to a session that stays ours."""
-        raw.line = Line(raw)
+        raw.pipelined = Pipeline(raw)
         try:
             local = f"pg_backend_pid() <> {raw.info.backend_pid}"
             row = raw.execute(self._settings_of(local=local)).fetchone()
         except psycopg.Error as e:
             raise cannot_connect(e, self.address) from None
-        raw.line.is_direct = row is not None and not row["local"]
+        raw.pipelined.session_is_exclusive = row is not None and not row["local"]
 
     def _connect(self, url: str) -> Raw:
         try:
@@ -333,7 +334,7 @@ class Transaction:
         self.tx = PostgresTx(self, ids)
         self.tx.writable = writable
         self._raw = raw
-        self._line = raw.line
+        self._pipeline = raw.pipelined
         self._open = False
         self._pgvector = pgvector
         self._clock: Callable[[], float] | None = None
@@ -381,10 +382,10 @@ class Transaction:
     def begin(self, statement: str, settings: str, clock: Callable[[], float] | None) -> None:
         """Send the transaction's beginning; nobody waits for the answer yet."""
         self._clock = clock
-        self._line.open()
+        self._pipeline.open()
         self._open = True
         self._send(statement)
-        if not self._line.is_direct:
+        if not self._pipeline.session_is_exclusive:
             self._send(settings)
 
     def enter(self, sql: str, params: dict[str, object], ahead: list[tuple[str, Any]]) -> Any:
@@ -408,11 +409,11 @@ class Transaction:
         """The store's time."""
         return int(self._clock() * 1000) if self._clock is not None else _time(self)
 
-    def attempt(self, work: Callable[[Tx], Any]) -> Any:
+    def attempt(self, work: Work) -> Any:
         """Run one of many works; undo it alone and return the exception when it fails."""
         self._send("savepoint work")
         try:
-            result = work(self.tx)
+            result = work.run(self.tx)
         except psycopg.Error:
             raise  # the database's failures are not of one work
         except Exception as e:
@@ -463,7 +464,7 @@ class Transaction:
     def _leave(self) -> None:
         if self._open:
             self._open = False
-            self._line.close()
+            self._pipeline.close()
 
     def _note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
@@ -478,17 +479,17 @@ class Transaction:
         }
         self._changes.clear()
         self._changed.clear()
-        self._line.send(_as_one(statements), params)
+        self._pipeline.send(_as_one(statements), params)
 
-    def _send(self, sql: str, params: dict[str, Any] | None = None) -> Answer:
+    def _send(self, sql: str, params: dict[str, Any] | None = None) -> PendingResult:
         if self._changes:
             self._send_changes()
-        return self._line.send(_placeholders(sql), params or {})
+        return self._pipeline.send(_placeholders(sql), params or {})
 
     def _sync(self) -> None:
         if self._changes:
             self._send_changes()
-        self._line.trip()
+        self._pipeline.sync()
 
 
 class _Plain:
@@ -510,9 +511,6 @@ class _Plain:
 
     def put(self, sql: str, row: dict[str, Any]) -> None:
         self._raw.execute(_placeholders(sql), row)
-
-    def open_search(self) -> PostgresSearch:
-        raise AssertionError("an index is searched in a transaction")
 
 
 class Migration(_Plain):

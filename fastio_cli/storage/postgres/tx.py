@@ -8,11 +8,9 @@ from fastio_cli.storage.tx import Tx
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.postgres.store import Transaction
-
-    # What ``Tx.enter`` is given after the workspace: a path, an idempotency key, a token's digest.
-    Reads = tuple[str | None, str | None, str | None]
+    from fastio_cli.storage.unit_of_work import Prefetch
 
 
 class PostgresTx(Tx):
@@ -22,8 +20,8 @@ class PostgresTx(Tx):
         self._transaction = db
         self._ids = ids
         self._now_ms = 0
-        self._shared: list[tuple[str, str | None, str | None, str | None]] = []
-        super().__init__(db)
+        self._shared: list[Prefetch] = []
+        super().__init__(db, db.open_search)
 
     @property
     def now_ms(self) -> int:
@@ -36,7 +34,7 @@ class PostgresTx(Tx):
     def now_ms(self, value: int) -> None:
         self._now_ms = value
 
-    def share(self, reads: list[tuple[str, str | None, str | None, str | None]]) -> None:
+    def share(self, reads: list[Prefetch]) -> None:
         """Several works use this transaction, which will read this."""
         self._shared = reads
         self.objects = WrittenObjects(self._transaction)
@@ -48,18 +46,16 @@ class PostgresTx(Tx):
             if isinstance(noun, WrittenObjects | WrittenWorkspaces):
                 noun.forget()
 
-    def enter(
-        self, workspace: str, path: str | None, key: str | None, digest: str | None
-    ) -> Row | None:
+    def enter(self, prefetch: Prefetch) -> Row | None:
         """The workspace, locked if writing, fetched with the time and what is read next."""
-        known = self.workspaces
+        known, workspace = self.workspaces, prefetch.workspace
         if isinstance(known, WrittenWorkspaces) and (row := known.entered(workspace)) is not None:
             return row
         noted = Noted(self._transaction.lock_clause, self._transaction.now_column)
         Tx(noted).workspaces.by_name(workspace)
         sql, params = noted.reads[0]
-        others = [reads[1:] for reads in self._shared if reads[0] == workspace]
-        ahead = self._reads_of(workspace, [(path, key, digest), *others])
+        others = [other for other in self._shared if other.workspace == workspace]
+        ahead = self._reads_of(workspace, [prefetch, *others])
         row = self._transaction.enter(sql, params, ahead)
         if row is not None:
             self._ids[workspace] = row["id"]
@@ -68,22 +64,24 @@ class PostgresTx(Tx):
                 known.remember(workspace, row)
         return row
 
-    def _reads_of(self, workspace: str, calls: list[Reads]) -> list[tuple[str, dict[str, object]]]:
+    def _reads_of(
+        self, workspace: str, calls: list[Prefetch]
+    ) -> list[tuple[str, dict[str, object]]]:
         """What calls in a workspace will read, as far as it is known where to find it."""
         workspace_id = self._ids.get(workspace)
         if workspace_id is None:
             return []
         noted = Noted()
         tx = Tx(noted)
-        for path, key, digest in calls:
-            if digest is not None:
-                tx.access.grant(digest, workspace_id)
-            if key is not None:
-                tx.requests.stored(workspace_id, key)
-            if path is not None:
+        for call in calls:
+            if call.token_digest is not None:
+                tx.access.grant(call.token_digest, workspace_id)
+            if call.request_key is not None:
+                tx.requests.stored(workspace_id, call.request_key)
+            if call.path is not None:
                 if self.writable:
-                    tx.objects.slot(workspace_id, path)
-                    tx.locks.get(workspace_id, path)
+                    tx.objects.slot(workspace_id, call.path)
+                    tx.locks.get(workspace_id, call.path)
                 else:
-                    tx.objects.head(workspace_id, path)
+                    tx.objects.head(workspace_id, call.path)
         return noted.reads

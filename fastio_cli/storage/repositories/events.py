@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
 _EVENT = "seq, type, actor, path, version, at, data, prev_hash, hash"
 ADD_EVENT = f"""insert into events (workspace_id, {_EVENT}) values (:workspace_id, :seq, :type,

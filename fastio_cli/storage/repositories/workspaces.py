@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
 _COLUMNS = """id, name, object_count, size_bytes, seq, head_hash,
     created_at, updated_at, deleted_at"""

@@ -50,8 +50,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, TypeVar
 
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.sqlite.search import SqliteSearch
+    from fastio_cli.storage.tx import Work
+    from fastio_cli.storage.unit_of_work import Prefetch
 
     T = TypeVar("T")
 
@@ -82,7 +84,7 @@ class SqliteStore:
     made by a newer version.
     """
 
-    reruns = False
+    retries_whole_transaction = False
     local = True
 
     def __init__(
@@ -115,14 +117,14 @@ class SqliteStore:
         """Run ``work`` alone, commit, and return its result once it is durable."""
         return self._commit(lambda c: work(c.tx), alone=True)
 
-    def write_many(
-        self, works: list[Callable[[Tx], Any]], unlocked: Callable[[], None] | None = None
+    def write_batch(
+        self, works: Sequence[Work], on_commit: Callable[[], None] | None = None
     ) -> list[Any]:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
-        return self._commit(lambda c: [c.attempt(work) for work in works], unlocked=unlocked)
+        return self._commit(lambda c: [c.attempt(work) for work in works], on_commit=on_commit)
 
-    def write_at_once(self, works: list[Callable[[Tx], Any]]) -> list[Any] | None:
-        """``write_many`` without any waiting; see ``contract.NearStore``."""
+    def try_write_batch(self, works: Sequence[Work]) -> list[Any] | None:
+        """``write_batch`` without any waiting; see ``contract.EmbeddedStore``."""
         c = self._connection()
         try:
             if not c.try_lock():
@@ -159,7 +161,7 @@ class SqliteStore:
             time.sleep(min(pause, left))
             pause = min(pause * 1.1, POLL_MAX_S)
 
-    def settle_search(self, workspace_id: int) -> None:
+    def build_search_index(self, workspace_id: int) -> None:
         """Nothing: what searches this store compares all vectors."""
 
     def copy_to(self, target: sqlite3.Connection) -> None:
@@ -178,7 +180,7 @@ class SqliteStore:
         work: Callable[[Connection], T],
         *,
         alone: bool = False,
-        unlocked: Callable[[], None] | None = None,
+        on_commit: Callable[[], None] | None = None,
     ) -> T:
         c = self._connection()
         try:
@@ -188,8 +190,8 @@ class SqliteStore:
                 result = self._transaction(c, work, alone)
             finally:
                 c.unlock()
-            if unlocked is not None:
-                unlocked()
+            if on_commit is not None:
+                on_commit()
             if self._synced and c.sql.total_changes != changes:
                 c.sync_log()
             return result
@@ -383,10 +385,10 @@ class Connection:
             self.later.forget()
         self.later.bound()
 
-    def attempt(self, work: Callable[[Tx], Any]) -> Any:
+    def attempt(self, work: Work) -> Any:
         """Run one of many works; undo it alone and return the exception when it fails."""
         try:
-            result = work(self.tx)
+            result = work.run(self.tx)
         except Exception as e:
             if self._broken or not self.sql.in_transaction:
                 raise  # what others left to be written is lost with it
@@ -499,18 +501,17 @@ class SqliteTx(Tx):
     """The nouns of a transaction on SQLite."""
 
     def __init__(self, db: Connection) -> None:
-        super().__init__(db)
+        super().__init__(db, db.open_search)
         self._connection = db
         self.objects = LaterObjects(db, db.later, db.written)
         self.events = LaterEvents(db, db.later)
         self.workspaces = LaterWorkspaces(db, db.later)
         self.requests = LaterRequests(db, db.later)
 
-    def enter(
-        self, workspace: str, path: str | None, key: str | None, digest: str | None
-    ) -> Row | None:
+    def enter(self, prefetch: Prefetch) -> Row | None:
         """One statement reads what a change of a path looks at; each column has its price."""
-        return self._connection.enter(workspace, path if self.writable else None)
+        path = prefetch.path if self.writable else None
+        return self._connection.enter(prefetch.workspace, path)
 
 
 class Statement:
