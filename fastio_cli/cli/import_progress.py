@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastio_cli.cli.framework.session import Session
     from fastio_cli.imports.logins import Accounts, UserVault
     from fastio_cli.imports.oauth import Flows
+    from fastio_cli.storage.db import Row
 
     Steps = Generator[tuple[list[Any], list["Going"]], None, None]
 
@@ -146,7 +147,7 @@ def _work(cli: Session, queued: Queued) -> Steps:
     look_at = time.monotonic() + LOOK_EVERY_S
     try:
         while queued.waiting:
-            rows = [row for row in worker.step() if row["workspace_id"] == id]
+            rows: list[Row | None] = [r for r in worker.step() if r["workspace_id"] == id]
             if time.monotonic() >= look_at:  # others may work on ours, or cancel them
                 look_at = time.monotonic() + LOOK_EVERY_S
                 rows += store.read(

@@ -67,7 +67,7 @@ def may_see(tx: Tx, identity: Identity, workspace: Row) -> bool:
 
 
 def _granted(tx: Tx, digest: str, workspace_id: int) -> Grant:
-    row = tx.access.grant(digest, workspace_id)
+    row = tx.unit.grant(digest, workspace_id)
     if row is None or row["revoked_at"] is not None:
         raise unauthenticated()
     if row["expires_at"] is not None and row["expires_at"] <= tx.now_ms:

@@ -301,13 +301,13 @@ class Engine(Operator):
         operation = call.operation
         row = grant = None
         if operation.in_workspace:
-            row = tx.enter(call.prefetch)
+            row = tx.unit.enter(call.prefetch)
         if call.identity is not None:
             grant = _authorization().authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.targets_workspace else 0
         if call.request_key is not None and call.may_be_done:
-            done = tx.requests.get(scope, call.request_key, tx.now_ms)
+            done = tx.unit.request(scope, call.request_key)
             if done is not None:
                 return _repeated(done, call)
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
@@ -334,12 +334,11 @@ class Engine(Operator):
             ctx.finish()
             if call.request_key is not None and not isinstance(result, Pending):
                 text = encode(result).decode()
-                tx.requests.put(
+                tx.unit.put_request(
                     scope,
                     call.request_key,
                     request_hash=call.request_hash,
                     result=text if call.veil is None else call.veil.hide(text),
-                    now_ms=tx.now_ms,
                     kept_ms=call.key_kept_ms,
                 )
                 call.may_be_done = True

@@ -66,7 +66,7 @@ def show_org(ctx: "Context") -> "model.Org":
     return {
         "name": ctx.org or FIRST_ORG_NAME,
         "owners": [owner["name"] for owner in ctx.tx.access.owners(ctx.org)],
-        "workspace_count": ctx.tx.workspaces.usage(ctx.org)["workspace_count"],
+        "workspace_count": ctx.tx.usage.of_org(ctx.org)["workspace_count"],
         "created_at": timestamp(row["created_at"]),
     }
 
@@ -74,7 +74,7 @@ def show_org(ctx: "Context") -> "model.Org":
 @operation("org.usage", "GET /v1/org-usage", effect="read", role="viewer")
 def usage(ctx: "Context") -> "model.OrgUsage":
     """Show what the org uses of its storage and of this month's credits."""
-    row = ctx.tx.workspaces.usage(ctx.org)
+    row = ctx.tx.usage.of_org(ctx.org)
     month = time.strftime("%Y-%m", time.gmtime(ctx.now_ms / 1000))
     return {
         "name": ctx.org or FIRST_ORG_NAME,

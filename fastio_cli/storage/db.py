@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-Row = Any  # reads as a mapping: row["name"]
+Row = Mapping[str, Any]
 
 
 class Db(Protocol):
-    """One open transaction, as repositories use it; parameters are written ``:name``."""
+    """One open transaction, as repositories use it; parameters are written ``:name``.
+
+    The method that a statement is given to says what it does: ``one`` and ``all`` only read, the
+    others change something.
+    """
 
     lock_clause: str
     """What a SELECT ends with to keep other writers from its rows, where that needs words."""
@@ -23,5 +28,8 @@ class Db(Protocol):
     def run(self, sql: str, **params: object) -> None:
         """Execute a statement for its effect. Its failure may show at a later one, or at commit."""
 
-    def put(self, sql: str, row: dict[str, object]) -> None:
-        """``run`` with parameters that stand in a dict already, among others perhaps."""
+    def run_many(self, sql: str, rows: Iterable[Row]) -> None:
+        """``run`` for each of many rows of parameters, which may hold more than the statement's."""
+
+    def returning(self, sql: str, **params: object) -> Row | None:
+        """Execute a change of one row and return what it returns; None if there was none."""

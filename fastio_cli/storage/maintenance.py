@@ -19,14 +19,9 @@ from functools import partial
 from fastio_cli.blobs.local import Blobs, private
 from fastio_cli.errors import FastioError
 from fastio_cli.storage.migrations import expected
-from fastio_cli.storage.sqlite.store import (
-    FILE,
-    SCHEMA_VERSION,
-    Connection,
-    SqliteStore,
-    as_uri,
-    translate,
-)
+from fastio_cli.storage.sqlite.connection import FILE, Connection, as_uri
+from fastio_cli.storage.sqlite.errors import translate
+from fastio_cli.storage.sqlite.store import SCHEMA_VERSION, SqliteStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

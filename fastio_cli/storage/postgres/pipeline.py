@@ -24,7 +24,7 @@ from psycopg.types.string import BytesBinaryDumper, StrBinaryDumper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from psycopg.pq.abc import PGresult
 
@@ -104,7 +104,7 @@ class Pipeline:
             if self._pgconn.status == ConnStatus.OK:
                 self._pgconn.exit_pipeline_mode()
 
-    def send(self, sql: str, params: dict[str, Any]) -> PendingResult:
+    def send(self, sql: str, params: Mapping[str, object]) -> PendingResult:
         """Add a statement to the trip."""
         query, names = _numbered(sql)
         values = self._transformer.dump_sequence(

@@ -79,7 +79,7 @@ class Accounts:
 
     def hold(self, org: str, member: str, service: str, now_ms: int, until_ms: int) -> Row | None:
         """Hold a login for oneself; None where another does, or there is none."""
-        return self._db.one(
+        return self._db.returning(
             f"""update accounts set held_until = :until_ms
             where {_ONE} and held_until <= :now_ms returning {_ACCOUNT}""",
             org=org,
