@@ -267,8 +267,6 @@ def test_many_threads_share_an_engine(folder):
                 engine.call("event.list", {"limit": 1})
         except Exception as e:
             failures.append(e)
-        finally:
-            engine.store.close()
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -277,7 +275,44 @@ def test_many_threads_share_an_engine(folder):
         thread.join(60)
     assert failures == []
     assert get_value(engine) == 200
+    assert (
+        open_files(folder).count(f"{folder}/write.lock") == 1
+    )  # a thread that ends closes its own
     engine.store.close()
+    assert open_files(folder) == []
+
+
+def test_a_store_closes_the_connections_of_all_threads(folder):
+    engine = open_engine(folder)
+    used, closed = threading.Barrier(4), threading.Event()
+
+    def work():
+        engine.call("state.set", {"path": "v.json", "value": 0})
+        used.wait(10)
+        closed.wait(10)
+        engine.call("state.increment", {"path": "v.json"})  # on a connection of its own again
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    used.wait(10)
+    engine.store.close()
+    assert open_files(folder) == []
+    closed.set()
+    for thread in threads:
+        thread.join(10)
+    assert get_value(engine) == 3
+    engine.store.close()
+    assert open_files(folder) == []
+
+
+def open_files(folder):
+    """What this process has open in a folder."""
+    found = []
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(fd))
+    return [name for name in found if name.startswith(f"{folder}/")]
 
 
 def test_a_failed_write_leaves_the_connection_usable(folder):

@@ -50,17 +50,17 @@ def _aliased(prefix: str, names: Sequence[str]) -> str:
 
 
 # A limit keeps the planner from anything but looking up each row by its key.
-_LOAD = f"""select w.id, p.path, p.key, p.digest, {_aliased("h", HEAD_NAMES)},
+_LOAD = f"""select ws.id, p.path, p.key, p.digest, {_aliased("h", HEAD_NAMES)},
     {_aliased("l", LOCK_NAMES)}, {_aliased("r", REQUEST_NAMES)}, {_aliased("g", GRANT_NAMES)}
     from unnest(:paths::text[], :keys::text[], :digests::text[]) as p (path, key, digest)
-    join workspaces w on w.name = :name and w.deleted_at is null
+    join workspaces ws on ws.name = :name and ws.deleted_at is null
     left join lateral (select {", ".join(HEAD_NAMES)} from objects
-        where workspace_id = w.id and path = p.path limit 1) h on true
+        where workspace_id = ws.id and path = p.path limit 1) h on true
     left join lateral (select {", ".join(LOCK_NAMES)} from locks
-        where workspace_id = w.id and path = p.path limit 1) l on true
+        where workspace_id = ws.id and path = p.path limit 1) l on true
     left join lateral (select {", ".join(REQUEST_NAMES)} from requests
-        where workspace_id = w.id and key = p.key limit 1) r on true
-    left join lateral ({GRANT_OF.format(digest="p.digest", workspace_id="w.id")} limit 1) g
+        where workspace_id = ws.id and key = p.key limit 1) r on true
+    left join lateral ({GRANT_OF.format(digest="p.digest", workspace_id="ws.id")} limit 1) g
         on true"""
 
 
