@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
@@ -268,7 +268,7 @@ def _step(point: str) -> tuple[Any, str]:
     from fastio_cli.storage.sqlite.connection import Connection
     from fastio_cli.storage.unit_of_work import UnitOfWork
 
-    nouns = (Context, UnitOfWork, Locks, Objects, Blobs)
+    nouns = (Context, UnitOfWork, Locks, Objects, BlobStore)
     stores = (Connection, SqliteStore, Migration, Transaction)
     owners = (*nouns, *stores)
     name, _, method = point.partition(".")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from contextlib import closing
@@ -10,6 +9,7 @@ from contextlib import closing
 from fastio_cli.cli.framework.options import given
 from fastio_cli.cli.framework.session import lock_token_of
 from fastio_cli.cli.framework.text import dumps
+from fastio_cli.cli.logins import accounts
 from fastio_cli.errors import FastioError
 from fastio_cli.jobs.worker import ImportWorker
 from fastio_cli.operations.imports import OVER
@@ -21,18 +21,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.cli.framework.session import Session
-    from fastio_cli.imports.logins import Accounts, UserVault
-    from fastio_cli.imports.oauth import Flows
-    from fastio_cli.storage.db import Row
 
-    Steps = Generator[tuple[list[Any], list["Going"]], None, None]
+    Steps = Generator[tuple[list[Any], list["ImportProgress"]], None, None]
 
 URLS_PER_CALL = 1000
 LOOK_EVERY_S = 1.0
 COLUMNS = "id,state,path,version,received_bytes,reason"
 
 
-def create(cli: Session, params: dict[str, Any]) -> Queued:
+def create(cli: Session, params: dict[str, Any]) -> PendingImports:
     """Queue the URLs of a command line."""
     urls = list(params.pop("urls"))
     listed = params.pop("from_file")
@@ -56,17 +53,17 @@ def create(cli: Session, params: dict[str, Any]) -> Queued:
         call = cli.prepare("import.create", some, f"{key}:{start}" if key and start else key)
         items += cli.engine.run(call)["items"]
         workspace = call.workspace
-    return Queued(cli, workspace, items)
+    return PendingImports(cli, workspace, items)
 
 
-def retry(cli: Session, id: int, header_file: str | None, params: dict[str, Any]) -> Queued:
+def retry(cli: Session, id: int, header_file: str | None, params: dict[str, Any]) -> PendingImports:
     """Queue an import again."""
     headers = _headers(header_file) if header_file is not None else None
     record = cli.call("import.retry", id=id, **given(headers=headers, **params))
-    return Queued(cli, cli.workspace, [record])
+    return PendingImports(cli, cli.workspace, [record])
 
 
-class Queued:
+class PendingImports:
     """Imports of one workspace that a command waits for."""
 
     def __init__(self, cli: Session, workspace: str, items: list[Any]) -> None:
@@ -99,7 +96,7 @@ class Queued:
         )
 
 
-class Going:
+class ImportProgress:
     """How far one transfer is."""
 
     def __init__(self, id: int, url: str, received: int, total: int | None) -> None:
@@ -109,7 +106,7 @@ class Going:
         self.total = total
 
 
-def follow(cli: Session, queued: Queued, wait: bool, timeout_s: float | None) -> None:
+def follow(cli: Session, queued: PendingImports, wait: bool, timeout_s: float | None) -> None:
     """See these imports through to their end, and print them.
 
     A server works on its imports by itself: they are waited for only with ``wait`` or a
@@ -138,7 +135,7 @@ def follow(cli: Session, queued: Queued, wait: bool, timeout_s: float | None) ->
     _raise_failed(records)
 
 
-def _work(cli: Session, queued: Queued) -> Steps:
+def _work(cli: Session, queued: PendingImports) -> Steps:
     """Work on them here, step by step: what changed, and how far the running ones are."""
     store, token = cli.local_engine().store, accounts(cli).token
     workspace = store.read(lambda tx: tx.workspaces.by_name(queued.workspace))
@@ -147,22 +144,26 @@ def _work(cli: Session, queued: Queued) -> Steps:
     look_at = time.monotonic() + LOOK_EVERY_S
     try:
         while queued.waiting:
-            rows: list[Row | None] = [r for r in worker.step() if r["workspace_id"] == id]
+            rows = [row for row in worker.step() if row["workspace_id"] == id]
             if time.monotonic() >= look_at:  # others may work on ours, or cancel them
                 look_at = time.monotonic() + LOOK_EVERY_S
-                rows += store.read(
+                found = store.read(
                     lambda tx: [tx.imports.get(id, n) for n in sorted(queued.waiting)]
                 )
+                rows += [row for row in found if row is not None]
             jobs = worker.running.values()
             yield (
-                [import_record(row) for row in rows if row is not None],
-                [Going(j.id, j.row["url"], j.transfer.received, j.transfer.total) for j in jobs],
+                [import_record(row) for row in rows],
+                [
+                    ImportProgress(j.id, j.row["url"], j.transfer.received, j.transfer.total)
+                    for j in jobs
+                ],
             )
     finally:
         worker.close()
 
 
-def _watch(cli: Session, queued: Queued) -> Steps:
+def _watch(cli: Session, queued: PendingImports) -> Steps:
     """Look on while the server works on them."""
     while queued.waiting:
         first = min(queued.waiting)
@@ -171,14 +172,14 @@ def _watch(cli: Session, queued: Queued) -> Steps:
         yield (
             records,
             [
-                Going(r["id"], r["url"], r["received_bytes"], r["total_bytes"])
+                ImportProgress(r["id"], r["url"], r["received_bytes"], r["total_bytes"])
                 for r in records
                 if r["state"] == "running"
             ],
         )
 
 
-def _others(cli: Session, queued: Queued, first: int) -> Iterator[Any]:
+def _others(cli: Session, queued: PendingImports, first: int) -> Iterator[Any]:
     """Those waited for besides the first, as they are now."""
     last = max(queued.waiting)
     cursor = str(last + 1)
@@ -191,61 +192,6 @@ def _others(cli: Session, queued: Queued, first: int) -> Iterator[Any]:
             last = record["id"]
             if last in queued.waiting and last > first:
                 yield record
-
-
-def accounts(cli: Session) -> Accounts:
-    """The user's own logins at file services, which imports into a store of one's own use."""
-    from fastio_cli.imports.logins import Accounts
-
-    return Accounts(_vault(), _flows(cli))
-
-
-def list_accounts(cli: Session) -> Any:
-    """The file services, and whether imports into this store have a login there."""
-    if cli.is_remote:
-        return cli.call("account.list")
-    return {"items": _vault().describe(), "next_cursor": None}
-
-
-def log_in(cli: Session, service: str, device: bool) -> Any:
-    """Log in at a service, through the browser or by a code on another device.
-
-    The login is kept where imports will use it: with the user, or by the server of the store.
-    """
-    flows = _flows(cli)
-    ask = flows.by_device if device else flows.by_browser
-    if not cli.is_remote:
-        accounts(cli).keep(service, ask(service, cli.out.note))
-        return next(a for a in _vault().describe() if a["service"] == service)
-    cli.call("account.list")  # a server that would not let us in should say so beforehand
-    grant = ask(service, cli.out.note)
-    expires_in_s = max(0.0, grant.pop("expires_at") - time.time())
-    return cli.call("account.keep", service=service, expires_in_s=expires_in_s, **given(**grant))
-
-
-def log_out(cli: Session, service: str) -> Any:
-    """End a login where it is kept, and have it revoked."""
-    if cli.is_remote:
-        return cli.call("account.remove", service=service)
-    accounts(cli).log_out(service)
-    return next(a for a in _vault().describe() if a["service"] == service)
-
-
-def _vault() -> UserVault:
-    from fastio_cli.config.settings import user_folder
-    from fastio_cli.imports.logins import UserVault
-
-    return UserVault(user_folder("config", os.environ))
-
-
-def _flows(cli: Session) -> Flows:
-    from fastio_cli.egress.client import Egress, rules_of
-    from fastio_cli.imports.oauth import Flows
-    from fastio_cli.imports.providers import Endpoints
-
-    config = cli.config
-    endpoints = Endpoints(config.get("import_endpoints") or "")
-    return Flows(lambda: Egress(rules_of(config)), endpoints, config.get)
 
 
 def _print(cli: Session, records: list[Any], essential: str) -> None:
@@ -297,28 +243,28 @@ def _headers(file: str) -> dict[str, str]:
 
 def _view(cli: Session) -> Any:
     if cli.out.quiet:
-        return _Silence()
-    return _Bars() if sys.stderr.isatty() else _Lines()
+        return QuietProgressView()
+    return BarProgressView() if sys.stderr.isatty() else JsonProgressView()
 
 
-class _Silence:
+class QuietProgressView:
     def __enter__(self) -> Any:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
-    def show(self, transfers: list[Going]) -> None:
+    def show(self, transfers: list[ImportProgress]) -> None:
         pass
 
 
-class _Lines(_Silence):
+class JsonProgressView(QuietProgressView):
     """Once a second a JSON line for each transfer that goes on."""
 
     def __init__(self) -> None:
         self._at = time.monotonic() + 1
 
-    def show(self, transfers: list[Going]) -> None:
+    def show(self, transfers: list[ImportProgress]) -> None:
         if time.monotonic() < self._at:
             return
         self._at = time.monotonic() + 1
@@ -331,7 +277,7 @@ class _Lines(_Silence):
             print(dumps(line), file=sys.stderr, flush=True)
 
 
-class _Bars(_Silence):
+class BarProgressView(QuietProgressView):
     """A bar for each transfer."""
 
     def __init__(self) -> None:
@@ -354,7 +300,7 @@ class _Bars(_Silence):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, transfers: list[Going]) -> None:
+    def show(self, transfers: list[ImportProgress]) -> None:
         from fastio_cli.cli.framework.text import visible
 
         going = {one.id: one for one in transfers if one.received}

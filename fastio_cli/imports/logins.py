@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from fastio_cli.config.secret_box import Key
-    from fastio_cli.imports.oauth import Flows
+    from fastio_cli.imports.oauth import OAuthFlows
     from fastio_cli.storage.contract import Store
     from fastio_cli.storage.db import Row
 
-    class Vault(Protocol):
-        """Keeps grants (``oauth.Flows``) by service."""
+    class CredentialStore(Protocol):
+        """Keeps grants (``oauth.OAuthFlows``) by service."""
 
         def get(self, service: str) -> dict[str, Any] | None: ...
 
@@ -49,10 +49,10 @@ HELD_S = 120.0
 LOOK_AGAIN_S = 0.05
 
 
-class Accounts:
+class OAuthGrants:
     """Somebody's logins."""
 
-    def __init__(self, vault: Vault, flows: Flows) -> None:
+    def __init__(self, vault: CredentialStore, flows: OAuthFlows) -> None:
         self._vault = vault
         self._flows = flows
 
@@ -89,7 +89,7 @@ class Accounts:
             self._vault.remove(service)
 
 
-class UserVault:
+class UserCredentialStore:
     """The user's grants: in the keyring if it works here, else in a file of mode 0600."""
 
     def __init__(self, folder: str) -> None:
@@ -151,7 +151,7 @@ class UserVault:
         os.replace(temporary, self._file)
 
 
-class StoredVault:
+class DatabaseCredentialStore:
     """A member's grants in a server's store. ``open_key`` is called where there is one to open."""
 
     def __init__(self, store: Store, open_key: Callable[[], Key], org: str, member: str) -> None:
@@ -162,7 +162,7 @@ class StoredVault:
 
     def get(self, service: str) -> dict[str, Any] | None:
         who = self._org, self._member, service
-        row = self._store.read(lambda tx: tx.accounts.get(*who))
+        row = self._store.read(lambda tx: tx.logins.get(*who))
         return None if row is None else self.opened(row)
 
     def opened(self, row: Row) -> dict[str, Any]:
@@ -175,12 +175,12 @@ class StoredVault:
         """Keep fresh tokens; a login itself comes by ``account.keep``."""
         who = self._org, self._member, service
         sealed = self._open_key().seal(json.dumps(grant), ["account", *who])
-        self._store.write(lambda tx: tx.accounts.refresh(*who, sealed))
+        self._store.write(lambda tx: tx.logins.refresh(*who, sealed))
 
     def remove(self, service: str) -> None:
         """Remove a login that was ended."""
         who = self._org, self._member, service
-        self._store.write(lambda tx: tx.accounts.forget(*who))
+        self._store.write(lambda tx: tx.logins.forget(*who))
 
     @contextmanager
     def locked(self, service: str) -> Iterator[None]:
@@ -189,8 +189,8 @@ class StoredVault:
         deadline = time.monotonic() + HELD_S
 
         def hold(tx: Any) -> bool:
-            held = tx.accounts.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS)
-            return held is not None or tx.accounts.get(*who) is None
+            held = tx.logins.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS)
+            return held is not None or tx.logins.get(*who) is None
 
         while not self._store.write(hold):
             if time.monotonic() > deadline:
@@ -199,7 +199,7 @@ class StoredVault:
         try:
             yield
         finally:
-            self._store.write(lambda tx: tx.accounts.release(*who))
+            self._store.write(lambda tx: tx.logins.release(*who))
 
 
 def _working_keyring() -> Any:

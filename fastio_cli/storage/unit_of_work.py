@@ -303,9 +303,9 @@ class UnitOfWork:
         """A token with its member's roles in the org and in one workspace."""
         grants, key = self.identity.grants, (digest, workspace_id)
         if key not in grants:
-            from fastio_cli.storage.repositories.access import Access
+            from fastio_cli.storage.repositories.tokens import Tokens
 
-            grants[key] = Access(self._db).grant(digest, workspace_id)
+            grants[key] = Tokens(self._db).grant(digest, workspace_id)
         return grants[key]
 
     def request(self, workspace_id: int, key: str) -> Row | None:

@@ -25,6 +25,7 @@ from fastio_cli.storage.repositories.events import ADD_EVENT
 from fastio_cli.storage.repositories.requests import DROP_EXPIRED, PUT_REQUEST, Requests
 from fastio_cli.storage.repositories.usage import ADD_USAGE
 from fastio_cli.storage.repositories.workspaces import SAVE_COUNTERS
+from fastio_cli.storage.sqlite.connection import FILE
 from fastio_cli.storage.sqlite.store import SqliteStore
 from fastio_cli.storage.tx import Tx
 
@@ -118,7 +119,7 @@ def every_statement() -> dict[str, set[str]]:
     db = Recorder()
     tx = Tx(db, None, lambda db: PostgresSearch(db, None))
     nouns = [noun for name, noun in vars(tx).items() if not name.startswith("_") and noun]
-    nouns += [Requests(db), tx.access, tx.accounts]
+    nouns += [Requests(db), tx.orgs, tx.members, tx.tokens, tx.org_transfers, tx.logins]
     indexes = [PostgresSearch(db, pgvector) for pgvector in (None, "public")]
     nouns += [*indexes, *(index.vectors for index in indexes)]
     for noun in nouns:
@@ -210,8 +211,8 @@ def test_what_is_ordered_compares_by_code_point(migrated):
 
 
 def test_both_databases_have_the_same_schema(migrated, tmp_path):
-    store = SqliteStore(str(tmp_path))
-    sqlite = store._connection().sql
+    SqliteStore(str(tmp_path)).close()
+    sqlite = sqlite3.connect(tmp_path / FILE)
     sqlite.row_factory = sqlite3.Row
     tables = [
         row[0] for row in sqlite.execute("select name from sqlite_master where type = 'table'")
@@ -219,7 +220,7 @@ def test_both_databases_have_the_same_schema(migrated, tmp_path):
     assert _sqlite_columns(sqlite, tables) == _postgres_columns(migrated)
     sqlite_keys = {key for table in tables for key in _sqlite_keys(sqlite, table)}
     assert sqlite_keys == {(t, unique, columns) for t, unique, columns in _postgres_keys(migrated)}
-    store.close()
+    sqlite.close()
 
 
 TYPES = {"bigint": "integer", "text": "text", "bytea": "blob"}

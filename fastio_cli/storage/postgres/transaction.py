@@ -14,7 +14,6 @@ from itertools import zip_longest
 import psycopg
 
 from fastio_cli.storage.postgres.errors import Unknown, is_unknown
-from fastio_cli.storage.repositories.access import GRANT_NAMES, GRANT_OF
 from fastio_cli.storage.repositories.events import ADD_EVENT
 from fastio_cli.storage.repositories.locks import LOCK_NAMES
 from fastio_cli.storage.repositories.objects import (
@@ -25,6 +24,7 @@ from fastio_cli.storage.repositories.objects import (
     SET_HEAD,
 )
 from fastio_cli.storage.repositories.requests import DROP_EXPIRED, PUT_REQUEST, REQUEST_NAMES
+from fastio_cli.storage.repositories.tokens import GRANT_NAMES, GRANT_OF
 from fastio_cli.storage.repositories.usage import ADD_USAGE, ORG_BYTES_BESIDE
 from fastio_cli.storage.repositories.workspaces import SAVE_COUNTERS, Workspaces
 from fastio_cli.storage.tx import Tx

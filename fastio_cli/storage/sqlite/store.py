@@ -66,6 +66,14 @@ class SqliteStore:
         self._connections: set[Connection] = set()
         self._connection()
 
+    def __del__(self) -> None:
+        if getattr(self, "_connections", None):
+            from warnings import warn
+
+            problem = f"the store in {self.folder} was not closed"
+            warn(problem, ResourceWarning, stacklevel=2, source=self)
+            self.close()
+
     def read(self, run: Callable[[Tx], T]) -> T:
         """Run a function on one snapshot, and return its result."""
         c = self._connection()
@@ -134,7 +142,8 @@ class SqliteStore:
         self._connection().sql.backup(target)
 
     def close(self) -> None:
-        """Close every connection, of whichever thread; the next use opens another."""
+        """Close the connections of all threads, none of which may be using theirs. A thread that
+        uses the store afterwards opens another."""
         while self._connections:
             self._connections.pop().close()
 
@@ -231,7 +240,10 @@ class _Held:
         all_of_store.add(connection)
 
     def __del__(self) -> None:
-        self._all_of_store.discard(self.connection)
+        try:
+            self._all_of_store.remove(self.connection)
+        except KeyError:
+            return  # the store has closed it, or is about to
         self.connection.close()
 
 
