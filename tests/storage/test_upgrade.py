@@ -18,7 +18,7 @@ from tests.backends import BACKENDS
 
 
 class OldVersion:
-    """A process of the version before, with that version's statements, on a workspace of its own."""
+    """A process of the version before, with that version's statements, on one workspace."""
 
     def __init__(self, backend, workspace_id: int) -> None:
         self._backend = backend
