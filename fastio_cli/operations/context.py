@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fastio_cli.config.secret_box import Key
     from fastio_cli.config.settings import Limits
     from fastio_cli.identity import Grant
-    from fastio_cli.search.service import Search
+    from fastio_cli.search.service import SearchService
     from fastio_cli.storage.contract import Row
     from fastio_cli.storage.tx import Tx
 
@@ -61,7 +61,7 @@ class Context:
         org: str = "",
         grant: Grant | None = None,
         prepared: Any = None,
-        open_search: Callable[[], Search] | None = None,
+        open_search: Callable[[], SearchService] | None = None,
         open_key: Callable[[], Key] | None = None,
         listen: Callable[[str], None] | None = None,
     ) -> None:
@@ -95,7 +95,7 @@ class Context:
         return f"{self.org}/{workspace}" if self.org else workspace
 
     @property
-    def search(self) -> Search:
+    def search(self) -> SearchService:
         """The embedding model and the index, as far as they are opened."""
         assert self._open_search is not None
         return self._open_search()

@@ -25,8 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.operations.context import Context
-    from fastio_cli.search.service import Found, Prepared
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.search.service import PreparedQuery, SearchHit
+    from fastio_cli.storage.repositories.search_rows import IndexRow
 
 BASE = "/v1/workspaces/{workspace}"
 PROBLEMS_MAX = 100
@@ -63,18 +63,18 @@ def query(
     """
     index, prepared = _prepared(ctx, query, mode)
     filters = _filters(ctx, path, kind, since_s)
-    candidates = ctx.search.candidates(
+    candidates = ctx.search.rank(
         ctx.tx, ctx.workspace_id, index, query, prepared, filters, lexical=mode != "semantic"
     )
-    found = ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
-    stems = set(ctx.search.stems(query))
+    hits = ctx.search.hits(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
+    terms = set(ctx.search.query_terms(query))
     return {
-        "items": [_match(f, stems) for f in found],
+        "items": [_match(hit, terms) for hit in hits],
         "next_cursor": None,
         "mode": "lexical" if prepared.vector is None else mode,
         "pending": prepared.pending,
         "note": prepared.note,
-        "explain": ctx.search.explained(query, prepared, filters, len(candidates))
+        "explain": ctx.search.explain(query, prepared, filters, len(candidates))
         if explain
         else None,
     }
@@ -102,20 +102,20 @@ def ask(
         answer: model.Answer = ctx.prepared  # type: ignore[assignment]
         return answer
     filters = _filters(ctx, path, kind, since_s)
-    asked = ctx.search.in_context(question, history or [])
-    prepared, found = _retrieved(ctx, asked, filters, 4 * ASK_PASSAGES)
+    contextual = ctx.search.contextual_query(question, history or [])
+    prepared, hits = _retrieve(ctx, contextual, filters, 4 * ASK_PASSAGES)
     search, listen = ctx.search, ctx.listen
-    found = search.related(found)
-    kept = {exclude, *_conversations(ctx, found)}
-    found = search.distinct([f for f in found if f.best["path"] not in kept])[:ASK_PASSAGES]
+    hits = search.filter_relevant(hits)
+    excluded = {exclude, *_conversations(ctx, hits)}
+    hits = search.deduplicate([h for h in hits if h.best["path"] not in excluded])[:ASK_PASSAGES]
 
     def compose(store: object) -> "model.Answer":
-        reply = search.answer(question, found, history or [], listen)
+        reply = search.answer(question, hits, history or [], listen)
         return {
             "question": question,
             "answer": reply.text,
             "found": reply.found,
-            "citations": _citations(found, reply.cited),
+            "citations": _citations(hits, reply.cited),
             "model": reply.model,
             "pending": prepared.pending,
             "note": prepared.note,
@@ -144,20 +144,20 @@ def context(
         packed: model.ContextPack = ctx.prepared  # type: ignore[assignment]
         return packed
     filters = _filters(ctx, path, kind, since_s)
-    # One by one: what is put together of neighbours might not fit as a whole.
-    prepared, found = _retrieved(ctx, query, filters, CONTEXT_PASSAGES, merge=False)
+    # Not merged: a merged hit might not fit where one of its passages does.
+    prepared, hits = _retrieve(ctx, query, filters, CONTEXT_PASSAGES, merge=False)
     begin = _summary(ctx, summary)
     search = ctx.search
-    found = [f for f in search.related(found) if f.best["path"] != (summary or SUMMARY)]
+    hits = [h for h in search.filter_relevant(hits) if h.best["path"] != (summary or SUMMARY)]
 
     def compose(store: object) -> "model.ContextPack":
-        packed = search.pack(begin, found, budget)
+        packed = search.pack(begin, hits, budget)
         return {
             "text": packed.text,
             "tokens": packed.tokens,
             "budget": budget,
-            "tokenizer": search.counter.name,
-            "citations": _citations(packed.used, list(range(1, len(packed.used) + 1))),
+            "tokenizer": search.token_counter.name,
+            "citations": _citations(packed.hits, list(range(1, len(packed.hits) + 1))),
             "pending": prepared.pending,
             "note": prepared.note,
         }
@@ -202,10 +202,10 @@ def _clear(ctx: "Context") -> None:
     if ctx.prepared is None:
         search, workspace_id = ctx.search, ctx.workspace_id
         raise Restart(lambda store: search.clear(store, workspace_id))
-    ctx.tx.search.outdate(ctx.workspace_id, bool(index["enabled"]))
+    ctx.tx.search.invalidate(ctx.workspace_id, bool(index["enabled"]))
 
 
-def _prepared(ctx: "Context", query: str, mode: str) -> "tuple[Row | None, Prepared]":
+def _prepared(ctx: "Context", query: str, mode: str) -> "tuple[IndexRow | None, PreparedQuery]":
     """The index's row, and what was found outside the transaction; the first run goes and finds
     it."""
     index = ctx.tx.search.index(ctx.workspace_id)
@@ -217,25 +217,24 @@ def _prepared(ctx: "Context", query: str, mode: str) -> "tuple[Row | None, Prepa
             reason="intelligence_off",
         )
     search, workspace_id, seq = ctx.search, ctx.workspace_id, ctx.seq
-    prepared: Prepared | None = ctx.prepared or search.at_hand(index, seq, query, mode)
+    prepared: PreparedQuery | None = ctx.prepared or search.try_prepare(index, seq, query, mode)
     if prepared is None:
         raise Restart(lambda store: search.prepare(store, workspace_id, index, seq, query, mode))
     return index, prepared
 
 
-def _retrieved(
+def _retrieve(
     ctx: "Context", query: str, filters: dict[str, object], limit: int, *, merge: bool = True
-) -> "tuple[Prepared, list[Found]]":
+) -> "tuple[PreparedQuery, list[SearchHit]]":
     """The best passages for a question."""
     index, prepared = _prepared(ctx, query, "hybrid")
-    candidates = ctx.search.candidates(ctx.tx, ctx.workspace_id, index, query, prepared, filters)
-    found = ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
-    return prepared, found
+    candidates = ctx.search.rank(ctx.tx, ctx.workspace_id, index, query, prepared, filters)
+    return prepared, ctx.search.hits(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
 
 
-def _conversations(ctx: "Context", found: "list[Found]") -> set[str]:
-    """The objects among those found that keep conversations: what was answered is no source."""
-    paths = sorted({f.best["path"] for f in found})
+def _conversations(ctx: "Context", hits: "list[SearchHit]") -> set[str]:
+    """The objects among the hits that keep conversations: an earlier answer is no source."""
+    paths = sorted({hit.best["path"] for hit in hits})
     schemas = ctx.tx.search.schemas(ctx.workspace_id, paths) if paths else {}
     return {path for path, schema in schemas.items() if stored(schema) == CONVERSATION}
 
@@ -256,13 +255,13 @@ def _summary(ctx: "Context", path: str | None) -> tuple[str, str] | None:
     return f"{path or SUMMARY} (version {row['version']})", text
 
 
-def _citations(found: "list[Found]", numbers: list[int]) -> "list[model.Citation]":
+def _citations(hits: "list[SearchHit]", numbers: list[int]) -> "list[model.Citation]":
     return [
         {
             "number": number,
-            "path": found[number - 1].best["path"],
-            "version": found[number - 1].best["version"],
-            "location": _location(found[number - 1]),
+            "path": hits[number - 1].best["path"],
+            "version": hits[number - 1].best["version"],
+            "location": _location(hits[number - 1]),
         }
         for number in numbers
     ]
@@ -278,17 +277,17 @@ def _filters(
     return {name: value for name, value in filters.items() if value is not None}
 
 
-def _match(found: "Found", stems: set[str]) -> "model.Match":
-    candidate, best = found.candidate, found.best
+def _match(hit: "SearchHit", terms: set[str]) -> "model.Match":
+    candidate, best = hit.candidate, hit.best
     return {
         "path": best["path"],
         "version": best["version"],
         "kind": best["kind"],
         "updated_at": timestamp(best["updated_at"]),
-        "location": _location(found),
+        "location": _location(hit),
         "heading": best["heading"],
-        "snippet": found.text,
-        "highlights": found.highlights(stems),
+        "snippet": hit.text,
+        "highlights": hit.highlights(terms),
         "score": round(candidate.score, 6),
         "parts": {
             "bm25": candidate.bm25,
@@ -299,9 +298,9 @@ def _match(found: "Found", stems: set[str]) -> "model.Match":
     }
 
 
-def _location(found: "Found") -> "model.Location":
-    first, last = found.rows[0], found.rows[-1]
-    pointers = {row["pointer"] for row in found.rows}
+def _location(hit: "SearchHit") -> "model.Location":
+    first, last = hit.rows[0], hit.rows[-1]
+    pointers = {row["pointer"] for row in hit.rows}
     return {
         "line": first["line"],
         "end_line": last["end_line"],
@@ -331,7 +330,7 @@ def _status(ctx: "Context") -> "model.IndexStatus":
         "indexed_seq": index["seq"] if index is not None else 0,
         "objects": ctx.tx.search.object_count(ctx.workspace_id),
         "passages": index["passage_count"] if index is not None else 0,
-        "pending": ctx.tx.search.pending(ctx.workspace_id),
+        "pending": ctx.tx.search.count_unembedded(ctx.workspace_id),
         "model": (index["model"] or None) if index is not None else None,
         "problems": [dict(row) for row in problems],  # type: ignore[misc]
     }

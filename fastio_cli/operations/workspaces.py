@@ -130,9 +130,9 @@ def intelligence(ctx: "Context", *, enabled: Boolean) -> "model.Intelligence":
     was_enabled = index is None or bool(index["enabled"])
     if not enabled and ctx.prepared is None and index is not None:
         search, workspace_id = ctx.search, ctx.workspace_id
-        raise Restart(lambda store: search.switch_off(store, workspace_id))
+        raise Restart(lambda store: search.disable(store, workspace_id))
     if enabled != was_enabled:
-        ctx.tx.search.outdate(ctx.workspace_id, enabled)
+        ctx.tx.search.invalidate(ctx.workspace_id, enabled)
     ctx.emit("workspace.intelligence", data={"enabled": enabled})
     return {"workspace": ctx.workspace_name, "enabled": enabled}
 
