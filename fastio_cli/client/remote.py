@@ -26,17 +26,17 @@ import httpx
 from fastio_cli.blobs.local import CHUNK_BYTES, Content
 from fastio_cli.client.sse import EVENTS, cut_at, is_stream, messages
 from fastio_cli.client.transport import (
-    ALIVE_S,
     ANSWER_S,
     CONNECT_S,
-    Patience,
+    UPTIME_MIN_S,
     error_of,
     json_of,
     open_client,
+    retries,
     server_url,
-    strange,
+    unexpected_response,
     unreachable,
-    was_reached,
+    was_connected,
     within,
 )
 from fastio_cli.engine.client import Operator, Prepared
@@ -152,11 +152,11 @@ class Remote(Operator):
         if body is not None and body.size_bytes > WHOLE_BYTES_MAX:
             self._upload_parts(call, body)
         left = wait_s = call.wait_s
-        in_all_s = call.patience_s or self._retry_s + wait_s + ANSWER_S
-        patience = Patience(self._retry_s, in_all_s, self._note)
+        in_all_s = call.deadline_s or self._retry_s + wait_s + ANSWER_S
+        attempts = retries(self._retry_s, in_all_s, self._note)
         until = time.monotonic() + wait_s
         while True:
-            answer_s = min(ANSWER_S, max(0.1, patience.left_s))
+            answer_s = min(ANSWER_S, max(0.1, attempts.left_s))
             held = answer_s + left > HOLD_S
             started = time.monotonic()
             try:
@@ -165,14 +165,14 @@ class Remote(Operator):
                 failure = None if held else unreachable(self.url, e)
             except httpx.RequestError as e:
                 failure = unreachable(self.url, e)
-                if was_reached(e) and time.monotonic() - started > ALIVE_S:
-                    patience.renew()
+                if was_connected(e) and time.monotonic() - started > UPTIME_MIN_S:
+                    attempts.reset()
             except FastioError as e:
-                failure = _passing(e)
+                failure = _transient(e)
             if failure is not None:
-                patience.pause(failure)
+                attempts.wait_or_raise(failure)
             else:
-                patience.renew()
+                attempts.reset()
             left = max(0.0, until - time.monotonic()) if wait_s else 0.0
 
     def call_many(self, calls: list[RemoteCall]) -> list[Any]:
@@ -214,7 +214,7 @@ class Remote(Operator):
         import hashlib
 
         digest, position = hashlib.sha256(), download.start
-        response, patience = download.response, Patience(self._retry_s, note=self._note)
+        response, attempts = download.response, retries(self._retry_s, note=self._note)
         try:
             while True:
                 try:
@@ -222,11 +222,11 @@ class Remote(Operator):
                         digest.update(chunk)
                         position += len(chunk)
                         yield chunk
-                        patience.renew()
+                        attempts.reset()
                     break
                 except httpx.RequestError as e:
                     response.close()
-                    patience.pause(unreachable(self.url, e))
+                    attempts.wait_or_raise(unreachable(self.url, e))
                     response = self.run(self._rest_of(download, position)).response
         finally:
             response.close()
@@ -244,7 +244,7 @@ class Remote(Operator):
         """Read the server's stream, on and on over cut connections."""
         NAME_RULE.check(workspace, "workspace")
         url = f"{self.url}/v1/workspaces/{workspace}/events/stream"
-        patience = Patience(self._retry_s, note=self._note)
+        attempts = retries(self._retry_s, note=self._note)
         while deadline is None or time.monotonic() < deadline:
             started = time.monotonic()
             try:
@@ -252,20 +252,20 @@ class Remote(Operator):
                 for seq, event in self._stream(url, headers, filters, deadline):
                     known, after = after, max(after, seq)
                     if event is not None and seq > known:
-                        patience.renew()
+                        attempts.reset()
                         yield event
                 failure = FastioError("unavailable", f"{url} ended.")
             except httpx.RequestError as e:
                 if deadline is not None and time.monotonic() >= deadline:
                     break
                 failure = unreachable(self.url, e)
-                if not was_reached(e):
+                if not was_connected(e):
                     started = time.monotonic()
             except FastioError as e:
-                failure = _passing(e)
-            if time.monotonic() - started > ALIVE_S:
-                patience.renew()
-            patience.pause(failure, deadline)
+                failure = _transient(e)
+            if time.monotonic() - started > UPTIME_MIN_S:
+                attempts.reset()
+            attempts.wait_or_raise(failure, deadline)
         # What had happened by then is told, however slow the connection was.
         yield from super()._events(workspace, after, deadline, filters)
 
@@ -281,7 +281,7 @@ class Remote(Operator):
         response = self._client.send(request, stream=True)
         if not is_stream(response):
             json_of(response, self.url)
-            raise strange(response, self.url)
+            raise unexpected_response(response, self.url)
         with closing(response), cut_at(deadline, response):
             for message, value in self._messages(response):
                 yield int(message.id) if is_number(message.id) else 0, value
@@ -292,19 +292,19 @@ class Remote(Operator):
             try:
                 value = json.loads(message.data) if message.data else None
             except ValueError:
-                raise strange(response, self.url) from None
+                raise unexpected_response(response, self.url) from None
             if message.type == "error":
-                raise error_of(value) or strange(response, self.url)
+                raise error_of(value) or unexpected_response(response, self.url)
             yield message, value
 
     def _heard(self, call: RemoteCall, response: httpx.Response) -> Any:
         """The result of a call whose answer comes in pieces, after them."""
-        assert call.listen is not None
+        assert call.on_chunk is not None
         with closing(response):
             for message, value in self._messages(response):
                 if message.type == "piece":
                     call.told = True
-                    call.listen(str(value))
+                    call.on_chunk(str(value))
                 elif value is not None:
                     return value
         raise FastioError("unavailable", f"{self.url} did not finish its answer.")
@@ -320,7 +320,7 @@ class Remote(Operator):
     def _upload_parts(self, call: RemoteCall, body: Body) -> None:
         """Send the bytes ahead of the call, each time from where the server has them."""
         url = f"{self.url}/v1/workspaces/{call.workspace}/uploads/{body.upload_id}"
-        patience = Patience(self._retry_s, note=self._note)
+        attempts = retries(self._retry_s, note=self._note)
         offset: int | None = 0
         there = 0
         while True:
@@ -329,7 +329,7 @@ class Remote(Operator):
                     offset = int(self._json("GET", url)["offset"])
                 if offset > there:
                     there = offset
-                    patience.renew()
+                    attempts.reset()
                 if offset < body.size_bytes:
                     headers = {"upload-offset": str(offset)}
                     self._json("PATCH", url, headers=headers, content=body.read_from(offset))
@@ -338,9 +338,9 @@ class Remote(Operator):
                 failure = unreachable(self.url, e)
             except FastioError as e:
                 # The cut part was still being written when we asked how much of it there is.
-                failure = e if "offset" in e.details else _passing(e)
+                failure = e if "offset" in e.details else _transient(e)
             offset = None
-            patience.pause(failure)
+            attempts.wait_or_raise(failure)
 
     def _json(self, method: str, url: str, **options: Any) -> Any:
         request = self._client.build_request(method, url, **options)
@@ -350,7 +350,7 @@ class Remote(Operator):
         """One try: the record, or the download."""
         request = self._request(call, body, wait_s, answer_s)
         response = self._client.send(request, stream=True)
-        if response.is_success and is_stream(response) and call.listen is not None:
+        if response.is_success and is_stream(response) and call.on_chunk is not None:
             return self._heard(call, response)
         if call.operation.response != "bytes" or not response.is_success:
             return json_of(response, self.url)
@@ -358,7 +358,7 @@ class Remote(Operator):
             record = json.loads(response.headers["fastio-record"])
         except (KeyError, ValueError):
             response.close()
-            raise strange(response, self.url) from None
+            raise unexpected_response(response, self.url) from None
         return RemoteDownload(call, response, record)
 
     def _request(
@@ -370,7 +370,7 @@ class Remote(Operator):
             params[operation.wait_param] = round(wait_s, 3)
         url = self.url + _path(operation, params, call.workspace)
         headers, content = {}, None
-        if operation.response == "chunks" and call.listen is not None and not call.told:
+        if operation.response == "chunks" and call.on_chunk is not None and not call.told:
             headers["accept"] = f"{EVENTS}, application/json"  # told once; cut off, it comes whole
         if call.key is not None:
             headers["idempotency-key"] = quote(call.key, safe=PLAIN)
@@ -398,7 +398,7 @@ class Remote(Operator):
         return b"".join(body.read_from(0))
 
 
-def _passing(error: FastioError) -> FastioError:
+def _transient(error: FastioError) -> FastioError:
     """An answer that another try may change; raises every other one."""
     if error.code not in ("rate_limited", "unavailable"):
         raise error

@@ -104,13 +104,13 @@ def ask(
     filters = _filters(ctx, path, kind, since_s)
     contextual = ctx.search.contextual_query(question, history or [])
     prepared, hits = _retrieve(ctx, contextual, filters, 4 * ASK_PASSAGES)
-    search, listen = ctx.search, ctx.listen
+    search, on_chunk = ctx.search, ctx.on_chunk
     hits = search.filter_relevant(hits)
     excluded = {exclude, *_conversations(ctx, hits)}
     hits = search.deduplicate([h for h in hits if h.best["path"] not in excluded])[:ASK_PASSAGES]
 
     def compose(store: object) -> "model.Answer":
-        reply = search.answer(question, hits, history or [], listen)
+        reply = search.answer(question, hits, history or [], on_chunk)
         return {
             "question": question,
             "answer": reply.text,

@@ -118,9 +118,9 @@ def generate(
     hits: list[SearchHit],
     history: History,
     settings: SearchSettings,
-    on_sentence: Callable[[str], None] | None = None,
+    on_chunk: Callable[[str], None] | None = None,
 ) -> GroundedAnswer:
-    """What the chat endpoint answers; ``on_sentence`` gets each sentence as soon as it is grounded.
+    """What the chat endpoint answers; ``on_chunk`` gets each sentence as soon as it is grounded.
 
     Raises ``unavailable`` if the endpoint does not answer.
     """
@@ -132,7 +132,7 @@ def generate(
     if not hits:
         return GroundedAnswer(NOT_FOUND, [], False, model)
     body = {"model": model, "messages": messages(question, hits, history), "temperature": 0}
-    grounder = CitationGrounder([hit.text for hit in hits], on_sentence)
+    grounder = CitationGrounder([hit.text for hit in hits], on_chunk)
     size = 0
     for chunk in stream_text(settings.chat_url, body, settings.chat_key):
         size += len(chunk)

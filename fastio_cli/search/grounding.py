@@ -35,14 +35,12 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 class CitationGrounder:
-    """Grounds an answer while it is streamed; ``on_sentence`` gets each sentence once released."""
+    """Grounds an answer while it is streamed; ``on_chunk`` gets each sentence once released."""
 
-    def __init__(
-        self, passages: list[str], on_sentence: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, passages: list[str], on_chunk: Callable[[str], None] | None = None) -> None:
         self.cited: set[int] = set()
         self._passages = passages
-        self._on_sentence = on_sentence
+        self._on_chunk = on_chunk
         self._buffer = ""  # the sentence that has not ended yet
         self._grounded: list[str] = []
         self._released = 0
@@ -80,8 +78,8 @@ class CitationGrounder:
         self._grounded.append(self._ground(sentence) + space)
         if self.cited:
             for grounded in self._grounded[self._released :]:
-                if self._on_sentence is not None:
-                    self._on_sentence(grounded)
+                if self._on_chunk is not None:
+                    self._on_chunk(grounded)
             self._released = len(self._grounded)
 
     def _ground(self, sentence: str) -> str:

@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.blobs.local import BlobStore
     from fastio_cli.search.embedding import Embedder
     from fastio_cli.storage.contract import Row, Store
     from fastio_cli.storage.repositories.search_rows import (
@@ -84,7 +84,7 @@ def is_embedded(index: IndexRow | None, model: str) -> bool:
 class Indexer:
     """Keeps the index of one workspace up to date."""
 
-    def __init__(self, store: Store, blobs: Blobs, workspace_id: int) -> None:
+    def __init__(self, store: Store, blobs: BlobStore, workspace_id: int) -> None:
         self.store = store
         self.blobs = blobs
         self.workspace_id = workspace_id

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.blobs.local import BlobStore
     from fastio_cli.config.settings import SearchSettings
     from fastio_cli.search.answering import GroundedAnswer, History
     from fastio_cli.search.context_pack import ContextPack, TokenCounter
@@ -96,7 +96,7 @@ class SearchHit:
 class SearchService:
     """Search in the workspaces of a store, with one embedding model and one cache of indexes."""
 
-    def __init__(self, blobs: Blobs, settings: SearchSettings) -> None:
+    def __init__(self, blobs: BlobStore, settings: SearchSettings) -> None:
         self.settings = settings
         self._blobs = blobs
         self._embedder: Embedder | None = None
@@ -330,14 +330,14 @@ class SearchService:
         question: str,
         hits: list[SearchHit],
         history: History,
-        on_sentence: Callable[[str], None] | None,
+        on_chunk: Callable[[str], None] | None,
     ) -> GroundedAnswer:
-        """Answer a question from these hits; ``on_sentence`` gets a model's sentences as they
+        """Answer a question from these hits; ``on_chunk`` gets a model's sentences as they
         come."""
         from fastio_cli.search import answering
 
         if self.settings.chat_url:
-            return answering.generate(question, hits, history, self.settings, on_sentence)
+            return answering.generate(question, hits, history, self.settings, on_chunk)
         query = answering.contextual_query(question, history)
         return answering.extract(query, hits, self.embedder())
 

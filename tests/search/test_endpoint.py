@@ -15,12 +15,13 @@ import httpx
 import pexpect
 import pytest
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.client.remote import Remote
 from fastio_cli.client.sse import messages
 from fastio_cli.config.settings import Limits, SearchSettings
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
+from fastio_cli.retry import RetryPolicy
 from fastio_cli.search import answering, endpoint
 from fastio_cli.server import events as sse
 from fastio_cli.storage.sqlite.store import SqliteStore
@@ -101,18 +102,25 @@ def server():
 
 @pytest.fixture
 def open_engine(tmp_path):
+    opened = []
+
     def open(**settings) -> Engine:
         store = SqliteStore(str(tmp_path / "store"))
-        blobs = Blobs(str(tmp_path / "store/blobs"))
+        opened.append(store)
+        blobs = BlobStore(str(tmp_path / "store/blobs"))
         engine = Engine(store, blobs, Limits(), lambda: SearchSettings(**settings))
         engine.call("state.set", {"path": "a.json", "value": "Bolt asks 31 euros."}, actor="ada")
         return engine
 
-    return open
+    yield open
+    for store in opened:
+        store.close()
 
 
-def asked(engine, question="What does Bolt ask?", listen=None, **params):
-    return engine.call("search.ask", {"question": question, **params}, actor="ada", listen=listen)
+def asked(engine, question="What does Bolt ask?", on_chunk=None, **params):
+    return engine.call(
+        "search.ask", {"question": question, **params}, actor="ada", on_chunk=on_chunk
+    )
 
 
 def test_the_answer_is_streamed_and_cited(server, open_engine):
@@ -120,7 +128,7 @@ def test_the_answer_is_streamed_and_cited(server, open_engine):
     engine = open_engine(chat_url=server.url, chat_model="small", chat_key="secret")
     heard = []
     history = [{"question": "Who is Bolt?", "answer": "A supplier."}]
-    answer = asked(engine, history=history, listen=heard.append)
+    answer = asked(engine, history=history, on_chunk=heard.append)
     assert answer["answer"] == (
         "Bolt asks 31 euros [1]. It is a firm. [no source] And more. [no source]"
     )
@@ -184,7 +192,7 @@ def test_an_answer_that_fails_on_its_way(server, behind):
         assert list(told) == [("piece", PIECES[0]), ("error", local.value.as_dict())]
     remote, heard = Remote(behind.url, behind.token("ada"), retry_s=0), []
     with closing(remote), pytest.raises(FastioError) as far:
-        asked(remote, listen=heard.append)
+        asked(remote, on_chunk=heard.append)
     assert far.value.as_dict() == local.value.as_dict()
     assert heard == [PIECES[0]]
 
@@ -193,12 +201,12 @@ def test_a_client_hears_the_answer_of_a_server(server, behind):
     server.answer = ANSWER
     heard = []
 
-    def listen(piece):
+    def on_chunk(piece):
         heard.append(piece)
         server.gate.set()  # the rest comes after what was heard
 
     with closing(Remote(behind.url, behind.token("ada"))) as remote:
-        answer = asked(remote, listen=listen)
+        answer = asked(remote, on_chunk=on_chunk)
     assert heard == PIECES
     assert answer == asked(behind.engine)
 
@@ -214,7 +222,7 @@ def test_while_a_model_thinks_there_are_signs_of_life(server, behind, monkeypatc
     assert json.loads(data[-1]) == asked(behind.engine)
     server.gate.clear()
     with closing(Remote(behind.url, behind.token("bob"))) as remote:
-        asking = Background(lambda: asked(remote, listen=lambda piece: None))
+        asking = Background(lambda: asked(remote, on_chunk=lambda piece: None))
         until(lambda: len(server.requests) == 3)
         server.gate.set()
         assert asking.result()["found"]
@@ -226,13 +234,13 @@ def test_an_answer_that_was_cut_comes_whole(server, behind):
     line = Line(int(behind.url.rpartition(":")[2]))
     heard = []
 
-    def listen(piece):
+    def on_chunk(piece):
         heard.append(piece)
         line.cut()
         server.gate.set()
 
     with closing(line), closing(Remote(line.url, behind.token("ada"))) as remote:
-        answer = asked(remote, listen=listen)
+        answer = asked(remote, on_chunk=on_chunk)
     assert heard == PIECES[:1]
     assert answer["answer"] == "".join(PIECES)
 
@@ -361,7 +369,7 @@ def test_overload_is_tried_again_and_errors_are_not(server, open_engine):
 
 
 def test_an_endpoint_that_is_not_there_is_unavailable(open_engine, monkeypatch):
-    monkeypatch.setattr(endpoint, "TRIES", 1)
+    monkeypatch.setattr(endpoint, "RETRY", RetryPolicy(0, 0, attempts_max=1))
     for url in ("http://127.0.0.1:9/v1", "not a url"):
         with pytest.raises(FastioError) as error:
             asked(open_engine(chat_url=url))
@@ -394,7 +402,7 @@ def test_vectors_of_another_length_are_another_model_s(server, open_engine):
 
 
 def test_where_the_endpoint_is_away_words_have_to_do_and_it_is_said(open_engine, monkeypatch):
-    monkeypatch.setattr(endpoint, "TRIES", 1)
+    monkeypatch.setattr(endpoint, "RETRY", RetryPolicy(0, 0, attempts_max=1))
     engine = open_engine(embedding_url="http://127.0.0.1:9/v1")
     page = engine.call("search.query", {"query": "bolt"})
     assert (page["mode"], page["items"][0]["path"]) == ("lexical", "a.json")
