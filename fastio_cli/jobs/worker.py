@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from fastio_cli.config.settings import Config
+    from fastio_cli.config.sources import Config
     from fastio_cli.engine.engine import Engine
     from fastio_cli.imports.providers import TokenOf
     from fastio_cli.storage.contract import Row
@@ -166,19 +166,19 @@ class ImportWorker:
         self._actor = actor
         self.running: dict[tuple[int, int], Job] = {}
         self._engine = engine
-        self._parallel: int = config.get("import_parallel")
+        self._parallel = config.number("import_parallel")
         self._retry = RetryPolicy(
-            config.get("import_retry_ms") / 1000,
+            config.number("import_retry_ms") / 1000,
             PAUSE_S_MAX,
-            attempts_max=config.get("import_attempts_max"),
+            attempts_max=config.number("import_attempts_max"),
             retry_after_s_max=RETRY_AFTER_S_MAX,
         )
-        self._timeout_s: float = config.get("import_timeout_s")
-        self._stall_s: float = config.get("import_stall_s")
+        self._timeout_s = config.number("import_timeout_s")
+        self._stall_s = config.number("import_stall_s")
         self._egress = Egress(rules_of(config))
         self._endpoints = Endpoints(config.get("import_endpoints") or "")
         self._tokens_of = tokens_of
-        self._buckets: str = config.get("import_buckets") or ""
+        self._buckets = config.get("import_buckets") or ""
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._came: queue.SimpleQueue[tuple[Job, Outcome | FastioError | None]] = (
             queue.SimpleQueue()
@@ -448,11 +448,11 @@ def revoke_one(engine: Engine, config: Config) -> bool:
     A service that does not answer is asked again later, for a day.
     """
     store = engine.store
-    row = store.read(lambda tx: tx.accounts.ended(tx.now_ms))
+    row = store.read(lambda tx: tx.logins.ended(tx.now_ms))
     if row is None:
         return False
     who = row["org"], row["member"], row["service"]
-    held = store.write(lambda tx: tx.accounts.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS))
+    held = store.write(lambda tx: tx.logins.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS))
     if held is None or held["ended_at"] is None:
         return True  # another worker was faster, or somebody logged in again
     vault = DatabaseCredentialStore(store, engine.open_key, row["org"], row["member"])

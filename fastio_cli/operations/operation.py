@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
-    from fastio_cli.storage.contract import Store
     from fastio_cli.storage.tx import Tx
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -40,8 +39,11 @@ class Operation:
     * ``response``: ``json`` (a record), ``bytes`` (a download) or ``chunks`` (a record that is told
       piece by piece to whoever listens, while it is made);
     * ``wait_param``: the parameter that says how long to wait for something to happen;
+    * ``path_params``: the parameters that name objects of the workspace;
     * ``upload_param``: the parameter that is the body of the request, as bytes;
-    * ``targets_workspace``: what it reads or changes is the workspace itself.
+    * ``targets_workspace``: what it reads or changes is the workspace itself;
+    * ``prepare``: does what is slow, or needs transactions of its own, outside the operation's
+      transaction (see :data:`UNPREPARED`).
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Operation:
         returns_secret: bool,
         inline: bool,
         response: str,
+        prepare: "Callable[..., object] | None",
         run: "Callable[..., Any]",
     ) -> None:
         self.name = name
@@ -62,6 +65,7 @@ class Operation:
         self.returns_secret = returns_secret
         self.inline = inline
         self.response = response
+        self.prepare = prepare
         self.run = run
         self.in_workspace = "{workspace}" in route
         self.targets_workspace = route.endswith("{workspace}")  # what it reads or changes is one
@@ -70,6 +74,7 @@ class Operation:
         }
         self.defaults = run.__kwdefaults__ or {}
         self.wait_param = next((k for k, rule in self.rules.items() if rule.waits), None)
+        self.path_params = [key for key, rule in self.rules.items() if rule.is_path]
         self.upload_param = next((k for k, rule in self.rules.items() if rule.uploads), None)
 
     @property
@@ -89,6 +94,20 @@ class Operation:
             "required": [key for key in self.rules if key not in self.defaults],
             "additionalProperties": False,
         }
+
+    @property
+    def record(self) -> "type | None":
+        """The record that it returns; None if that is bytes."""
+        from fastio_cli.operations.record_schema import record_of
+
+        return record_of(self.run)
+
+    @property
+    def result_schema(self) -> "dict[str, Any] | None":
+        """Its result as a JSON Schema (2020-12); None if that is bytes."""
+        from fastio_cli.operations.record_schema import result_schema
+
+        return None if self.record is None else result_schema(self.record)
 
     def decode(
         self, params: "dict[str, Any]", names: "dict[str, str] | None" = None
@@ -122,12 +141,13 @@ def operation(
     returns_secret: bool = False,
     inline: bool = False,
     response: str = "json",
+    prepare: "Callable[..., object] | None" = None,
 ) -> "Callable[[F], F]":
     """Enter a function into the catalogue; the function itself stays as it is."""
 
     def enter(run: "F") -> "F":
         CATALOGUE[name] = Operation(
-            name, route, effect, role, returns_secret, inline, response, run
+            name, route, effect, role, returns_secret, inline, response, prepare, run
         )
         return run
 
@@ -161,13 +181,13 @@ class Pending:
         self.abandon = abandon
 
 
-class Restart(Exception):
-    """Something has to be done outside this transaction: leave it, do ``work``, run me again.
+class Unprepared:
+    """The type of :data:`UNPREPARED`."""
 
-    ``work`` is given the store. It is either slow, or has to last even if the operation fails. What
-    it returns is ``ctx.prepared`` in the next run.
-    """
 
-    def __init__(self, work: "Callable[[Store], object]") -> None:
-        super().__init__()
-        self.work = work
+#: What an operation returns, before it changes anything, when it needs what its ``prepare`` gives.
+#: The engine then leaves the transaction, calls ``prepare`` with a
+#: :class:`~fastio_cli.operations.context.Preparation` and the operation's parameters, and runs the
+#: operation again with the result, which is never None, as ``ctx.prepared``. So the operation is
+#: authorised before anything is prepared, and what is slow is done while nobody waits for it.
+UNPREPARED = Unprepared()

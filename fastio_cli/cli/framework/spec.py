@@ -1,6 +1,6 @@
 """Everything the command line offers, as one plain-data description.
 
-``fastio help --json`` prints it; the man pages and the completions are written from it.
+``fastio help --json`` prints it; the man pages are written from it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def spec() -> dict[str, Any]:
 
 
 def catalogue() -> list[dict[str, Any]]:
-    """The operations, as ``fastio batch``, HTTP and MCP take them; parameters as JSON Schema."""
+    """The operations as every surface offers them, with schemas of parameters and results."""
     return [
         {
             "name": op.name,
@@ -56,6 +56,7 @@ def catalogue() -> list[dict[str, Any]]:
             "method": op.method,
             "route": op.route,
             "params": op.schema,
+            "result": op.result_schema,
         }
         for op in operations.every()
     ]
