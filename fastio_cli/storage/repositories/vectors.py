@@ -6,9 +6,10 @@ from array import array
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal, TypeAlias
+    from collections.abc import Callable
+    from typing import Any, Literal, TypeAlias
 
-    from fastio_cli.storage.contract import Db
+    from fastio_cli.storage.db import Db
     from fastio_cli.storage.postgres.search import PgVectors
     from fastio_cli.storage.repositories.search import Search
     from fastio_cli.storage.repositories.search_rows import RevisionRow, VectorBlockRow
@@ -32,6 +33,8 @@ class BlockVectors:
 
     def __init__(self, db: Db, search: Search) -> None:
         self._db = db
+        self._one: Callable[..., Any | None] = db.one
+        self._all: Callable[..., list[Any]] = db.all
         self._search = search
 
     def add(
@@ -75,7 +78,7 @@ class BlockVectors:
 
     def revisions(self, workspace_id: int) -> list[RevisionRow]:
         """All blocks with their revisions, in order."""
-        return self._db.all(
+        return self._all(
             """select first_id, revision from vector_blocks where workspace_id = :workspace_id
             order by first_id""",
             workspace_id=workspace_id,
@@ -83,7 +86,7 @@ class BlockVectors:
 
     def blocks(self, workspace_id: int, first_ids: list[int]) -> list[VectorBlockRow]:
         """Blocks by the ids of their first vectors."""
-        return self._db.all(
+        return self._all(
             f"""select {_BLOCK} from vector_blocks where workspace_id = :workspace_id
             and first_id {self._search.in_array("first_ids")} order by first_id""",
             workspace_id=workspace_id,
@@ -91,7 +94,7 @@ class BlockVectors:
         )
 
     def _last_block(self, workspace_id: int) -> VectorBlockRow | None:
-        return self._db.one(
+        return self._one(
             f"""select {_BLOCK} from vector_blocks where workspace_id = :workspace_id
             order by first_id desc limit 1""",
             workspace_id=workspace_id,
@@ -99,7 +102,7 @@ class BlockVectors:
 
     def _block_of(self, workspace_id: int, id: int) -> VectorBlockRow | None:
         """The block whose range of ids this one is in."""
-        return self._db.one(
+        return self._one(
             f"""select {_BLOCK} from vector_blocks where workspace_id = :workspace_id
             and first_id <= :id and last_id >= :id order by first_id desc limit 1""",
             workspace_id=workspace_id,
