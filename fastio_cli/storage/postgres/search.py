@@ -23,7 +23,7 @@ from fastio_cli.storage.repositories.vectors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any, Literal
 
     from fastio_cli.storage.db import Db, Row
@@ -106,7 +106,6 @@ class PgVectors:
 
     def __init__(self, db: Db, search: PostgresSearch, schema: str) -> None:
         self._db = db
-        self._all: Callable[..., list[Any]] = db.all
         self._search = search
         self._type = f"{schema}.halfvec"
         # The negative inner product, which is the negative cosine: all vectors have length 1.
@@ -235,6 +234,11 @@ class PgVectors:
             limit=limit,
         )
         self._db.run("select set_config('enable_sort', 'on', true)")
+        return rows
+
+    def _all(self, sql: str, **params: object) -> list[Any]:
+        """Rows as ``search_rows.py`` types them."""
+        rows: list[Any] = self._db.all(sql, **params)
         return rows
 
     def _has_hnsw_index(self, workspace_id: int) -> bool:

@@ -10,7 +10,7 @@ from array import array
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from typing import Any
 
     from fastio_cli.storage.db import Db, Row
@@ -40,9 +40,6 @@ class Search:
 
     def __init__(self, db: Db) -> None:
         self._db = db
-        # Rows have the types that ``search_rows.py`` states.
-        self._one: Callable[..., Any | None] = db.one
-        self._all: Callable[..., list[Any]] = db.all
 
     @property
     def vectors(self) -> Vectors:
@@ -475,6 +472,15 @@ class Search:
             """,
             workspace_id=workspace_id,
         )
+
+    def _one(self, sql: str, **params: object) -> Any | None:
+        """A row as ``search_rows.py`` types it."""
+        return self._db.one(sql, **params)
+
+    def _all(self, sql: str, **params: object) -> list[Any]:
+        """Rows as ``search_rows.py`` types them."""
+        rows: list[Any] = self._db.all(sql, **params)
+        return rows
 
     def _count(self, source: str, **params: object) -> int:
         row = self._one(f"select count(*) as count {source}", **params)

@@ -6,7 +6,6 @@ from array import array
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Literal, TypeAlias
 
     from fastio_cli.storage.db import Db
@@ -33,8 +32,6 @@ class BlockVectors:
 
     def __init__(self, db: Db, search: Search) -> None:
         self._db = db
-        self._one: Callable[..., Any | None] = db.one
-        self._all: Callable[..., list[Any]] = db.all
         self._search = search
 
     def add(
@@ -92,6 +89,15 @@ class BlockVectors:
             workspace_id=workspace_id,
             first_ids=self._search.array_param(first_ids),
         )
+
+    def _one(self, sql: str, **params: object) -> Any | None:
+        """A row as ``search_rows.py`` types it."""
+        return self._db.one(sql, **params)
+
+    def _all(self, sql: str, **params: object) -> list[Any]:
+        """Rows as ``search_rows.py`` types them."""
+        rows: list[Any] = self._db.all(sql, **params)
+        return rows
 
     def _last_block(self, workspace_id: int) -> VectorBlockRow | None:
         return self._one(
