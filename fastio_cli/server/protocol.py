@@ -28,7 +28,43 @@ IDLE_S = 30.0  # a body that rests for longer is given up
 # So is one that comes more slowly than this, over all but its first minute.
 BODY_S = 60.0
 BODY_BYTES_PER_S_MIN = 1024
+COALESCED_BYTES_MAX = 16 * 1024
 WRITE_S = 60.0  # an answer of which nothing was taken for so long is given up
+
+
+class CoalescingTransport:
+    """A transport whose writes of one tick of the loop go out as one.
+
+    An answer's head and body are two writes of uvicorn; sent apart they cost a system call more
+    and wake the client twice, which is a fifth of what a small request takes.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._unsent: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send this with what else is written in this tick; at once what is large."""
+        if not self._unsent:
+            self._loop.call_soon(self.flush)
+        self._unsent.append(data)
+        if len(data) > COALESCED_BYTES_MAX:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was written."""
+        if self._unsent:
+            unsent, self._unsent = self._unsent, []
+            self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
+
+    def close(self) -> None:
+        """Close the connection once everything is sent."""
+        self.flush()
+        self._transport.close()
 
 
 class Protocol(HttpToolsProtocol):
@@ -47,13 +83,14 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""
+        transport = CoalescingTransport(transport, self.loop)
         super().connection_made(transport)
         if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
             transport.abort()
             return
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family != getattr(socket, "AF_UNIX", None):
-            # An answer's head and body are two writes; without this the second waits for an ack.
+            # Without this what is sent in several writes waits for an acknowledgement of the first.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._head_since = self.loop.time()
         self._timer = self.loop.call_later(HEAD_S, self._check)
