@@ -27,6 +27,7 @@ from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import UNPREPARED, Pending
 from fastio_cli.server.group_commit import GroupCommit, resolve_all
+from fastio_cli.storage.tx import Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.engine.engine import Call, Engine
-    from fastio_cli.server.group_commit import Work, Write
-    from fastio_cli.storage.contract import NearStore, Store
+    from fastio_cli.server.group_commit import Write
+    from fastio_cli.storage.contract import EmbeddedStore, Store
     from fastio_cli.storage.tx import Tx
 
 BATCH_MAX = 256
@@ -127,7 +128,7 @@ class WriterThread(threading.Thread):
                 self._queue.release(held.pop())
 
         try:
-            outcomes = self._store.write_many([work for work, _ in writes], release)
+            outcomes = self._store.write_batch([work for work, _ in writes], release)
         except Exception as e:  # the commit itself failed: nobody's work was done
             outcomes = [e] * len(writes)
         release()
@@ -159,7 +160,7 @@ class RequestExecutor:
             thread.start()
         self._inline: GroupCommit | None = None
         if store.local:
-            embedded = cast("NearStore", store)
+            embedded = cast("EmbeddedStore", store)
             self._inline = GroupCommit(embedded, loop, self._enqueue, on_commit)
 
     def close(self) -> None:
@@ -195,7 +196,7 @@ class RequestExecutor:
 
     def write(self, run: Callable[[Tx], Any], workspace: str = "") -> Awaitable[Any]:
         """Run a function in the next commit (of a workspace)."""
-        return self._write(run, workspace)
+        return self._write(Work(run), workspace)
 
     async def _go_on(self, call: Call, outcome: Any) -> Any:
         """Finish a call that needs something done outside its transaction, or has to wait."""
@@ -215,7 +216,7 @@ class RequestExecutor:
     async def _run(self, call: Call, inline: bool) -> Any:
         work = self.engine.work(call)
         if call.operation.effect == "read":
-            return self.engine.store.read(work) if inline else await self.read(work)
+            return self.engine.store.read(work.run) if inline else await self.read(work.run)
         if not inline:
             return await self._write(work, call.workspace)
         future: asyncio.Future[Any] = self._loop.create_future()

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from fastio_cli.storage.contract import NearStore
-    from fastio_cli.storage.tx import Tx
+    from fastio_cli.storage.contract import EmbeddedStore
+    from fastio_cli.storage.tx import Work
 
-    Work = Callable[[Tx], Any]
     Write = tuple[Work, asyncio.Future[Any]]
     Batch = tuple[list[Write], list[Any]]  # writes and their outcomes
 
@@ -47,7 +46,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        store: NearStore,
+        store: EmbeddedStore,
         loop: asyncio.AbstractEventLoop,
         on_busy: Callable[[Write], None],
         on_commit: Callable[[], None],
@@ -85,7 +84,7 @@ class GroupCommit:
         if self._collected:
             self._loop.call_soon(self._commit)
         try:
-            outcomes = self._store.write_at_once([work for work, _ in writes])
+            outcomes = self._store.try_write_batch([work for work, _ in writes])
         except Exception as e:  # the commit itself failed: nobody's work was done
             resolve_all(writes, [e] * len(writes))
             return

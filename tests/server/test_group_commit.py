@@ -14,6 +14,7 @@ from fastio_cli.server.group_commit import (
     PROBE_INTERVAL,
     GroupCommit,
 )
+from fastio_cli.storage.tx import Work
 
 
 class Disk:
@@ -26,8 +27,8 @@ class Disk:
         self.here = 0  # syncs that the loop itself waited for
         self._loop_thread = threading.get_ident()
 
-    def write_at_once(self, works):
-        outcomes = [work(None) for work in works]
+    def try_write_batch(self, works):
+        outcomes = [work.run(None) for work in works]
         self.commits.append(outcomes)
         return outcomes
 
@@ -59,7 +60,7 @@ def committed(disk, script):
 
 def put(group, value):
     future = asyncio.get_running_loop().create_future()
-    group.submit((lambda tx: value, future))
+    group.submit((Work(lambda tx: value), future))
     return future
 
 
