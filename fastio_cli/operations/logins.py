@@ -3,7 +3,7 @@
 import json
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.operation import UNPREPARED, operation
+from fastio_cli.operations.operation import UNPREPARED, Unprepared, operation
 from fastio_cli.operations.records import timestamp
 from fastio_cli.operations.types import SERVICES, Line, Remaining, Secret, ServiceName
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.operations.context import Context, Preparation
-    from fastio_cli.operations.operation import Unprepared
     from fastio_cli.storage.contract import Row
 
 
