@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.operations.context import Context, Preparation
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 
 def _open_secret_box(preparation: "Preparation", **params: object) -> "SecretBox":

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from fastio_cli.client.remote import SILENCE_S
 from fastio_cli.client.sse import messages
+from fastio_cli.client.streams import SILENCE_S
 from fastio_cli.errors import FastioError
 from tests.backends import Background, until
 from tests.client.scripted import cut, page, problem, reply
@@ -88,7 +88,7 @@ def test_what_had_happened_when_time_is_up_is_told(server, line):
 
 
 def test_a_silent_line_is_given_up(server, line, monkeypatch):
-    monkeypatch.setattr("fastio_cli.client.remote.SILENCE_S", 0.1)
+    monkeypatch.setattr("fastio_cli.client.streams.SILENCE_S", 0.1)
     broken, remote = line()
     watching = Background(lambda: take(remote.watch("default", after=0), 1))
     until(lambda: broken.connections >= 3)
