@@ -46,7 +46,7 @@ def mend_counters(store: Store) -> int:
     for row, _ in workspaces:
         store.write(partial(_mend_workspace, row["id"]))
     for org, shard in store.read(_wrong)[1]:
-        store.write(lambda tx, org=org, shard=shard: tx.usage.recount(org, shard))  # type: ignore[misc]
+        store.write(partial(_mend_org, org, shard))
     return len(workspaces) + len(orgs)
 
 
@@ -61,6 +61,10 @@ def _wrong(tx: Tx) -> tuple[list[tuple[Row, dict[str, int]]], list[tuple[str, in
     counted, recounted = tx.usage.counted(), tx.usage.recounted()
     keys = counted.keys() | recounted.keys()
     return workspaces, sorted(key for key in keys if counted.get(key) != recounted.get(key))
+
+
+def _mend_org(org: str, shard: int, tx: Tx) -> None:
+    tx.usage.recount(org, shard)
 
 
 def _mend_workspace(workspace_id: int, tx: Tx) -> None:
