@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from fastio_cli.storage.db import Db, Row
     from fastio_cli.storage.postgres.pipeline import Connection
-    from fastio_cli.storage.repositories.search_rows import (
+    from fastio_cli.storage.repositories.vectors import PackedVectors, Vectors
+    from fastio_cli.storage.search_rows import (
         CosineRow,
         RevisionRow,
         VectorBlockRow,
     )
-    from fastio_cli.storage.repositories.vectors import PackedVectors, Vectors
 
 HNSW_NEIGHBOURS = 200  # of a query: more of them change no ranking
 HNSW_EF_SEARCH = 400  # with 100, recall is lower for queries that are far from every passage

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.storage.db import Db, Row
-    from fastio_cli.storage.repositories.search_rows import (
+    from fastio_cli.storage.repositories.vectors import Vectors
+    from fastio_cli.storage.search_rows import (
         AnalyzedPassage,
         HitRow,
         IndexRow,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
         RevisionRow,
         SegmentRow,
     )
-    from fastio_cli.storage.repositories.vectors import Vectors
 
 _INDEX = "seq, next_id, embedded_id, format, model, passage_count, token_count, revision"
 _OBJECT = "path, version, kind, updated_at, passage_count, complete, problem"

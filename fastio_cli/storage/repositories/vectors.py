@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fastio_cli.storage.db import Db
     from fastio_cli.storage.postgres.search import PgVectors
     from fastio_cli.storage.repositories.search import Search
-    from fastio_cli.storage.repositories.search_rows import RevisionRow, VectorBlockRow
+    from fastio_cli.storage.search_rows import RevisionRow, VectorBlockRow
 
     # The vectors of a store. They are written and read as int8 codes with a scale for each vector,
     # so that all stores rank alike. ``supports_knn`` tells whether the database can search them;
