@@ -11,7 +11,7 @@ from fastio_cli.retry import Retries, RetryPolicy, parse_retry_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     import httpx
@@ -27,7 +27,7 @@ RETRIED_STATUSES = (408, 429, 500, 502, 503, 504)
 PERMANENT_STATUSES = (400, 401, 403, 404)  # a repetition of the request gets the same
 
 
-def post(url: str, path: str, body: dict[str, Any], key: str | None) -> Any:
+def post(url: str, path: str, body: Mapping[str, object], key: str | None) -> Any:
     """Post JSON and read JSON. Raises ``unavailable`` if there is no usable response."""
     data = b"".join(_request(url, path, body, key))
     try:
@@ -36,7 +36,7 @@ def post(url: str, path: str, body: dict[str, Any], key: str | None) -> Any:
         raise _unavailable(url, "it did not answer with JSON") from None
 
 
-def stream_text(url: str, body: dict[str, Any], key: str | None) -> Iterator[str]:
+def stream_text(url: str, body: Mapping[str, object], key: str | None) -> Iterator[str]:
     """The chunks of a chat completion as they come (server-sent events, WHATWG HTML §9.2).
 
     An endpoint that does not stream sends the whole as one chunk. Raises ``unavailable`` for what
@@ -89,7 +89,7 @@ def _replace_surrogates(text: str) -> str:
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
-def _request(url: str, path: str, body: dict[str, Any], key: str | None) -> Iterator[bytes]:
+def _request(url: str, path: str, body: Mapping[str, object], key: str | None) -> Iterator[bytes]:
     """The bytes of the response. A request is retried only if it failed before the first byte."""
     import httpx
 
