@@ -27,7 +27,7 @@ from harness import (
     worker,
 )
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.storage.sqlite.store import FILE, SqliteStore
@@ -39,7 +39,7 @@ ACTOR = "writer@machine"
 
 
 def open_engine(folder: str) -> Engine:
-    return Engine(SqliteStore(folder), Blobs(os.path.join(folder, "blobs")), Limits())
+    return Engine(SqliteStore(folder), BlobStore(os.path.join(folder, "blobs")), Limits())
 
 
 class Bare:

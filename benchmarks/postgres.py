@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import psycopg
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.storage.postgres.store import PostgresStore
@@ -74,7 +74,7 @@ commit;
 
 
 def open_engine(url: str) -> Engine:
-    return Engine(PostgresStore(url), Blobs(os.devnull), Limits())
+    return Engine(PostgresStore(url), BlobStore(os.devnull), Limits())
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from harness import prepare
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits, SearchSettings
 from fastio_cli.engine.engine import Engine
 from fastio_cli.search import ranking as rank
@@ -82,7 +82,7 @@ class Searcher:
         model: str | None = None,
     ) -> None:
         self.collection = collection
-        blobs = Blobs(os.path.join(folder, "blobs"))
+        blobs = BlobStore(os.path.join(folder, "blobs"))
         self.store = open_store(folder)
         settings = SearchSettings(embedding_model=model)
         self.engine = Engine(self.store, blobs, Limits(), lambda: settings)
@@ -90,7 +90,7 @@ class Searcher:
         calls = [
             self.engine.prepare(
                 "file.put",
-                {"path": path, "content": blobs.keep(text.encode())},
+                {"path": path, "content": blobs.put_bytes(text.encode())},
                 "default",
                 "benchmark",
             )

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.search.indexer import EVENTS_PER_STEP, FORMAT, LOCK_S_MAX, Change, Index, Step
@@ -66,7 +66,7 @@ class Filled:
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
         self.store = STORES[kind](folder)
-        blobs = Blobs(os.path.join(folder, "blobs"))
+        blobs = BlobStore(os.path.join(folder, "blobs"))
         self.engine = Engine(self.store, blobs, Limits())
         self.held_ms: list[float] = []
         self._draw = random.Random(7)
@@ -238,7 +238,7 @@ def indexing(folder: str, quick: bool) -> Iterator[Budget]:
     texts = [" ".join(draw.choices(NOUNS, k=60)) for _ in range(256 if quick else 1024)]
     for kind in STORES:
         store = STORES[kind](os.path.join(folder, kind))
-        engine = Engine(store, Blobs(os.path.join(folder, kind, "blobs")), Limits())
+        engine = Engine(store, BlobStore(os.path.join(folder, kind, "blobs")), Limits())
         for i, text in enumerate(texts):
             engine.call("state.set", {"path": f"{i}.json", "value": text})
         embedder = engine.search.embedder()

@@ -63,8 +63,8 @@ class FastioError(Exception):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same call may succeed later: not where ``passing`` is false in details."""
-        return self.kind.retryable and self.details.get("passing") is not False
+        """Whether the same call may succeed later: not where ``transient`` is false in details."""
+        return self.kind.retryable and self.details.get("transient") is not False
 
     def as_dict(self) -> dict[str, object]:
         """The error as plain JSON data, the same on every surface."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.storage.contract import Store
@@ -29,4 +29,6 @@ def open_engine(
 
         store = SqliteStore(str(folder), clock=clock or time.time)
     key_file = f"{folder}/secret.key"
-    return Engine(store, Blobs(f"{folder}/blobs"), limits or Limits(), key_file=lambda: key_file)
+    return Engine(
+        store, BlobStore(f"{folder}/blobs"), limits or Limits(), key_file=lambda: key_file
+    )

@@ -13,7 +13,7 @@ import threading
 
 import pytest
 
-from fastio_cli.blobs.local import CHUNK_BYTES, INLINE_BYTES_MAX, Blobs
+from fastio_cli.blobs.local import CHUNK_BYTES, INLINE_BYTES_MAX, BlobStore
 from fastio_cli.errors import FastioError
 
 LARGE = 10**9
@@ -21,7 +21,7 @@ LARGE = 10**9
 
 @pytest.fixture
 def blobs(tmp_path):
-    return Blobs(str(tmp_path / "blobs"))
+    return BlobStore(str(tmp_path / "blobs"))
 
 
 def files(blobs):
@@ -54,8 +54,8 @@ def test_large_bytes_are_files_by_their_hash(blobs, size):
 
 
 def test_keep_does_the_same_for_bytes_in_memory(blobs):
-    assert blobs.keep(b"small").body == b"small"
-    assert blobs.keep(b"x" * 100_000).blob == hashlib.sha256(b"x" * 100_000).hexdigest()
+    assert blobs.put_bytes(b"small").body == b"small"
+    assert blobs.put_bytes(b"x" * 100_000).blob == hashlib.sha256(b"x" * 100_000).hexdigest()
 
 
 def test_a_stream_that_comes_in_drops(blobs):
@@ -97,10 +97,10 @@ def test_a_stream_that_breaks_leaves_nothing(blobs):
 def test_a_disk_that_is_full_leaves_nothing(tmp_path):
     program = """
 import io, sys
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.errors import FastioError
 try:
-    Blobs(sys.argv[1]).put(io.BytesIO(b"x" * 1_000_000), 10**9)
+    BlobStore(sys.argv[1]).put(io.BytesIO(b"x" * 1_000_000), 10**9)
 except FastioError as e:
     print(e.code)
 """
@@ -119,13 +119,13 @@ except FastioError as e:
         timeout=60,
     )
     assert done.stdout.strip() == "unavailable", done.stderr
-    assert files(Blobs(str(tmp_path))) == []
+    assert files(BlobStore(str(tmp_path))) == []
 
 
 def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "blobs").write_text("in the way")
     with pytest.raises(FastioError) as caught:
-        Blobs(str(tmp_path / "blobs")).put(io.BytesIO(b"x" * 100_000), LARGE)
+        BlobStore(str(tmp_path / "blobs")).put(io.BytesIO(b"x" * 100_000), LARGE)
     assert caught.value.code == "unavailable"
     assert os.strerror(errno.ENOTDIR) in caught.value.message
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from fastio_cli.errors import FastioError
-from fastio_cli.storage import maintenance as care
+from fastio_cli.storage import backup, doctor
 from fastio_cli.storage.sqlite import store as module
 from fastio_cli.storage.sqlite.store import FILE, SCHEMA_VERSION, SqliteStore, translate
 from tests.backends import Clock
@@ -86,8 +86,8 @@ def test_what_a_store_writes_is_its_owners_alone(tmp_path):
         engine.blobs.add_part("ab", 0, io.BytesIO(b"part"), 10)
         content = engine.upload(io.BytesIO(b"x" * 100_000))
         engine.call("file.put", {"path": "x.bin", "content": content})
-        care.backup(engine.store, engine.blobs, str(archive))
-        care.restore(str(archive), str(folder))
+        backup.backup(engine.store, engine.blobs, str(archive))
+        backup.restore(str(archive), str(folder))
     finally:
         os.umask(before)
     made = [archive, *folder.rglob("*")]
@@ -192,8 +192,8 @@ def test_a_read_only_store_that_was_closed_well_can_be_read(folder):
         try:
             assert get_value(engine) == "kept"
             refused("forbidden", set_value, engine)
-            findings = {f.check: f.ok for f in care.examine_file(str(folder))}
-            assert findings == {"permissions": False, "disk": True, "integrity": True}
+            checks = {c.name: c.ok for c in doctor.check_file(str(folder))}
+            assert checks == {"permissions": False, "disk": True, "integrity": True}
         finally:
             engine.store.close()
     engine = open_engine(folder)

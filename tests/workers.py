@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
@@ -270,7 +270,7 @@ def _step(point: str) -> tuple[Any, str]:
     from fastio_cli.storage.sqlite import later
     from fastio_cli.storage.sqlite.store import Connection
 
-    nouns = (Context, Events, Locks, Objects, Workspaces, Blobs)
+    nouns = (Context, Events, Locks, Objects, Workspaces, BlobStore)
     laters = (later.Later, later.LaterEvents, later.LaterObjects, later.LaterWorkspaces)
     stores = (Connection, SqliteStore, Migration, Transaction, later.Unwritten)
     owners = (*nouns, *laters, *stores)

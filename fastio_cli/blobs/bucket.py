@@ -14,7 +14,7 @@ import os
 import re
 import time
 
-from fastio_cli.blobs.local import CHUNK_BYTES, GRACE_S, Blobs, bytes_lost
+from fastio_cli.blobs.local import CHUNK_BYTES, GRACE_S, BlobStore, bytes_lost
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -79,14 +79,14 @@ def connect(
     return from_url(f"{scheme}://{place}", retry_config=retries, client_options=client), obstore
 
 
-class BucketBlobs(Blobs):
-    """Blobs in a bucket. ``spool`` is a folder of this machine for what is being written.
+class BucketBlobStore(BlobStore):
+    """Blobs in a bucket. ``staging_folder`` is a folder of this machine for what is being written.
 
     Raises ``invalid`` for a URL that names no bucket; the bucket itself is asked at first use.
     """
 
-    def __init__(self, url: str, spool: str) -> None:
-        super().__init__(spool)
+    def __init__(self, url: str, staging_folder: str) -> None:
+        super().__init__(staging_folder)
         self._scheme, _, self._place = url.partition("://")
         bucket, slash, prefix = self._place.partition("/")
         known = self._scheme in CREDENTIALS and _BUCKET.fullmatch(bucket)
@@ -118,7 +118,7 @@ class BucketBlobs(Blobs):
             "Use a service that honours If-None-Match, or a folder: fastio config set blobs FOLDER",
         )
 
-    def give_name(self, temporary: str, name: str) -> None:
+    def commit(self, temporary: str, name: str) -> None:
         """Put a local file into the bucket as the blob of this name; the file is gone then."""
         self.check_place()
         key = _key(name)

@@ -58,13 +58,13 @@ def inline(body: bytes) -> Content:
     return Content(hashlib.sha256(body).hexdigest(), len(body), body=body)
 
 
-class Blobs:
+class BlobStore:
     """A folder of blobs: ``ab/abcdef…`` by SHA-256, and ``tmp/`` for what is being written."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
-    def keep(self, body: bytes) -> Content:
+    def put_bytes(self, body: bytes) -> Content:
         """Content for bytes in memory: inline when small, else a blob."""
         if len(body) <= INLINE_BYTES_MAX:
             return inline(body)
@@ -151,7 +151,7 @@ class Blobs:
         name = digest.hexdigest()
         temporary = os.path.join(self.folder, "tmp", os.urandom(8).hex())
         os.link(done, temporary)
-        self.give_name(temporary, name)
+        self.commit(temporary, name)
         return Content(name, size, blob=name)
 
     def _part(self, upload: str) -> str:
@@ -176,22 +176,22 @@ class Blobs:
                 left -= len(chunk)
                 yield chunk
 
-    def partial(self, name: str, size_bytes: int = 0) -> Partial:
+    def staged(self, name: str, size_bytes: int = 0) -> StagedBlob:
         """The blob in the making of this name, going on after the ``size_bytes`` known to be safe.
 
         Raises ``unavailable`` when the disk will not.
         """
-        return Partial(self, os.path.join(self.folder, "partial", name), size_bytes)
+        return StagedBlob(self, os.path.join(self.folder, "partial", name), size_bytes)
 
     def check_place(self) -> None:
         """Raise ``invalid`` if there is no place for large bodies."""
 
-    def partials(self) -> list[str]:
+    def staged_names(self) -> list[str]:
         """The names of the blobs in the making."""
         folder = os.path.join(self.folder, "partial")
         return os.listdir(folder) if os.path.isdir(folder) else []
 
-    def forget_partial(self, name: str) -> None:
+    def discard_staged(self, name: str) -> None:
         """Remove a blob in the making that nobody goes on with."""
         _remove(os.path.join(self.folder, "partial", name))
 
@@ -264,13 +264,13 @@ class Blobs:
                     _write_all(f, buffer[:count])
                 os.fsync(f.fileno())
             name = digest.hexdigest()
-            self.give_name(temporary, name)
+            self.commit(temporary, name)
         except BaseException:
             _remove(temporary)
             raise
         return Content(name, size, blob=name)
 
-    def give_name(self, temporary: str, name: str) -> None:
+    def commit(self, temporary: str, name: str) -> None:
         """Make a synced file the blob of this name, durably."""
         final = self.path(name)
         shard = os.path.dirname(final)
@@ -312,15 +312,15 @@ def _is_at(f: BinaryIO, path: str) -> bool:
         return False
 
 
-class Partial:
-    """A blob in the making that outlives its writer: a file that grows, and its hash so far.
+class StagedBlob:
+    """A blob being written: a growing file in the staging folder, and the hash so far.
 
-    Bytes are appended; ``sync`` makes those there durable and says how many they are, and that is
-    where a later ``Partial`` of the same name can go on. Small contents never touch the disk. One
-    thread at a time.
+    ``sync`` makes the appended bytes durable and returns their number; a later ``StagedBlob`` of
+    the same name, also after a crash, resumes there. Small contents never touch the disk. Not
+    thread-safe; other processes are kept out by a file lock.
     """
 
-    def __init__(self, blobs: Blobs, file: str, size_bytes: int) -> None:
+    def __init__(self, blobs: BlobStore, file: str, size_bytes: int) -> None:
         self._blobs = blobs
         self._file = file
         self._fd: int | None = None
@@ -378,7 +378,7 @@ class Partial:
         self.sync()
         self.close()
         try:
-            self._blobs.give_name(self._file, name)
+            self._blobs.commit(self._file, name)
         except OSError as e:
             raise _not_stored(e) from e
         return Content(name, self.size_bytes, blob=name)

@@ -11,7 +11,7 @@ import os
 import sys
 from functools import partial
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
@@ -33,7 +33,7 @@ WAIT_S = 10
 
 def open_engine(folder: str) -> Engine:
     """The operations on the store in this folder, whatever the user's settings are."""
-    return Engine(SqliteStore(folder), Blobs(os.path.join(folder, "blobs")), Limits())
+    return Engine(SqliteStore(folder), BlobStore(os.path.join(folder, "blobs")), Limits())
 
 
 def count(do: Do, times: int) -> Iterator[dict[str, Any]]:

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.cli.framework.session import Session
-    from fastio_cli.imports.logins import Accounts, UserVault
-    from fastio_cli.imports.oauth import Flows
+    from fastio_cli.imports.logins import OAuthGrants, UserCredentialStore
+    from fastio_cli.imports.oauth import OAuthFlows
 
-    Steps = Generator[tuple[list[Any], list["Going"]], None, None]
+    Steps = Generator[tuple[list[Any], list["ImportProgress"]], None, None]
 
 URLS_PER_CALL = 1000
 LOOK_EVERY_S = 1.0
 COLUMNS = "id,state,path,version,received_bytes,reason"
 
 
-def create(cli: Session, params: dict[str, Any]) -> Queued:
+def create(cli: Session, params: dict[str, Any]) -> PendingImports:
     """Queue the URLs of a command line."""
     urls = list(params.pop("urls"))
     listed = params.pop("from_file")
@@ -55,17 +55,17 @@ def create(cli: Session, params: dict[str, Any]) -> Queued:
         call = cli.prepare("import.create", some, f"{key}:{start}" if key and start else key)
         items += cli.engine.run(call)["items"]
         workspace = call.workspace
-    return Queued(cli, workspace, items)
+    return PendingImports(cli, workspace, items)
 
 
-def retry(cli: Session, id: int, header_file: str | None, params: dict[str, Any]) -> Queued:
+def retry(cli: Session, id: int, header_file: str | None, params: dict[str, Any]) -> PendingImports:
     """Queue an import again."""
     headers = _headers(header_file) if header_file is not None else None
     record = cli.call("import.retry", id=id, **given(headers=headers, **params))
-    return Queued(cli, cli.workspace, [record])
+    return PendingImports(cli, cli.workspace, [record])
 
 
-class Queued:
+class PendingImports:
     """Imports of one workspace that a command waits for."""
 
     def __init__(self, cli: Session, workspace: str, items: list[Any]) -> None:
@@ -98,7 +98,7 @@ class Queued:
         )
 
 
-class Going:
+class ImportProgress:
     """How far one transfer is."""
 
     def __init__(self, id: int, url: str, received: int, total: int | None) -> None:
@@ -108,7 +108,7 @@ class Going:
         self.total = total
 
 
-def follow(cli: Session, queued: Queued, wait: bool, timeout_s: float | None) -> None:
+def follow(cli: Session, queued: PendingImports, wait: bool, timeout_s: float | None) -> None:
     """See these imports through to their end, and print them.
 
     A server works on its imports by itself: they are waited for only with ``wait`` or a
@@ -137,7 +137,7 @@ def follow(cli: Session, queued: Queued, wait: bool, timeout_s: float | None) ->
     _raise_failed(records)
 
 
-def _work(cli: Session, queued: Queued) -> Steps:
+def _work(cli: Session, queued: PendingImports) -> Steps:
     """Work on them here, step by step: what changed, and how far the running ones are."""
     store, token = cli.local_engine().store, accounts(cli).token
     workspace = store.read(lambda tx: tx.workspaces.by_name(queued.workspace))
@@ -155,13 +155,16 @@ def _work(cli: Session, queued: Queued) -> Steps:
             jobs = worker.running.values()
             yield (
                 [import_record(row) for row in rows if row is not None],
-                [Going(j.id, j.row["url"], j.transfer.received, j.transfer.total) for j in jobs],
+                [
+                    ImportProgress(j.id, j.row["url"], j.transfer.received, j.transfer.total)
+                    for j in jobs
+                ],
             )
     finally:
         worker.close()
 
 
-def _watch(cli: Session, queued: Queued) -> Steps:
+def _watch(cli: Session, queued: PendingImports) -> Steps:
     """Look on while the server works on them."""
     while queued.waiting:
         first = min(queued.waiting)
@@ -170,14 +173,14 @@ def _watch(cli: Session, queued: Queued) -> Steps:
         yield (
             records,
             [
-                Going(r["id"], r["url"], r["received_bytes"], r["total_bytes"])
+                ImportProgress(r["id"], r["url"], r["received_bytes"], r["total_bytes"])
                 for r in records
                 if r["state"] == "running"
             ],
         )
 
 
-def _others(cli: Session, queued: Queued, first: int) -> Iterator[Any]:
+def _others(cli: Session, queued: PendingImports, first: int) -> Iterator[Any]:
     """Those waited for besides the first, as they are now."""
     last = max(queued.waiting)
     cursor = str(last + 1)
@@ -192,11 +195,11 @@ def _others(cli: Session, queued: Queued, first: int) -> Iterator[Any]:
                 yield record
 
 
-def accounts(cli: Session) -> Accounts:
+def accounts(cli: Session) -> OAuthGrants:
     """The user's own logins at file services, which imports into a store of one's own use."""
-    from fastio_cli.imports.logins import Accounts
+    from fastio_cli.imports.logins import OAuthGrants
 
-    return Accounts(_vault(), _flows(cli))
+    return OAuthGrants(_vault(), _flows(cli))
 
 
 def list_accounts(cli: Session) -> Any:
@@ -230,21 +233,21 @@ def log_out(cli: Session, service: str) -> Any:
     return next(a for a in _vault().describe() if a["service"] == service)
 
 
-def _vault() -> UserVault:
+def _vault() -> UserCredentialStore:
     from fastio_cli.config.settings import user_folder
-    from fastio_cli.imports.logins import UserVault
+    from fastio_cli.imports.logins import UserCredentialStore
 
-    return UserVault(user_folder("config", os.environ))
+    return UserCredentialStore(user_folder("config", os.environ))
 
 
-def _flows(cli: Session) -> Flows:
+def _flows(cli: Session) -> OAuthFlows:
     from fastio_cli.egress.client import Egress, rules_of
-    from fastio_cli.imports.oauth import Flows
+    from fastio_cli.imports.oauth import OAuthFlows
     from fastio_cli.imports.providers import Endpoints
 
     config = cli.config
     endpoints = Endpoints(config.get("import_endpoints") or "")
-    return Flows(lambda: Egress(rules_of(config)), endpoints, config.get)
+    return OAuthFlows(lambda: Egress(rules_of(config)), endpoints, config.get)
 
 
 def _print(cli: Session, records: list[Any], essential: str) -> None:
@@ -296,28 +299,28 @@ def _headers(file: str) -> dict[str, str]:
 
 def _view(cli: Session) -> Any:
     if cli.out.quiet:
-        return _Silence()
-    return _Bars() if sys.stderr.isatty() else _Lines()
+        return QuietProgressView()
+    return BarProgressView() if sys.stderr.isatty() else JsonProgressView()
 
 
-class _Silence:
+class QuietProgressView:
     def __enter__(self) -> Any:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
-    def show(self, transfers: list[Going]) -> None:
+    def show(self, transfers: list[ImportProgress]) -> None:
         pass
 
 
-class _Lines(_Silence):
+class JsonProgressView(QuietProgressView):
     """Once a second a JSON line for each transfer that goes on."""
 
     def __init__(self) -> None:
         self._at = time.monotonic() + 1
 
-    def show(self, transfers: list[Going]) -> None:
+    def show(self, transfers: list[ImportProgress]) -> None:
         if time.monotonic() < self._at:
             return
         self._at = time.monotonic() + 1
@@ -330,7 +333,7 @@ class _Lines(_Silence):
             print(dumps(line), file=sys.stderr, flush=True)
 
 
-class _Bars(_Silence):
+class BarProgressView(QuietProgressView):
     """A bar for each transfer."""
 
     def __init__(self) -> None:
@@ -353,7 +356,7 @@ class _Bars(_Silence):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, transfers: list[Going]) -> None:
+    def show(self, transfers: list[ImportProgress]) -> None:
         from fastio_cli.cli.framework.text import visible
 
         going = {one.id: one for one in transfers if one.received}

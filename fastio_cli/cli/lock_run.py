@@ -63,7 +63,7 @@ def _wait_renewing(
         params = {"path": path, "lock_token": token, "ttl_s": ttl_s}
         renewal = cli.prepare("lock.renew", params, None)
         # A server that is away is not tried for longer than the lock is sure to be ours.
-        renewal.patience_s = max(0.1, safe_until - asked)
+        renewal.deadline_s = max(0.1, safe_until - asked)
         try:
             cli.engine.run(renewal)
             safe_until = asked + ttl_s

@@ -28,7 +28,7 @@ def main() -> NoReturn:
 
     gc.set_threshold(50_000)  # a short command ends before a collection would pay
     if None in (sys.stdin, sys.stdout, sys.stderr):
-        _stand_in()
+        _open_missing_streams()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -37,13 +37,13 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         code = KINDS["interrupted"].exit
     except OSError as e:
-        code = _complain(as_fastio_error(e), as_json=False)
+        code = _print_error(as_fastio_error(e), as_json=False)
     try:
         sys.stderr.flush()
     except OSError:
         pass  # nobody is there to read it; the exit code says the rest
     if os.environ.get("FASTIO_NO_FAST_EXIT"):
-        _silence()
+        _close_quietly()
         sys.exit(code)
     os._exit(code)
 
@@ -53,7 +53,7 @@ def run(argv: list[str]) -> int:
     flags = _format_asked(argv)
     parsed = None
     try:
-        _heed_interrupts()
+        _install_signal_handlers()
         from fastio_cli.cli.framework.parse import parse
 
         parsed = parse(argv)
@@ -75,12 +75,12 @@ def run(argv: list[str]) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # pressed again, it ends at once
-        return _complain(FastioError("interrupted", "Interrupted."), _as_json(flags))
+        return _print_error(FastioError("interrupted", "Interrupted."), _as_json(flags))
     except Exception as e:
-        return _complain(as_fastio_error(e), _as_json(flags))
+        return _print_error(as_fastio_error(e), _as_json(flags))
 
 
-def _heed_interrupts() -> None:
+def _install_signal_handlers() -> None:
     """Have Ctrl-C raise ``KeyboardInterrupt`` from here on; until then it ends the process."""
     if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
@@ -104,7 +104,7 @@ def as_fastio_error(e: Exception) -> FastioError:
     )
 
 
-def _complain(error: FastioError, as_json: bool) -> int:
+def _print_error(error: FastioError, as_json: bool) -> int:
     from fastio_cli.cli.framework.output import fail
 
     try:
@@ -131,7 +131,7 @@ def _as_json(flags: dict[str, Any]) -> bool:
     return wants_json(flags)
 
 
-def _stand_in() -> None:
+def _open_missing_streams() -> None:
     """Put the null device where a stream was closed, before a file of the store takes its number.
 
     Nobody reads what is written there; reading from a closed standard input fails as it should.
@@ -142,7 +142,7 @@ def _stand_in() -> None:
             setattr(sys, name, os.fdopen(fd, "r" if number == 0 else "w", encoding="utf-8"))
 
 
-def _silence() -> None:
+def _close_quietly() -> None:
     """Keep a normal exit from complaining again about a closed stdout."""
     try:
         sys.stdout.close()

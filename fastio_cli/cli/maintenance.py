@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.cli.framework.session import Session
-    from fastio_cli.storage.maintenance import Finding
+    from fastio_cli.storage.doctor import Check
 
 
 @command(
@@ -27,15 +27,9 @@ if TYPE_CHECKING:
 def doctor(cli: Session, sweep: bool) -> None:
     """Exits with 1 if something is wrong."""
     items: list[dict[str, Any]] = []
-    for finding in _findings(cli, sweep):
-        items.append(
-            {
-                "check": finding.check,
-                "ok": finding.ok,
-                "message": finding.message,
-                "hint": finding.hint or None,
-            }
-        )
+    for check in _checks(cli, sweep):
+        hint = check.hint or None
+        items.append({"check": check.name, "ok": check.ok, "message": check.message, "hint": hint})
     page = {"items": items, "next_cursor": None}
     cli.out.page(page, columns="check,ok,message,hint", essential="ok")
     if not all(item["ok"] for item in items):
@@ -49,7 +43,8 @@ def doctor(cli: Session, sweep: bool) -> None:
     help="Copy the whole store into one file, while it is in use.",
 )
 def backup(cli: Session, file: str, overwrite: bool) -> None:
-    from fastio_cli.storage import maintenance as care
+    from fastio_cli.storage.backup import backup as write_backup
+    from fastio_cli.storage.sqlite.store import SqliteStore
 
     if os.path.exists(file) and not overwrite:
         raise FastioError(
@@ -57,7 +52,8 @@ def backup(cli: Session, file: str, overwrite: bool) -> None:
         )
     cli.config.store_folder()  # a database is backed up by its own means
     engine = cli.local_engine()
-    written = care.backup(engine.store, engine.blobs, file)  # type: ignore[arg-type]
+    assert isinstance(engine.store, SqliteStore)
+    written = write_backup(engine.store, engine.blobs, file)
     cli.out.record({"file": file, **written}, essential="file")
 
 
@@ -69,60 +65,72 @@ def backup(cli: Session, file: str, overwrite: bool) -> None:
 )
 def restore(cli: Session, file: str, yes: bool) -> None:
     """What the store holds now is gone afterwards, so make a backup of it before."""
-    from fastio_cli.storage import maintenance as care
+    from fastio_cli.storage.backup import restore as restore_backup
 
     if not os.path.isfile(file):
         raise FastioError("invalid", f"There is no file {file}.")
     folder = cli.config.store_folder()
     cli.confirm(f"Replace the store in {folder} by {file}?", yes)
-    read = care.restore(file, folder)
-    cli.out.record({"store": folder, "file": file, **read}, essential="store")
+    restored = restore_backup(file, folder)
+    cli.out.record({"store": folder, "file": file, **restored}, essential="store")
 
 
-def _findings(cli: Session, sweep: bool) -> Iterator[Finding]:
+def _checks(cli: Session, sweep: bool) -> Iterator[Check]:
+    from fastio_cli.storage import doctor
+
+    yield _installation()
+    if cli.is_remote:
+        yield _answers(cli)
+        yield from _chains(cli)
+        return
+    if "://" in cli.config.store():
+        yield _answers(cli)
+        hint = "Name the place that holds them: fastio config set blobs PLACE"
+    else:
+        folder = cli.config.store_folder()
+        for check in doctor.check_file(folder):
+            yield check
+        if not check.ok or not os.path.isdir(folder):  # the last says whether it can be read
+            return
+        yield from doctor.check_bodies(folder)
+        hint = "Put them back from a backup: fastio restore FILE"
+    engine = cli.local_engine()
+    yield from doctor.check_blobs(engine.store, engine.blobs, hint)
+    yield from _chains(cli)
+    if sweep:
+        freed = doctor.sweep(engine.store, engine.blobs)
+        yield doctor.Check("sweep", None, f"{freed:,} bytes freed")
+
+
+def _installation() -> Check:
     import sqlite3
     import sys
 
     from fastio_cli import __version__
-    from fastio_cli.storage import maintenance as care
+    from fastio_cli.storage.doctor import Check
 
     versions = f"fastio {__version__}, Python {sys.version.split()[0]}, "
-    yield care.Finding("installation", None, versions + f"SQLite {sqlite3.sqlite_version}")
-    if cli.is_remote:
-        cli.call("workspace.list", limit=1)  # raises what is wrong
-        yield care.Finding("store", None, "it answers")
-        yield from _chains(cli)
-        return
-    if "://" in cli.config.store():
-        cli.call("workspace.list", limit=1)
-        yield care.Finding("store", None, "it answers")
-        hint = "Name the place that holds them: fastio config set blobs PLACE"
-    else:
-        folder = cli.config.store_folder()
-        for finding in care.examine_file(folder):
-            yield finding
-        if not finding.ok or not os.path.isdir(folder):  # the last tells whether it can be read
-            return
-        yield from care.examine_bodies(folder)
-        hint = "Put them back from a backup: fastio restore FILE"
-    engine = cli.local_engine()
-    store, blobs = engine.store, engine.blobs
-    yield from care.examine_blobs(store, blobs, hint)
-    yield from _chains(cli)
-    if sweep:
-        freed = care.sweep(store, blobs)
-        yield care.Finding("sweep", None, f"{freed:,} bytes freed")
+    return Check("installation", None, versions + f"SQLite {sqlite3.sqlite_version}")
 
 
-def _chains(cli: Session) -> Iterator[Finding]:
-    from fastio_cli.storage.maintenance import Finding
+def _answers(cli: Session) -> Check:
+    """That the server or database answers; raises what is wrong."""
+    from fastio_cli.storage.doctor import Check
+
+    cli.call("workspace.list", limit=1)
+    return Check("store", None, "it answers")
+
+
+def _chains(cli: Session) -> Iterator[Check]:
+    """Verify the hash chain of every workspace's log."""
+    from fastio_cli.storage.doctor import Check
 
     cursor: str | None = ""
     while cursor is not None:
         page = cli.call("workspace.list", cursor=cursor, limit=1000)
         for workspace in page["items"]:
             report = cli.call("audit.verify", workspace=workspace["name"])
-            yield Finding(
+            yield Check(
                 f"log of {workspace['name']}",
                 report["problem"],
                 f"{report['events']} events, the chain holds",

@@ -125,10 +125,10 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
         shown.append(sentence)
         cli.out.piece(sentence)
 
-    listen = show if cli.out.format == "table" and not cli.out.quiet else None
+    on_chunk = show if cli.out.format == "table" and not cli.out.quiet else None
     filters = given(kind=options["type"], path=options["path"], since_s=options["since"])
     turns = given(history=history, exclude=session)
-    answer = cli.call("search.ask", listen=listen, question=question, **turns, **filters)
+    answer = cli.call("search.ask", on_chunk=on_chunk, question=question, **turns, **filters)
     show_answer(cli, answer, "".join(shown))
     if session is not None:
         _keep(cli, session, {"question": question, "answer": answer["answer"]})

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastio_cli.cli.framework.session import Session
-    from fastio_cli.storage.copy import Place
+    from fastio_cli.storage.copy import Endpoint
 
 
 @command(
@@ -48,12 +48,12 @@ def copy(
     cli.out.record(compared, essential="events")
 
 
-def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Place:
+def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Endpoint:
     from fastio_cli.storage import open_blobs, open_store
-    from fastio_cli.storage.copy import Place
+    from fastio_cli.storage.copy import Endpoint
 
     store = open_store(name, durability=cli.config.get("durability"), make=make)
-    return Place(store, open_blobs(name, blobs or cli.config.blobs()))
+    return Endpoint(store, open_blobs(name, blobs or cli.config.blobs()))
 
 
 class _Shown:

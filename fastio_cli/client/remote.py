@@ -26,17 +26,17 @@ import httpx
 from fastio_cli.blobs.local import CHUNK_BYTES, Content
 from fastio_cli.client.sse import EVENTS, cut_at, is_stream, messages
 from fastio_cli.client.transport import (
-    ALIVE_S,
     ANSWER_S,
     CONNECT_S,
+    UPTIME_MIN_S,
     error_of,
     json_of,
     open_client,
     retries,
     server_url,
-    strange,
+    unexpected_response,
     unreachable,
-    was_reached,
+    was_connected,
     within,
 )
 from fastio_cli.engine.client import Operator, Prepared
@@ -152,7 +152,7 @@ class Remote(Operator):
         if body is not None and body.size_bytes > WHOLE_BYTES_MAX:
             self._upload_parts(call, body)
         left = wait_s = call.wait_s
-        in_all_s = call.patience_s or self._retry_s + wait_s + ANSWER_S
+        in_all_s = call.deadline_s or self._retry_s + wait_s + ANSWER_S
         attempts = retries(self._retry_s, in_all_s, self._note)
         until = time.monotonic() + wait_s
         while True:
@@ -165,10 +165,10 @@ class Remote(Operator):
                 failure = None if held else unreachable(self.url, e)
             except httpx.RequestError as e:
                 failure = unreachable(self.url, e)
-                if was_reached(e) and time.monotonic() - started > ALIVE_S:
+                if was_connected(e) and time.monotonic() - started > UPTIME_MIN_S:
                     attempts.reset()
             except FastioError as e:
-                failure = _passing(e)
+                failure = _transient(e)
             if failure is not None:
                 attempts.wait_or_raise(failure)
             else:
@@ -259,11 +259,11 @@ class Remote(Operator):
                 if deadline is not None and time.monotonic() >= deadline:
                     break
                 failure = unreachable(self.url, e)
-                if not was_reached(e):
+                if not was_connected(e):
                     started = time.monotonic()
             except FastioError as e:
-                failure = _passing(e)
-            if time.monotonic() - started > ALIVE_S:
+                failure = _transient(e)
+            if time.monotonic() - started > UPTIME_MIN_S:
                 attempts.reset()
             attempts.wait_or_raise(failure, deadline)
         # What had happened by then is told, however slow the connection was.
@@ -281,7 +281,7 @@ class Remote(Operator):
         response = self._client.send(request, stream=True)
         if not is_stream(response):
             json_of(response, self.url)
-            raise strange(response, self.url)
+            raise unexpected_response(response, self.url)
         with closing(response), cut_at(deadline, response):
             for message, value in self._messages(response):
                 yield int(message.id) if is_number(message.id) else 0, value
@@ -292,19 +292,19 @@ class Remote(Operator):
             try:
                 value = json.loads(message.data) if message.data else None
             except ValueError:
-                raise strange(response, self.url) from None
+                raise unexpected_response(response, self.url) from None
             if message.type == "error":
-                raise error_of(value) or strange(response, self.url)
+                raise error_of(value) or unexpected_response(response, self.url)
             yield message, value
 
     def _heard(self, call: RemoteCall, response: httpx.Response) -> Any:
         """The result of a call whose answer comes in pieces, after them."""
-        assert call.listen is not None
+        assert call.on_chunk is not None
         with closing(response):
             for message, value in self._messages(response):
                 if message.type == "piece":
                     call.told = True
-                    call.listen(str(value))
+                    call.on_chunk(str(value))
                 elif value is not None:
                     return value
         raise FastioError("unavailable", f"{self.url} did not finish its answer.")
@@ -338,7 +338,7 @@ class Remote(Operator):
                 failure = unreachable(self.url, e)
             except FastioError as e:
                 # The cut part was still being written when we asked how much of it there is.
-                failure = e if "offset" in e.details else _passing(e)
+                failure = e if "offset" in e.details else _transient(e)
             offset = None
             attempts.wait_or_raise(failure)
 
@@ -350,7 +350,7 @@ class Remote(Operator):
         """One try: the record, or the download."""
         request = self._request(call, body, wait_s, answer_s)
         response = self._client.send(request, stream=True)
-        if response.is_success and is_stream(response) and call.listen is not None:
+        if response.is_success and is_stream(response) and call.on_chunk is not None:
             return self._heard(call, response)
         if call.operation.response != "bytes" or not response.is_success:
             return json_of(response, self.url)
@@ -358,7 +358,7 @@ class Remote(Operator):
             record = json.loads(response.headers["fastio-record"])
         except (KeyError, ValueError):
             response.close()
-            raise strange(response, self.url) from None
+            raise unexpected_response(response, self.url) from None
         return RemoteDownload(call, response, record)
 
     def _request(
@@ -370,7 +370,7 @@ class Remote(Operator):
             params[operation.wait_param] = round(wait_s, 3)
         url = self.url + _path(operation, params, call.workspace)
         headers, content = {}, None
-        if operation.response == "chunks" and call.listen is not None and not call.told:
+        if operation.response == "chunks" and call.on_chunk is not None and not call.told:
             headers["accept"] = f"{EVENTS}, application/json"  # told once; cut off, it comes whole
         if call.key is not None:
             headers["idempotency-key"] = quote(call.key, safe=PLAIN)
@@ -398,7 +398,7 @@ class Remote(Operator):
         return b"".join(body.read_from(0))
 
 
-def _passing(error: FastioError) -> FastioError:
+def _transient(error: FastioError) -> FastioError:
     """An answer that another try may change; raises every other one."""
     if error.code not in ("rate_limited", "unavailable"):
         raise error

@@ -24,16 +24,14 @@ if TYPE_CHECKING:
 CONNECT_S = 10.0
 ANSWER_S = 30.0
 # A request that was held for longer than this before it was cut was with a server that lived.
-ALIVE_S = 1.0
+UPTIME_MIN_S = 1.0
 BACKOFF_S = 0.1
 BACKOFF_MAX_S = 5.0
-SAY_SO_S = (
-    0.8  # beyond this bound of a pause, somebody who looks on is told what is being waited for
-)
+NOTE_AFTER_S = 0.8  # from a longer bound of a pause on, who looks on is told what is waited for
 ANSWER_BYTES_MAX = 256 * 1024 * 1024  # more than a page of the largest documents
 BYTES_PER_S_MIN = 1024
 # Answers of proxies whose server is away for a moment; our own say it in JSON.
-PASSING = (408, 429, 502, 503, 504)
+TRANSIENT_STATUSES = (408, 429, 502, 503, 504)
 
 
 def server_url(text: str) -> str:
@@ -106,7 +104,7 @@ def _telling(note: Callable[[str], None], away_s: float) -> Callable[[FastioErro
 
     def tell(failure: FastioError, bound_s: float) -> None:
         nonlocal is_told
-        if not is_told and bound_s > SAY_SO_S:
+        if not is_told and bound_s > NOTE_AFTER_S:
             is_told = True
             note(f"{failure.message} Trying again for up to {away_s:g} seconds.")
 
@@ -124,7 +122,7 @@ def json_of(response: httpx.Response, url: str) -> Any:
             return json.loads(body)
     except ValueError:
         pass
-    raise strange(response, url)
+    raise unexpected_response(response, url)
 
 
 def _read(response: httpx.Response, url: str) -> bytes:
@@ -134,7 +132,7 @@ def _read(response: httpx.Response, url: str) -> bytes:
         parts.append(part)
         size += len(part)
         if size > ANSWER_BYTES_MAX:
-            raise strange(response, url)
+            raise unexpected_response(response, url)
         lasted_s = time.monotonic() - started
         if lasted_s > ANSWER_S and size < lasted_s * BYTES_PER_S_MIN:
             raise httpx.ReadTimeout("the answer comes too slowly")
@@ -149,7 +147,7 @@ def problem_of(response: httpx.Response, body: bytes, url: str) -> FastioError:
         problem = None
     error = error_of(problem)
     if error is None:
-        error = strange(response, url)
+        error = unexpected_response(response, url)
     error.hint = error.hint.replace("fastio login URL", f"fastio login {url}")
     retry_after_s = parse_retry_after(response.headers.get("retry-after"))
     if retry_after_s is not None and error.code in ("rate_limited", "unavailable"):
@@ -168,7 +166,7 @@ def error_of(problem: Any) -> FastioError | None:
     return error
 
 
-def strange(response: httpx.Response, url: str) -> FastioError:
+def unexpected_response(response: httpx.Response, url: str) -> FastioError:
     """An answer that no fastio server gives: a proxy's error page, a captive portal."""
     status, headers = response.status_code, response.headers
     media_type = headers.get("content-type", "no type").partition(";")[0]
@@ -178,7 +176,7 @@ def strange(response: httpx.Response, url: str) -> FastioError:
     elif status == 407:
         hint = "The proxy wants a password: export HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
     return FastioError(
-        "unavailable" if status in PASSING else "invalid",
+        "unavailable" if status in TRANSIENT_STATUSES else "invalid",
         f"{url} did not answer as a fastio server does: HTTP {status}, {media_type}.",
         hint,
         status=status,
@@ -208,6 +206,6 @@ def unreachable(url: str, error: httpx.RequestError) -> FastioError:
     raise failure from None
 
 
-def was_reached(error: Exception) -> bool:
+def was_connected(error: Exception) -> bool:
     """Whether somebody had taken the request before it failed."""
     return not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)

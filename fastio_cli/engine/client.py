@@ -22,12 +22,12 @@ WATCH_S = 25.0  # one call's share of an endless watch
 class Prepared:
     """One call, checked and ready to run any number of times until it is done.
 
-    ``patience_s`` bounds how long a server that is away is tried again, where that is less than
-    usual. ``listen`` hears an answer that comes in pieces while it is made.
+    ``deadline_s`` bounds how long a server that is away is tried again, where that is less than
+    usual. ``on_chunk`` is called with each chunk of a streamed answer.
     """
 
-    patience_s: float | None = None
-    listen: Callable[[str], None] | None = None
+    deadline_s: float | None = None
+    on_chunk: Callable[[str], None] | None = None
 
     def __init__(self, operation: Operation, params: dict[str, Any], workspace: str) -> None:
         self.operation = operation
@@ -54,18 +54,17 @@ class Operator:
         workspace: str = "default",
         actor: str = "",
         idempotency_key: str | None = None,
-        listen: Callable[[str], None] | None = None,
+        on_chunk: Callable[[str], None] | None = None,
     ) -> Any:
         """Do one operation and return its record; a write is durable then.
 
         Parameters: ``name`` as in the catalogue; ``params`` by name; ``actor`` for the event log
         (on a server the token says who acts); ``idempotency_key`` makes a repeated write give the
-        first one's result for a day; ``listen`` hears an answer that comes in pieces while it is
-        made, as far as it can be told yet. Raises :class:`FastioError`, and then nothing was
-        changed.
+        first one's result for a day; ``on_chunk`` is called with each chunk of a streamed
+        answer. Raises :class:`FastioError`, and then nothing was changed.
         """
         call = self.prepare(name, params or {}, workspace, actor, idempotency_key)
-        call.listen = listen
+        call.on_chunk = on_chunk
         return self.run(call)
 
     def prepare(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, BinaryIO
 
-    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.blobs.local import BlobStore
     from fastio_cli.config.secret_box import Key, Veil
     from fastio_cli.config.settings import Limits, SearchSettings
     from fastio_cli.identity import Identity
@@ -121,7 +121,7 @@ class Engine(Operator):
     def __init__(
         self,
         store: Store,
-        blobs: Blobs,
+        blobs: BlobStore,
         limits: Limits,
         search_settings: Callable[[], SearchSettings] | None = None,
         key_file: Callable[[], str] | None = None,
@@ -327,7 +327,7 @@ class Engine(Operator):
             prepared=call.prepared,
             open_search=lambda: self.search,
             open_key=self.open_key,
-            listen=call.listen,
+            on_chunk=call.on_chunk,
         )
         result = operation.run(ctx, **call.params)
         if operation.effect == "write":

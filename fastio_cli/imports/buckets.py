@@ -16,9 +16,9 @@ from fastio_cli.blobs.bucket import CREDENTIALS, connect
 from fastio_cli.errors import FastioError
 from fastio_cli.imports.fetch import (
     HEAD_BYTES,
-    Bounds,
     Fetched,
     Transfer,
+    TransferLimits,
     Validators,
     check_sum,
     receive,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from fastio_cli.blobs.local import Partial
+    from fastio_cli.blobs.local import StagedBlob
 
 CHUNK_BYTES = 64 * 1024  # what a cut loses at most
 _ENVIRONMENT = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
@@ -57,23 +57,23 @@ def check_lent(url: str, listed: str) -> None:
 
 def fetch_object(
     url: str,
-    partial: Partial,
+    staged: StagedBlob,
     transfer: Transfer,
-    bounds: Bounds,
+    limits: TransferLimits,
     *,
     known: Validators | None = None,
     sha256: str | None = None,
 ) -> Fetched:
     """Like ``fetch.fetch``, for an object of a bucket. Raises the same errors."""
     scheme, bucket, key = _parts(url)
-    store, obstore = _store(scheme, bucket, bounds)
+    store, obstore = _store(scheme, bucket, limits)
     options: dict[str, Any] = {}
     strong = transfer.validators.strong
     # Of what is whole already no part can be asked for.
-    if partial.size_bytes and partial.size_bytes != transfer.total and strong is not None:
-        options = {"range": {"offset": partial.size_bytes}, "if_match": strong}
+    if staged.size_bytes and staged.size_bytes != transfer.total and strong is not None:
+        options = {"range": {"offset": staged.size_bytes}, "if_match": strong}
     else:
-        partial.restart()
+        staged.restart()
         if known is not None and known.etag is not None:
             options = {"if_none_match": known.etag}
     at = f"{scheme}://{bucket}"
@@ -83,36 +83,36 @@ def fetch_object(
         return _fetched(url, key, None, known or Validators())
     except Exception as e:
         if isinstance(e, obstore.exceptions.PreconditionError):
-            raise _other_bytes(at, partial, transfer) from None
+            raise _other_bytes(at, staged, transfer) from None
         raise _failure(at, e, obstore) from None
     # Some services pass over the conditions; what they name tells all the same.
     etag = result.meta["e_tag"]
-    if known is not None and known.etag == etag is not None and not partial.size_bytes:
+    if known is not None and known.etag == etag is not None and not staged.size_bytes:
         return _fetched(url, key, None, known)
-    if partial.size_bytes and (etag, result.range[0]) != (strong, partial.size_bytes):
-        raise _other_bytes(at, partial, transfer)
+    if staged.size_bytes and (etag, result.range[0]) != (strong, staged.size_bytes):
+        raise _other_bytes(at, staged, transfer)
     transfer.validators = Validators(etag)
     receive(
         _chunks(result, at, obstore),
-        partial,
+        staged,
         transfer,
-        bounds,
+        limits,
         expected=result.meta["size"],
         resumable=transfer.validators.strong is not None,
         at=at,
     )
-    check_sum(partial, transfer, sha256)
-    head = partial.head(HEAD_BYTES)
-    fetched = _fetched(url, key, partial.finish(), transfer.validators)
+    check_sum(staged, transfer, sha256)
+    head = staged.head(HEAD_BYTES)
+    fetched = _fetched(url, key, staged.finish(), transfer.validators)
     fetched.head = head
     fetched.media_type = str(result.attributes.get("Content-Type") or "").partition(";")[0].lower()
     return fetched
 
 
-def _other_bytes(at: str, partial: Partial, transfer: Transfer) -> FastioError:
+def _other_bytes(at: str, staged: StagedBlob, transfer: Transfer) -> FastioError:
     """The failure of a resumption; the next attempt begins anew."""
-    partial.restart()
-    transfer.safe = 0
+    staged.restart()
+    transfer.durable_bytes = 0
     return FastioError("unavailable", f"{at} has other bytes than before.")
 
 
@@ -132,11 +132,11 @@ def _parts(url: str) -> tuple[str, str, str]:
     return parts.scheme.lower(), parts.netloc, key
 
 
-def _store(scheme: str, bucket: str, bounds: Bounds) -> tuple[Any, Any]:
+def _store(scheme: str, bucket: str, limits: TransferLimits) -> tuple[Any, Any]:
     plainly = os.environ.get(f"{_ENVIRONMENT[scheme]}_ALLOW_HTTP", "").lower() == "true"
     options: Any = {
-        "timeout": f"{bounds.total_s:.0f}s",
-        "read_timeout": f"{bounds.stall_s:.0f}s",
+        "timeout": f"{limits.total_s:.0f}s",
+        "read_timeout": f"{limits.stall_s:.0f}s",
         "allow_http": plainly,
         **_NO_PROXY,
     }

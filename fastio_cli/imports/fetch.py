@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from fastio_cli.blobs.local import Content, Partial
+    from fastio_cli.blobs.local import Content, StagedBlob
     from fastio_cli.egress.client import Egress
 
 SYNC_EVERY_S = 1.0
@@ -76,20 +76,20 @@ class Validators:
 
 class Transfer:
     """A running transfer, as others may watch it: ``received`` and ``total`` bytes, how many are
-    ``safe`` (synced, under ``validators``), and ``stop`` to end it at the next chunk."""
+    ``durable_bytes`` (synced, under ``validators``), and ``stop`` to end it at the next chunk."""
 
     def __init__(
-        self, safe: int = 0, validators: Validators | None = None, total: int | None = None
+        self, durable_bytes: int = 0, validators: Validators | None = None, total: int | None = None
     ) -> None:
-        self.received = safe
+        self.received = durable_bytes
         self.total = total
-        self.safe = safe
+        self.durable_bytes = durable_bytes
         self.validators = validators or Validators()
         self.resumed = False
         self.stop = False
 
 
-class Bounds:
+class TransferLimits:
     """Limits of one transfer: bytes, seconds in all, and seconds that a body may stall."""
 
     def __init__(self, size_bytes_max: int, total_s: float, stall_s: float) -> None:
@@ -123,30 +123,31 @@ class Fetched:
         self.head = head
 
 
-class Stopped(Exception):
+class Cancelled(Exception):
     """Somebody set ``Transfer.stop``."""
 
 
 def fetch(
     egress: Egress,
     source: Source,
-    partial: Partial,
+    staged: StagedBlob,
     transfer: Transfer,
-    bounds: Bounds,
+    limits: TransferLimits,
     *,
     known: Validators | None = None,
     sha256: str | None = None,
 ) -> Fetched:
-    """Fetch ``source``, appending to ``partial``.
+    """Fetch ``source``, appending to ``staged``.
 
-    Raises :class:`FastioError` with the reason in words; ``passing`` tells whether another attempt
-    makes sense. The partial is left as it is, to go on from or to discard.
+    ``known`` makes the request conditional; ``sha256`` is the checksum the bytes must have. Raises
+    :class:`FastioError`: ask :func:`is_transient` whether to retry. ``staged`` keeps its bytes, for
+    the caller to resume from or to discard.
     """
-    if partial.size_bytes and transfer.validators.strong is None:
-        partial.restart()
+    if staged.size_bytes and transfer.validators.strong is None:
+        staged.restart()
     headers = dict(source.headers)
-    if partial.size_bytes:
-        headers["Range"] = f"bytes={partial.size_bytes}-"
+    if staged.size_bytes:
+        headers["Range"] = f"bytes={staged.size_bytes}-"
         headers["If-Range"] = transfer.validators.strong or ""
     elif known is not None:
         headers |= known.conditions()
@@ -154,115 +155,115 @@ def fetch(
     with egress.stream(source.url, **request) as response:  # type: ignore[arg-type]
         if response.status_code == 304 and known is not None:
             return _fetched(source, response, None, known)
-        whole = _check_status(source, response, partial)
+        whole = _check_status(source, response, staged)
         transfer.validators = _validators(response) or transfer.validators
         if not whole:
             _refuse_page(source, response)
-            _receive(response, partial, transfer, bounds)
-    head = partial.head(HEAD_BYTES)
+            _receive(response, staged, transfer, limits)
+    head = staged.head(HEAD_BYTES)
     _refuse_login(source, response, head)
-    check_sum(partial, transfer, sha256)
-    return _fetched(source, response, partial.finish(), transfer.validators, head)
+    check_sum(staged, transfer, sha256)
+    return _fetched(source, response, staged.finish(), transfer.validators, head)
 
 
-def check_sum(partial: Partial, transfer: Transfer, sha256: str | None) -> None:
+def check_sum(staged: StagedBlob, transfer: Transfer, sha256: str | None) -> None:
     """Raise unless the bytes have this checksum; then they are dropped."""
-    if sha256 is None or partial.sha256 == sha256.lower():
+    if sha256 is None or staged.sha256 == sha256.lower():
         return
     wrong = FastioError(
         "invalid",
-        f"The bytes have SHA-256 {partial.sha256}, not {sha256.lower()}.",
+        f"The bytes have SHA-256 {staged.sha256}, not {sha256.lower()}.",
         "Check the checksum with whoever published it.",
-        passing=transfer.resumed,  # perhaps the pieces do not belong together
+        transient=transfer.resumed,  # perhaps the pieces do not belong together
     )
-    partial.restart()
-    transfer.safe = 0
+    staged.restart()
+    transfer.durable_bytes = 0
     raise wrong
 
 
 def receive(
     chunks: Iterator[bytes],
-    partial: Partial,
+    staged: StagedBlob,
     transfer: Transfer,
-    bounds: Bounds,
+    limits: TransferLimits,
     *,
     expected: int | None,
     resumable: bool,
     at: str,
 ) -> None:
-    """A body into the partial: within bounds, synced now and then, and whole.
+    """A body into the staged: within limits, synced now and then, and whole.
 
     ``expected`` is the size of the whole file if it is known, ``at`` names the sender in errors.
     """
-    transfer.resumed = partial.size_bytes > 0
-    transfer.received = partial.size_bytes
+    transfer.resumed = staged.size_bytes > 0
+    transfer.received = staged.size_bytes
     transfer.total = expected
-    if expected is not None and expected > bounds.size_bytes_max:
-        raise _too_large(bounds.size_bytes_max, expected)
-    pace = _Pace(bounds, at, partial.size_bytes)
+    if expected is not None and expected > limits.size_bytes_max:
+        raise _too_large(limits.size_bytes_max, expected)
+    watchdog = ThroughputWatchdog(limits, at, staged.size_bytes)
     synced_at = time.monotonic()
     try:
         for chunk in chunks:
             if transfer.stop:
-                raise Stopped
-            if partial.size_bytes + len(chunk) > bounds.size_bytes_max:
-                raise _too_large(bounds.size_bytes_max, None)
-            partial.append(chunk)
-            transfer.received = partial.size_bytes
-            now = pace.check(partial.size_bytes)
+                raise Cancelled
+            if staged.size_bytes + len(chunk) > limits.size_bytes_max:
+                raise _too_large(limits.size_bytes_max, None)
+            staged.append(chunk)
+            transfer.received = staged.size_bytes
+            now = watchdog.check(staged.size_bytes)
             if resumable and now - synced_at >= SYNC_EVERY_S:
-                transfer.safe = partial.sync()
+                transfer.durable_bytes = staged.sync()
                 synced_at = time.monotonic()
     except FastioError:
-        transfer.safe = partial.sync() if resumable else 0
+        transfer.durable_bytes = staged.sync() if resumable else 0
         raise
-    if expected is not None and partial.size_bytes != expected:
-        raise _passing(f"{at} sent {partial.size_bytes:,} of {expected:,} bytes, then ended.")
+    if expected is not None and staged.size_bytes != expected:
+        raise _transient(f"{at} sent {staged.size_bytes:,} of {expected:,} bytes, then ended.")
 
 
-def passing(error: FastioError) -> bool:
+def is_transient(error: FastioError) -> bool:
     """Whether the same request may succeed later."""
-    stated = error.details.get("passing")
+    stated = error.details.get("transient")
     if isinstance(stated, bool):
         return stated
-    lasting = error.code == "locked" or error.details.get("kind") in ("tls", "disk")
-    return error.kind.retryable and not lasting
+    permanent = error.code == "locked" or error.details.get("kind") in ("tls", "disk")
+    return error.kind.retryable and not permanent
 
 
-def _check_status(source: Source, response: httpx.Response, partial: Partial) -> bool:
-    """Raise unless a body follows; True if the partial is whole already."""
+def _check_status(source: Source, response: httpx.Response, staged: StagedBlob) -> bool:
+    """Raise unless a body follows; True if the staged is whole already."""
     status = response.status_code
-    asked = partial.size_bytes > 0
+    asked = staged.size_bytes > 0
     if status == 206 and asked:
         start, _ = _content_range(response)
-        if start == partial.size_bytes:
+        if start == staged.size_bytes:
             return False
-        partial.restart()
-        raise _passing(f"{_at(response)} sent another part than the one asked for.")
+        staged.restart()
+        raise _transient(f"{_at(response)} sent another part than the one asked for.")
     if status == 416 and asked:
-        if _content_range(response)[1] == partial.size_bytes:
+        if _content_range(response)[1] == staged.size_bytes:
             return True
-        partial.restart()
-        raise _passing(f"{_at(response)} has other bytes than before.")
+        staged.restart()
+        raise _transient(f"{_at(response)} has other bytes than before.")
     if status == 200:
         if asked:
-            partial.restart()
+            staged.restart()
         return False
     raise status_error(source, response)
 
 
 def _receive(
-    response: httpx.Response, partial: Partial, transfer: Transfer, bounds: Bounds
+    response: httpx.Response, staged: StagedBlob, transfer: Transfer, limits: TransferLimits
 ) -> None:
     coding = response.headers.get("content-encoding", "")
     # As it comes: a fixed size of chunks would wait for more.
     chunks = _translated(response)
     receive(
         decoded(chunks, coding) if coding else chunks,
-        partial,
+        staged,
         transfer,
-        bounds,
-        expected=None if coding else _expected(response, partial.size_bytes),
+        limits,
+        expected=None if coding else _expected(response, staged.size_bytes),
         resumable=not coding and transfer.validators.strong is not None,
         at=_at(response),
     )
@@ -293,11 +294,11 @@ def _fetched(
     )
 
 
-class _Pace:
+class ThroughputWatchdog:
     """Sees to it that a body does not drip for ever."""
 
-    def __init__(self, bounds: Bounds, at: str, size_bytes: int) -> None:
-        self._bounds = bounds
+    def __init__(self, limits: TransferLimits, at: str, size_bytes: int) -> None:
+        self._bounds = limits
         self._at = at
         self._size = size_bytes
         self._began = self._since = time.monotonic()
@@ -310,7 +311,7 @@ class _Pace:
                 "timeout",
                 f"The transfer took longer than {self._bounds.total_s:g} seconds.",
                 "Give it longer: fastio config set import_timeout_s SECONDS",
-                passing=False,
+                transient=False,
             )
         elapsed = now - self._since
         if elapsed >= self._bounds.stall_s:
@@ -435,7 +436,7 @@ def _asks_for_html(source: Source) -> bool:
     return (source.name or "").lower().endswith((".html", ".htm"))
 
 
-def _passing(message: str) -> FastioError:
+def _transient(message: str) -> FastioError:
     return FastioError("unavailable", message, "Try again later: fastio import retry ID")
 
 

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from fastio_cli.config.secret_box import Key
-    from fastio_cli.imports.oauth import Flows
+    from fastio_cli.imports.oauth import OAuthFlows
     from fastio_cli.storage.contract import Row, Store
 
-    class Vault(Protocol):
-        """Keeps grants (``oauth.Flows``) by service."""
+    class CredentialStore(Protocol):
+        """Keeps grants (``oauth.OAuthFlows``) by service."""
 
         def get(self, service: str) -> dict[str, Any] | None: ...
 
@@ -48,10 +48,10 @@ HELD_S = 120.0
 LOOK_AGAIN_S = 0.05
 
 
-class Accounts:
+class OAuthGrants:
     """Somebody's logins."""
 
-    def __init__(self, vault: Vault, flows: Flows) -> None:
+    def __init__(self, vault: CredentialStore, flows: OAuthFlows) -> None:
         self._vault = vault
         self._flows = flows
 
@@ -88,7 +88,7 @@ class Accounts:
             self._vault.remove(service)
 
 
-class UserVault:
+class UserCredentialStore:
     """The user's grants: in the keyring if it works here, else in a file of mode 0600."""
 
     def __init__(self, folder: str) -> None:
@@ -150,7 +150,7 @@ class UserVault:
         os.replace(temporary, self._file)
 
 
-class StoredVault:
+class DatabaseCredentialStore:
     """A member's grants in a server's store. ``open_key`` is called where there is one to open."""
 
     def __init__(self, store: Store, open_key: Callable[[], Key], org: str, member: str) -> None:

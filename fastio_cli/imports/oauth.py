@@ -83,7 +83,7 @@ SERVICES = {
 }
 
 
-class Flows:
+class OAuthFlows:
     """Asks services for grants. ``setting`` gives ``<service>_client_id`` and ``_client_secret``.
 
     A grant is a plain record: ``access_token``, ``refresh_token`` (or None), ``expires_at`` in

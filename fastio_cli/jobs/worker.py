@@ -19,9 +19,16 @@ from fastio_cli.blobs.local import GRACE_S
 from fastio_cli.egress.client import Egress, rules_of
 from fastio_cli.errors import FastioError
 from fastio_cli.imports import buckets, naming
-from fastio_cli.imports.fetch import Bounds, Stopped, Transfer, Validators, fetch, passing
-from fastio_cli.imports.logins import HOLD_MS, Accounts, StoredVault
-from fastio_cli.imports.oauth import Flows
+from fastio_cli.imports.fetch import (
+    Cancelled,
+    Transfer,
+    TransferLimits,
+    Validators,
+    fetch,
+    is_transient,
+)
+from fastio_cli.imports.logins import HOLD_MS, DatabaseCredentialStore, OAuthGrants
+from fastio_cli.imports.oauth import OAuthFlows
 from fastio_cli.imports.providers import Endpoints, Services
 from fastio_cli.operations import import_jobs
 from fastio_cli.operations.files import guess_media_type
@@ -131,9 +138,9 @@ class Job:
     def progress(self) -> dict[str, Any]:
         """How far it is, as the store keeps it; validators only where one can go on from there."""
         transfer = self.transfer
-        going_on = transfer.safe > 0
+        going_on = transfer.durable_bytes > 0
         return {
-            "received_bytes": transfer.safe if going_on else transfer.received,
+            "received_bytes": transfer.durable_bytes if going_on else transfer.received,
             "total_bytes": transfer.total,
             "source_etag": transfer.validators.etag if going_on else None,
             "source_modified": transfer.validators.last_modified if going_on else None,
@@ -285,13 +292,13 @@ class ImportWorker:
 
     def _failure(self, job: Job, error: FastioError) -> tuple[int, str, Callable[..., Any]]:
         transfer = job.transfer
-        again = passing(error) and job.row["attempts"] < ATTEMPTS_MAX
-        progressed = transfer.resumed and transfer.safe > job.row["received_bytes"]
+        again = is_transient(error) and job.row["attempts"] < ATTEMPTS_MAX
+        progressed = transfer.resumed and transfer.durable_bytes > job.row["received_bytes"]
         failures = 0 if progressed else job.row["failures"] + 1
         again = again and not self._retry.is_exhausted(failures)
         pause_s = self._retry.pause_s(failures, asked_s(error))
         pause_ms = int(pause_s * 1000) if again else None
-        progress = job.progress() if passing(error) else _NO_PROGRESS
+        progress = job.progress() if is_transient(error) else _NO_PROGRESS
         outcome = job.outcome
         if outcome is not None and outcome.content is not None:
             size = outcome.content.size_bytes
@@ -341,12 +348,12 @@ class ImportWorker:
 
     def _sweep(self) -> None:
         """Remove what transfers left behind that nobody will go on with."""
-        for name in self._engine.blobs.partials():
+        for name in self._engine.blobs.staged_names():
             workspace_id, _, id = name.partition("-")
             if not (workspace_id + id).isdecimal() or not id:
                 continue
             if self._state(int(workspace_id), int(id)) in (None, "done", "cancelled"):
-                self._engine.blobs.forget_partial(name)
+                self._engine.blobs.discard_staged(name)
 
     def _fetch_all(self) -> None:
         while (job := self._todo.get()) is not None:
@@ -356,16 +363,18 @@ class ImportWorker:
         """One attempt. None if it was stopped."""
         partial = None
         try:
-            partial = self._engine.blobs.partial(f"{job.workspace_id}-{job.id}", job.transfer.safe)
-            job.transfer.safe = partial.size_bytes
+            partial = self._engine.blobs.staged(
+                f"{job.workspace_id}-{job.id}", job.transfer.durable_bytes
+            )
+            job.transfer.durable_bytes = partial.size_bytes
             return self._attempt(job, partial)
-        except Stopped:
+        except Cancelled:
             if partial is not None and job.cancelled:
                 partial.discard()
             return None
         except Exception as e:
             error = _as_error(e)
-            if partial is not None and not (passing(error) and job.transfer.safe):
+            if partial is not None and not (is_transient(error) and job.transfer.durable_bytes):
                 partial.discard()
             return error
         finally:
@@ -379,7 +388,9 @@ class ImportWorker:
             return kept
         import_jobs.refuse_forgotten(row)
         known = job.known
-        bounds = Bounds(min(limit, row["size_bytes_max"] or limit), self._timeout_s, self._stall_s)
+        limits = TransferLimits(
+            min(limit, row["size_bytes_max"] or limit), self._timeout_s, self._stall_s
+        )
         conditions = {
             "known": _validators(known) if known is not None else None,
             "sha256": row["sha256"],
@@ -387,12 +398,12 @@ class ImportWorker:
         if buckets.is_bucket(row["url"]):
             if self._actor is None:
                 buckets.check_lent(row["url"], self._buckets)
-            fetched = buckets.fetch_object(row["url"], partial, job.transfer, bounds, **conditions)
+            fetched = buckets.fetch_object(row["url"], partial, job.transfer, limits, **conditions)
         else:
             services = Services(self._egress, self._endpoints, self._tokens_of(row))
             source = services.source(row["url"])
             source.secrets |= json.loads(row["headers"] or "{}")
-            fetched = fetch(self._egress, source, partial, job.transfer, bounds, **conditions)
+            fetched = fetch(self._egress, source, partial, job.transfer, limits, **conditions)
         name = row["name"] or fetched.name
         if fetched.content is None and known is not None:
             name = known["path"].removeprefix(known["target"])
@@ -423,8 +434,8 @@ def stored_logins(engine: Engine, config: Config) -> Callable[[Row], TokenOf]:
             if workspace is None:
                 return None
             org = workspace["name"].rpartition("/")[0]
-            vault = StoredVault(engine.store, engine.open_key, org, row["actor"])
-            return Accounts(vault, flows).token(service)
+            vault = DatabaseCredentialStore(engine.store, engine.open_key, org, row["actor"])
+            return OAuthGrants(vault, flows).token(service)
 
         return token
 
@@ -444,20 +455,20 @@ def revoke_one(engine: Engine, config: Config) -> bool:
     held = store.write(lambda tx: tx.accounts.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS))
     if held is None or held["ended_at"] is None:
         return True  # another worker was faster, or somebody logged in again
-    vault = StoredVault(store, engine.open_key, row["org"], row["member"])
+    vault = DatabaseCredentialStore(store, engine.open_key, row["org"], row["member"])
     try:
         _refreshing(config).revoke(row["service"], vault.opened(held))
     except FastioError as e:
-        if passing(e) and store.now_ms() < held["ended_at"] + REVOKE_MS:
+        if is_transient(e) and store.now_ms() < held["ended_at"] + REVOKE_MS:
             return True
     vault.remove(row["service"])
     return True
 
 
-def _refreshing(config: Config) -> Flows:
+def _refreshing(config: Config) -> OAuthFlows:
     """What refreshes and revokes grants; they name the client that they were made for."""
     endpoints = Endpoints(config.get("import_endpoints") or "")
-    return Flows(lambda: Egress(rules_of(config)), endpoints, lambda name: None)
+    return OAuthFlows(lambda: Egress(rules_of(config)), endpoints, lambda name: None)
 
 
 _NO_PROGRESS: dict[str, Any] = {

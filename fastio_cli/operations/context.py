@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli import model
-    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.blobs.local import BlobStore
     from fastio_cli.config.secret_box import Key
     from fastio_cli.config.settings import Limits
     from fastio_cli.identity import Grant
@@ -56,14 +56,14 @@ class Context:
         workspace: Row | None,
         actor: str,
         call_id: Callable[[], str],
-        blobs: Blobs,
+        blobs: BlobStore,
         limits: Limits,
         org: str = "",
         grant: Grant | None = None,
         prepared: Any = None,
         open_search: Callable[[], Search] | None = None,
         open_key: Callable[[], Key] | None = None,
-        listen: Callable[[str], None] | None = None,
+        on_chunk: Callable[[str], None] | None = None,
     ) -> None:
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -73,7 +73,7 @@ class Context:
         self.blobs = blobs
         self.limits = limits
         self.prepared = prepared  # what the work of a Restart returned
-        self.listen = listen  # hears an answer that comes in pieces
+        self.on_chunk = on_chunk  # called with each chunk of a streamed answer
         self._open_search = open_search
         self._open_key = open_key
         self.workspace_id = self.seq = self._seq_before = 0

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fastio_cli import model
-    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.blobs.local import BlobStore
     from fastio_cli.operations.context import Context, Slot
     from fastio_cli.storage.contract import Row
     from fastio_cli.storage.tx import Tx
@@ -35,7 +35,7 @@ class Download:
         self.start = start
         self.end = end
 
-    def chunks(self, read: "Read", blobs: "Blobs") -> "Iterator[bytes]":
+    def chunks(self, read: "Read", blobs: "BlobStore") -> "Iterator[bytes]":
         """The bytes, in constant memory.
 
         ``read`` runs a function on a snapshot (``Store.read``). Contents never change, so that no
@@ -241,7 +241,7 @@ def _refuse_state(slot: "Slot") -> None:
         )
 
 
-def _slice(content: Content, blobs: "Blobs", start: int, end: int) -> "Iterator[bytes]":
+def _slice(content: Content, blobs: "BlobStore", start: int, end: int) -> "Iterator[bytes]":
     if content.body is not None:
         yield content.body[start:end]
     elif content.blob is not None:

@@ -104,13 +104,13 @@ def ask(
     filters = _filters(ctx, path, kind, since_s)
     asked = ctx.search.in_context(question, history or [])
     prepared, found = _retrieved(ctx, asked, filters, 4 * ASK_PASSAGES)
-    search, listen = ctx.search, ctx.listen
+    search, on_chunk = ctx.search, ctx.on_chunk
     found = search.related(found)
     kept = {exclude, *_conversations(ctx, found)}
     found = search.distinct([f for f in found if f.best["path"] not in kept])[:ASK_PASSAGES]
 
     def compose(store: object) -> "model.Answer":
-        reply = search.answer(question, found, history or [], listen)
+        reply = search.answer(question, found, history or [], on_chunk)
         return {
             "question": question,
             "answer": reply.text,

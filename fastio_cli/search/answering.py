@@ -106,9 +106,9 @@ def converse(
     found: list[Found],
     history: list[dict[str, Any]],
     settings: SearchSettings,
-    listen: Callable[[str], None] | None = None,
+    on_chunk: Callable[[str], None] | None = None,
 ) -> Reply:
-    """What the chat endpoint answers; ``listen`` hears each sentence as soon as it is held.
+    """What the chat endpoint answers; ``on_chunk`` is called with each grounded sentence.
 
     Raises ``unavailable`` when the endpoint does not answer.
     """
@@ -120,7 +120,7 @@ def converse(
     if not passages:
         return Reply(NOT_FOUND, [], False, model)
     body = {"model": model, "messages": messages(question, passages, history), "temperature": 0}
-    holder = Holder([f.text for f in passages], listen)
+    holder = Holder([f.text for f in passages], on_chunk)
     size = 0
     for piece in stream_text(settings.chat_url, body, settings.chat_key):
         size += len(piece)

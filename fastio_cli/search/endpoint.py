@@ -126,7 +126,7 @@ def _refusal(url: str, response: httpx.Response) -> FastioError:
     """The error that an answer without a result tells."""
     status = response.status_code
     reason = _reason(next(response.iter_bytes(REASON_BYTES_MAX), b""))
-    error = _unavailable(url, f"it answered {status}{reason}", passing=status not in LASTING)
+    error = _unavailable(url, f"it answered {status}{reason}", transient=status not in LASTING)
     retry_after_s = parse_retry_after(response.headers.get("retry-after"))
     if retry_after_s is not None:
         error.details["retry_after_s"] = retry_after_s
@@ -153,11 +153,11 @@ def _bounded(chunks: Iterator[bytes], url: str, deadline: float) -> Iterator[byt
         yield chunk
 
 
-def _unavailable(url: str, why: str, *, passing: bool = True) -> FastioError:
-    """The error of an endpoint; ``passing`` unless the same request would fail again."""
+def _unavailable(url: str, why: str, *, transient: bool = True) -> FastioError:
+    """The error of an endpoint; ``transient`` unless the same request would fail again."""
     return FastioError(
         "unavailable",
         f"The endpoint {url} could not be used: {why}.",
         "Check the settings: fastio config show",
-        **({} if passing else {"passing": False}),
+        **({} if transient else {"transient": False}),
     )

@@ -33,12 +33,12 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 class Holder:
-    """Takes an answer in pieces; ``listen`` hears the sentences that are held."""
+    """Takes an answer in pieces; ``on_chunk`` is called with each grounded sentence."""
 
-    def __init__(self, passages: list[str], listen: Callable[[str], None] | None = None) -> None:
+    def __init__(self, passages: list[str], on_chunk: Callable[[str], None] | None = None) -> None:
         self.cited: set[int] = set()
         self._passages = passages
-        self._listen = listen
+        self._on_chunk = on_chunk
         self._coming = ""  # what has not ended yet
         self._held: list[str] = []
         self._shown = 0
@@ -75,8 +75,8 @@ class Holder:
         self._held.append(self._sourced(sentence) + space)
         if self.cited:
             for held in self._held[self._shown :]:
-                if self._listen is not None:
-                    self._listen(held)
+                if self._on_chunk is not None:
+                    self._on_chunk(held)
             self._shown = len(self._held)
 
     def _sourced(self, sentence: str) -> str:

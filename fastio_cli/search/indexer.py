@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.blobs.local import BlobStore
     from fastio_cli.search.embedding import Embedder
     from fastio_cli.storage.contract import Row, Store
     from fastio_cli.storage.tx import Tx
@@ -129,7 +129,7 @@ class Plan:
 class Index:
     """The index of one workspace."""
 
-    def __init__(self, store: Store, blobs: Blobs, workspace_id: int) -> None:
+    def __init__(self, store: Store, blobs: BlobStore, workspace_id: int) -> None:
         self.store = store
         self.blobs = blobs
         self.workspace_id = workspace_id

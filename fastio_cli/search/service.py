@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.blobs.local import BlobStore
     from fastio_cli.config.settings import SearchSettings
     from fastio_cli.search.answering import Reply
     from fastio_cli.search.context_pack import Counter, Pack
@@ -83,7 +83,7 @@ class Found:
 class Search:
     """The embedding model of this process, and the vectors it read last."""
 
-    def __init__(self, blobs: Blobs, settings: SearchSettings) -> None:
+    def __init__(self, blobs: BlobStore, settings: SearchSettings) -> None:
         self.settings = settings
         self._blobs = blobs
         self._embedder: Embedder | None = None
@@ -208,13 +208,13 @@ class Search:
         question: str,
         found: list[Found],
         history: list[dict[str, Any]],
-        listen: Callable[[str], None] | None,
+        on_chunk: Callable[[str], None] | None,
     ) -> Reply:
-        """The answer to a question from these passages; ``listen`` hears a model's sentences."""
+        """The answer to a question from these passages; ``on_chunk`` gets a model's sentences."""
         from fastio_cli.search import answering as ask
 
         if self.settings.chat_url:
-            return ask.converse(question, found, history, self.settings, listen)
+            return ask.converse(question, found, history, self.settings, on_chunk)
         return ask.extract(ask.in_context(question, history), found, self.embedder())
 
     def pack(self, summary: tuple[str, str] | None, found: list[Found], budget: int) -> Pack:

@@ -306,7 +306,7 @@ class App:
 
     async def _heard_by(self, x: Exchange, call: Call, hear: Callable[[str], None]) -> Any:
         """Do a call whose answer comes in pieces."""
-        call.listen = hear
+        call.on_chunk = hear
         try:
             return await self._desk.call(call)
         except FastioError:

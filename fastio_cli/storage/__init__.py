@@ -8,7 +8,7 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.blobs.local import BlobStore
     from fastio_cli.storage.contract import Store
 
 
@@ -44,26 +44,26 @@ def open_store(target: str, *, durability: str = "full", make: bool = True) -> S
     return PostgresStore(target, durability=durability)
 
 
-def open_blobs(target: str, place: str | None) -> Blobs:
+def open_blobs(target: str, place: str | None) -> BlobStore:
     """Where the store that ``target`` names keeps large bodies.
 
     A folder holds its own; a database's are at ``place``, a folder or a bucket. Raises ``invalid``
     for a URL that names no bucket.
     """
-    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.blobs.local import BlobStore
 
     if "://" not in target:
-        return Blobs(os.path.join(target, "blobs"))
+        return BlobStore(os.path.join(target, "blobs"))
     if place is None:
-        from fastio_cli.blobs.none import NoBlobs
+        from fastio_cli.blobs.null import NullBlobStore
 
-        return NoBlobs()
+        return NullBlobStore()
     if "://" not in place:
-        return Blobs(place)
+        return BlobStore(place)
     import hashlib
 
-    from fastio_cli.blobs.bucket import BucketBlobs
+    from fastio_cli.blobs.bucket import BucketBlobStore
     from fastio_cli.config.settings import user_folder
 
-    spool = hashlib.sha256(place.encode()).hexdigest()[:16]
-    return BucketBlobs(place, os.path.join(user_folder("data"), "spool", spool))
+    name = hashlib.sha256(place.encode()).hexdigest()[:16]
+    return BucketBlobStore(place, os.path.join(user_folder("data"), "spool", name))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from fastio_cli.blobs.local import Blobs
+    from fastio_cli.blobs.local import BlobStore
     from fastio_cli.storage.contract import Store
     from fastio_cli.storage.tx import Tx
 
@@ -50,16 +50,16 @@ _ANEW = {
 }
 
 
-class Place:
+class Endpoint:
     """A store with its blobs."""
 
-    def __init__(self, store: Store, blobs: Blobs) -> None:
+    def __init__(self, store: Store, blobs: BlobStore) -> None:
         self.store = store
         self.blobs = blobs
 
 
 def copy_store(
-    source: Place, target: Place, progress: Callable[[int, int], None]
+    source: Endpoint, target: Endpoint, progress: Callable[[int, int], None]
 ) -> dict[str, int]:
     """Copy everything, compare it, and only then give the copies their names.
 
@@ -68,8 +68,8 @@ def copy_store(
     target holds anything else, ``invalid`` when it holds the beginning of another store's copy,
     ``unavailable`` when the source does not come to rest.
     """
-    copy = _Copy(source, target, progress)
-    copy.claim()
+    copy = StoreCopy(source, target, progress)
+    copy.prepare_target()
     for _ in range(ROUNDS_MAX):
         workspaces = copy.workspaces()
         copy.transfer(workspaces)
@@ -77,10 +77,10 @@ def copy_store(
         try:
             compared = copy.compare(workspaces)
         except FastioError:
-            if copy.at_rest(workspaces):
+            if copy.is_quiescent(workspaces):
                 raise
             continue
-        if copy.at_rest(workspaces):
+        if copy.is_quiescent(workspaces):
             copy.finish(workspaces)
             return compared
     raise FastioError(
@@ -101,8 +101,10 @@ class _Batch:
         self.size_bytes = 0
 
 
-class _Copy:
-    def __init__(self, source: Place, target: Place, progress: Callable[[int, int], None]) -> None:
+class StoreCopy:
+    def __init__(
+        self, source: Endpoint, target: Endpoint, progress: Callable[[int, int], None]
+    ) -> None:
         self._source = source
         self._target = target
         self._progress = progress
@@ -110,7 +112,7 @@ class _Copy:
         self._compared: dict[tuple[int, int], int] = {}  # and how much of it was compared
         self._sound: set[str] = set()  # blobs of the target that were read again
 
-    def claim(self) -> None:
+    def prepare_target(self) -> None:
         """Make sure that the target is empty or an unfinished copy."""
         rows = self._target.store.read(lambda tx: [dict(row) for row in tx.workspaces.every()])
         untouched = [row for row in rows if row["name"] == "default" and row["seq"] == 0]
@@ -160,7 +162,7 @@ class _Copy:
         counted = {"workspaces": len(workspaces), "events": events, "versions": versions}
         return {**counted, "rows": self._compare_rows(workspaces)}
 
-    def at_rest(self, workspaces: list[Columns]) -> bool:
+    def is_quiescent(self, workspaces: list[Columns]) -> bool:
         """Whether the source still is what was copied."""
         return self.workspaces() == workspaces
 
@@ -303,9 +305,9 @@ class _Copy:
             self._ends[key] = rows[-1]["start"] + rows[-1]["size_bytes"]
 
     def _segments(
-        self, place: Place, workspace_id: int, chain: int, start: int, end: int
+        self, endpoint: Endpoint, workspace_id: int, chain: int, start: int, end: int
     ) -> list[Columns]:
-        return place.store.read(
+        return endpoint.store.read(
             lambda tx: [
                 dict(row)
                 for row in tx.objects.segments(workspace_id, chain, start, end, SEGMENTS_PER_BATCH)
@@ -361,8 +363,8 @@ def _made(tx: Tx, workspace: Columns) -> Columns:
     return dict(row or tx.workspaces.add(_name(workspace), workspace["created_at"]))
 
 
-def _batch(place: Place, workspace_id: int, after: int) -> _Batch:
-    return place.store.read(lambda tx: _gather(tx, workspace_id, after))
+def _batch(endpoint: Endpoint, workspace_id: int, after: int) -> _Batch:
+    return endpoint.store.read(lambda tx: _gather(tx, workspace_id, after))
 
 
 def _write(store: Store, workspace: Columns, batch: _Batch) -> None:
@@ -425,8 +427,8 @@ def _as_copied(table: str, row: Columns, ids: dict[int | None, int | None]) -> C
     return row
 
 
-def _rows(place: Place, table: str, after: Key | None, last: Key | None) -> list[Columns]:
-    return place.store.read(lambda tx: tx.rows.page(table, after, last, ROWS_PER_BATCH))
+def _rows(endpoint: Endpoint, table: str, after: Key | None, last: Key | None) -> list[Columns]:
+    return endpoint.store.read(lambda tx: tx.rows.page(table, after, last, ROWS_PER_BATCH))
 
 
 def _mirror(table: str, ours: list[Columns], theirs: list[Columns]) -> Callable[[Tx], None]:

@@ -33,7 +33,7 @@ from pathlib import Path
 
 import pytest
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.cli.framework import tree
 from fastio_cli.config.settings import Config, Limits, SearchSettings
 from fastio_cli.engine.engine import Engine
@@ -162,7 +162,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]
     """A server on a store of its own, as ``fastio serve`` runs it."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     store = SqliteStore(str(tmp_path / "served"), durability="normal")
-    blobs = Blobs(str(tmp_path / "served/blobs"))
+    blobs = BlobStore(str(tmp_path / "served/blobs"))
     engine = Engine(store, blobs, Limits(), SearchSettings)
     running = Running(engine, background=Background(engine, Config({})))
     yield running

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
-from fastio_cli.client import transport as connection
+from fastio_cli.client import transport
 from fastio_cli.client.remote import SILENCE_S, Remote
 from fastio_cli.errors import FastioError
 from tests.client.conftest import TOKEN
@@ -81,8 +81,8 @@ def test_a_certificate_for_another_name(tls, home):
 
 def test_an_authority_is_trusted_besides_the_public_ones(tls, home, monkeypatch):
     given: list[ssl.SSLContext] = []
-    monkeypatch.setattr(connection.httpx, "Client", lambda **o: given.append(o["verify"]))
-    connection.open_client("https://localhost", None, tls.ca)
+    monkeypatch.setattr(transport.httpx, "Client", lambda **o: given.append(o["verify"]))
+    transport.open_client("https://localhost", None, tls.ca)
     assert given[0].cert_store_stats()["x509_ca"] > 50
     assert given[0].verify_mode == ssl.CERT_REQUIRED
     assert given[0].check_hostname

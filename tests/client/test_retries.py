@@ -8,7 +8,7 @@ from email.utils import formatdate
 import pytest
 
 from fastio_cli import retry
-from fastio_cli.client import transport as connection
+from fastio_cli.client import transport
 from fastio_cli.client.remote import Remote
 from fastio_cli.errors import FastioError
 from tests.client.conftest import TOKEN
@@ -18,7 +18,7 @@ SET = ("state.set", {"path": "a.json", "value": 1})
 GET = ("state.get", {"path": "a.json"})
 DONE = record({"version": 1})
 
-PASSING = {
+TRANSIENT_STATUSES = {
     "429": problem(429, "rate_limited", retry_after="2"),
     "503": problem(503, "unavailable"),
     "429 of a proxy": page(429),
@@ -55,7 +55,7 @@ def refused(remote, call=SET) -> FastioError:
     return caught.value
 
 
-@pytest.mark.parametrize("failure", PASSING.values(), ids=PASSING)
+@pytest.mark.parametrize("failure", TRANSIENT_STATUSES.values(), ids=TRANSIENT_STATUSES)
 def test_what_passes_is_tried_again_with_the_same_key(scripted, clock, failure):
     server, remote = scripted(failure, failure, DONE)
     assert remote.call(*SET) == {"version": 1}
@@ -195,7 +195,7 @@ def test_a_problem_that_lacks_parts(scripted):
 
 
 def test_an_answer_has_a_largest_size(scripted, monkeypatch):
-    monkeypatch.setattr(connection, "ANSWER_BYTES_MAX", 1000)
+    monkeypatch.setattr(transport, "ANSWER_BYTES_MAX", 1000)
     _, remote = scripted(record("x" * 2000))
     assert refused(remote).code == "invalid"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.storage.sqlite.store import SqliteStore
@@ -131,7 +131,7 @@ def test_two_agents_while_the_server_is_killed(serving, tmp_path, monkeypatch):
         agents.append((agent, answers))
 
     store = SqliteStore(serving.folder)
-    engine = Engine(store, Blobs(f"{serving.folder}/blobs"), Limits())
+    engine = Engine(store, BlobStore(f"{serving.folder}/blobs"), Limits())
     for kill in range(1, KILLS + 1):
         goal = total * kill // (KILLS + 1)
         until(lambda goal=goal: engine.call("state.get", {"path": "n.json"})["value"] >= goal)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from fastio_cli.client import remote as calls
 from fastio_cli.errors import FastioError
 from tests.backends import Background, until
 from tests.client.scripted import cut, problem, record
@@ -54,8 +53,8 @@ def test_a_server_that_is_away_is_not_waited_for_as_long(scripted, clock):
 
 
 def test_a_request_is_held_for_less_than_proxies_let_it_live(scripted, monkeypatch):
-    monkeypatch.setattr(calls, "ANSWER_S", 0.1)
-    monkeypatch.setattr(calls, "HOLD_S", 0.2)
+    monkeypatch.setattr("fastio_cli.client.remote.ANSWER_S", 0.1)
+    monkeypatch.setattr("fastio_cli.client.remote.HOLD_S", 0.2)
     silent = [lambda line: None] * 3
     server, remote = scripted(*silent, record({"value": 1}), retry_s=1)
     assert remote.call(*WAIT) == {"value": 1}
@@ -102,7 +101,7 @@ def test_a_lock_whose_answer_was_lost_is_got_once(server, line):
 def test_less_patience_than_usual_for_a_single_call(scripted, clock):
     _, remote = scripted(cut, retry_s=30)
     call = remote.prepare("lock.renew", {"path": "a", "lock_token": "x"}, "default", "")
-    call.patience_s = 2
+    call.deadline_s = 2
     begun = clock.now
     with pytest.raises(FastioError):
         remote.run(call)

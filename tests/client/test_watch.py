@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fastio_cli.client import remote as calls
+from fastio_cli.client.remote import SILENCE_S
 from fastio_cli.client.sse import messages
 from fastio_cli.errors import FastioError
 from tests.backends import Background, until
@@ -78,7 +78,7 @@ def test_it_ends_in_time_though_nothing_comes(server, line):
     _, remote = line()
     begun = time.monotonic()
     assert list(remote.watch("default", timeout_s=0.2)) == []
-    assert 0.2 <= time.monotonic() - begun < calls.SILENCE_S
+    assert 0.2 <= time.monotonic() - begun < SILENCE_S
 
 
 def test_what_had_happened_when_time_is_up_is_told(server, line):
@@ -88,7 +88,7 @@ def test_what_had_happened_when_time_is_up_is_told(server, line):
 
 
 def test_a_silent_line_is_given_up(server, line, monkeypatch):
-    monkeypatch.setattr(calls, "SILENCE_S", 0.1)
+    monkeypatch.setattr("fastio_cli.client.remote.SILENCE_S", 0.1)
     broken, remote = line()
     watching = Background(lambda: take(remote.watch("default", after=0), 1))
     until(lambda: broken.connections >= 3)
@@ -120,7 +120,7 @@ def stream(text):
 
 
 MESSAGE = 'id: 1\ndata: {"seq":1}\n\n'
-PASSING = {
+TRANSIENT_STATUSES = {
     "503": problem(503, "unavailable"),
     "429": problem(429, "rate_limited"),
     "502 of a proxy": page(502),
@@ -130,7 +130,7 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("failure", PASSING.values(), ids=PASSING)
+@pytest.mark.parametrize("failure", TRANSIENT_STATUSES.values(), ids=TRANSIENT_STATUSES)
 def test_what_passes_is_tried_again(scripted, clock, failure):
     server, remote = scripted(failure, failure, stream(MESSAGE), failure)
     events = remote.watch("default", after=0)

@@ -1,4 +1,4 @@
-"""Imports as a queue: asked for, listed, cancelled, tried again. ``tests/transfer`` fetches."""
+"""Imports as a queue: asked for, listed, cancelled, tried again. ``tests/imports`` fetches."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.storage.sqlite.store import SqliteStore
@@ -48,7 +48,7 @@ def acknowledge(fd: int, put: dict[str, Any]) -> None:
 
 def main(folder: str, durability: str, actor: str, count: str) -> None:
     store = SqliteStore(folder, durability=durability)
-    engine = Engine(store, Blobs(f"{folder}/blobs"), Limits(versions_max=10**9))
+    engine = Engine(store, BlobStore(f"{folder}/blobs"), Limits(versions_max=10**9))
     fd = os.open(os.environ[RECORD], os.O_WRONLY | os.O_APPEND)
     for n in range(int(count)):
         own = {"path": f"{actor}.json", "value": {"n": n, "filler": os.urandom(n * 20).hex()}}

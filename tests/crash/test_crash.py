@@ -26,8 +26,8 @@ POINTS = (
     "Objects.add_segment",
     "Locks.put",
     "Locks.remove",
-    "Blobs.put",
-    "Blobs.give_name",
+    "BlobStore.put",
+    "BlobStore.commit",
 )
 OWN_POINTS = {
     "sqlite": (

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.storage.postgres.store import PostgresStore
@@ -78,7 +78,7 @@ class Writer(threading.Thread):
 
     def __init__(self, url: str, folder: Any, number: int) -> None:
         super().__init__(daemon=True)
-        self.engine = Engine(PostgresStore(url), Blobs(str(folder)), Limits(versions_max=10**9))
+        self.engine = Engine(PostgresStore(url), BlobStore(str(folder)), Limits(versions_max=10**9))
         self.actor = f"writer-{number}"
         self.acknowledged: list[tuple[str, int, Any]] = []
         self.times: list[float] = []
@@ -156,7 +156,7 @@ def _wait_for(writers: list[Writer], count: int) -> None:
 
 def _check(cluster: Cluster, writers: list[Writer], folder: Any) -> None:
     store = PostgresStore(cluster.url)
-    engine = Engine(store, Blobs(str(folder)), Limits(versions_max=10**9))
+    engine = Engine(store, BlobStore(str(folder)), Limits(versions_max=10**9))
     for writer in writers:
         # One append for each acknowledgement, in order: none lost, none twice.
         value = engine.call("state.get", {"path": f"{writer.actor}.json"})["value"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Config, Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.jobs.worker import ImportWorker
@@ -26,7 +26,7 @@ class Importing:
         self.tokens: dict[str, str] = {}
         self.settings(**settings)
         store = SqliteStore(str(folder), clock=lambda: self.clock())
-        self.engine = Engine(store, Blobs(str(folder / "blobs")), Limits())
+        self.engine = Engine(store, BlobStore(str(folder / "blobs")), Limits())
 
     def settings(self, **settings: str) -> None:
         given = {**QUICK, **settings}

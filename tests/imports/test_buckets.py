@@ -152,14 +152,18 @@ def test_nothing_is_left_to_ask_for(importing: Importing, cloud: Cloud) -> None:
     """Everything had come when the last worker died, so that no part is left."""
     etag = cloud.object("f.bin", BODY).etag
     id = importing.queue(cloud.url("f.bin"))[0]
-    partial = importing.engine.blobs.partial(f"1-{id}")
-    partial.append(BODY)
-    safe = partial.sync()
-    partial.close()
+    staged = importing.engine.blobs.staged(f"1-{id}")
+    staged.append(BODY)
+    durable_bytes = staged.sync()
+    staged.close()
 
     def half(tx: Any) -> None:
         row = tx.imports.take(1, id, "dead", tx.now_ms, 0)
-        progress = {"received_bytes": safe, "total_bytes": safe, "source_etag": etag}
+        progress = {
+            "received_bytes": durable_bytes,
+            "total_bytes": durable_bytes,
+            "source_etag": etag,
+        }
         tx.imports.advance(
             1, id, "dead", **progress, source_modified=None, now_ms=tx.now_ms, lease_ms=0
         )

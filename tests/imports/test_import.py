@@ -213,7 +213,7 @@ def test_same_bytes_without_validators_make_no_new_version(
 def test_what_was_changed_here_is_fetched_anew(importing: Importing, site: Site) -> None:
     site.file("/a.csv", SMALL)
     importing.run(site.url("/a.csv"))
-    content = importing.engine.blobs.keep(b"changed here")
+    content = importing.engine.blobs.put_bytes(b"changed here")
     importing.call("file.put", path="a.csv", content=content)
     record = importing.run(site.url("/a.csv"))
     assert not record["unchanged"]
@@ -386,7 +386,7 @@ def test_headers_are_not_needed_to_write_what_is_there(importing: Importing, sit
     os.unlink(importing.engine.blobs.path(hashlib.sha256(LARGE).hexdigest()))
     importing.call("import.retry", id=id)
     assert "forgot its headers" in importing.work(id)[0]["reason"]  # they would be needed now
-    importing.engine.blobs.keep(LARGE)
+    importing.engine.blobs.put_bytes(LARGE)
     importing.call("import.retry", id=id)
     assert importing.work(id)[0]["state"] == "done"
     assert len(site.requests) == 1

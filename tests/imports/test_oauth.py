@@ -17,8 +17,8 @@ import pytest
 
 from fastio_cli.egress.client import Egress, Rules
 from fastio_cli.errors import FastioError
-from fastio_cli.imports.logins import Accounts, UserVault
-from fastio_cli.imports.oauth import SERVICES, Flows
+from fastio_cli.imports.logins import OAuthGrants, UserCredentialStore
+from fastio_cli.imports.oauth import SERVICES, OAuthFlows
 from fastio_cli.imports.providers import Endpoints
 
 from .services import Services
@@ -36,13 +36,13 @@ class Logins:
 
     def __init__(self, folder: Path, services: Services) -> None:
         settings: dict[str, Any] = {f"{name}_client_id": "client" for name in SERVICES}
-        self.flows = Flows(
+        self.flows = OAuthFlows(
             lambda: Egress(Rules(allow="127.0.0.1")),
             Endpoints(services.endpoints()),
             settings.get,
         )
-        self.vault = UserVault(str(folder))
-        self.accounts = Accounts(self.vault, self.flows)
+        self.vault = UserCredentialStore(str(folder))
+        self.accounts = OAuthGrants(self.vault, self.flows)
 
     def by_browser(self, service: str, say: Any) -> dict[str, Any]:
         return self._keep(service, self.flows.by_browser(service, say))
@@ -253,7 +253,7 @@ def test_the_keyring_is_used_where_there_is_one(
 
 
 def test_without_a_client_nothing_begins(tmp_path: Path, services: Services) -> None:
-    flows = Flows(lambda: Egress(Rules()), Endpoints(""), lambda name: None)
+    flows = OAuthFlows(lambda: Egress(Rules()), Endpoints(""), lambda name: None)
     with pytest.raises(FastioError, match="no OAuth client") as caught:
         flows.by_browser("google", print)
     assert "google_client_id" in caught.value.hint

@@ -15,7 +15,7 @@ import httpx
 import pexpect
 import pytest
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.client.remote import Remote
 from fastio_cli.client.sse import messages
 from fastio_cli.config.settings import Limits, SearchSettings
@@ -105,7 +105,7 @@ def server():
 def open_engine(tmp_path):
     def open(**settings) -> Engine:
         store = SqliteStore(str(tmp_path / "store"))
-        blobs = Blobs(str(tmp_path / "store/blobs"))
+        blobs = BlobStore(str(tmp_path / "store/blobs"))
         engine = Engine(store, blobs, Limits(), lambda: SearchSettings(**settings))
         engine.call("state.set", {"path": "a.json", "value": "Bolt asks 31 euros."}, actor="ada")
         return engine
@@ -113,8 +113,10 @@ def open_engine(tmp_path):
     return open
 
 
-def asked(engine, question="What does Bolt ask?", listen=None, **params):
-    return engine.call("search.ask", {"question": question, **params}, actor="ada", listen=listen)
+def asked(engine, question="What does Bolt ask?", on_chunk=None, **params):
+    return engine.call(
+        "search.ask", {"question": question, **params}, actor="ada", on_chunk=on_chunk
+    )
 
 
 def test_the_answer_is_streamed_and_cited(server, open_engine):
@@ -122,7 +124,7 @@ def test_the_answer_is_streamed_and_cited(server, open_engine):
     engine = open_engine(chat_url=server.url, chat_model="small", chat_key="secret")
     heard = []
     history = [{"question": "Who is Bolt?", "answer": "A supplier."}]
-    answer = asked(engine, history=history, listen=heard.append)
+    answer = asked(engine, history=history, on_chunk=heard.append)
     assert answer["answer"] == (
         "Bolt asks 31 euros [1]. It is a firm. [no source] And more. [no source]"
     )
@@ -186,7 +188,7 @@ def test_an_answer_that_fails_on_its_way(server, behind):
         assert list(told) == [("piece", PIECES[0]), ("error", local.value.as_dict())]
     remote, heard = Remote(behind.url, behind.token("ada"), retry_s=0), []
     with closing(remote), pytest.raises(FastioError) as far:
-        asked(remote, listen=heard.append)
+        asked(remote, on_chunk=heard.append)
     assert far.value.as_dict() == local.value.as_dict()
     assert heard == [PIECES[0]]
 
@@ -195,12 +197,12 @@ def test_a_client_hears_the_answer_of_a_server(server, behind):
     server.answer = ANSWER
     heard = []
 
-    def listen(piece):
+    def on_chunk(piece):
         heard.append(piece)
         server.gate.set()  # the rest comes after what was heard
 
     with closing(Remote(behind.url, behind.token("ada"))) as remote:
-        answer = asked(remote, listen=listen)
+        answer = asked(remote, on_chunk=on_chunk)
     assert heard == PIECES
     assert answer == asked(behind.engine)
 
@@ -216,7 +218,7 @@ def test_while_a_model_thinks_there_are_signs_of_life(server, behind, monkeypatc
     assert json.loads(data[-1]) == asked(behind.engine)
     server.gate.clear()
     with closing(Remote(behind.url, behind.token("bob"))) as remote:
-        asking = Background(lambda: asked(remote, listen=lambda piece: None))
+        asking = Background(lambda: asked(remote, on_chunk=lambda piece: None))
         until(lambda: len(server.requests) == 3)
         server.gate.set()
         assert asking.result()["found"]
@@ -228,13 +230,13 @@ def test_an_answer_that_was_cut_comes_whole(server, behind):
     line = Line(int(behind.url.rpartition(":")[2]))
     heard = []
 
-    def listen(piece):
+    def on_chunk(piece):
         heard.append(piece)
         line.cut()
         server.gate.set()
 
     with closing(line), closing(Remote(line.url, behind.token("ada"))) as remote:
-        answer = asked(remote, listen=listen)
+        answer = asked(remote, on_chunk=on_chunk)
     assert heard == PIECES[:1]
     assert answer["answer"] == "".join(PIECES)
 

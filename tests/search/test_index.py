@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.search import (
@@ -32,7 +32,7 @@ from fastio_cli.storage.sqlite.store import FILE, SqliteStore
 @pytest.fixture
 def engine(tmp_path):
     folder = str(tmp_path / "store")
-    engine = Engine(SqliteStore(folder), Blobs(f"{folder}/blobs"), Limits())
+    engine = Engine(SqliteStore(folder), BlobStore(f"{folder}/blobs"), Limits())
     yield engine
     engine.store.close()
 

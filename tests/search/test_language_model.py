@@ -15,7 +15,7 @@ import sys
 
 import pytest
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits, SearchSettings
 from fastio_cli.engine.engine import Engine
 from fastio_cli.search import answering as ask
@@ -49,7 +49,7 @@ def engine(tmp_path, url, monkeypatch):
     monkeypatch.setattr(ask, "new_mark", lambda: "passages-81f3a0")
     settings = SearchSettings(chat_url=url, chat_model="SmolLM2-135M-Instruct")
     store = SqliteStore(str(tmp_path / "store"))
-    engine = Engine(store, Blobs(str(tmp_path / "store/blobs")), Limits(), lambda: settings)
+    engine = Engine(store, BlobStore(str(tmp_path / "store/blobs")), Limits(), lambda: settings)
     yield engine
     store.close()
 
@@ -62,7 +62,7 @@ def put(engine, path, text):
 def asked(engine, question):
     """An answer, which has to keep what is promised of every answer."""
     heard: list[str] = []
-    answer = engine.call("search.ask", {"question": question}, listen=heard.append)
+    answer = engine.call("search.ask", {"question": question}, on_chunk=heard.append)
     text = answer["answer"]
     if not answer["found"]:
         assert (text, answer["citations"], heard) == (NOT_FOUND, [], [])

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.client.remote import Remote
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
@@ -25,7 +25,7 @@ def limits() -> Limits:
 @pytest.fixture
 def server(tmp_path: Path, limits: Limits) -> Iterator[Running]:
     store = SqliteStore(str(tmp_path / "store"))
-    blobs, key_file = Blobs(str(tmp_path / "store/blobs")), str(tmp_path / "secret.key")
+    blobs, key_file = BlobStore(str(tmp_path / "store/blobs")), str(tmp_path / "secret.key")
     running = Running(Engine(store, blobs, limits, key_file=lambda: key_file))
     yield running
     running.stop()

@@ -12,7 +12,7 @@ import threading
 import httpx
 import pytest
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.client.remote import Remote
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
@@ -68,7 +68,7 @@ def folder(tmp_path):
 @pytest.fixture
 def engine(folder):
     store = SqliteStore(folder)
-    yield Engine(store, Blobs(f"{folder}/blobs"), Limits())
+    yield Engine(store, BlobStore(f"{folder}/blobs"), Limits())
     store.close()
 
 

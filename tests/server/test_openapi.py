@@ -18,7 +18,7 @@ import schemathesis
 from hypothesis import HealthCheck, assume, settings
 from schemathesis.checks import load_all_checks
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.operations import every, find
@@ -98,7 +98,7 @@ class Target:
 def target(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("fuzz"))
     store = SqliteStore(folder, durability="normal")
-    engine = Engine(store, Blobs(f"{folder}/blobs"), Limits())
+    engine = Engine(store, BlobStore(f"{folder}/blobs"), Limits())
     running = Running(engine)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(params.Wait, "maximum", WAIT_S)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from tests import postgres
@@ -55,7 +55,7 @@ def open_engine(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     def open(url: str, **options: Any) -> Engine:
         store = PostgresStore(url, **options)
         opened.append(store)
-        return Engine(store, Blobs(tempfile.mkdtemp(dir=tmp_path)), Limits())
+        return Engine(store, BlobStore(tempfile.mkdtemp(dir=tmp_path)), Limits())
 
     yield open
     for store in opened:

@@ -15,19 +15,18 @@ import obstore
 import pytest
 
 from fastio_cli.blobs import bucket
-from fastio_cli.blobs.bucket import SINGLE_BYTES_MAX, BucketBlobs
+from fastio_cli.blobs.bucket import SINGLE_BYTES_MAX, BucketBlobStore
 from fastio_cli.blobs.local import INLINE_BYTES_MAX
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
-from fastio_cli.storage import maintenance as care
-from fastio_cli.storage import open_blobs
-from fastio_cli.storage.copy import Place, copy_store
+from fastio_cli.storage import doctor, open_blobs
+from fastio_cli.storage.copy import Endpoint, copy_store
 from tests import s3
 from tests.backends import BACKENDS
+from tests.imports.importing import Importing
+from tests.imports.site import Site
 from tests.remote import ActingRemote, Running
-from tests.transfer.importing import Importing
-from tests.transfer.site import Site
 
 LARGE = 10**9
 BODY = os.urandom(300_000)
@@ -61,7 +60,7 @@ def url(server, prefix):
 
 @pytest.fixture
 def blobs(url, tmp_path):
-    return BucketBlobs(url, str(tmp_path / "spool"))
+    return BucketBlobStore(url, str(tmp_path / "staging"))
 
 
 @pytest.fixture
@@ -83,7 +82,7 @@ def paths(objects):
     return sorted(meta["path"] for meta in obstore.list(objects).collect())
 
 
-def spooled(blobs):
+def staged(blobs):
     return [f for f in Path(blobs.folder).rglob("*") if f.is_file()]
 
 
@@ -113,11 +112,11 @@ def test_large_bytes_are_objects_by_their_hash(blobs, objects, size):
     with blobs.open(name) as f:
         assert f.read(11) == body[:11]
         assert f.read() == body[11:]
-    assert spooled(blobs) == []
+    assert staged(blobs) == []
 
 
 def test_small_bytes_need_no_bucket(tmp_path):
-    blobs = BucketBlobs("s3://nowhere", str(tmp_path))
+    blobs = BucketBlobStore("s3://nowhere", str(tmp_path))
     assert put(blobs, b"x" * INLINE_BYTES_MAX).body is not None
 
 
@@ -128,20 +127,20 @@ def test_the_same_bytes_at_the_same_time(blobs, objects):
     for thread in threads:
         thread.join()
     assert list(blobs.names()) == [NAME]
-    assert spooled(blobs) == []
+    assert staged(blobs) == []
 
 
 def test_too_large_leaves_nothing(blobs, objects):
     refused("too_large", lambda: blobs.put(io.BytesIO(BODY), len(BODY) - 1))
     assert paths(objects) == []
-    assert spooled(blobs) == []
+    assert staged(blobs) == []
 
 
-def test_a_spool_that_lies_is_found_out(blobs, objects, tmp_path):
+def test_a_staged_file_that_was_changed_is_detected(blobs, objects, tmp_path):
     for size in (100_000, SINGLE_BYTES_MAX + 5):
         file = tmp_path / "file"
         file.write_bytes(b"x" * size)
-        error = refused("unavailable", lambda f=file: blobs.give_name(str(f), NAME))
+        error = refused("unavailable", lambda f=file: blobs.commit(str(f), NAME))
         assert "damaged" in error.message
         assert list(blobs.names()) == []
 
@@ -216,16 +215,16 @@ def test_files_of_every_kind(engine, blobs):
     assert read(path="log.bin") == whole
     assert read(path="log.bin", offset=250_000, length=400_000) == whole[250_000:650_000]
     assert read(path="log.bin", version=2) == whole[: 2 * len(BODY) + 2]
-    findings = list(care.examine_blobs(engine.store, blobs, "hint"))
-    assert findings[0].ok, findings[0].message
+    checks = list(doctor.check_blobs(engine.store, blobs, "hint"))
+    assert checks[0].ok, checks[0].message
 
 
 def test_a_sweep_keeps_what_the_store_uses(engine, blobs, monkeypatch):
     engine.call("file.put", {"path": "a.bin", "content": put(blobs)})
     put(blobs, BODY + b"unused")
     monkeypatch.setattr(bucket, "GRACE_S", -1.0)
-    assert care.sweep(engine.store, blobs) == 0
-    assert care.sweep(engine.store, blobs) == len(BODY) + 6
+    assert doctor.sweep(engine.store, blobs) == 0
+    assert doctor.sweep(engine.store, blobs) == len(BODY) + 6
     assert list(blobs.names()) == [NAME]
 
 
@@ -260,9 +259,9 @@ def test_a_store_is_copied_out_and_in(engine, blobs, tmp_path, url, pg_url):
     engine.call("file.append", {"path": "a.bin", "content": put(blobs, BODY + b"2")})
     folder = BACKENDS["sqlite"](tmp_path / "folder").open()
     back = BACKENDS["postgres"](tmp_path / "back").open()
-    back.blobs = BucketBlobs(f"{url}/back", str(tmp_path / "spool2"))
+    back.blobs = BucketBlobStore(f"{url}/back", str(tmp_path / "staging2"))
     for source, target in ((engine, folder), (folder, back)):
-        places = [Place(e.store, e.blobs) for e in (source, target)]
+        places = [Endpoint(e.store, e.blobs) for e in (source, target)]
         copy_store(*places, lambda done, total: None)
     got = back.call("file.get", {"path": "a.bin"})
     assert b"".join(back.chunks(got)) == BODY + BODY + b"2"
@@ -317,7 +316,7 @@ def test_what_names_no_bucket(url):
 
 def test_without_credentials_nobody_is_asked(tmp_path, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
-    error = refused("unauthenticated", lambda: put(BucketBlobs("s3://bucket", str(tmp_path))))
+    error = refused("unauthenticated", lambda: put(BucketBlobStore("s3://bucket", str(tmp_path))))
     assert "AWS_ACCESS_KEY_ID" in error.hint
 
 
@@ -338,7 +337,7 @@ def fake(server, monkeypatch):
 
 def test_a_server_that_ignores_conditions_is_refused(fake, tmp_path):
     fake.routes["/bucket/create-only"] = lambda h: h.answer(200, ETag='"e"')
-    blobs = BucketBlobs("s3://bucket", str(tmp_path))
+    blobs = BucketBlobStore("s3://bucket", str(tmp_path))
     for _ in range(2):
         error = refused("invalid", lambda: put(blobs))
         assert "If-None-Match" in error.hint
@@ -350,18 +349,18 @@ def test_a_server_that_ignores_conditions_is_refused(fake, tmp_path):
 )
 def test_a_server_that_refuses(fake, tmp_path, status, code):
     fake.routes["/bucket/create-only"] = lambda h: h.answer(status)
-    refused(code, lambda: put(BucketBlobs("s3://bucket", str(tmp_path))))
+    refused(code, lambda: put(BucketBlobStore("s3://bucket", str(tmp_path))))
 
 
 def test_a_server_that_is_not_there(server, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setattr(bucket, "RETRIES_MAX", 0)
-    refused("unavailable", lambda: put(BucketBlobs("s3://bucket", str(tmp_path))))
+    refused("unavailable", lambda: put(BucketBlobStore("s3://bucket", str(tmp_path))))
 
 
 MEMORY = """
 import io, re, sys
-from fastio_cli.blobs.bucket import BucketBlobs
+from fastio_cli.blobs.bucket import BucketBlobStore
 
 class Zeros(io.RawIOBase):
     left = int(sys.argv[3])
@@ -373,7 +372,7 @@ class Zeros(io.RawIOBase):
         self.left -= count
         return count
 
-blobs = BucketBlobs(sys.argv[1], sys.argv[2])
+blobs = BucketBlobStore(sys.argv[1], sys.argv[2])
 content = blobs.put(Zeros(), 10**10)
 assert sum(len(c) for c in blobs.read(content.blob, 0, content.size_bytes)) == int(sys.argv[3])
 print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])

@@ -14,7 +14,7 @@ import pytest
 from fastio_cli.client.remote import Remote
 from fastio_cli.errors import FastioError
 from fastio_cli.storage import copy
-from fastio_cli.storage.copy import Place, copy_store
+from fastio_cli.storage.copy import Endpoint, copy_store
 from fastio_cli.storage.repositories.rows import TABLES
 from tests.backends import BACKENDS
 from tests.remote import Running
@@ -36,7 +36,7 @@ def opened(tmp_path, pg_url):
 
 
 def place(engine):
-    return Place(engine.store, engine.blobs)
+    return Endpoint(engine.store, engine.blobs)
 
 
 def quiet(done, total):
@@ -153,14 +153,14 @@ def test_rows_beside_the_log_follow_the_source(opened, source, target, monkeypat
         params = {"member": f"m{n}", "role": "viewer", "in_workspace": "w" if n % 2 else None}
         first.call("token.create", {k: v for k, v in params.items() if v is not None})
     monkeypatch.setattr(copy, "ROWS_PER_BATCH", 2)
-    finish = copy._Copy.finish
-    monkeypatch.setattr(copy._Copy, "finish", lambda self, workspaces: 1 / 0)
+    finish = copy.StoreCopy.finish
+    monkeypatch.setattr(copy.StoreCopy, "finish", lambda self, workspaces: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         copy_store(place(first), place(second), quiet)
     first.call("member.remove", {"name": "m2"})
     first.call("token.revoke", {"id": first.call("token.list")["items"][0]["id"]})
     first.call("member.set", {"name": "new", "role": "admin"})
-    monkeypatch.setattr(copy._Copy, "finish", finish)
+    monkeypatch.setattr(copy.StoreCopy, "finish", finish)
     copy_store(place(first), place(second), quiet)
     assert all_rows(first) == all_rows(second)
     assert dump(first) == dump(second)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastio_cli.blobs.local import Blobs
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
@@ -53,7 +53,7 @@ TABLES = ("workspaces", "objects", "versions", "events", "locks", "requests")
 
 def opened(folder, **limits):
     store = SqliteStore(str(folder), durability="normal", clock=lambda: 1_800_000_000.0)
-    return Engine(store, Blobs(str(folder / "blobs")), Limits(**limits))
+    return Engine(store, BlobStore(str(folder / "blobs")), Limits(**limits))
 
 
 def prepared(engine, change, key=None):

@@ -109,16 +109,17 @@ class Session:
         /,
         *,
         idempotency_key: str | None = None,
-        listen: Callable[[str], None] | None = None,
+        on_chunk: Callable[[str], None] | None = None,
         **params: Any,
     ) -> Any:
         """Do an operation in the session's workspace, or in the one a ``fio://`` path names.
 
         A lock token from the environment is used where the operation takes one (``lock run`` sets
-        it together with the path it is for). ``listen`` hears an answer that comes in pieces.
+        it together with the path it is for). ``on_chunk`` is called with each chunk of a streamed
+        answer.
         """
         call = self.prepare(name, params, idempotency_key)
-        call.listen = listen
+        call.on_chunk = on_chunk
         return self.engine.run(call)
 
     def prepare(self, name: str, params: dict[str, Any], idempotency_key: str | None) -> Prepared:

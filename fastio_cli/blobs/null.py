@@ -1,8 +1,8 @@
-"""Blobs of a store that has no folder and was given no other place for them."""
+"""The blob store of a store that has no folder and was given no other place for blobs."""
 
 from __future__ import annotations
 
-from fastio_cli.blobs.local import Blobs, Content, Partial
+from fastio_cli.blobs.local import BlobStore, Content, StagedBlob
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import IO, NoReturn
 
 
-class NoBlobs(Blobs):
+class NullBlobStore(BlobStore):
     """No place for large bodies: small ones travel in rows, others are refused with advice."""
 
     def __init__(self) -> None:
@@ -25,11 +25,11 @@ class NoBlobs(Blobs):
             "(or gs://, az://, a folder)",
         )
 
-    def partial(self, name: str, size_bytes: int = 0) -> Partial:
+    def staged(self, name: str, size_bytes: int = 0) -> StagedBlob:
         """A blob in the making that may become small content only."""
-        return Partial(self, "", 0)
+        return StagedBlob(self, "", 0)
 
-    def partials(self) -> list[str]:
+    def staged_names(self) -> list[str]:
         """None: nothing is ever kept."""
         return []
 

@@ -1,0 +1,166 @@
+"""A store as one file: a backup made while the store is in use, and restored in its place.
+
+A backup is a tar file: ``store.sqlite``, a consistent copy of the database, and ``blobs/<sha256>``
+for every blob the copy refers to. Locks are not part of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+
+from fastio_cli.blobs.local import BlobStore, private
+from fastio_cli.errors import FastioError
+from fastio_cli.storage.doctor import check_integrity
+from fastio_cli.storage.sqlite.store import FILE, SCHEMA_VERSION, Connection, SqliteStore, translate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
+
+BLOB_MEMBER = re.compile(r"blobs/([0-9a-f]{64})")
+
+
+def backup(store: SqliteStore, blobs: BlobStore, target: str) -> dict[str, int]:
+    """Write a backup atomically; other processes may write to the store meanwhile.
+
+    Returns the number of ``blobs`` and the ``size_bytes`` of the file. Raises ``unavailable`` when
+    it cannot be written.
+    """
+    folder = os.path.dirname(os.path.abspath(target))
+    try:
+        with tempfile.TemporaryDirectory(prefix=".fastio-", dir=folder) as work:
+            copy = os.path.join(work, FILE)
+            names = _copy_database(store, copy)
+            archive = os.path.join(work, "backup.tar")
+            with open(archive, "xb", opener=private) as f:
+                with tarfile.open(fileobj=f, mode="w") as tar:
+                    tar.add(copy, FILE)
+                    for name in names:
+                        tar.add(blobs.path(name), f"blobs/{name}")
+                f.flush()
+                os.fsync(f.fileno())
+            size = os.path.getsize(archive)
+            os.replace(archive, target)
+    except OSError as e:
+        raise FastioError(
+            "unavailable",
+            f"The backup could not be written to {target}: {e.strerror or e}.",
+            "Choose a place that exists and has room: fastio backup FILE",
+        ) from None
+    return {"blobs": len(names), "size_bytes": size}
+
+
+def restore(source: str, folder: str) -> dict[str, int]:
+    """Replace the store in a folder by a backup; processes that use it see the change at once.
+
+    The whole backup is read and verified first, so a damaged one changes nothing (``invalid``). A
+    store file that is itself damaged is kept as ``store.sqlite.damaged``.
+    """
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".restore-", dir=folder) as work:
+        copy = os.path.join(work, FILE)
+        count = _unpack(source, copy, BlobStore(os.path.join(folder, "blobs")))
+        problem = check_integrity(copy)
+        if not problem.ok:
+            raise _not_a_backup(source, problem.message)
+        target = _open_or_set_aside(folder)
+        incoming = sqlite3.connect(copy)
+        try:
+            if incoming.execute("pragma user_version").fetchone()[0] > SCHEMA_VERSION:
+                raise _not_a_backup(source, "it was made by a newer fastio")
+            target.lock()
+            try:
+                incoming.backup(target.sql)
+                target.sync_log()
+            except sqlite3.Error as e:
+                raise translate(e, target.place) from None
+            finally:
+                target.unlock()
+        finally:
+            incoming.close()
+            target.close()
+    return {"blobs": count, "size_bytes": os.path.getsize(source)}
+
+
+def _copy_database(store: SqliteStore, copy: str) -> list[str]:
+    """Copy a snapshot of the database; returns the blobs that the copy refers to."""
+    out = sqlite3.connect(copy, isolation_level=None)
+    try:
+        store.copy_to(out)
+        out.execute("pragma journal_mode = delete")
+        out.execute("delete from lock_waiters")
+        out.execute("delete from locks")
+        rows = out.execute(
+            """select blob from versions where blob is not null
+            union select blob from segments where blob is not null"""
+        )
+        return [row[0] for row in rows]
+    except sqlite3.Error as e:
+        raise translate(e, copy) from None
+    finally:
+        out.close()
+
+
+def _unpack(source: str, copy: str, blobs: BlobStore) -> int:
+    """Extract a backup: the database to ``copy``, verified blobs into ``blobs``; their number."""
+    count = 0
+    found = False
+    try:
+        with tarfile.open(source, "r:*") as tar:
+            for member in tar:
+                stream = tar.extractfile(member) if member.isreg() else None
+                blob = BLOB_MEMBER.fullmatch(member.name)
+                if stream is None or not (blob or member.name == FILE):
+                    raise _not_a_backup(source, f"it holds {member.name!r}")
+                if blob:
+                    _restore_blob(blobs, blob[1], stream, member.size, source)
+                    count += 1
+                else:
+                    found = True
+                    with open(copy, "wb") as f:
+                        shutil.copyfileobj(stream, f)
+    except (tarfile.TarError, EOFError, OSError) as e:
+        if getattr(e, "errno", None) == errno.ENOSPC:
+            raise FastioError(
+                "unavailable",
+                "The disk is full; nothing was changed.",
+                "Free some disk space and try again: fastio doctor",
+            ) from None
+        # tarfile lists one reason per format that it tried, a line each.
+        reason = (str(e) or "it ends too early").splitlines()[0].rstrip(":")
+        raise _not_a_backup(source, reason) from None
+    if not found:
+        raise _not_a_backup(source, "it holds no store")
+    return count
+
+
+def _restore_blob(blobs: BlobStore, name: str, stream: IO[bytes], size: int, source: str) -> None:
+    content = blobs.put(stream, size)
+    if content.blob != name:
+        raise _not_a_backup(source, f"blob {name} is damaged")
+
+
+def _open_or_set_aside(folder: str) -> Connection:
+    """A connection to the store; a damaged store file is renamed first."""
+    file = os.path.join(folder, FILE)
+    if os.path.exists(file) and not check_integrity(file).ok:
+        os.replace(file, file + ".damaged")
+        for suffix in ("-wal", "-shm"):
+            if os.path.exists(file + suffix):
+                os.replace(file + suffix, f"{file}.damaged{suffix}")
+    SqliteStore(folder).close()  # creates it if there is none
+    return Connection(folder, True)
+
+
+def _not_a_backup(source: str, why: str) -> FastioError:
+    return FastioError(
+        "invalid",
+        f"{source} is not a sound backup: {why}.",
+        "Nothing was changed. Choose a file that fastio backup wrote.",
+    )
