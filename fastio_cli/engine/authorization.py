@@ -10,13 +10,15 @@ import json
 from functools import lru_cache
 
 from fastio_cli.errors import FastioError
-from fastio_cli.identity import RANKS, Grant, Identity, least, unauthenticated
+from fastio_cli.identity import FIRST_ORG, RANKS, Grant, Identity, least, unauthenticated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.operations.operation import Operation
     from fastio_cli.storage.contract import Row
     from fastio_cli.storage.tx import Tx
+
+MONITORING = "server.metrics"  # the scope of a token that may read the server's metrics
 
 
 def identify(tx: Tx, digest: str) -> Identity:
@@ -53,6 +55,23 @@ def authorise(
             scopes=grant.scopes,
         )
     return grant
+
+
+def authorise_monitoring(tx: Tx, identity: Identity) -> None:
+    """Refuse who may not watch the server itself, whose metrics are of all orgs.
+
+    Allowed is a viewer of the first org, which the server's operator makes beside it, with a token
+    whose scopes include :data:`MONITORING`. Raises ``unauthenticated`` or ``forbidden``.
+    """
+    if identity.digest is None:
+        raise unauthenticated()
+    grant = _granted(tx, identity.digest, 0)
+    if identity.org != FIRST_ORG or not grant.at_least("viewer") or not grant.reaches(MONITORING):
+        raise FastioError(
+            "forbidden",
+            "The metrics are of all orgs.",
+            f"Use a token of a viewer of the server's first org, for everything or {MONITORING}.",
+        )
 
 
 def may_see(tx: Tx, identity: Identity, workspace: Row) -> bool:

@@ -11,15 +11,15 @@ import json
 import time
 from functools import partial
 
+from fastio_cli.engine.authorization import authorise_monitoring
 from fastio_cli.engine.engine import new_id
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import compact
 from fastio_cli.operations import every, find
-from fastio_cli.operations.access import FIRST_ORG_NAME
 from fastio_cli.operations.files import Download
 from fastio_cli.server import events as sse
 from fastio_cli.server.access_log import AccessLog
-from fastio_cli.server.authentication import Doorkeeper, RateLimit
+from fastio_cli.server.authentication import Authenticator
 from fastio_cli.server.executor import Desk
 from fastio_cli.server.http import (
     BODYLESS,
@@ -39,6 +39,7 @@ from fastio_cli.server.http import (
 )
 from fastio_cli.server.metrics import Metrics
 from fastio_cli.server.protocol import WAITS
+from fastio_cli.server.rate_limit import RateLimit, network_of
 from fastio_cli.server.routes import Routes, decoded, wrong_method
 from fastio_cli.server.uploads import Transfers
 
@@ -137,7 +138,7 @@ class App:
         await receive()
         loop = asyncio.get_running_loop()
         self._desk = Desk(self._engine, loop)
-        self._door = Doorkeeper(self._desk)
+        self._authenticator = Authenticator(self._desk)
         self._transfers = Transfers(self._engine, loop)
         if self._background is not None:
             self._background.start()
@@ -160,7 +161,7 @@ class App:
         if not self._desk.is_near:
             return False
         x = Exchange(scope, _no_more, _no_more)
-        identity = self._door.at_hand(x.request.token)
+        identity = self._authenticator.at_hand(x.request.token)
         if identity is None:
             return False
         try:
@@ -226,7 +227,7 @@ class App:
 
     def _note(self, x: Exchange) -> None:
         elapsed_s = time.perf_counter() - x.started
-        self._metrics.note(x.operation or "-", x.status, elapsed_s)
+        self._metrics.record(x.operation or "-", x.status, elapsed_s)
         if self._log is not None:
             self._log.note(x, elapsed_s)
 
@@ -250,13 +251,8 @@ class App:
 
             await x.answer(200, [JSON], document_bytes())
         elif path == "/metrics":
-            usage = await self._call(x, find("org.usage"), {}, answer=False)
-            if usage["name"] != FIRST_ORG_NAME:
-                raise FastioError(
-                    "forbidden",
-                    "The metrics are of all orgs.",
-                    "Use a token of the server's first org, which its operator makes beside it.",
-                )
+            identity = await self._identify(x, None)
+            await self._desk.read(lambda tx: authorise_monitoring(tx, identity))
             await x.answer(
                 200, [(b"content-type", Metrics.media_type.encode())], self._metrics.text()
             )
@@ -265,7 +261,8 @@ class App:
 
     async def _catalogue(self, x: Exchange) -> None:
         request = x.request
-        self._limit.take(self._door.known(request.token) or request.client)
+        client = self._authenticator.known(request.token) or network_of(request.client)
+        self._limit.take(client)
         parts = request.raw_path.split("/")
         if len(parts) == 6 and parts[4:] == ["events", "stream"] and request.method == "GET":
             await self._stream(x, decoded(parts[3]))
@@ -276,9 +273,7 @@ class App:
             operation, in_path = self._routes.match(method, request.raw_path)
             await self._call(x, operation, in_path)
 
-    async def _call(
-        self, x: Exchange, operation: Operation, in_path: dict[str, str], answer: bool = True
-    ) -> Any:
+    async def _call(self, x: Exchange, operation: Operation, in_path: dict[str, str]) -> None:
         request = x.request
         x.operation = operation.name
         identity = await self._identify(x, operation)
@@ -297,12 +292,10 @@ class App:
         elif operation.response == "chunks" and sse.is_accepted(request):
             await sse.answer(x.send, x.receive, partial(self._heard_by, x, call), x.headers)
             x.status = 200
-            return None
+            return
         else:
             result = await self._desk.call(call, small=request.is_small)
-        if answer:
-            await self._answer(x, result)
-        return result
+        await self._answer(x, result)
 
     async def _heard_by(self, x: Exchange, call: Call, hear: Callable[[str], None]) -> Any:
         """Do a call whose answer comes in pieces."""
@@ -340,13 +333,13 @@ class App:
         return self._engine.prepare(operation.name, params, x.workspace, "", key, identity=identity)
 
     async def _identify(self, x: Exchange, operation: Operation | None) -> Identity:
-        identity = await self._door.identify(x.request.token)
+        identity = await self._authenticator.identify(x.request.token)
         if identity.digest is None and (operation is None or operation.role != "anyone"):
             from fastio_cli.identity import unauthenticated
 
             raise unauthenticated()
         x.actor = identity.member
-        await self._door.note_use(identity)
+        await self._authenticator.note_use(identity)
         return identity
 
     async def _answer(self, x: Exchange, result: Any) -> None:

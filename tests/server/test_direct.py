@@ -8,7 +8,7 @@ from contextlib import closing
 import httpx
 import pytest
 
-from fastio_cli.server.authentication import RateLimit
+from fastio_cli.server.rate_limit import RateLimit
 from tests.backends import Background, until
 from tests.remote import Running
 from tests.server.test_hostile import connected, head, rest_of
