@@ -93,6 +93,7 @@ def test_what_a_store_writes_is_its_owners_alone(tmp_path):
     made = [archive, *folder.rglob("*")]
     assert {FILE, f"{FILE}-wal", f"{FILE}-shm", "upload-ab", content.blob} <= {p.name for p in made}
     assert [path for path in made if path.stat().st_mode & 0o077] == []
+    engine.store.close()
 
 
 @pytest.mark.parametrize("work", ["read", "write"])
@@ -127,7 +128,7 @@ def test_a_file_with_damaged_pages(folder):
         f.seek(4096)
         f.write(b"\xa5" * (size - 4096))
     with pytest.raises(FastioError) as caught:
-        set_value(open_engine(folder))
+        open_engine(folder)
     assert caught.value.code == "unavailable"
     assert "doctor" in caught.value.hint
 
@@ -265,8 +266,6 @@ def test_many_threads_share_an_engine(folder):
                 engine.call("event.list", {"limit": 1})
         except Exception as e:
             failures.append(e)
-        finally:
-            engine.store.close()
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -321,6 +320,57 @@ def test_both_durabilities_write(folder, durability):
     other = SqliteStore(str(folder))
     assert other.read(lambda tx: tx.workspaces.by_name("team"))["name"] == "team"
     other.close()
+
+
+def held(folder):
+    """How many file descriptors this process has in a folder."""
+    at = [f"/proc/self/fd/{n}" for n in os.listdir("/proc/self/fd")]
+    return sum(os.path.exists(fd) and os.readlink(fd).startswith(f"{folder}/") for fd in at)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
+def test_a_thread_that_ends_gives_its_connection_back(folder):
+    engine = open_engine(folder)
+    set_value(engine)
+    counts = set()
+    for _ in range(3):
+        thread = threading.Thread(target=set_value, args=(engine,))
+        thread.start()
+        thread.join()
+        counts.add(held(folder))
+    # SQLite keeps one descriptor for the next connection while another holds locks on the file.
+    assert len(counts) == 1
+    engine.store.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
+def test_closing_a_store_closes_the_connections_of_all_threads(folder):
+    engine = open_engine(folder)
+    done, may_end = threading.Barrier(3), threading.Event()
+
+    def work():
+        set_value(engine)
+        done.wait()
+        may_end.wait()
+        assert get_value(engine) == 1  # by a connection of its own again
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    done.wait()
+    engine.store.close()
+    assert held(folder) == 0
+    may_end.set()
+    for thread in threads:
+        thread.join()
+    assert held(folder) == 0
+    engine.store.close()
+
+
+def test_a_store_that_nobody_closed_says_so(folder):
+    SqliteStore(str(folder)).close()
+    with pytest.warns(ResourceWarning, match="was not closed"):
+        SqliteStore(str(folder))
 
 
 def test_without_file_locks_sqlite_takes_over(folder, monkeypatch):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fastio_cli.cli.framework.session import Session
     from fastio_cli.storage.copy import Endpoint
@@ -39,21 +41,25 @@ def copy(
     """
     from fastio_cli.storage.copy import copy_store
 
-    with _Shown(progress) as show:
-        compared = copy_store(
-            _place(cli, source, source_blobs, make=False),
-            _place(cli, target, target_blobs, make=True),
-            show,
-        )
+    with (
+        _place(cli, source, source_blobs, make=False) as old,
+        _place(cli, target, target_blobs, make=True) as new,
+        _Shown(progress) as show,
+    ):
+        compared = copy_store(old, new, show)
     cli.out.record(compared, essential="events")
 
 
-def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Endpoint:
+@contextmanager
+def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Iterator[Endpoint]:
     from fastio_cli.storage import open_blobs, open_store
     from fastio_cli.storage.copy import Endpoint
 
     store = open_store(name, durability=cli.config.get("durability"), make=make)
-    return Endpoint(store, open_blobs(name, blobs or cli.config.blobs()))
+    try:
+        yield Endpoint(store, open_blobs(name, blobs or cli.config.blobs()))
+    finally:
+        store.close()
 
 
 class _Shown:

@@ -103,14 +103,19 @@ def server():
 
 @pytest.fixture
 def open_engine(tmp_path):
+    opened = []
+
     def open(**settings) -> Engine:
         store = SqliteStore(str(tmp_path / "store"))
+        opened.append(store)
         blobs = BlobStore(str(tmp_path / "store/blobs"))
         engine = Engine(store, blobs, Limits(), lambda: SearchSettings(**settings))
         engine.call("state.set", {"path": "a.json", "value": "Bolt asks 31 euros."}, actor="ada")
         return engine
 
-    return open
+    yield open
+    for store in opened:
+        store.close()
 
 
 def asked(engine, question="What does Bolt ask?", on_chunk=None, **params):

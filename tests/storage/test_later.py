@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from threading import Thread
 
 import pytest
@@ -70,15 +70,15 @@ def plain(outcome):
 
 def rows(engine):
     """Everything that is stored, but for what is random."""
-    file = sqlite3.connect(f"{engine.store.folder}/{FILE}")
-    file.row_factory = sqlite3.Row
-    return {
-        table: sorted(
-            str({k: row[k] for k in row.keys() if k not in ("token_hash", "result")})  # noqa: SIM118
-            for row in file.execute(f"select * from {table}")
-        )
-        for table in TABLES
-    }
+    with closing(sqlite3.connect(f"{engine.store.folder}/{FILE}")) as file:
+        file.row_factory = sqlite3.Row
+        return {
+            table: sorted(
+                str({k: row[k] for k in row.keys() if k not in ("token_hash", "result")})  # noqa: SIM118
+                for row in file.execute(f"select * from {table}")
+            )
+            for table in TABLES
+        }
 
 
 @settings(
@@ -101,11 +101,15 @@ def test_a_batch_does_what_its_works_would_do_one_by_one(tmp_path_factory, batch
         assert list(map(plain, outcomes)) == list(map(plain, expected))
         assert rows(together) == rows(single)
     assert together.call("audit.verify")["verified"]
+    together.store.close()
+    single.store.close()
 
 
 @pytest.fixture
 def engine(tmp_path):
-    return opened(tmp_path)
+    engine = opened(tmp_path)
+    yield engine
+    engine.store.close()
 
 
 def elsewhere(work):
@@ -190,12 +194,10 @@ def test_a_batch_is_not_waited_for(engine):
     store.sync()
 
 
-def test_what_was_written_is_not_read_again(tmp_path):
+def test_what_was_written_is_not_read_again(engine):
     """Also not when the first batch found nothing known, and several paths in one batch."""
-    first = opened(tmp_path)
     for path in ("a", "b", "c"):
-        first.call("state.set", {"path": path, "value": 0})
-    engine = opened(tmp_path)
+        engine.call("state.set", {"path": path, "value": 0})
     engine.store.close()  # so that nothing is known
     works = [prepared(engine, ("state.increment", {"path": p})) for p in ("a", "b", "c", "a")]
     for _ in range(2):

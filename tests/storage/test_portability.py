@@ -20,7 +20,7 @@ import pytest
 from fastio_cli.blobs.local import Content
 from fastio_cli.storage import migrations as migrate
 from fastio_cli.storage.postgres.search import PostgresSearch
-from fastio_cli.storage.sqlite.store import SqliteStore
+from fastio_cli.storage.sqlite.store import FILE, SqliteStore
 from fastio_cli.storage.tx import Tx
 
 SCHEMA = Path(migrate.__file__).parent / "schema"
@@ -168,7 +168,8 @@ def test_what_is_ordered_compares_by_code_point(migrated):
 
 
 def test_both_databases_have_the_same_schema(migrated, tmp_path):
-    sqlite = SqliteStore(str(tmp_path))._connection().sql
+    SqliteStore(str(tmp_path)).close()
+    sqlite = sqlite3.connect(tmp_path / FILE)
     sqlite.row_factory = sqlite3.Row
     tables = [
         row[0] for row in sqlite.execute("select name from sqlite_master where type = 'table'")

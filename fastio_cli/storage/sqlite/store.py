@@ -97,7 +97,16 @@ class SqliteStore:
         self._synced = durability == "full"
         self._clock = clock
         self._threads = ThreadLocal()
+        self._connections: set[Connection] = set()
         self._connection()
+
+    def __del__(self) -> None:
+        if getattr(self, "_connections", None):
+            from warnings import warn
+
+            problem = f"the store in {self.folder} was not closed"
+            warn(problem, ResourceWarning, stacklevel=2, source=self)
+            self.close()
 
     def read(self, work: Callable[[Tx], T]) -> T:
         """Run ``work`` on one snapshot."""
@@ -167,11 +176,10 @@ class SqliteStore:
         self._connection().sql.backup(target)
 
     def close(self) -> None:
-        """Close this thread's connection."""
-        c = getattr(self._threads, "connection", None)
-        if c is not None:
-            c.close()
-            del self._threads.connection
+        """Close the connections of all threads, none of which may be using theirs. A thread that
+        uses the store afterwards opens another."""
+        while self._connections:
+            self._connections.pop().close()
 
     def _commit(
         self,
@@ -213,18 +221,22 @@ class SqliteStore:
             c.tx.writable = False
 
     def _connection(self) -> Connection:
-        c: Connection | None = getattr(self._threads, "connection", None)
-        if c is None:
-            c = self._threads.connection = self._connect()
-        return c
+        held: _Held | None = getattr(self._threads, "held", None)
+        if held is None or held.connection.is_closed:
+            held = self._threads.held = _Held(self._connect(), self._connections)
+        return held.connection
 
     def _connect(self) -> Connection:
         try:
             if not os.path.exists(self.file):
                 self._make_file()
             c = Connection(self.folder, self._synced, is_frozen(self.folder))
-            if c.schema_version() != SCHEMA_VERSION:
-                self._migrate(c)
+            try:
+                if c.schema_version() != SCHEMA_VERSION:
+                    self._migrate(c)
+            except BaseException:
+                c.close()
+                raise
             return c
         except sqlite3.Error as e:
             raise translate(e, self.file) from e
@@ -260,6 +272,22 @@ class SqliteStore:
             c.unlock()
 
 
+class _Held:
+    """A thread's hold on its connection, which is closed when the thread ends."""
+
+    def __init__(self, connection: Connection, all_of_store: set[Connection]) -> None:
+        self.connection = connection
+        self._all_of_store = all_of_store
+        all_of_store.add(connection)
+
+    def __del__(self) -> None:
+        try:
+            self._all_of_store.remove(self.connection)
+        except KeyError:
+            return  # the store has closed it, or is about to
+        self.connection.close()
+
+
 class Connection:
     """One thread's SQLite connection, its file lock and its handle on the write-ahead log."""
 
@@ -269,6 +297,7 @@ class Connection:
 
     def __init__(self, folder: str, synced: bool, frozen: bool = False) -> None:
         self.place = os.path.join(folder, FILE)
+        self.is_closed = False
         self.sql = sqlite3.connect(
             as_uri(folder) if frozen else self.place,
             timeout=BUSY_TIMEOUT_S,
@@ -277,8 +306,13 @@ class Connection:
             uri=frozen,
         )
         own_sync = synced and fcntl is not None
-        self.sql.execute(f"pragma synchronous = {'normal' if own_sync or not synced else 'full'}")
-        self.sql.execute("pragma foreign_keys = on")
+        level = "normal" if own_sync or not synced else "full"
+        try:
+            self.sql.execute(f"pragma synchronous = {level}")
+            self.sql.execute("pragma foreign_keys = on")
+        except BaseException:
+            self.sql.close()
+            raise
         self.alone = True  # one work has the transaction for itself
         self.later = Later(self._run_rows)
         self.tx: Tx = SqliteTx(self)
@@ -488,6 +522,8 @@ class Connection:
             ) from e
 
     def close(self) -> None:
+        """Let go of the file; once more changes nothing."""
+        self.is_closed = True
         self.sql.close()
         for fd in (self._lock_fd, self._log_fd):
             if fd is not None:
