@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.storage.contract import Db, Row
     from fastio_cli.storage.repositories.access import Access
+    from fastio_cli.storage.repositories.jobs import Jobs
     from fastio_cli.storage.repositories.logins import Accounts
     from fastio_cli.storage.repositories.rows import Rows
     from fastio_cli.storage.repositories.search import Search
@@ -48,6 +49,13 @@ class Tx:
 
             self._access = Access(self._db)
         return self._access
+
+    @property
+    def jobs(self) -> Jobs:
+        """Work in the background, which plain reads and writes do not touch."""
+        from fastio_cli.storage.repositories.jobs import Jobs
+
+        return Jobs(self._db)
 
     @property
     def accounts(self) -> Accounts:

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 FILE = "store.sqlite"
 LOCK_FILE = "write.lock"
 BUSY_TIMEOUT_S = 10.0
