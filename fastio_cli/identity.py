@@ -75,6 +75,13 @@ def new_token() -> str:
     return f"{TOKEN_PREFIX}{body}{_checksum(body)}"
 
 
+def new_id(prefix: str) -> str:
+    """A random id of something that is no secret, as ``tok_9f86d081884c7d65``."""
+    import os
+
+    return f"{prefix}_{os.urandom(8).hex()}"
+
+
 def digest_of(token: str) -> str:
     """How a token is kept and found: its SHA-256. Raises ``unauthenticated`` if it is not one."""
     body = token[len(TOKEN_PREFIX) : -8]

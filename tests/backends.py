@@ -6,6 +6,7 @@ A backend is a class that opens engines on one store. Another one is its class a
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import re
@@ -14,14 +15,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
+from fastio_cli.operations import find
 from fastio_cli.storage.sqlite.store import FILE
 from tests import postgres
 from tests.engines import URL_FILE, open_engine
@@ -136,6 +140,17 @@ def kind_of(name: str) -> Any:
     return kind
 
 
+@cache
+def result_validator(name: str) -> Any:
+    """What holds results to the schema that an operation states; None for one of bytes."""
+    schema = copy.deepcopy(find(name).result_schema)
+    if schema is None:
+        return None
+    for record in (schema, *schema.get("$defs", {}).values()):
+        record["additionalProperties"] = False
+    return jsonschema_rs.validator_for(schema, validate_formats=True)
+
+
 class Caller:
     """Calls operations on one store; ``caller("state.get", path="a.json")``."""
 
@@ -152,9 +167,13 @@ class Caller:
         key: str | None = None,
         **params: Any,
     ) -> Any:
-        return self.engine.call(
+        result = self.engine.call(
             operation, params, workspace=workspace, actor=actor, idempotency_key=key
         )
+        validator = result_validator(operation)
+        if validator is not None:
+            validator.validate(result)
+        return result
 
     def refused(self, code: str, operation: str, /, **params: Any) -> FastioError:
         """The error of a call that has to fail with this code and to change nothing."""

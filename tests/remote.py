@@ -94,8 +94,8 @@ class Running:
         token = new_token()
 
         def make(tx: Any) -> None:
-            tx.access.put_member(org, member, 0, role, tx.now_ms)
-            tx.access.add_token(
+            tx.members.put(org, member, 0, role, tx.now_ms)
+            tx.tokens.add(
                 id=os.urandom(4).hex(),
                 digest=digest_of(token),
                 org=org,

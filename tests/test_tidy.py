@@ -135,11 +135,35 @@ def test_modules_say_what_they_are_for(file):
     assert ast.get_docstring(ast.parse(file.read_text()))
 
 
+OPERATION_NAMES = {operation.name for operation in every()}
+OPERATION_NOUNS = {name.partition(".")[0] + "." for name in OPERATION_NAMES}
+
+
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_operations_are_not_told_apart_elsewhere(file):
+    """Their names may be called; what is special about them is said by their traits alone.
+
+    A name is told apart where it is compared or listed, or where a noun is looked for in it.
+    Commands list the names of the operations they use.
+    """
     if "operations" in file.parts:
         return
-    assert not re.search(r"\bif .*\b(op|operation)\.name\b *(==|in)", file.read_text())
+    text = file.read_text()
+    assert not re.search(r"\bif .*\b(op|operation)\.name\b *(==|in)", text)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Compare):
+            told, at_most = [node.left, *node.comparators], 0
+        elif isinstance(node, ast.Tuple | ast.List | ast.Set) and "cli" not in file.parts:
+            told, at_most = node.elts, 1  # one is no list, but x.operation, y = "file.put", z
+        elif isinstance(node, ast.Dict):
+            told, at_most = node.keys, 0
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("startswith"):
+            told, at_most = node.args, 0
+        else:
+            continue
+        names = {n.value for n in told if isinstance(n, ast.Constant)}
+        names &= OPERATION_NAMES | OPERATION_NOUNS
+        assert len(names) <= at_most, f"{file.name}:{node.lineno} {names}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
@@ -208,6 +232,28 @@ def test_an_operation_is_well_stated(operation):
     assert in_route <= set(operation.rules)
 
 
+def noun_of(operation):
+    """The file name that a noun has in operations, repositories, commands and contract tests."""
+    return operation.run.__module__.rpartition(".")[2]
+
+
+NOUNS = sorted({noun_of(operation) for operation in every()})
+# Rows that no operation names: of requests that may come again, of a copy, of vectors.
+INNER_REPOSITORIES = {"__init__", "requests", "rows", "vectors"}
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_a_noun_has_one_file_name(noun):
+    assert (PACKAGE / "cli" / f"{noun}.py").exists()
+    assert (ROOT / "tests" / "contract" / f"test_{noun}.py").exists()
+
+
+def test_a_repository_is_named_after_its_noun():
+    files = {file.stem for file in (PACKAGE / "storage" / "repositories").glob("*.py")}
+    # What stands at a path is one thing to the store, be it state or a file.
+    assert files - INNER_REPOSITORIES == {*NOUNS} - {"state", "files"}
+
+
 def test_routes_are_distinct():
     routes = [(o.method, o.route) for o in every()]
     assert len(set(routes)) == len(routes)
@@ -215,8 +261,8 @@ def test_routes_are_distinct():
 
 @pytest.mark.parametrize("operation", every(), ids=lambda o: o.name)
 def test_an_operation_is_in_the_contract(operation):
-    contract = "".join(f.read_text() for f in (ROOT / "tests" / "contract").glob("*.py"))
-    assert f'"{operation.name}"' in contract
+    contract = ROOT / "tests" / "contract" / f"test_{noun_of(operation)}.py"
+    assert f'"{operation.name}"' in contract.read_text()
 
 
 @pytest.mark.parametrize("operation", every(), ids=lambda o: o.name)

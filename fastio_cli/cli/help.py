@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 )
 def help_(cli: Session, words: list[str]) -> None:
     """With --json: every command with its arguments and options, the settings, the exit codes, and
-    the operations with a JSON Schema of their parameters.
+    the operations with JSON Schemas of their parameters and results.
 
     Examples:
     fastio help state set

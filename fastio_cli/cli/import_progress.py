@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from contextlib import closing
@@ -10,6 +9,7 @@ from contextlib import closing
 from fastio_cli.cli.framework.options import given
 from fastio_cli.cli.framework.session import lock_token_of
 from fastio_cli.cli.framework.text import dumps
+from fastio_cli.cli.logins import accounts
 from fastio_cli.errors import FastioError
 from fastio_cli.jobs.imports import ImportJob, Imports
 from fastio_cli.jobs.runner import JobRunner
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.cli.framework.session import Session
-    from fastio_cli.imports.logins import OAuthGrants, UserCredentialStore
-    from fastio_cli.imports.oauth import OAuthFlows
 
     Steps = Generator[tuple[list[Any], list["ImportProgress"]], None, None]
 
@@ -196,61 +194,6 @@ def _others(cli: Session, queued: PendingImports, first: int) -> Iterator[Any]:
             last = record["id"]
             if last in queued.waiting and last > first:
                 yield record
-
-
-def accounts(cli: Session) -> OAuthGrants:
-    """The user's own logins at file services, which imports into a store of one's own use."""
-    from fastio_cli.imports.logins import OAuthGrants
-
-    return OAuthGrants(_vault(), _flows(cli))
-
-
-def list_accounts(cli: Session) -> Any:
-    """The file services, and whether imports into this store have a login there."""
-    if cli.is_remote:
-        return cli.call("account.list")
-    return {"items": _vault().describe(), "next_cursor": None}
-
-
-def log_in(cli: Session, service: str, device: bool) -> Any:
-    """Log in at a service, through the browser or by a code on another device.
-
-    The login is kept where imports will use it: with the user, or by the server of the store.
-    """
-    flows = _flows(cli)
-    ask = flows.by_device if device else flows.by_browser
-    if not cli.is_remote:
-        accounts(cli).keep(service, ask(service, cli.out.note))
-        return next(a for a in _vault().describe() if a["service"] == service)
-    cli.call("account.list")  # a server that would not let us in should say so beforehand
-    grant = ask(service, cli.out.note)
-    expires_in_s = max(0.0, grant.pop("expires_at") - time.time())
-    return cli.call("account.keep", service=service, expires_in_s=expires_in_s, **given(**grant))
-
-
-def log_out(cli: Session, service: str) -> Any:
-    """End a login where it is kept, and have it revoked."""
-    if cli.is_remote:
-        return cli.call("account.remove", service=service)
-    accounts(cli).log_out(service)
-    return next(a for a in _vault().describe() if a["service"] == service)
-
-
-def _vault() -> UserCredentialStore:
-    from fastio_cli.config.settings import user_folder
-    from fastio_cli.imports.logins import UserCredentialStore
-
-    return UserCredentialStore(user_folder("config", os.environ))
-
-
-def _flows(cli: Session) -> OAuthFlows:
-    from fastio_cli.egress.client import Egress, rules_of
-    from fastio_cli.imports.oauth import OAuthFlows
-    from fastio_cli.imports.providers import Endpoints
-
-    config = cli.config
-    endpoints = Endpoints(config.get("import_endpoints") or "")
-    return OAuthFlows(lambda: Egress(rules_of(config)), endpoints, config.get)
 
 
 def _print(cli: Session, records: list[Any], essential: str) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
 from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, given
 from fastio_cli.cli.framework.values import integer, seconds, secret, size
-from fastio_cli.errors import FastioError
-from fastio_cli.operations.types import SERVICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ HEADER_FILE = Opt(
 )
 WAIT = Flag("--wait", help="Wait for the end also when the store is remote")
 TIMEOUT = Opt("--timeout", help="Wait for the end, at most", metavar="DURATION", convert=seconds)
-SERVICE = Arg("service", "google, onedrive, dropbox or box")
 COLUMNS = "id,state,path,version,received_bytes,total_bytes,reason"
 
 
@@ -140,53 +137,3 @@ def retry(
     from fastio_cli.cli import import_progress as importing
 
     importing.follow(cli, importing.retry(cli, id, header_file, params), wait, timeout)
-
-
-@command(
-    "import login",
-    SERVICE,
-    Flag("--device", help="Log in on another device, by a code"),
-    op="account.keep",
-    help="Let imports read your private files at a file service.",
-)
-def login(cli: Session, service: str, device: bool) -> None:
-    """Needs an OAuth client of your own, registered at the service with the redirect address
-    http://127.0.0.1 (any port), and its id in the settings: fastio config set google_client_id ID
-
-    The login is kept in your keyring or in a file that only you can read; with a server's store
-    the server keeps it, sealed, and uses it for the imports that you ask it for.
-
-    Example:
-    fastio import login google
-    """
-    from fastio_cli.cli.import_progress import log_in
-
-    cli.out.record(log_in(cli, _service(service), device), essential="service")
-
-
-@command(
-    "import logout",
-    SERVICE,
-    op="account.remove",
-    help="Revoke and forget a login at a file service.",
-)
-def logout(cli: Session, service: str) -> None:
-    from fastio_cli.cli.import_progress import log_out
-
-    cli.out.record(log_out(cli, _service(service)), essential="service")
-
-
-@command(
-    "import accounts", op="account.list", help="List the file services and where you are logged in."
-)
-def list_accounts(cli: Session) -> None:
-    from fastio_cli.cli import import_progress as importing
-
-    page = importing.list_accounts(cli)
-    cli.out.page(page, columns="service,logged_in,expires_at,kept_in", essential="service")
-
-
-def _service(text: str) -> str:
-    if text not in SERVICES:
-        raise FastioError("invalid", f"{text!r} is not one of {', '.join(SERVICES)}.")
-    return text

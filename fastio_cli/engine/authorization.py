@@ -23,7 +23,7 @@ MONITORING = "server.metrics"  # the scope of a token that may read the server's
 
 def identify(tx: Tx, digest: str) -> Identity:
     """Whose token this is. Raises ``unauthenticated`` when there is no such token."""
-    row = tx.access.token(digest)
+    row = tx.tokens.by_digest(digest)
     if row is None:
         raise unauthenticated()
     return Identity(row["org"], row["member"], digest)
@@ -86,7 +86,7 @@ def may_see(tx: Tx, identity: Identity, workspace: Row) -> bool:
 
 
 def _granted(tx: Tx, digest: str, workspace_id: int) -> Grant:
-    row = tx.access.grant(digest, workspace_id)
+    row = tx.tokens.grant(digest, workspace_id)
     if row is None or row["revoked_at"] is not None:
         raise unauthenticated()
     if row["expires_at"] is not None and row["expires_at"] <= tx.now_ms:

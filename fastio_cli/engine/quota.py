@@ -14,11 +14,11 @@ def charge(tx: Tx, org: str, credits_max: int) -> None:
     import time
 
     month = time.strftime("%Y-%m", time.gmtime(tx.now_ms / 1000))
-    if tx.access.credits(org, month) >= credits_max:
+    if tx.orgs.credits(org, month) >= credits_max:
         raise FastioError(
             "quota_exceeded",
             f"The {credits_max:,} credits of {month} are used up.",
             "See how: fastio org usage. The operator may raise credits_per_month.",
             credits_max=credits_max,
         )
-    tx.access.charge(org, month, 1)
+    tx.orgs.charge(org, month, 1)

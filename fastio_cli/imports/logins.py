@@ -161,7 +161,7 @@ class DatabaseCredentialStore:
 
     def get(self, service: str) -> dict[str, Any] | None:
         who = self._org, self._member, service
-        row = self._store.read(lambda tx: tx.accounts.get(*who))
+        row = self._store.read(lambda tx: tx.logins.get(*who))
         return None if row is None else self.opened(row)
 
     def opened(self, row: Row) -> dict[str, Any]:
@@ -174,12 +174,12 @@ class DatabaseCredentialStore:
         """Keep fresh tokens; a login itself comes by ``account.keep``."""
         who = self._org, self._member, service
         sealed = self._open_key().seal(json.dumps(grant), ["account", *who])
-        self._store.write(lambda tx: tx.accounts.refresh(*who, sealed))
+        self._store.write(lambda tx: tx.logins.refresh(*who, sealed))
 
     def remove(self, service: str) -> None:
         """Remove a login that was ended."""
         who = self._org, self._member, service
-        self._store.write(lambda tx: tx.accounts.forget(*who))
+        self._store.write(lambda tx: tx.logins.forget(*who))
 
     @contextmanager
     def locked(self, service: str) -> Iterator[None]:
@@ -188,8 +188,8 @@ class DatabaseCredentialStore:
         deadline = time.monotonic() + HELD_S
 
         def hold(tx: Any) -> bool:
-            held = tx.accounts.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS)
-            return held is not None or tx.accounts.get(*who) is None
+            held = tx.logins.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS)
+            return held is not None or tx.logins.get(*who) is None
 
         while not self._store.write(hold):
             if time.monotonic() > deadline:
@@ -198,7 +198,7 @@ class DatabaseCredentialStore:
         try:
             yield
         finally:
-            self._store.write(lambda tx: tx.accounts.release(*who))
+            self._store.write(lambda tx: tx.logins.release(*who))
 
 
 def _working_keyring() -> Any:

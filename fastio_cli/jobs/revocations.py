@@ -50,19 +50,19 @@ class Revocations(JobKind[RevocationJob]):
                 actor=row["member"],
                 payload={name: row[name] for name in ("org", "member", "service")},
             )
-            for row in tx.accounts.ended()
+            for row in tx.logins.ended()
         ]
 
     def start(self, tx: Tx, row: Row) -> RevocationJob | None:
         """None if somebody logged in again."""
         job = RevocationJob(row)
-        return None if tx.accounts.get(*job.who) is not None else job
+        return None if tx.logins.get(*job.who) is not None else job
 
     def run(self, job: RevocationJob) -> Done:
         """Revoke it alone: a service may end all that was granted by one revocation."""
         org, member, service = job.who
         store = self._engine.store
-        held = store.write(lambda tx: tx.accounts.hold(*job.who, tx.now_ms, tx.now_ms + HOLD_MS))
+        held = store.write(lambda tx: tx.logins.hold(*job.who, tx.now_ms, tx.now_ms + HOLD_MS))
         if held is None:
             return Done(again_in_s=HELD_S)
         try:
@@ -71,12 +71,12 @@ class Revocations(JobKind[RevocationJob]):
             logins = DatabaseCredentialStore(store, self._engine.open_key, org, member)
             self._flows.revoke(service, logins.opened(held))
         finally:
-            store.write(lambda tx: tx.accounts.release(*job.who))
-        return Done(lambda tx, ctx: tx.accounts.forget(*job.who))
+            store.write(lambda tx: tx.logins.release(*job.who))
+        return Done(lambda tx, ctx: tx.logins.forget(*job.who))
 
     def note_failure(
         self, tx: Tx, ctx: Context | None, job: RevocationJob, error: FastioError, is_final: bool
     ) -> None:
         """Forget a login that cannot be revoked."""
         if is_final:
-            tx.accounts.forget(*job.who)
+            tx.logins.forget(*job.who)

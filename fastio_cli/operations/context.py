@@ -94,6 +94,36 @@ class Context:
         """The name that a workspace of this org has in the store."""
         return f"{self.org}/{workspace}" if self.org else workspace
 
+    def enter_org(self) -> None:
+        """Work in the org: its log is that of its workspace ``default``, which always exists."""
+        row = self.tx.workspaces.by_name(self.stored_name("default"))
+        assert row is not None
+        self.enter(row)
+
+    def id_of(self, workspace: str | None) -> int:
+        """The id of a workspace of this org; 0, the org itself, for none. Raises ``not_found``."""
+        if workspace is None:
+            return 0
+        row = self.tx.workspaces.by_name(self.stored_name(workspace))
+        if row is None:
+            raise FastioError(
+                "not_found",
+                f"There is no workspace {workspace!r}.",
+                "See which there are: fastio workspace list",
+            )
+        id: int = row["id"]
+        return id
+
+    def require(self, role: str) -> None:
+        """Raise ``forbidden`` if the caller has less than this role in the org."""
+        if self.grant is not None and not self.grant.at_least(role):
+            raise FastioError(
+                "forbidden",
+                f"This needs the role {role}; yours is {self.grant.org_role}.",
+                role=self.grant.org_role,
+                needed=role,
+            )
+
     @property
     def search(self) -> Search:
         """The embedding model and the index, as far as they are opened."""

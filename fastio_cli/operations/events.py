@@ -8,7 +8,7 @@ from fastio_cli.json_text import canonical
 from fastio_cli.operations.context import event_hash
 from fastio_cli.operations.operation import Pending, operation
 from fastio_cli.operations.records import event_record
-from fastio_cli.operations.types import Limit, Line, Seq, Wait
+from fastio_cli.operations.types import Limit, Line, PathPattern, Seq, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def list_(
     after: Seq = 0,
     limit: Limit = 50,
     type: Line | None = None,
-    path: Line | None = None,
+    path: PathPattern | None = None,
     wait_s: Wait = 0,
 ) -> "model.EventList | Pending":
     """Read the events after a sequence number, in order, waiting for the next one if asked to.

@@ -40,6 +40,7 @@ class Operation:
     * ``response``: ``json`` (a record), ``bytes`` (a download) or ``chunks`` (a record that is told
       piece by piece to whoever listens, while it is made);
     * ``wait_param``: the parameter that says how long to wait for something to happen;
+    * ``path_params``: the parameters that name objects of the workspace;
     * ``upload_param``: the parameter that is the body of the request, as bytes;
     * ``targets_workspace``: what it reads or changes is the workspace itself.
     """
@@ -70,6 +71,7 @@ class Operation:
         }
         self.defaults = run.__kwdefaults__ or {}
         self.wait_param = next((k for k, rule in self.rules.items() if rule.waits), None)
+        self.path_params = [key for key, rule in self.rules.items() if rule.is_path]
         self.upload_param = next((k for k, rule in self.rules.items() if rule.uploads), None)
 
     @property
@@ -89,6 +91,20 @@ class Operation:
             "required": [key for key in self.rules if key not in self.defaults],
             "additionalProperties": False,
         }
+
+    @property
+    def record(self) -> "type | None":
+        """The record that it returns; None if that is bytes."""
+        from fastio_cli.operations.record_schema import record_of
+
+        return record_of(self.run)
+
+    @property
+    def result_schema(self) -> "dict[str, Any] | None":
+        """Its result as a JSON Schema (2020-12); None if that is bytes."""
+        from fastio_cli.operations.record_schema import result_schema
+
+        return None if self.record is None else result_schema(self.record)
 
     def decode(
         self, params: "dict[str, Any]", names: "dict[str, str] | None" = None

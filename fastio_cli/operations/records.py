@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.storage.contract import Row
 
+FIRST_ORG_NAME = "default"  # how the store's first org, whose stored name is empty, is shown
+
+
+def org_name(stored: str) -> str:
+    """The name of an org as it is shown."""
+    return stored or FIRST_ORG_NAME
+
 
 @lru_cache(256)  # one write shows the same moment several times
 def timestamp(at_ms: int) -> str:

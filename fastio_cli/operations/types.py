@@ -31,6 +31,7 @@ class Rule:
     optional = False
     waits = False
     uploads = False
+    is_path = False  # names what is in a workspace, so that fio://workspace/ may go before it
 
     def __or__(self, other: object) -> "Rule":
         """``RULE | None`` accepts null as well, and makes no copy of the rule's meaning."""
@@ -52,6 +53,7 @@ class Optional(Rule):
 
     def __init__(self, inner: Rule) -> None:
         self.inner = inner
+        self.is_path = inner.is_path
         self.schema = {"anyOf": [inner.schema, {"type": "null"}]} if inner.schema else {}
 
     def check(self, value: object, name: str) -> object:
@@ -91,6 +93,12 @@ class TextRule(Rule):
         value = unicodedata.normalize("NFC", value)
         refuse_characters(value, name, ("Cc", "Cs"))
         return value
+
+
+class PatternRule(TextRule):
+    """Several paths: a pattern, where ``*`` matches anything, or what they begin with."""
+
+    is_path = True
 
 
 class ExpressionRule(Rule):
@@ -139,6 +147,7 @@ class PathRule(Rule):
     """An object path in NFC: segments joined by ``/``, none of them empty, ``.`` or ``..``."""
 
     schema = {"type": "string", "minLength": 1, "maxLength": PATH_BYTES_MAX, "pattern": _PATH}
+    is_path = True
 
     def check(self, value: object, name: str) -> object:
         if not isinstance(value, str):
@@ -377,6 +386,7 @@ if TYPE_CHECKING:
 
     ObjectPath: TypeAlias = str
     Prefix: TypeAlias = str
+    PathPattern: TypeAlias = str
     Name: TypeAlias = str
     Line: TypeAlias = str
     Question: TypeAlias = str
@@ -415,7 +425,8 @@ if TYPE_CHECKING:
     ImportState: TypeAlias = str
 else:
     ObjectPath = PATH_RULE
-    Prefix = TextRule(PATH_BYTES_MAX)
+    Prefix = PatternRule(PATH_BYTES_MAX)
+    PathPattern = PatternRule(1024)
     Name = NAME_RULE
     Line = TextRule(1024)
     Question = ProseRule(8192)

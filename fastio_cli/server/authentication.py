@@ -64,6 +64,6 @@ class Authenticator:
             self._touched.popitem(last=False)
 
         def touch(tx: Tx) -> None:
-            tx.access.touch(digest, tx.now_ms)
+            tx.tokens.touch(digest, tx.now_ms)
 
         await self._desk.write(touch)

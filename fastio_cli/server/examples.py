@@ -9,6 +9,7 @@ import types
 import typing
 
 from fastio_cli.errors import FastioError
+from fastio_cli.operations.record_schema import is_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,63 +19,60 @@ if TYPE_CHECKING:
     from fastio_cli.operations.types import Rule
 
 HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-# Where a name means different things, the first value that the rule accepts is taken.
-PARAMETERS: dict[str, tuple[object, ...]] = {
+# Where a name means different things, the first value that fits is taken.
+EXAMPLES: dict[str, tuple[object, ...]] = {
     "access_token": ("ya29.a0",),
+    "actor": ("ada",),
+    "answer": ("It costs 9 a month. [1]",),
+    "author": ("ada",),
     "by": (1,),
+    "change": ("set",),
     "changes": ([{"op": "set", "path": "plan.json", "value": {"step": 2}}],),
     "claim": ("claim_4Jx0pQz",),
     "client_id": ("fastio",),
+    "created_by": ("ada",),
+    "data": ({"etag": HASH, "size_bytes": 31},),
     "enabled": (True,),
+    "etag": (HASH,),
+    "event_count": (12,),
     "expression": ("status == 'approved'",),
+    "hash": (HASH,),
+    "head_hash": (HASH,),
+    "holder": ("researcher",),
     "id": (7, "0c5e1f2a"),
+    "json_patch": ([{"op": "replace", "path": "/step", "value": 2}],),
     "label": ("laptop",),
     "limit": (50,),
     "lock_token": ("lk_4f1d2c",),
+    "media_type": ("application/json",),
+    "member": ("ada",),
     "mode": ("hybrid",),
+    "model": ("all-MiniLM-L6-v2",),
     "name": ("research", "ada"),
+    "org": ("acme",),
     "patch": ({"step": 2},),
     "path": ("plan.json",),
     "prefix": ("",),
+    "prev_hash": ("0" * 64,),
     "purpose": ("drafting",),
     "query": ("what does it cost?",),
     "question": ("What does it cost?",),
     "role": ("editor",),
     "service": ("dropbox",),
+    "sha256": (HASH,),
+    "size_bytes": (31,),
+    "snippet": ("It costs 9 a month.",),
     "to": ("archive/plan.json",),
+    "token": ("fio_...",),
     "ttl_s": (60,),
+    "type": ("state.set",),
+    "url": ("https://example.org/report.pdf",),
     "urls": (["https://example.org/report.pdf"],),
     "value": ({"step": 1, "status": "drafting"},),
     "workspace": ("default",),
 }
 # Optional parameters that an example shows; the others depend on what is there.
 SHOWN = ("by", "label", "limit", "mode", "purpose", "ttl_s")
-FIELDS: dict[str, object] = {
-    **{name: values[-1] for name, values in PARAMETERS.items()},
-    "actor": "ada",
-    "answer": "It costs 9 a month. [1]",
-    "author": "ada",
-    "change": "set",
-    "created_by": "ada",
-    "data": {"etag": HASH, "size_bytes": 31},
-    "etag": HASH,
-    "event_count": 12,
-    "hash": HASH,
-    "head_hash": HASH,
-    "holder": "researcher",
-    "json_patch": [{"op": "replace", "path": "/step", "value": 2}],
-    "media_type": "application/json",
-    "member": "ada",
-    "model": "all-MiniLM-L6-v2",
-    "org": "acme",
-    "prev_hash": "0" * 64,
-    "sha256": HASH,
-    "size_bytes": 31,
-    "snippet": "It costs 9 a month.",
-    "token": "fio_...",
-    "type": "state.set",
-    "url": "https://example.org/report.pdf",
-}
 TIME = "2026-11-25T12:00:00.000Z"
 LOCKED: dict[str, object] = {
     "path": "plan.json",
@@ -89,7 +87,7 @@ LOCKED: dict[str, object] = {
 
 def parameter(name: str, rule: Rule) -> Any:
     """An accepted value of a parameter; None where no example is worth showing."""
-    for value in PARAMETERS.get(name, ()):
+    for value in EXAMPLES.get(name, ()):
         try:
             rule.check(value, name)
         except FastioError:
@@ -116,8 +114,9 @@ def record(hint: Any, name: str = "") -> Any:
         return args[0]
     if origin in (typing.Union, types.UnionType):
         return record(args[0], name)
-    if name in FIELDS and (hint is typing.Any or isinstance(FIELDS[name], origin or hint)):
-        return FIELDS[name]
+    for value in EXAMPLES.get(name, ()):
+        if hint is typing.Any or isinstance(value, origin or hint):
+            return value
     if origin is list:
         inner = record(args[0])
         return [] if inner is None else [inner]
@@ -125,8 +124,3 @@ def record(hint: Any, name: str = "") -> Any:
         return TIME if is_time(name) else name.replace("_", " ")
     plain: dict[Any, Any] = {int: 1, float: 0.5, bool: False}
     return {} if origin is dict else plain.get(hint)
-
-
-def is_time(name: str) -> bool:
-    """Whether a field holds a time, by its name."""
-    return name == "at" or name.endswith("_at")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
-import types
-import typing
 
-from fastio_cli import __version__, model
+from fastio_cli import __version__
 from fastio_cli.errors import KINDS, FastioError
 from fastio_cli.operations import every
+from fastio_cli.operations.record_schema import definitions
 from fastio_cli.operations.types import NAME_RULE
 from fastio_cli.server import examples
 from fastio_cli.server.http import BODYLESS, ETAG, IN_HEADERS, problem
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from fastio_cli.operations.operation import Operation
     from fastio_cli.operations.types import Rule
 
-PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+SCHEMAS = "#/components/schemas/"
 BINARY: dict[str, object] = {"application/octet-stream": {}}
 # What only a change can meet: quota, name taken, precondition, schema, lock.
 OF_WRITES = (402, 409, 412, 422, 423)
@@ -43,13 +42,7 @@ def document() -> dict[str, Any]:
         paths.setdefault(path, {})[operation.method.lower()] = _operation(operation)
     paths["/v1/workspaces/{workspace}/events/stream"] = {"get": _stream()}
     paths["/v1/workspaces/{workspace}/uploads/{id}"] = _uploads()
-    schemas = {
-        name: _record(value)
-        for name, value in vars(model).items()
-        if typing.is_typeddict(value) and name != "TypedDict"
-    }
-    schemas["Problem"] = _problem()
-    schemas["Locked"] = _locked()
+    schemas = {**definitions(SCHEMAS), "Problem": _problem(), "Locked": _locked()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -169,17 +162,15 @@ def _body(operation: Operation) -> dict[str, Any] | None:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    result = str(operation.run.__annotations__.get("return", ""))
     problems = _problems(operation.effect == "write")
     unchanged = {"304": {"description": "Not modified"}} if operation.method == "GET" else {}
-    if operation.response == "bytes":
+    record = operation.record
+    if record is None:
         ok: dict[str, Any] = {"description": "The bytes, as what they are", "content": {"*/*": {}}}
         part = {**ok, "description": "The range of bytes that was asked for"}
         beyond = {"description": "The range begins beyond the end"}
         return {"200": ok, "206": part, "416": beyond, **unchanged, **problems}
-    name = result.partition("|")[0].strip().removeprefix("model.")
-    record = getattr(model, name)
-    media = {"schema": _reference(name), "example": examples.record(record)}
+    media = {"schema": _reference(record.__name__), "example": examples.record(record)}
     ok = {"description": "Done", "content": {"application/json": media}}
     if operation.response == "chunks":
         ok["description"] = (
@@ -232,7 +223,7 @@ def _text_header(description: str) -> dict[str, Any]:
 
 
 def _reference(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
+    return {"$ref": f"{SCHEMAS}{name}"}
 
 
 def _problem() -> dict[str, Any]:
@@ -339,43 +330,6 @@ def _uploads() -> dict[str, Any]:
             "responses": {"200": ok, **_problems(write=False)},
         },
     }
-
-
-def _record(record: Any) -> dict[str, Any]:
-    """The JSON Schema of one of the records in ``model.py``."""
-    hints = typing.get_type_hints(record)
-    return {
-        "description": (record.__doc__ or "").strip(),
-        "type": "object",
-        "properties": {name: _field(name, hint) for name, hint in hints.items()},
-        "required": list(hints),
-    }
-
-
-def _field(name: str, hint: Any) -> dict[str, Any]:
-    schema = _schema(hint)
-    if not examples.is_time(name):
-        return schema
-    kinds = schema.get("anyOf", [schema])
-    kinds[0]["format"] = "date-time"
-    return schema
-
-
-def _schema(hint: Any) -> dict[str, Any]:
-    if hint in PLAIN:
-        return {"type": PLAIN[hint]}
-    if typing.is_typeddict(hint):
-        return dict(_reference(hint.__name__))
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Literal:
-        return {"type": "string", "enum": list(args)}
-    if origin is list:
-        return {"type": "array", "items": _schema(args[0])}
-    if origin is dict:
-        return {"type": "object"}
-    if origin in (typing.Union, types.UnionType):
-        return {"anyOf": [_schema(arg) for arg in args]}
-    return {}
 
 
 def _not_null(schema: Any) -> Any:

@@ -93,7 +93,7 @@ def is_loopback(host: str) -> bool:
 
 def has_token(engine: Engine) -> bool:
     """Whether somebody could log in."""
-    return engine.store.read(lambda tx: tx.access.any_token(tx.now_ms))
+    return engine.store.read(lambda tx: tx.tokens.any_live(tx.now_ms))
 
 
 def first_token(engine: Engine, actor: str) -> str:

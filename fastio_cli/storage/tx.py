@@ -12,11 +12,14 @@ from fastio_cli.storage.repositories.workspaces import Workspaces
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.storage.contract import Db, Row
-    from fastio_cli.storage.repositories.access import Access
     from fastio_cli.storage.repositories.jobs import Jobs
-    from fastio_cli.storage.repositories.logins import Accounts
+    from fastio_cli.storage.repositories.logins import Logins
+    from fastio_cli.storage.repositories.members import Members
+    from fastio_cli.storage.repositories.org_transfers import OrgTransfers
+    from fastio_cli.storage.repositories.orgs import Orgs
     from fastio_cli.storage.repositories.rows import Rows
     from fastio_cli.storage.repositories.search import Search
+    from fastio_cli.storage.repositories.tokens import Tokens
 
 
 class Tx:
@@ -32,7 +35,6 @@ class Tx:
         self.requests = Requests(db)
         self.imports = Imports(db)
         self._db = db
-        self._access: Access | None = None
         # What the other workspaces of an org held when this transaction first asked.
         self.beside_bytes: dict[tuple[str, int], int] = {}
 
@@ -42,13 +44,32 @@ class Tx:
         return self._db.open_search()
 
     @property
-    def access(self) -> Access:
-        """Orgs, members and tokens, which no local command needs to load."""
-        if self._access is None:
-            from fastio_cli.storage.repositories.access import Access
+    def orgs(self) -> Orgs:
+        """Orgs and the credits they used."""
+        from fastio_cli.storage.repositories.orgs import Orgs
 
-            self._access = Access(self._db)
-        return self._access
+        return Orgs(self._db)
+
+    @property
+    def members(self) -> Members:
+        """Members and their roles."""
+        from fastio_cli.storage.repositories.members import Members
+
+        return Members(self._db)
+
+    @property
+    def tokens(self) -> Tokens:
+        """Access tokens."""
+        from fastio_cli.storage.repositories.tokens import Tokens
+
+        return Tokens(self._db)
+
+    @property
+    def org_transfers(self) -> OrgTransfers:
+        """Offers to hand an org over."""
+        from fastio_cli.storage.repositories.org_transfers import OrgTransfers
+
+        return OrgTransfers(self._db)
 
     @property
     def jobs(self) -> Jobs:
@@ -58,11 +79,11 @@ class Tx:
         return Jobs(self._db)
 
     @property
-    def accounts(self) -> Accounts:
-        """Members' logins at file services, for imports from there alone."""
-        from fastio_cli.storage.repositories.logins import Accounts
+    def logins(self) -> Logins:
+        """Members' logins at file services."""
+        from fastio_cli.storage.repositories.logins import Logins
 
-        return Accounts(self._db)
+        return Logins(self._db)
 
     @property
     def rows(self) -> Rows:

@@ -141,3 +141,22 @@ def test_of_a_deleted_workspace_the_way_back_is_named(caller):
     for operation, params in (("state.get", {}), ("state.set", {"value": 1})):
         error = caller.refused("not_found", operation, path="a.json", workspace="team", **params)
         assert "fastio workspace restore team" in error.hint
+
+
+def test_usage_counts_what_is_there_and_what_was(caller):
+    caller("state.set", path="v.json", value=1)
+    caller("state.set", path="v.json", value=2)
+    caller.put("f", b"bytes")
+    usage = caller("workspace.usage")
+    counts = [usage[k] for k in ("object_count", "state_count", "file_count", "event_count")]
+    assert counts == [2, 1, 1, 3]
+    assert (usage["live_bytes"], usage["size_bytes"]) == (6, 7)
+
+
+def test_intelligence_is_switched_for_one_workspace(caller):
+    caller("workspace.create", name="team")
+    off = caller("workspace.intelligence", enabled=False)
+    assert off == {"workspace": "default", "enabled": False}
+    assert caller("index.status")["enabled"] is False
+    assert caller("index.status", workspace="team")["enabled"] is True
+    assert caller("workspace.intelligence", enabled=True)["enabled"] is True

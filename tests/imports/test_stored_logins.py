@@ -123,7 +123,7 @@ def test_whoever_died_holding_it_is_passed_over(keeping: Keeping, services: Serv
     keeping.log_in()
     who = "", "ada", "box"
     store = keeping.engine.store
-    assert store.write(lambda tx: tx.accounts.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS))
+    assert store.write(lambda tx: tx.logins.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS))
     found: list[str | None] = []
     waiting = threading.Thread(target=lambda: found.append(keeping.token()))
     waiting.start()
@@ -168,7 +168,7 @@ def test_an_ended_login_is_revoked_and_forgotten(keeping: Keeping, services: Ser
     assert keeping.revoke()
     assert services.refresh == set()
     assert not keeping.revoke()
-    assert keeping.engine.store.read(lambda tx: tx.accounts.ended(tx.now_ms)) is None
+    assert keeping.engine.store.read(lambda tx: tx.logins.ended(tx.now_ms)) is None
 
 
 def test_a_service_that_is_away_is_asked_again_for_a_day(

@@ -95,7 +95,7 @@ class TestTheWholeCatalogue:
 
 def _end(tx, expired, revoked):
     for column, token in (("expires_at", expired), ("revoked_at", revoked)):
-        tx.access._db.run(
+        tx.tokens._db.run(
             f"update tokens set {column} = 1 where digest = :digest", digest=digest_of(token)
         )
 
@@ -261,7 +261,7 @@ def test_a_token_is_shown_once_and_kept_as_its_hash(server, remote):
     made = remote.call("token.create", {"label": "mine"})
     listed = remote.call("token.list")["items"]
     assert made["token"] not in str(listed)
-    row = server.engine.store.read(lambda tx: tx.access.token(digest_of(made["token"])))
+    row = server.engine.store.read(lambda tx: tx.tokens.by_digest(digest_of(made["token"])))
     assert made["token"] not in str(tuple(row))
 
 

@@ -191,7 +191,7 @@ def test_a_token_goes_on_and_an_import_begins_anew(opened):
 
 def test_a_target_that_others_may_use_is_refused(opened):
     first, second = opened("sqlite", "first"), opened("postgres", "second")
-    second.store.write(lambda tx: tx.access.put_member("", "eve", 0, "owner", tx.now_ms))
+    second.store.write(lambda tx: tx.members.put("", "eve", 0, "owner", tx.now_ms))
     with pytest.raises(FastioError) as caught:
         copy_store(place(first), place(second), quiet)
     assert caught.value.code == "already_exists"

@@ -41,6 +41,16 @@ TTL = Opt(
 WAIT = Opt(
     "--wait", help="Wait in line for at most", metavar="DURATION", convert=seconds, param="wait_s"
 )
+IN_WORKSPACE = Opt(
+    "--in-workspace", help="Only in this workspace", metavar="NAME", complete="workspace"
+)
+EXPIRES = Opt(
+    "--expires",
+    help="Ends by itself after",
+    metavar="DURATION",
+    convert=seconds,
+    param="ttl_s",
+)
 
 
 def given(**params: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastio_cli.cli.framework.command import Command
     from fastio_cli.engine.client import Operator, Prepared
     from fastio_cli.engine.engine import Engine
+    from fastio_cli.operations.operation import Operation
 
 SCHEME = "fio://"
 
@@ -124,7 +125,9 @@ class Session:
 
     def prepare(self, name: str, params: dict[str, Any], idempotency_key: str | None) -> Prepared:
         """A call checked and ready, as ``call`` makes it; ``workspace`` may be among ``params``."""
-        workspace = self._locate(params)
+        from fastio_cli.operations import find
+
+        workspace = self._locate(find(name), params)
         if params.get("lock_token", "") is None:
             params["lock_token"] = lock_token_of(params["path"])
         actor = self.config.actor()
@@ -132,8 +135,6 @@ class Session:
             call: Prepared = self.engine.prepare(name, params, workspace, actor, idempotency_key)
         except FastioError as e:
             if e.code == "invalid" and self._command is not None:
-                from fastio_cli.operations import find
-
                 find(name).decode(params, self._command.names)  # in the words that were typed
             raise
         return call
@@ -154,10 +155,10 @@ class Session:
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise FastioError("interrupted", "Nothing was changed.", "")
 
-    def _locate(self, params: dict[str, Any]) -> str:
+    def _locate(self, operation: Operation, params: dict[str, Any]) -> str:
         """Take the workspace out of the parameters and the paths."""
         named = params.pop("workspace", None)
-        for key in ("path", "to", "exclude", "summary"):
+        for key in operation.path_params:
             value = params.get(key)
             if not isinstance(value, str) or not value.startswith(SCHEME):
                 continue

@@ -46,7 +46,7 @@ def spec() -> dict[str, Any]:
 
 
 def catalogue() -> list[dict[str, Any]]:
-    """The operations, as ``fastio batch``, HTTP and MCP take them; parameters as JSON Schema."""
+    """The operations as every surface offers them, with schemas of parameters and results."""
     return [
         {
             "name": op.name,
@@ -56,6 +56,7 @@ def catalogue() -> list[dict[str, Any]]:
             "method": op.method,
             "route": op.route,
             "params": op.schema,
+            "result": op.result_schema,
         }
         for op in operations.every()
     ]

@@ -1,4 +1,4 @@
-"""The first words of all commands, with their help and the module that holds them.
+"""The first words of all commands, with their help and the modules that hold them.
 
 The root shows its help and finds a command's module from these tables alone, so that no other
 module is imported. ``tests/test_tidy.py`` holds them against the commands themselves.
@@ -13,20 +13,23 @@ from fastio_cli.cli.framework.command import COMMANDS, Command
 SUMMARY = "Durable, shared state for agents: state, files, locks, events."
 
 GROUPS = {
-    "workspace": ("workspaces", "Create, list and remove workspaces"),
-    "state": ("state", "Read and change JSON state objects"),
-    "file": ("files", "Store, read and manage files"),
-    "lock": ("locks", "Take turns: exclusive locks that expire"),
-    "event": ("events", "Read and watch the log of all changes"),
-    "audit": ("events", "Prove that the log was not tampered with"),
-    "org": ("orgs", "Share a server: orgs, and handing one over"),
-    "member": ("orgs", "Give people and agents their roles"),
-    "token": ("orgs", "Make and end the tokens that let them in"),
-    "index": ("search", "Look after the search index"),
-    "import": ("imports", "Fetch files from URLs into the workspace: fastio import URL..."),
-    "store": ("store", "Move whole stores between folders and databases"),
-    "profile": ("login", "Choose among the servers you are logged in at"),
-    "config": ("config", "Show and change settings"),
+    "workspace": (("workspaces",), "Create, list and remove workspaces"),
+    "state": (("state",), "Read and change JSON state objects"),
+    "file": (("files",), "Store, read and manage files"),
+    "lock": (("locks",), "Take turns: exclusive locks that expire"),
+    "event": (("events",), "Read and watch the log of all changes"),
+    "audit": (("events",), "Prove that the log was not tampered with"),
+    "org": (("orgs", "org_transfers"), "Share a server: orgs, and handing one over"),
+    "member": (("members",), "Give people and agents their roles"),
+    "token": (("tokens",), "Make and end the tokens that let them in"),
+    "index": (("search",), "Look after the search index"),
+    "import": (
+        ("imports", "logins"),
+        "Fetch files from URLs into the workspace: fastio import URL...",
+    ),
+    "store": (("store",), "Move whole stores between folders and databases"),
+    "profile": (("profiles",), "Choose among the servers you are logged in at"),
+    "config": (("config",), "Show and change settings"),
 }
 
 # The command that a group means when none of its commands is named: fastio import URL.
@@ -49,9 +52,9 @@ LEAVES = {
     ),
     "batch": ("batch", "Run operations from NDJSON on standard input, in one process."),
     "serve": ("serve", "Turn this store into a service for a team."),
-    "login": ("login", "Work on a server from now on."),
-    "logout": ("login", "Forget the token for a server."),
-    "whoami": ("login", "Show who one is: org, member, role, and what the token is for."),
+    "login": ("profiles", "Work on a server from now on."),
+    "logout": ("profiles", "Forget the token for a server."),
+    "whoami": ("tokens", "Show who one is: org, member, role, and what the token is for."),
     "backup": ("maintenance", "Copy the whole store into one file, while it is in use."),
     "restore": ("maintenance", "Replace the whole store by what a backup file holds."),
     "doctor": (
@@ -78,8 +81,10 @@ def lookup(words: list[str]) -> Command | None:
         import_module(f"fastio_cli.cli.{leaf[0]}")
         return COMMANDS.get(first)
     if first in GROUPS and len(words) > 1:
-        import_module(f"fastio_cli.cli.{GROUPS[first][0]}")
-        return COMMANDS.get(f"{first} {words[1]}")
+        for module in GROUPS[first][0]:
+            import_module(f"fastio_cli.cli.{module}")
+            if (command := COMMANDS.get(f"{first} {words[1]}")) is not None:
+                return command
     return None
 
 
@@ -93,7 +98,8 @@ def default_word(name: str, word: str) -> str | None:
 
 def group(name: str) -> list[Command]:
     """The commands of a group, in the order they are written."""
-    import_module(f"fastio_cli.cli.{GROUPS[name][0]}")
+    for module in GROUPS[name][0]:
+        import_module(f"fastio_cli.cli.{module}")
     return [c for words, c in COMMANDS.items() if words.partition(" ")[0] == name]
 
 

@@ -77,7 +77,7 @@ class PostgresTx(Tx):
         tx = Tx(noted)
         for path, key, digest in calls:
             if digest is not None:
-                tx.access.grant(digest, workspace_id)
+                tx.tokens.grant(digest, workspace_id)
             if key is not None:
                 tx.requests.stored(workspace_id, key)
             if path is not None:

@@ -6,18 +6,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.storage.contract import Db, Row
 
-_ACCOUNT = "org, member, service, sealed, expires_at, created_at, ended_at"
+_LOGIN = "org, member, service, sealed, expires_at, created_at, ended_at"
 _ONE = "org = :org and member = :member and service = :service"
 
 
-class Accounts:
+class Logins:
     def __init__(self, db: Db) -> None:
         self._db = db
 
     def get(self, org: str, member: str, service: str) -> Row | None:
         """A login, unless it was ended."""
         return self._db.one(
-            f"select {_ACCOUNT} from accounts where {_ONE} and ended_at is null",
+            f"select {_LOGIN} from accounts where {_ONE} and ended_at is null",
             org=org,
             member=member,
             service=service,
@@ -26,7 +26,7 @@ class Accounts:
     def of_member(self, org: str, member: str) -> list[Row]:
         """A member's logins that were not ended."""
         return self._db.all(
-            f"""select {_ACCOUNT} from accounts
+            f"""select {_LOGIN} from accounts
             where org = :org and member = :member and ended_at is null order by service""",
             org=org,
             member=member,
@@ -81,7 +81,7 @@ class Accounts:
         """Hold a login for oneself; None where another does, or there is none."""
         return self._db.one(
             f"""update accounts set held_until = :until_ms
-            where {_ONE} and held_until <= :now_ms returning {_ACCOUNT}""",
+            where {_ONE} and held_until <= :now_ms returning {_LOGIN}""",
             org=org,
             member=member,
             service=service,
@@ -100,7 +100,7 @@ class Accounts:
     def ended(self) -> list[Row]:
         """Logins that are to be revoked."""
         return self._db.all(
-            f"""select {_ACCOUNT} from accounts where ended_at is not null
+            f"""select {_LOGIN} from accounts where ended_at is not null
             order by org, member, service"""
         )
 

@@ -1,4 +1,4 @@
-"""fastio login, fastio logout, fastio whoami, fastio profile"""
+"""fastio login, fastio logout, fastio profile"""
 
 from __future__ import annotations
 
@@ -84,11 +84,6 @@ def logout(cli: Session, name: str | None) -> None:
     cli.out.record(
         {"profile": name, "store": store, "forgotten": forget_token(name)}, essential="profile"
     )
-
-
-@command("whoami", op="access.whoami")
-def whoami(cli: Session) -> None:
-    cli.out.record(cli.call("access.whoami"), essential="member")
 
 
 @command("profile list", help="List the servers you are logged in at, and the local store.")

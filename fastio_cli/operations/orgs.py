@@ -1,0 +1,65 @@
+"""Orgs: making one, showing it and what it uses.
+
+What happens to an org is written to the log of its workspace ``default``.
+"""
+
+import time
+
+from fastio_cli.errors import FastioError
+from fastio_cli.operations.operation import operation
+from fastio_cli.operations.records import FIRST_ORG_NAME, org_name, timestamp
+from fastio_cli.operations.tokens import add_token
+from fastio_cli.operations.types import Name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli import model
+    from fastio_cli.operations.context import Context
+
+
+@operation("org.create", "POST /v1/orgs", effect="write", role="member", returns_secret=True)
+def create(ctx: "Context", *, name: Name) -> "model.NewOrg":
+    """Create an org with a workspace 'default'; whoever creates it owns it.
+
+    The answer holds the owner's token for it, this once: a token works in one org.
+    """
+    if name == FIRST_ORG_NAME or ctx.tx.orgs.get(name) is not None:
+        raise FastioError(
+            "already_exists", f"There is an org {name!r} already.", "Choose another name."
+        )
+    ctx.tx.orgs.add(name, ctx.now_ms)
+    ctx.org = name
+    ctx.enter(ctx.tx.workspaces.add(ctx.stored_name("default"), ctx.now_ms))
+    ctx.emit("org.create", data={"name": name})
+    ctx.tx.members.put(name, ctx.actor, 0, "owner", ctx.now_ms)
+    token = add_token(ctx, member=ctx.actor, role="owner", label="org.create")
+    return {**show(ctx), "token": token["token"]}
+
+
+@operation("org.show", "GET /v1/org", effect="read", role="viewer")
+def show(ctx: "Context") -> "model.Org":
+    """Show the org: its owners and how many workspaces it has."""
+    row = ctx.tx.orgs.get(ctx.org)
+    assert row is not None
+    return {
+        "name": org_name(ctx.org),
+        "owners": [owner["name"] for owner in ctx.tx.members.owners(ctx.org)],
+        "workspace_count": ctx.tx.workspaces.usage(ctx.org)["workspace_count"],
+        "created_at": timestamp(row["created_at"]),
+    }
+
+
+@operation("org.usage", "GET /v1/org-usage", effect="read", role="viewer")
+def usage(ctx: "Context") -> "model.OrgUsage":
+    """Show what the org uses of its storage and of this month's credits."""
+    row = ctx.tx.workspaces.usage(ctx.org)
+    month = time.strftime("%Y-%m", time.gmtime(ctx.now_ms / 1000))
+    return {
+        "name": org_name(ctx.org),
+        "workspace_count": row["workspace_count"],
+        "object_count": row["object_count"],
+        "size_bytes": row["size_bytes"],
+        "storage_bytes_max": ctx.limits.org_bytes_max,
+        "credits": ctx.tx.orgs.credits(ctx.org, month),
+        "credits_per_month": ctx.limits.credits_per_month if ctx.limits.metered == "on" else None,
+    }

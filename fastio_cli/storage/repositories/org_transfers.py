@@ -1,0 +1,59 @@
+"""SQL of offers to hand an org over."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.storage.contract import Db, Row
+
+_TRANSFER = "id, org, created_by, created_at, expires_at, claimed_at, claimed_by, revoked_at"
+
+
+class OrgTransfers:
+    def __init__(self, db: Db) -> None:
+        self._db = db
+
+    def by_digest(self, digest: str) -> Row | None:
+        return self._db.one(
+            f"select {_TRANSFER} from transfers where digest = :digest", digest=digest
+        )
+
+    def by_id(self, org: str, id: str) -> Row | None:
+        return self._db.one(
+            f"select {_TRANSFER} from transfers where org = :org and id = :id", org=org, id=id
+        )
+
+    def page(self, org: str, after: str, limit: int) -> list[Row]:
+        return self._db.all(
+            f"""select {_TRANSFER} from transfers where org = :org and id > :after
+            order by id limit :limit""",
+            org=org,
+            after=after,
+            limit=limit,
+        )
+
+    def add(
+        self, *, id: str, digest: str, org: str, created_by: str, expires_at: int, now_ms: int
+    ) -> None:
+        self._db.run(
+            """insert into transfers (id, digest, org, created_by, created_at, expires_at)
+            values (:id, :digest, :org, :created_by, :now_ms, :expires_at)""",
+            id=id,
+            digest=digest,
+            org=org,
+            created_by=created_by,
+            expires_at=expires_at,
+            now_ms=now_ms,
+        )
+
+    def end(self, id: str, *, claimed_by: str | None, now_ms: int) -> None:
+        """Claimed by somebody, or revoked."""
+        if claimed_by is None:
+            self._db.run("update transfers set revoked_at = :at where id = :id", at=now_ms, id=id)
+            return
+        self._db.run(
+            "update transfers set claimed_at = :at, claimed_by = :by where id = :id",
+            at=now_ms,
+            by=claimed_by,
+            id=id,
+        )
