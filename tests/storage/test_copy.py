@@ -174,7 +174,7 @@ def test_a_token_goes_on_and_an_import_begins_anew(opened):
     first.call("import.create", {"urls": ["https://example.com/a"]})
 
     def take(tx):
-        assert tx.imports.take(1, 1, "worker", tx.now_ms, 60_000) is not None
+        assert tx.imports.begin(1, 1, tx.now_ms) is not None
 
     first.store.write(take)
     copy_store(place(first), place(second), quiet)
