@@ -55,6 +55,7 @@ _fastio_value() {
             *" --label" | \
             *" --sha256" | \
             *" --max-size" | \
+            *" --kind" | \
             *" --source-blobs" | \
             *" --target-blobs" | \
             *" --since" | \
@@ -134,6 +135,9 @@ _fastio_argument() {
             "import retry 0" | \
             "import login 0" | \
             "import logout 0" | \
+            "job show 0" | \
+            "job retry 0" | \
+            "job cancel 0" | \
             "store copy 0" | \
             "store copy 1" | \
             "config set 1" | \
@@ -199,7 +203,7 @@ _fastio_argument() {
 # The words that may come next after $1: sets words; fails if $1 is a whole command.
 _fastio_verbs() {
     case "$1" in
-        '') words='workspace state file lock event audit org member token index import store profile config init use query ask context batch serve login logout whoami backup restore doctor demo help' ;;
+        '') words='workspace state file lock event audit org member token index import job store profile config init use query ask context batch serve login logout whoami backup restore doctor demo help' ;;
         'workspace') words='create list show usage rename delete restore intelligence' ;;
         'state') words='get set init patch append increment transact wait list schema edit history diff restore delete' ;;
         'file') words='put append get list info move copy history diff restore delete' ;;
@@ -211,6 +215,7 @@ _fastio_verbs() {
         'token') words='create list revoke' ;;
         'index') words='status rebuild clear' ;;
         'import') words='add list show cancel retry login logout accounts' ;;
+        'job') words='list show retry cancel' ;;
         'store') words='copy' ;;
         'profile') words='list use remove' ;;
         'config') words='show set unset' ;;
@@ -275,6 +280,9 @@ _fastio_options() {
         'import cancel') words="--idempotency-key $words" ;;
         'import retry') words="--header-file --wait --timeout --lock-token --idempotency-key $words" ;;
         'import login') words="--device $words" ;;
+        'job list') words="--state --kind --limit --cursor $words" ;;
+        'job retry') words="--idempotency-key $words" ;;
+        'job cancel') words="--idempotency-key $words" ;;
         'store copy') words="--source-blobs --target-blobs --progress $words" ;;
         'config set') words="--project $words" ;;
         'config unset') words="--project $words" ;;

@@ -16,6 +16,7 @@ function __fastio_table
                 'token'\t'Make and end the tokens that let them in' \
                 'index'\t'Look after the search index' \
                 'import'\t'Fetch files from URLs into the workspace: fastio import URL...' \
+                'job'\t'Look after the work that is done in the background' \
                 'store'\t'Move whole stores between folders and databases' \
                 'profile'\t'Choose among the servers you are logged in at' \
                 'config'\t'Show and change settings' \
@@ -110,6 +111,11 @@ function __fastio_table
                 'login'\t'Let imports read your private files at a file service.' \
                 'logout'\t'Revoke and forget a login at a file service.' \
                 'accounts'\t'List the file services and where you are logged in.'
+        case 'job'
+            printf '%s\n' 'list'\t'List the jobs of a workspace, those that were queued last first.' \
+                'show'\t'Show one job: when it is due or how it ended, its attempts, and why it failed.' \
+                'retry'\t'Have a job run at once that ended, or that waits for its next attempt.' \
+                'cancel'\t'Stop a job that has not ended; what it works on is cancelled with it.'
         case 'store'
             printf '%s\n' 'copy'\t'Copy a whole store into an empty one, and compare them.'
         case 'profile'
@@ -344,6 +350,15 @@ function __fastio_table
                 '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'import login -'
             printf '%s\n' '--device'\t'Log in on another device, by a code'
+        case 'job list -'
+            printf '%s\n' '--state'\t'Only those in this state' \
+                '--kind'\t'Only those of this kind, as import or index' \
+                '--limit'\t'At most this many (default: 50)' \
+                '--cursor'\t'Go on where the last page ended'
+        case 'job retry -'
+            printf '%s\n' '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
+        case 'job cancel -'
+            printf '%s\n' '--idempotency-key'\t'Repeating the command with this key changes nothing more, for a day'
         case 'store copy -'
             printf '%s\n' '--source-blobs'\t'Where a source database keeps large files' \
                 '--target-blobs'\t'Where a target database keeps large files' \
@@ -410,7 +425,7 @@ function __fastio_table
                 'jsonl' \
                 'markdown' \
                 'raw'
-        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' 'query --path' 'ask --path' 'context --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --expires' '* --scope' '* --label' '* --sha256' '* --max-size' '* --source-blobs' '* --target-blobs' '* --since' '* --session' '* --model' '* --endpoint' '* --budget' '* --summary' '* --host' '* --port' '* --workers' '* --token'
+        case '* --fields' '* --actor' '* --idempotency-key' '* --limit' '* --cursor' '* --at' '* --query' '* --version' '* --schema' '* --if-version' '* --lock-token' '* --by' '* --timeout' '* --from' 'state diff --to' 'file diff --to' '* --media-type' '* --offset' '* --length' 'event list --type' 'event watch --type' '* --ttl' 'lock acquire --wait' 'lock run --wait' 'import show --wait' '* --purpose' '* --reason' '* --after' 'event list --path' 'event watch --path' 'query --path' 'ask --path' 'context --path' '* --count' '* --head-seq' '* --head-hash' '* --name' '* --expires' '* --scope' '* --label' '* --sha256' '* --max-size' '* --kind' '* --source-blobs' '* --target-blobs' '* --since' '* --session' '* --model' '* --endpoint' '* --budget' '* --summary' '* --host' '* --port' '* --workers' '* --token'
             printf '%s\n' ':nothing'
         case 'import add --to' 'import list --path'
             printf '%s\n' ':path'
@@ -443,7 +458,7 @@ function __fastio_table
                 'lexical'
         case 'workspace create 0' 'workspace show 0' 'workspace usage 0' 'workspace rename 0' 'workspace delete 0' 'workspace restore 0' 'use 0'
             printf '%s\n' ':workspace'
-        case 'workspace rename 1' 'workspace intelligence 0' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'org create 0' 'org transfer 0' 'org transfer 1' 'member set 0' 'member set 1' 'member remove 0' 'token create 0' 'token revoke 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'store copy 0' 'store copy 1' 'config set 1' 'query 0' 'ask 0' 'context 0' 'login 0'
+        case 'workspace rename 1' 'workspace intelligence 0' 'state set 1' 'state init 1' 'state patch 1' 'state append 1' 'state transact 0' 'state wait 1' 'state list 0' 'file append 1' 'file list 0' 'lock list 0' 'org create 0' 'org transfer 0' 'org transfer 1' 'member set 0' 'member set 1' 'member remove 0' 'token create 0' 'token revoke 0' 'import add 0' 'import show 0' 'import cancel 0' 'import retry 0' 'import login 0' 'import logout 0' 'job show 0' 'job retry 0' 'job cancel 0' 'store copy 0' 'store copy 1' 'config set 1' 'query 0' 'ask 0' 'context 0' 'login 0'
             printf '%s\n' ':nothing'
         case 'state get 0' 'state set 0' 'state init 0' 'state patch 0' 'state append 0' 'state increment 0' 'state wait 0' 'state schema 0' 'state edit 0' 'state history 0' 'state diff 0' 'state restore 0' 'state delete 0' 'file put 1' 'file append 0' 'file get 0' 'file info 0' 'file move 0' 'file move 1' 'file copy 0' 'file copy 1' 'file history 0' 'file diff 0' 'file restore 0' 'file delete 0' 'lock acquire 0' 'lock renew 0' 'lock release 0' 'lock show 0' 'lock break 0' 'lock run 0'
             printf '%s\n' ':path'
