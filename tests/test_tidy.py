@@ -62,6 +62,34 @@ HEAVY = {
     "typer",
     "typing",
 }
+# Identifiers and words that were replaced, and by what. One a line, sorted.
+REPLACED_WORDS = {
+    "ALIVE_S": "UPTIME_MIN_S",
+    "BucketBlobs": "BucketBlobStore",
+    "NoBlobs": "NullBlobStore",
+    "SAY_SO_S": "NOTE_AFTER_S",
+    "StoredVault": "DatabaseCredentialStore",
+    "UserVault": "UserCredentialStore",
+    "Vault": "CredentialStore",
+    "_Bars": "BarProgressView",
+    "_Copy": "StoreCopy",
+    "_Lines": "JsonProgressView",
+    "_Pace": "ThroughputWatchdog",
+    "_Silence": "QuietProgressView",
+    "_complain": "_print_error",
+    "_heed_interrupts": "_install_signal_handlers",
+    "_stand_in": "_open_missing_streams",
+    "at_rest": "is_quiescent",
+    "examine_blobs": "check_blobs",
+    "examine_bodies": "check_bodies",
+    "examine_file": "check_file",
+    "forget_partial": "discard_staged",
+    "give_name": "commit",
+    "has_profile": "profile_exists",
+    "patience_s": "deadline_s",
+    "was_reached": "was_connected",
+    "without_password": "mask_password",
+}
 HOT_COMMANDS = (
     ["state", "set", "a.json", '{"n": 1}'],
     ["state", "get", "a.json"],
@@ -173,6 +201,20 @@ def test_no_debris(file):
     assert "/work/" not in text
 
 
+TEXTS = [
+    *FILES,
+    *(f for f in sorted((ROOT / "tests").rglob("*.py")) if f.name != "test_tidy.py"),
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "README.md",
+]
+
+
+@pytest.mark.parametrize("file", TEXTS, ids=lambda f: str(f.relative_to(ROOT)))
+def test_replaced_words_do_not_come_back(file):
+    found = set(re.findall(r"\w+", file.read_text(encoding="utf-8"))) & set(REPLACED_WORDS)
+    assert not found, {word: REPLACED_WORDS[word] for word in found}
+
+
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_larger_public_functions_say_what_they_do(file):
     if "cli" in file.parts:  # commands take their help from their operation
@@ -238,8 +280,8 @@ def noun_of(operation):
 
 
 NOUNS = sorted({noun_of(operation) for operation in every()})
-# Rows that no operation names: of requests that may come again, of a copy, of vectors.
-INNER_REPOSITORIES = {"__init__", "requests", "rows", "vectors"}
+# Rows that no operation names: of requests that may come again, of a copy, of counters, of vectors.
+INNER_REPOSITORIES = {"__init__", "requests", "rows", "usage", "vectors"}
 
 
 @pytest.mark.parametrize("noun", NOUNS)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.cli.framework.session import Session
+    from fastio_cli.storage.db import Row
 
     Steps = Generator[tuple[list[Any], list["ImportProgress"]], None, None]
 
@@ -146,7 +147,7 @@ def _work(cli: Session, queued: PendingImports) -> Steps:
     look_at = time.monotonic() + LOOK_EVERY_S
     try:
         while queued.waiting:
-            rows = []
+            rows: list[Row | None] = []
             # Others may run or cancel ours, too.
             if runner.step() or time.monotonic() >= look_at:
                 look_at = time.monotonic() + LOOK_EVERY_S

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from fastio_cli.config.settings import Config
+    from fastio_cli.config.sources import Config
     from fastio_cli.egress.addresses import Address
 
     Resolve = Callable[..., list[tuple[Any, ...]]]
@@ -39,6 +39,13 @@ PORTS = frozenset({80, 443, 8080, 8443})
 SCHEMES = {"http": 80, "https": 443}
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 URL_LENGTH_MAX = 8192
+FAILURES = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
 AGENT = "fastio"
 OWN_NETWORK = "For a network of your own: fastio config set egress_allow HOST,NETWORK"
 
@@ -149,14 +156,14 @@ class Rules:
 
 def rules_of(config: Config) -> Rules:
     """The rules that the settings state. Raises ``invalid``."""
-    ports = [port.strip() for port in config.get("egress_ports").split(",")]
+    ports = [port.strip() for port in config.text("egress_ports").split(",")]
     if not all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
         raise FastioError("invalid", "egress_ports must be port numbers, as 80,443.")
     return Rules(
         allow=config.get("egress_allow") or "",
         ports=frozenset(int(port) for port in ports),
         ca_file=config.get("egress_ca_file"),
-        read_s=config.get("import_stall_s"),
+        read_s=config.number("import_stall_s"),
     )
 
 
@@ -278,11 +285,10 @@ def client_to(url: str, *, headers: Mapping[str, str], read_s: float, connect_s:
     )
 
 
-class _Transport(httpx.HTTPTransport):
-    """httpx's own transport over a pool whose connections are made by the guard."""
+class _Transport(httpx.BaseTransport):
+    """What httpx sends by: a pool whose connections are made by the guard."""
 
     def __init__(self, context: ssl.SSLContext, backend: httpcore.NetworkBackend) -> None:
-        super().__init__(verify=context, trust_env=False)
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=64,
@@ -290,6 +296,53 @@ class _Transport(httpx.HTTPTransport):
             keepalive_expiry=30,
             network_backend=backend,
         )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and read the head of its answer."""
+        url = request.url
+        sent = httpcore.Request(
+            request.method,
+            httpcore.URL(
+                scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+            ),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        with _errors_of_httpx():
+            answer = self._pool.handle_request(sent)
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(answer),
+            extensions=answer.extensions,
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of an answer, as it comes."""
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _errors_of_httpx():
+            yield from self._answer.iter_stream()
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+@contextmanager
+def _errors_of_httpx() -> Iterator[None]:
+    """httpcore's errors as those of httpx, which have the same names."""
+    try:
+        yield
+    except FAILURES as e:
+        raise getattr(httpx, type(e).__name__)(str(e)) from e
 
 
 class _Backend(httpcore.NetworkBackend):

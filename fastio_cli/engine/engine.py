@@ -9,32 +9,35 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from functools import cache
 from itertools import count
 
 from fastio_cli.blobs.local import Content
-from fastio_cli.engine.client import Operator, Prepared
+from fastio_cli.engine.client import Client, PreparedCall
+from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical, encode
 from fastio_cli.operations import find
-from fastio_cli.operations.context import Context
-from fastio_cli.operations.operation import Pending, Restart
+from fastio_cli.operations.context import Context, Preparation
+from fastio_cli.operations.operation import UNPREPARED, Pending
 from fastio_cli.operations.types import ACTOR_RULE, NAME_RULE
+from fastio_cli.storage.tx import Work
+from fastio_cli.storage.unit_of_work import Prefetch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, BinaryIO
 
     from fastio_cli.blobs.local import BlobStore
     from fastio_cli.config.secret_box import Key, Veil
     from fastio_cli.config.settings import Limits, SearchSettings
-    from fastio_cli.identity import Identity
+    from fastio_cli.identity import Grant, Identity
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
     from fastio_cli.search.service import Search
     from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 KEY_LENGTH_MAX = 255
@@ -45,7 +48,7 @@ _PROCESS = os.urandom(12).hex()
 _NUMBERS = count(1)
 
 
-class Call(Prepared):
+class Call(PreparedCall):
     """A call on a store."""
 
     def __init__(
@@ -70,15 +73,16 @@ class Call(Prepared):
         self.identity = identity
         self.veil = veil  # over a stored result that tells a secret
         self.request_key = idempotency_key if veil is None else veil.name
-        self.prepared: Any = None
+        self.prepared: object = None
+        self.after_rollback: list[Callable[[Tx], object]] = []  # see Context
         self._id = ""
 
     @property
-    def reads(self) -> tuple[str, str | None, str | None, str | None]:
+    def prefetch(self) -> Prefetch:
         """What it reads first: a workspace, a path in it, what is stored by its key, a token."""
         key = self.request_key if self.may_be_done else None
         digest = self.identity.digest if self.identity is not None else None
-        return self.workspace, self.params.get("path"), key, digest
+        return Prefetch(self.workspace, self.params.get("path"), key, digest)
 
     def id(self) -> str:
         """What tells it from other calls. One that comes again keeps its place in a line."""
@@ -88,34 +92,7 @@ class Call(Prepared):
         return self._id
 
 
-class Wait:
-    """A call that waits between two runs: until when, and whether it is worth another run now."""
-
-    def __init__(self, pending: Pending, started: float) -> None:
-        self.pending = pending
-        self._deadline = started + pending.wait_s
-        self._renew_at = time.monotonic() + (pending.renew_s or pending.wait_s)
-        self._wake_at_ms = pending.wake_at_ms
-
-    def is_over(self) -> bool:
-        return time.monotonic() >= self._deadline
-
-    def pause_s(self, now_ms: int) -> float:
-        """How long there is nothing to look at, unless something changes."""
-        pause = min(self._deadline, self._renew_at) - time.monotonic()
-        if self._wake_at_ms is not None:
-            pause = min(pause, (self._wake_at_ms - now_ms) / 1000)
-        return max(pause, 0.0)
-
-    def is_worth_a_run(self, store: Store) -> bool:
-        """To be asked after a change or the pause."""
-        self._wake_at_ms = None
-        if self.pending.ready is None or time.monotonic() >= self._renew_at:
-            return True
-        return store.read(self.pending.ready)
-
-
-class Engine(Operator):
+class Engine(Client):
     """The operations on one store."""
 
     def __init__(
@@ -152,59 +129,88 @@ class Engine(Operator):
             raise FastioError("invalid", "No key file was named to keep secrets with.")
         return Key(self._key_file())
 
-    def run(self, call: Call) -> Any:
+    def run(self, call: PreparedCall) -> Any:
         """Do a prepared call, waiting for as long as it asks to."""
-        started = time.monotonic()
+        assert isinstance(call, Call)
+        poll = None
         transaction = self.store.write if call.operation.effect == "write" else self.store.read
         while True:
-            # Taken before running, so that no change between the run and the wait is missed.
-            token = self.store.change_token(call.workspace) if self.may_wait(call) else None
             try:
                 outcome = transaction(lambda tx: self._run(tx, call))
-            except Restart as restart:
-                call.prepared = restart.work(self.store)
-                continue
-            if not isinstance(outcome, Pending):
+            except FastioError:
+                self.finish_rollback(call)
+                raise
+            if outcome is UNPREPARED:
+                self.prepare_outside(call)
+            elif isinstance(outcome, Pending):
+                poll = poll or LongPoll(call.workspace)
+                if not self._wait(poll, outcome):
+                    return expired(outcome)
+            else:
                 return outcome
-            if not self._wait(call, outcome, token, started):
-                return _give_up(outcome)
 
-    def work(self, call: Call) -> Callable[[Tx], Any]:
-        """A prepared call as a store takes it; the outcome may be ``Pending`` or ``Restart``."""
+    def work(self, call: Call) -> Work:
+        """A prepared call as a store takes it.
+
+        The outcome may be ``Pending``, to be waited for, or ``UNPREPARED``: then the work is to be
+        done again after ``prepare_outside``. When it fails, ``finish_rollback`` follows.
+        """
 
         def run(tx: Tx) -> Any:
-            try:
-                return self._run(tx, call)
-            except Restart as restart:
-                raise Restart(_preparing(call, restart)) from None
+            return self._run(tx, call)
 
-        if call.operation.in_workspace:
-            run.reads = call.reads  # type: ignore[attr-defined]
-        return run
+        return Work(run, call.prefetch if call.operation.in_workspace else None)
 
-    def call_many(self, calls: list[Call]) -> list[Any]:
+    def call_many(self, calls: Sequence[PreparedCall]) -> list[Any]:
         """Do several calls in one commit; each fails alone: results or exceptions, in order.
 
         A call that would have to wait fails as if its time were up.
         """
 
-        def work(call: Call) -> Callable[[Tx], Any]:
+        def work(call: Call) -> Work:
             def run(tx: Tx) -> Any:
                 outcome = self._run(tx, call)
-                return _give_up(outcome) if isinstance(outcome, Pending) else outcome
+                return expired(outcome) if isinstance(outcome, Pending) else outcome
 
-            return run
+            return Work(run)
 
-        outcomes = self.store.write_many([work(call) for call in calls])
-        again = [i for i, o in enumerate(outcomes) if isinstance(o, Restart)]
-        if not again:
-            return outcomes
-        # Rare (a module was loaded): the same calls again, one by one, in their places.
-        for i in again:
-            calls[i].prepared = outcomes[i].work(self.store)
-        for i, outcome in zip(again, self.call_many([calls[i] for i in again]), strict=True):
-            outcomes[i] = outcome
+        own = [call for call in calls if isinstance(call, Call)]
+        outcomes = self.store.write_batch([work(call) for call in own])
+        for i, call in enumerate(own):
+            self.finish_rollback(call)
+            if outcomes[i] is UNPREPARED:  # rare: the same call again, alone, in its place
+                try:
+                    self.prepare_outside(call)
+                    outcomes[i] = self.store.write(work(call).run)
+                except FastioError as e:
+                    outcomes[i] = e
         return outcomes
+
+    def prepare_outside(self, call: Call) -> None:
+        """Do what an operation that answered ``UNPREPARED`` needs, outside any transaction."""
+        prepare = call.operation.prepare
+        assert prepare is not None, f"{call.operation.name} has nothing to prepare"
+
+        def enter(tx: Tx) -> Context:
+            row = tx.workspaces.by_name(call.workspace)
+            if row is None:
+                raise no_workspace(tx, call.workspace, call.identity)
+            return self._context(tx, call, row, None)
+
+        preparation = Preparation(
+            self.store,
+            enter=enter,
+            open_search=lambda: self.search,
+            open_key=self.open_key,
+            on_chunk=call.on_chunk,
+        )
+        call.prepared = prepare(preparation, **call.params)
+
+    def finish_rollback(self, call: Call) -> None:
+        """Do what has to last of a call whose transaction was rolled back."""
+        if call.after_rollback:
+            works, call.after_rollback = call.after_rollback, []
+            self.store.write(lambda tx: [work(tx) for work in works])
 
     def act(self, works: list[tuple[int, str, Callable[[Tx, Context | None], Any]]]) -> list[Any]:
         """Do background work, in one commit, each alone: results or exceptions.
@@ -214,9 +220,7 @@ class Engine(Operator):
         with the number 0 it is about no workspace, and there is no context.
         """
 
-        def run(
-            workspace_id: int, actor: str, work: Callable[[Tx, Context | None], Any]
-        ) -> Callable[[Tx], Any]:
+        def run(workspace_id: int, actor: str, work: Callable[[Tx, Context | None], Any]) -> Work:
             def in_transaction(tx: Tx) -> Any:
                 if not workspace_id:
                     return work(tx, None)
@@ -227,9 +231,9 @@ class Engine(Operator):
                 ctx.finish()
                 return result
 
-            return in_transaction
+            return Work(in_transaction)
 
-        return self.store.write_many([run(*work) for work in works])
+        return self.store.write_batch([run(*work) for work in works])
 
     def background_context(self, tx: Tx, workspace_id: int, actor: str) -> Context | None:
         """What work in the background may use in a workspace; None if that was deleted."""
@@ -276,7 +280,7 @@ class Engine(Operator):
             )
             if identity is not None:  # nobody gets an answer by another's key
                 idempotency_key = _whose(identity) + idempotency_key
-        elif self.store.reruns and operation.effect == "write":
+        elif self.store.retries_whole_transaction and operation.effect == "write":
             idempotency_key, own_key = f"rerun:{new_id()}", True
         veil = None
         if operation.returns_secret and idempotency_key is not None:
@@ -307,21 +311,42 @@ class Engine(Operator):
         operation = call.operation
         row = grant = None
         if operation.in_workspace:
-            row = tx.enter(*call.reads)
+            row = tx.unit.enter(call.prefetch)
         if call.identity is not None:
             grant = _authorization().authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.targets_workspace else 0
         if call.request_key is not None and call.may_be_done:
-            done = tx.requests.get(scope, call.request_key, tx.now_ms)
+            done = tx.unit.request(scope, call.request_key)
             if done is not None:
                 return _repeated(done, call)
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
         if hidden or (row is None and operation.in_workspace):
             raise no_workspace(tx, call.workspace, call.identity)
-        if grant is not None and self.limits.metered == "on" and operation.effect == "write":
-            self._charge(tx, call)
-        ctx = Context(
+        ctx = self._context(tx, call, row, grant)
+        try:
+            result = operation.run(ctx, **call.params)
+        except FastioError:
+            call.after_rollback = ctx.after_rollback
+            raise
+        if operation.effect == "write" and result is not UNPREPARED:
+            if grant is not None and self.limits.metered == "on":
+                self._charge(tx, call)
+            ctx.finish()
+            if call.request_key is not None and not isinstance(result, Pending):
+                text = encode(result).decode()
+                tx.unit.put_request(
+                    scope,
+                    call.request_key,
+                    request_hash=call.request_hash,
+                    result=text if call.veil is None else call.veil.hide(text),
+                    kept_ms=call.key_kept_ms,
+                )
+                call.may_be_done = True
+        return result
+
+    def _context(self, tx: Tx, call: Call, row: Row | None, grant: Grant | None) -> Context:
+        return Context(
             tx,
             workspace=row,
             actor=call.actor,
@@ -332,24 +357,7 @@ class Engine(Operator):
             grant=grant,
             prepared=call.prepared,
             open_search=lambda: self.search,
-            open_key=self.open_key,
-            on_chunk=call.on_chunk,
         )
-        result = operation.run(ctx, **call.params)
-        if operation.effect == "write":
-            ctx.finish()
-            if call.request_key is not None and not isinstance(result, Pending):
-                text = encode(result).decode()
-                tx.requests.put(
-                    scope,
-                    call.request_key,
-                    request_hash=call.request_hash,
-                    result=text if call.veil is None else call.veil.hide(text),
-                    now_ms=tx.now_ms,
-                    kept_ms=call.key_kept_ms,
-                )
-                call.may_be_done = True
-        return result
 
     def admission(
         self, operation: Operation, workspace: str, identity: Identity
@@ -370,24 +378,16 @@ class Engine(Operator):
 
         charge(tx, call.identity.org, self.limits.credits_per_month)
 
-    def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
-        """Wait until the call is worth another run. False when its time is up."""
-        wait = Wait(pending, started)
+    def _wait(self, poll: LongPoll, pending: Pending) -> bool:
+        """Wait until a call is worth another run. False when its time is up."""
+        poll.suspend(pending)
+        is_worth_a_run = False
         try:
-            while not wait.is_over():
-                self.store.wait_for_change(token, wait.pause_s(self.store.now_ms()))
-                token = self.store.change_token(call.workspace)
-                if wait.is_worth_a_run(self.store):
-                    return True
-            self._abandon(pending)
-            return False
-        except BaseException:
-            self._abandon(pending)
-            raise
-
-    def _abandon(self, pending: Pending) -> None:
-        if pending.abandon is not None:
-            self.store.write(pending.abandon)
+            is_worth_a_run = LongPollRegistry(self.store).wait(poll)
+        finally:
+            if not is_worth_a_run and pending.abandon is not None:
+                self.store.write(pending.abandon)
+        return is_worth_a_run
 
 
 @cache
@@ -413,19 +413,6 @@ def no_workspace(tx: Tx, stored_name: str, identity: Identity | None) -> FastioE
     ):
         hint = f"It was deleted. Bring it back: fastio workspace restore {name}"
     return FastioError("not_found", f"There is no workspace {name!r}.", hint, workspace=name)
-
-
-def _preparing(call: Call, restart: Restart) -> Callable[[Store], None]:
-    def prepare(store: Store) -> None:
-        call.prepared = restart.work(store)
-
-    return prepare
-
-
-def _give_up(pending: Pending) -> Any:
-    if isinstance(pending.otherwise, Exception):
-        raise pending.otherwise
-    return pending.otherwise
 
 
 def _whose(identity: Identity) -> str:

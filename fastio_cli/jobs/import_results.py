@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 NUMBERED_MAX = 1000
@@ -191,7 +191,7 @@ def _path(row: Row, name: str) -> str:
 
 def _slot(ctx: Context, row: Row, path: str) -> Slot:
     """The place to write to, by the import's way with conflicts, if it may be written."""
-    slot = Slot(path, ctx.tx.objects.head(ctx.workspace_id, path))
+    slot = Slot(path, ctx.tx.unit.head(ctx.workspace_id, path))
     if slot.live is not None and row["on_conflict"] == "rename":
         slot = _free(ctx, path)
     ctx.check_lock_hash(slot.path, row["lock_hash"])
@@ -216,7 +216,7 @@ def _slot(ctx: Context, row: Row, path: str) -> Slot:
 def _free(ctx: Context, path: str) -> Slot:
     for number in range(2, NUMBERED_MAX):
         free = numbered(path, number)
-        slot = Slot(free, ctx.tx.objects.head(ctx.workspace_id, free))
+        slot = Slot(free, ctx.tx.unit.head(ctx.workspace_id, free))
         if slot.live is None:
             return slot
     raise FastioError(

@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.blobs.local import StagedBlob
-    from fastio_cli.config.settings import Config
+    from fastio_cli.config.sources import Config
     from fastio_cli.engine.engine import Engine
     from fastio_cli.imports.fetch import Fetched
     from fastio_cli.imports.providers import TokenOf
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 PAUSE_S_MAX = 60.0
@@ -96,20 +96,20 @@ class Imports(JobKind[ImportJob]):
         tokens_of: Callable[[Row], TokenOf] | None = None,
         is_owner: bool = False,
     ) -> None:
-        self.parallel = int(config.get("import_parallel"))
+        self.parallel = config.number("import_parallel")
         self.retry = RetryPolicy(
-            config.get("import_retry_ms") / 1000,
+            config.number("import_retry_ms") / 1000,
             PAUSE_S_MAX,
-            attempts_max=config.get("import_attempts_max"),
+            attempts_max=config.number("import_attempts_max"),
             retry_after_s_max=RETRY_AFTER_S_MAX,
         )
         self._engine = engine
-        self._timeout_s: float = config.get("import_timeout_s")
-        self._stall_s: float = config.get("import_stall_s")
+        self._timeout_s = config.number("import_timeout_s")
+        self._stall_s = config.number("import_stall_s")
         self._egress = Egress(rules_of(config))
         self._endpoints = Endpoints(config.get("import_endpoints") or "")
         self._tokens_of = tokens_of or stored_logins(engine, config)
-        self._buckets: str = config.get("import_buckets") or ""
+        self._buckets = config.get("import_buckets") or ""
         self._is_owner = is_owner
 
     def open(self) -> None:
@@ -271,7 +271,7 @@ def stored_logins(engine: Engine, config: Config) -> Callable[[Row], TokenOf]:
             workspace = engine.store.read(lambda tx: tx.workspaces.by_id(row["workspace_id"]))
             if workspace is None:
                 return None
-            org = workspace["name"].rpartition("/")[0]
+            org = workspace["org"]
             logins = DatabaseCredentialStore(engine.store, engine.open_key, org, row["actor"])
             return OAuthGrants(logins, flows).token(service)
 

@@ -14,9 +14,9 @@ from fastio_cli.jobs.kind import Done, Job, JobKind, NewJob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.config.settings import Config
+    from fastio_cli.config.sources import Config
     from fastio_cli.engine.engine import Engine
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 JOB_ID = "index"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.errors import FastioError
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
     # Written in the transaction that ends the job; the context is None for a kind that does not

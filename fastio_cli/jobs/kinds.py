@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.config.settings import Config
+    from fastio_cli.config.sources import Config
     from fastio_cli.engine.engine import Engine
     from fastio_cli.jobs.kind import JobKind
 

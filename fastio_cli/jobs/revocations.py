@@ -12,11 +12,11 @@ from fastio_cli.retry import RetryPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.config.settings import Config
+    from fastio_cli.config.sources import Config
     from fastio_cli.engine.engine import Engine
     from fastio_cli.errors import FastioError
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 DAY_S = 24 * 3600

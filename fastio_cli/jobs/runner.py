@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.engine.engine import Engine
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
     Work = Callable[[Tx, Context | None], bool]
@@ -167,7 +167,7 @@ class JobRunner:
     def _is_live(self, tx: Tx, workspace_id: int) -> bool:
         row = tx.workspaces.by_id(workspace_id)
         if row is not None:
-            self._orgs[workspace_id] = row["name"].rpartition("/")[0]
+            self._orgs[workspace_id] = row["org"]
         return row is not None
 
     def _due(self, pool: _Pool, tx: Tx, workspace_id: int) -> list[Row]:

@@ -11,9 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastio_cli.config.settings import Config
+    from fastio_cli.config.sources import Config
     from fastio_cli.engine.engine import Engine
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 HOUR_S = 3600.0

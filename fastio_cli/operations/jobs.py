@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces/{workspace}/jobs"
 LATEST = 2**62

@@ -20,7 +20,8 @@ def open_store(target: str, *, durability: str = "full", make: bool = True) -> S
     """
     scheme, is_url, _ = target.partition("://")
     if not is_url:
-        from fastio_cli.storage.sqlite.store import FILE, SqliteStore
+        from fastio_cli.storage.sqlite.connection import FILE
+        from fastio_cli.storage.sqlite.store import SqliteStore
 
         if not make and not os.path.exists(os.path.join(target, FILE)):
             raise FastioError(
@@ -63,7 +64,7 @@ def open_blobs(target: str, place: str | None) -> BlobStore:
     import hashlib
 
     from fastio_cli.blobs.bucket import BucketBlobStore
-    from fastio_cli.config.settings import user_folder
+    from fastio_cli.config.files import user_folder
 
     name = hashlib.sha256(place.encode()).hexdigest()[:16]
     return BucketBlobStore(place, os.path.join(user_folder("data"), "spool", name))

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from fastio_cli.config.settings import Config
+from fastio_cli.config.sources import Config
 from fastio_cli.errors import FastioError
 from fastio_cli.jobs import indexing as module
 from fastio_cli.jobs.indexing import Indexing
@@ -14,7 +14,7 @@ from fastio_cli.jobs.kind import LEASE_MS
 from fastio_cli.jobs.runner import JobRunner
 from fastio_cli.search import service
 from fastio_cli.server.run import Background
-from tests.backends import BACKENDS, Clock, until
+from tests.backends import Clock, kind_of, until
 from tests.remote import Running
 
 
@@ -25,10 +25,7 @@ def clock():
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def engine(request, tmp_path, clock):
-    backend = BACKENDS[request.param]
-    if backend.missing() is not None:
-        pytest.skip(f"backend {request.param} is missing: {backend.missing()}")
-    engine = backend(tmp_path / "store").open(clock)
+    engine = kind_of(request.param)(tmp_path / "store").open(clock)
     yield engine
     engine.store.close()
 

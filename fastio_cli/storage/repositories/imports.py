@@ -5,7 +5,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
 _IMPORT = """workspace_id, id, state, url, target, name, on_conflict, sha256, size_bytes_max,
     lock_hash, headers, actor, path, version, content_etag, media_type, unchanged, received_bytes,
@@ -34,7 +34,7 @@ class Imports:
         now_ms: int,
     ) -> Row:
         """Enter an import."""
-        row = self._db.one(
+        row = self._db.returning(
             f"""insert into imports (workspace_id, id, state, url, target, name, on_conflict,
             sha256, size_bytes_max, lock_hash, headers, actor, created_at, updated_at)
             values (:workspace_id, :id, 'queued', :url, :target, :name, :on_conflict, :checksum,
@@ -92,7 +92,7 @@ class Imports:
 
     def begin(self, workspace_id: int, id: int, now_ms: int) -> Row | None:
         """Begin another attempt; None if the import is over."""
-        return self._db.one(
+        return self._db.returning(
             f"""update imports set state = 'running', attempts = attempts + 1, due_at = null,
             worker = null, updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id
@@ -155,7 +155,7 @@ class Imports:
         now_ms: int,
     ) -> Row | None:
         """End an import well; what it needed in secret is forgotten."""
-        return self._db.one(
+        return self._db.returning(
             f"""update imports set state = 'done', due_at = null, headers = null, fetched = null,
             path = :path,
             version = :version, content_etag = :content_etag, media_type = :media_type,
@@ -200,7 +200,7 @@ class Imports:
 
         ``fetched`` is kept in place of what was fetched before, if there is any.
         """
-        return self._db.one(
+        return self._db.returning(
             f"""update imports set state = :state,
             reason_code = :reason_code, reason = :reason, hint = :hint,
             received_bytes = :received_bytes, total_bytes = :total_bytes,
@@ -222,8 +222,8 @@ class Imports:
             now_ms=now_ms,
         )
 
-    def cancel(self, workspace_id: int, id: int, headers: str | None, now_ms: int) -> Row | None:
-        return self._db.one(
+    def cancel(self, workspace_id: int, id: int, headers: str | None, now_ms: int) -> Row:
+        row = self._db.returning(
             f"""update imports set state = 'cancelled', due_at = null, headers = :headers,
             fetched = null, received_bytes = 0, source_etag = null, source_modified = null,
             updated_at = :now_ms
@@ -233,6 +233,8 @@ class Imports:
             headers=headers,
             now_ms=now_ms,
         )
+        assert row is not None
+        return row
 
     def queue(
         self,
@@ -242,9 +244,9 @@ class Imports:
         lock_hash: str | None,
         headers: str | None,
         now_ms: int,
-    ) -> Row | None:
+    ) -> Row:
         """Begin an import anew, from where it stopped."""
-        return self._db.one(
+        row = self._db.returning(
             f"""update imports set state = 'queued', due_at = null,
             lock_hash = :lock_hash, headers = :headers, updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
@@ -254,6 +256,8 @@ class Imports:
             headers=headers,
             now_ms=now_ms,
         )
+        assert row is not None
+        return row
 
     def last_done(self, workspace_id: int, url: str, target: str, before: int) -> Row | None:
         """The newest finished import of a URL to the same place."""

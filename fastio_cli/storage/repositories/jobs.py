@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
 _JOB = """workspace_id, id, kind, state, actor, payload, due_at, fence, attempts, failures,
     reason_code, reason, hint, queued_at, updated_at"""
@@ -116,7 +116,7 @@ class Jobs:
 
     def claim(self, workspace_id: int, id: str, now_ms: int, lease_end: int) -> Row | None:
         """Take a lease on a job that is due; None if another runner was faster."""
-        return self._db.one(
+        return self._db.returning(
             f"""update jobs set state = 'running', due_at = :lease_end, fence = fence + 1,
             attempts = attempts + 1, updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id and due_at <= :now_ms
@@ -129,7 +129,7 @@ class Jobs:
 
     def renew(self, workspace_id: int, id: str, fence: int, now_ms: int, lease_end: int) -> bool:
         """Renew a lease; False if it is lost: the job was cancelled or taken over."""
-        row = self._db.one(
+        row = self._db.returning(
             f"""update jobs set due_at = :lease_end, updated_at = :now_ms
             where {_HELD} returning id""",
             workspace_id=workspace_id,
@@ -142,7 +142,7 @@ class Jobs:
 
     def finish(self, workspace_id: int, id: str, fence: int, now_ms: int) -> bool:
         """End a job well; False if the lease is lost."""
-        row = self._db.one(
+        row = self._db.returning(
             f"""update jobs set state = 'done', due_at = null, failures = 0, reason_code = null,
             reason = null, hint = null, updated_at = :now_ms where {_HELD} returning id""",
             workspace_id=workspace_id,
@@ -156,7 +156,7 @@ class Jobs:
         self, workspace_id: int, id: str, fence: int, *, due_at: int, attempts: int, now_ms: int
     ) -> bool:
         """Give up a lease without a failure: the job is due again; False if the lease is lost."""
-        row = self._db.one(
+        row = self._db.returning(
             f"""update jobs set state = 'queued', due_at = :due_at, attempts = :attempts,
             updated_at = :now_ms where {_HELD} returning id""",
             workspace_id=workspace_id,
@@ -182,7 +182,7 @@ class Jobs:
         now_ms: int,
     ) -> bool:
         """Note a failure: the job is due again, or has failed; False if the lease is lost."""
-        row = self._db.one(
+        row = self._db.returning(
             f"""update jobs set state = :state, due_at = :due_at, failures = :failures,
             reason_code = :reason_code, reason = :reason, hint = :hint, updated_at = :now_ms
             where {_HELD} returning id""",
@@ -201,7 +201,7 @@ class Jobs:
 
     def cancel(self, workspace_id: int, id: str, now_ms: int) -> Row | None:
         """End a job that has not ended; its runner finds its lease lost."""
-        return self._db.one(
+        return self._db.returning(
             f"""update jobs set state = 'cancelled', due_at = null, updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id and due_at is not null
             returning {_JOB}""",

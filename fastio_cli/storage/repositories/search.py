@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
     from fastio_cli.storage.repositories.vectors import Vectors
 
 _INDEX = "seq, next_id, embedded_id, format, model, passage_count, token_count, revision"
