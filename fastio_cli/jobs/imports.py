@@ -272,7 +272,9 @@ def stored_logins(engine: Engine, config: Config) -> Callable[[Row], TokenOf]:
             if workspace is None:
                 return None
             org = workspace["org"]
-            logins = DatabaseCredentialStore(engine.store, engine.open_key, org, row["actor"])
+            logins = DatabaseCredentialStore(
+                engine.store, engine.open_secret_box, org, row["actor"]
+            )
             return OAuthGrants(logins, flows).token(service)
 
         return token

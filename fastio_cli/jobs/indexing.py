@@ -60,7 +60,7 @@ class Indexing(JobKind[Job]):
         """Index for a while; the workspace has another turn if there is more."""
         store, id = self._engine.store, job.workspace_id
         self._engine.search.update(store, id, STEP_S)
-        self._engine.search.settle(store, id)
+        self._engine.search.build_ann_index(store, id)
         rest = store.read(lambda tx: tx.search.behind(after=id - 1, embeds=self._embeds, limit=1))
         return Done(again_in_s=0.0 if rest and rest[0]["id"] == id else None)
 

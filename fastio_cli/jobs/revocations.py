@@ -68,7 +68,7 @@ class Revocations(JobKind[RevocationJob]):
         try:
             if held["ended_at"] is None:
                 return Done()  # somebody logged in again
-            logins = DatabaseCredentialStore(store, self._engine.open_key, org, member)
+            logins = DatabaseCredentialStore(store, self._engine.open_secret_box, org, member)
             self._flows.revoke(service, logins.opened(held))
         finally:
             store.write(lambda tx: tx.logins.release(*job.who))

@@ -74,7 +74,7 @@ def test_it_indexes_what_was_written_wherever_it_was(engine):
 
 def test_an_index_is_one_runners_until_its_lease_is_over(engine, clock, monkeypatch):
     begun, hold = threading.Event(), threading.Event()
-    update = service.Search.update
+    update = service.SearchService.update
 
     def slowly(self, store, workspace_id, seconds):
         begun.set()
@@ -83,10 +83,10 @@ def test_an_index_is_one_runners_until_its_lease_is_over(engine, clock, monkeypa
 
     write(engine, "a.json")
     first, second = runner_on(engine), runner_on(engine)
-    monkeypatch.setattr(service.Search, "update", slowly)
+    monkeypatch.setattr(service.SearchService, "update", slowly)
     first.step()
     assert begun.wait(60)
-    monkeypatch.setattr(service.Search, "update", update)
+    monkeypatch.setattr(service.SearchService, "update", update)
     second.step()
     assert not second.running
     assert status(engine)["passages"] == 0
@@ -110,7 +110,7 @@ def test_a_workspace_that_fails_keeps_no_other_one_waiting(engine, monkeypatch):
     engine.call("workspace.create", {"name": "other"})
     write(engine, "a.json")
     write(engine, "a.json", workspace="other")
-    update = service.Search.update
+    update = service.SearchService.update
 
     def failing(self, store, workspace_id, seconds):
         if workspace_id == 1:
@@ -118,13 +118,13 @@ def test_a_workspace_that_fails_keeps_no_other_one_waiting(engine, monkeypatch):
         return update(self, store, workspace_id, seconds)
 
     runner = runner_on(engine)
-    monkeypatch.setattr(service.Search, "update", failing)
+    monkeypatch.setattr(service.SearchService, "update", failing)
     work(runner)
     assert (status(engine)["passages"], status(engine, "other")["passages"]) == (0, 1)
     job = engine.call("job.show", {"id": "index"})
     assert (job["state"], job["failures"]) == ("queued", 1)
     assert (job["reason_code"], job["reason"]) == ("unavailable", "The endpoint does not answer.")
-    monkeypatch.setattr(service.Search, "update", update)
+    monkeypatch.setattr(service.SearchService, "update", update)
     engine.call("job.retry", {"id": "index"})
     work(runner)
     assert status(engine)["passages"] == 1

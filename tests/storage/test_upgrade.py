@@ -184,13 +184,14 @@ def test_what_is_not_to_be_searched_stays_so(tmp_path, monkeypatch):
 def test_imports_of_a_version_before_jobs_become_jobs(kind, tmp_path, monkeypatch):
     """Those that waited, and those whose worker died; not those that a worker still runs."""
     files = migrate._files
-    monkeypatch.setattr(migrate, "_files", lambda dialect: files(dialect)[:7])
-    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", 7)
+    monkeypatch.setattr(migrate, "_files", lambda dialect: files(dialect)[:8])
+    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", 8)
     backend = BACKENDS[kind](tmp_path / "store")
     old = backend.open()
     old.call("state.set", {"path": "a.json", "value": 1})
     values = ", ".join(
-        f"(1, {id}, '{state}', 'http://127.0.0.1/', '', 'version', 'ada', 1, 1, {due_at}, '{worker}')"
+        f"(1, {id}, '{state}', 'http://127.0.0.1/', '', 'version', 'ada', 1, 1, {due_at}, "
+        f"'{worker}')"
         for id, state, due_at, worker in (
             (2, "queued", 1, ""),
             (3, "running", 1, "dead"),
