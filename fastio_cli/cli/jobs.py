@@ -31,9 +31,8 @@ def list_(cli: Session, **params: Any) -> None:
     """Imports and the search index are worked on in the background, by a server or by the command
     that asked for them. One that failed in passing is queued again, and says why.
 
-    Examples:
+    Example:
     fastio job list --state failed
-    fastio job retry import-7
     """
     cli.out.page(cli.call("job.list", **given(**params)), columns=COLUMNS, essential="id")
 
