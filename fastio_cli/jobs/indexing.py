@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 
 from fastio_cli.jobs.kind import Done, Job, JobKind, NewJob
+from fastio_cli.retry import FOREVER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ class Indexing(JobKind[Job]):
 
     def discover(self, tx: Tx, actor: str | None) -> list[NewJob]:
         """Workspaces whose index is behind and whose writers are quiet."""
-        rows = tx.search.behind(after=self._after, embeds=self._embeds, limit=WORKSPACES)
-        self._after = rows[-1]["id"] if len(rows) == WORKSPACES else 0
+        after, limit = self._after, WORKSPACES
+        rows = tx.search.behind(after=after, embeds=self._embeds, limit=limit)
+        self._after = rows[-1]["id"] if len(rows) == limit else 0
+        self._forget_others(rows, after, self._after or FOREVER)
         quiet = [row["id"] for row in rows if self._is_quiet(row["id"], row["seq"])]
         for id in quiet:
             del self._behind[id]
@@ -63,6 +66,12 @@ class Indexing(JobKind[Job]):
         self._engine.search.build_ann_index(store, id)
         rest = store.read(lambda tx: tx.search.behind(after=id - 1, embeds=self._embeds, limit=1))
         return Done(again_in_s=0.0 if rest and rest[0]["id"] == id else None)
+
+    def _forget_others(self, rows: list[Row], after: int, last: float) -> None:
+        """Forget those in a range of workspaces that are no longer behind."""
+        behind = {row["id"] for row in rows}
+        for id in [id for id in self._behind if after < id <= last and id not in behind]:
+            del self._behind[id]
 
     def _is_quiet(self, id: int, seq: int) -> bool:
         now = time.monotonic()
