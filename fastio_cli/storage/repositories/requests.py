@@ -24,3 +24,7 @@ class Requests:
     def stored(self, workspace_id: int, key: str) -> Row | None:
         """The stored request of this key, even if its time is over."""
         return self._db.one(STORED, workspace_id=workspace_id, key=key)
+
+    def drop_expired(self, workspace_id: int, now_ms: int) -> None:
+        """Forget the results of a workspace whose time is over."""
+        self._db.run(DROP_EXPIRED, workspace_id=workspace_id, now_ms=now_ms)
