@@ -195,8 +195,9 @@ class IdentityMap:
         for key in changes.requests if self.requests else ():
             self.requests.pop(key, None)
         for (org, _), (_, size_bytes) in changes.usage.items() if self.org_usage else ():
-            if (row := self.org_usage.get(org)) is not None:
-                self.org_usage[org] = {**row, "size_bytes": row["size_bytes"] + size_bytes}
+            if org in self.org_usage:
+                usage = self.org_usage[org]
+                self.org_usage[org] = {**usage, "size_bytes": usage["size_bytes"] + size_bytes}
 
 
 class UnitOfWork:
