@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from fastio_cli.blobs.local import Content
 from fastio_cli.operations import find
+from fastio_cli.operations.operation import Operation
 from fastio_cli.sdk.generate import place
 from fastio_cli.sdk.store import Store
 from fastio_cli.sdk.workspace import Workspace
@@ -41,9 +43,7 @@ class ThroughSdk:
         given = dict(params or {})
         if idempotency_key is not None:
             given["idempotency_key"] = idempotency_key
-        try:
-            inspect.signature(method).bind(**given)
-        except TypeError:  # Python refuses the call itself; what the contract says is the port's
+        if not _accepts(operation, method, given):
             return client.call(
                 name,
                 params,
@@ -55,6 +55,19 @@ class ThroughSdk:
 
     def chunks(self, download: Any) -> Iterator[bytes]:
         return iter(download)
+
+
+def _accepts(operation: Operation, method: Any, given: dict[str, Any]) -> bool:
+    """Whether the method can be called so; what the contract says otherwise is of the port.
+
+    Python itself refuses other parameters, and the SDK uploads more kinds of contents.
+    """
+    try:
+        inspect.signature(method).bind(**given)
+    except TypeError:
+        return False
+    content = operation.upload_param
+    return content is None or isinstance(given[content], Content)
 
 
 def through_sdk(backend: type) -> type:

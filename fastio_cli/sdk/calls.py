@@ -32,7 +32,7 @@ class Caller:
         on_chunk: Callable[[str], None] | None = None,
     ) -> Any:
         """Do an operation and return what it answers."""
-        self._lend(params, "path", "lock_token")
+        self._lend(params, "path" if "path" in params else "to", "lock_token")
         self._lend(params, "to", "to_lock_token")
         call = self.client.prepare(name, params, self.workspace, self.actor, idempotency_key)
         call.on_chunk = on_chunk
@@ -57,7 +57,7 @@ class Caller:
 
     def _lend(self, params: dict[str, Any], path: str, token: str) -> None:
         if params.get(token, "") is None:
-            params[token] = self.lock_tokens.get(params[path])
+            params[token] = self.lock_tokens.get(params.get(path, ""))
 
 
 class Operations:

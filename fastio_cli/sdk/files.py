@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 
+from fastio_cli.errors import FastioError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,8 @@ def upload(client: Client, source: Source) -> Content:
     if isinstance(source, str | os.PathLike):
         with open(source, "rb") as f:
             return client.upload(f)
+    if not hasattr(source, "read"):
+        raise FastioError("invalid", "Bytes come as bytes, a path, or a file open for reading.")
     return client.upload(source)
 
 
