@@ -48,4 +48,4 @@ generate: $(VENV)/.installed
 	$(BIN)/python -m fastio_cli.cli.framework.generate .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
