@@ -4,10 +4,10 @@ Stricter than RFC 8259 allows a parser to be, in the spirit of I-JSON (RFC 7493)
 duplicate keys, no NaN or Infinity, no lone surrogates. Integers keep every digit.
 """
 
-import hashlib
 import json
 import sys
 
+from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ class RawJson:
 def _digest(value: object) -> object:
     """What stands in canonical form for a text that is not to be parsed."""
     if isinstance(value, RawJson):
-        return {"sha256": hashlib.sha256(value.text).hexdigest()}
+        return {"sha256": sha256(value.text).hexdigest()}
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 

@@ -7,12 +7,13 @@ never inside one.
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
 from functools import cache
 from itertools import count
 
 from fastio_cli.blobs.local import Content
+from fastio_cli.digest import sha256
 from fastio_cli.engine.client import Client, PreparedCall
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from fastio_cli.blobs.local import BlobStore
-    from fastio_cli.config.secret_box import Key, Veil
+    from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.config.settings import Limits, SearchSettings
     from fastio_cli.identity import Grant, Identity
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
-    from fastio_cli.search.service import Search
+    from fastio_cli.search.service import SearchService
     from fastio_cli.storage.contract import Store
     from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
@@ -73,7 +74,6 @@ class Call(PreparedCall):
         request_hash: str,
         own_key: bool = False,
         identity: Identity | None = None,
-        veil: Veil | None = None,
     ) -> None:
         super().__init__(operation, params, workspace)
         self.actor = actor
@@ -83,8 +83,7 @@ class Call(PreparedCall):
         # The key that the engine made was never seen before this very call ran.
         self.may_be_done = idempotency_key is not None and not own_key
         self.identity = identity
-        self.veil = veil  # over a stored result that tells a secret
-        self.request_key = idempotency_key if veil is None else veil.name
+        self.result: Any = None  # of the last run, which may have been committed unknown to us
         self.prepared: object = None
         self.after_rollback: list[Callable[[Tx], object]] = []  # see Context
         self._id = ""
@@ -92,7 +91,7 @@ class Call(PreparedCall):
     @property
     def prefetch(self) -> Prefetch:
         """What it reads first: a workspace, a path in it, what is stored by its key, a token."""
-        key = self.request_key if self.may_be_done else None
+        key = self.idempotency_key if self.may_be_done else None
         digest = self.identity.digest if self.identity is not None else None
         return Prefetch(self.workspace, self.params.get("path"), key, digest)
 
@@ -120,29 +119,30 @@ class Engine(Client):
         self.limits = limits
         self._search_settings = search_settings
         self._key_file = key_file
-        self._search: Search | None = None
+        self._search: SearchService | None = None
+        self._lock_key: bytes | None = None
         # Do what may be large or slow for reads, and for writes; a server has helpers for it.
         self.compute: Callable[..., Any] = run_in_place
         self.compute_in_write: Callable[..., Any] = run_in_place
 
     @property
-    def search(self) -> Search:
+    def search(self) -> SearchService:
         """What searching needs besides the store; opened at the first search."""
         if self._search is None:
             from fastio_cli.config.settings import SearchSettings
-            from fastio_cli.search.service import Search
+            from fastio_cli.search.service import SearchService
 
             settings = (self._search_settings or SearchSettings)()
-            self._search = Search(self.blobs, settings)
+            self._search = SearchService(self.blobs, settings)
         return self._search
 
-    def open_key(self) -> Key:
-        """The key that secrets in this store are sealed with. Raises as ``sealing.Key`` does."""
-        from fastio_cli.config.secret_box import Key
+    def open_secret_box(self) -> SecretBox:
+        """What encrypts secrets in this store. Raises as :class:`SecretBox` does."""
+        from fastio_cli.config.secret_box import SecretBox
 
         if self._key_file is None:
             raise FastioError("invalid", "No key file was named to keep secrets with.")
-        return Key(self._key_file())
+        return SecretBox(self._key_file())
 
     def run(self, call: PreparedCall) -> Any:
         """Do a prepared call, waiting for as long as it asks to."""
@@ -216,7 +216,7 @@ class Engine(Client):
             self.store,
             enter=enter,
             open_search=lambda: self.search,
-            open_key=self.open_key,
+            open_secret_box=self.open_secret_box,
             on_chunk=call.on_chunk,
         )
         call.prepared = prepare(preparation, **call.params)
@@ -227,33 +227,37 @@ class Engine(Client):
             works, call.after_rollback = call.after_rollback, []
             self.store.write(lambda tx: [work(tx) for work in works])
 
-    def act(self, works: list[tuple[int, str, Callable[[Context], Any]]]) -> list[Any]:
-        """Do background work on workspaces, in one commit, each alone: results or exceptions.
+    def act(self, works: list[tuple[int, str, Callable[[Tx, Context | None], Any]]]) -> list[Any]:
+        """Do background work, in one commit, each alone: results or exceptions.
 
-        A work is a workspace's number, the actor it is done for, and a function of a context; in a
-        workspace that was deleted meanwhile it is not done, and gives None.
+        A work is a workspace's number, the actor it is done for, and a function of a transaction
+        and a context. In a workspace that was deleted meanwhile it is not done, and gives None;
+        with the number 0 it is about no workspace, and there is no context.
         """
 
-        def run(workspace_id: int, actor: str, work: Callable[[Context], Any]) -> Work:
+        def run(workspace_id: int, actor: str, work: Callable[[Tx, Context | None], Any]) -> Work:
             def in_transaction(tx: Tx) -> Any:
-                row = tx.workspaces.by_id(workspace_id)
-                if row is None:
+                if not workspace_id:
+                    return work(tx, None)
+                ctx = self.background_context(tx, workspace_id, actor)
+                if ctx is None:
                     return None
-                ctx = Context(
-                    tx,
-                    workspace=row,
-                    actor=actor,
-                    call_id=str,
-                    blobs=self.blobs,
-                    limits=self.limits,
-                )
-                result = work(ctx)
+                result = work(tx, ctx)
                 ctx.finish()
                 return result
 
             return Work(in_transaction)
 
         return self.store.write_batch([run(*work) for work in works])
+
+    def background_context(self, tx: Tx, workspace_id: int, actor: str) -> Context | None:
+        """What work in the background may use in a workspace; None if that was deleted."""
+        row = tx.workspaces.by_id(workspace_id)
+        if row is None:
+            return None
+        return Context(
+            tx, workspace=row, actor=actor, call_id=str, blobs=self.blobs, limits=self.limits
+        )
 
     def prepare(
         self,
@@ -293,11 +297,6 @@ class Engine(Client):
                 idempotency_key = _whose(identity) + idempotency_key
         elif self.store.retries_whole_transaction and operation.effect == "write":
             idempotency_key, own_key = f"rerun:{new_id()}", True
-        veil = None
-        if operation.returns_secret and idempotency_key is not None:
-            from fastio_cli.config.secret_box import Veil
-
-            veil = Veil(idempotency_key)
         return Call(
             operation,
             decoded,
@@ -307,7 +306,6 @@ class Engine(Client):
             request_hash,
             own_key,
             identity,
-            veil,
         )
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -327,10 +325,10 @@ class Engine(Client):
             grant = _authorization().authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.targets_workspace else 0
-        if call.request_key is not None and call.may_be_done:
-            done = tx.unit.request(scope, call.request_key)
+        if call.idempotency_key is not None and call.may_be_done:
+            done = tx.unit.request(scope, call.idempotency_key)
             if done is not None:
-                return _repeated(done, call)
+                return self._replay(tx, call, row, grant, done)
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
         if hidden or (row is None and operation.in_workspace):
             raise no_workspace(tx, call.workspace, call.identity)
@@ -346,16 +344,45 @@ class Engine(Client):
             if grant is not None and self.limits.metered == "on":
                 self._charge(tx, call)
             ctx.finish()
-            if call.request_key is not None and not isinstance(result, Pending):
-                text = record_text(result).decode()
+            if call.idempotency_key is not None and not isinstance(result, Pending):
                 tx.unit.put_request(
                     scope,
-                    call.request_key,
+                    call.idempotency_key,
                     request_hash=call.request_hash,
-                    result=text if call.veil is None else call.veil.hide(text),
+                    result=record_text(_without_secret(operation, result)).decode(),
                     kept_ms=call.key_kept_ms,
                 )
                 call.may_be_done = True
+                call.result = result
+        return result
+
+    def _replay(
+        self, tx: Tx, call: Call, row: Row | None, grant: Grant | None, done: Row
+    ) -> object:
+        """The answer to a request that was done before, by what was kept of it.
+
+        Raises ``invalid`` if another request used the key, and what the operation's ``replay``
+        raises.
+        """
+        if done["request_hash"] != call.request_hash:
+            key = str(call.idempotency_key)
+            if call.identity is not None:
+                key = key.removeprefix(_whose(call.identity))
+            raise FastioError(
+                "invalid",
+                f"The idempotency key {key!r} was used for another request.",
+                "Use a new key for a new request.",
+            )
+        record = json.loads(done["result"])
+        operation = call.operation
+        if operation.returns_secret is None:
+            return record
+        if call.result is not None and record == _without_secret(operation, call.result):
+            return call.result  # this very call did it, and did not hear of its commit
+        assert operation.replay is not None
+        ctx = self._context(tx, call, row, grant)
+        result = operation.replay(ctx, record)
+        ctx.finish()
         return result
 
     def _context(self, tx: Tx, call: Call, row: Row | None, grant: Grant | None) -> Context:
@@ -372,7 +399,13 @@ class Engine(Client):
             open_search=lambda: self.search,
             compute=self.compute if call.operation.effect == "read" else self.compute_in_write,
             raw_json=call.raw_json,
+            lock_key=self._read_lock_key,
         )
+
+    def _read_lock_key(self, tx: Tx) -> bytes:
+        if self._lock_key is None:  # it never changes
+            self._lock_key = tx.locks.token_key()
+        return self._lock_key
 
     def admission(
         self, operation: Operation, workspace: str, identity: Identity
@@ -446,7 +479,7 @@ def _whose(identity: Identity) -> str:
 
 
 def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 def _request_hash(what: list[str], params: dict[str, Any]) -> str:
@@ -454,20 +487,11 @@ def _request_hash(what: list[str], params: dict[str, Any]) -> str:
         key: {"etag": value.etag} if isinstance(value, Content) else value
         for key, value in params.items()
     }
-    return hashlib.sha256(canonical([*what, plain])).hexdigest()
+    return sha256(canonical([*what, plain])).hexdigest()
 
 
-def _repeated(done: Any, call: Call) -> Any:
-    import json
-
-    if done["request_hash"] != call.request_hash:
-        key = str(call.idempotency_key)
-        if call.identity is not None:
-            key = key.removeprefix(_whose(call.identity))
-        raise FastioError(
-            "invalid",
-            f"The idempotency key {key!r} was used for another request.",
-            "Use a new key for a new request.",
-        )
-    stored = done["result"]
-    return json.loads(stored if call.veil is None else call.veil.show(stored))
+def _without_secret(operation: Operation, result: Any) -> Any:
+    """What may be kept of an answer."""
+    if operation.returns_secret is None:
+        return result
+    return {name: value for name, value in result.items() if name != operation.returns_secret}

@@ -6,9 +6,8 @@ Every change of an object goes the same way: :meth:`Context.guard` (lock and pre
 
 from __future__ import annotations
 
-import hashlib
-
 from fastio_cli.blobs.local import Content
+from fastio_cli.digest import EMPTY, sha256
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import RawJson, canonical, quoted, stored
 from fastio_cli.operations.documents import run_in_place
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.blobs.local import BlobStore
-    from fastio_cli.config.secret_box import Key
+    from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.config.settings import Limits
     from fastio_cli.identity import Grant
-    from fastio_cli.search.service import Search
+    from fastio_cli.search.service import SearchService
     from fastio_cli.storage.contract import Store
     from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 # Old versions are dropped a batch at a time, so that most writes pay nothing for it.
 PRUNE_EVERY = 16
-NOTHING = Content(hashlib.sha256(b"").hexdigest(), 0, body=b"")
+NOTHING = Content(EMPTY, 0, body=b"")
 
 
 class Slot:
@@ -60,14 +59,14 @@ class Preparation:
         store: Store,
         *,
         enter: Callable[[Tx], Context],
-        open_search: Callable[[], Search],
-        open_key: Callable[[], Key],
+        open_search: Callable[[], SearchService],
+        open_secret_box: Callable[[], SecretBox],
         on_chunk: Callable[[str], None] | None = None,
     ) -> None:
         self.store = store
         self._enter = enter
         self.open_search = open_search
-        self.open_key = open_key
+        self.open_secret_box = open_secret_box
         self.on_chunk = on_chunk
 
     def read(self, work: Callable[[Context], T]) -> T:
@@ -95,7 +94,8 @@ class Context:
         org: str = "",
         grant: Grant | None = None,
         prepared: Any = None,
-        open_search: Callable[[], Search] | None = None,
+        open_search: Callable[[], SearchService] | None = None,
+        lock_key: Callable[[Tx], bytes] | None = None,
         compute: Callable[..., Any] = run_in_place,
         raw_json: bool = False,
     ) -> None:
@@ -111,6 +111,7 @@ class Context:
         self.prepared = prepared
         self.after_rollback: list[Callable[[Tx], object]] = []
         self._open_search = open_search
+        self._lock_key = lock_key
         self.workspace_id = self.seq = self._seq_before = 0
         if workspace is not None:
             self.enter(workspace)
@@ -165,10 +166,16 @@ class Context:
             )
 
     @property
-    def search(self) -> Search:
+    def search(self) -> SearchService:
         """The embedding model and the index, as far as they are opened."""
         assert self._open_search is not None
         return self._open_search()
+
+    @property
+    def lock_key(self) -> bytes:
+        """The store's own key, which the tokens of locks are derived with."""
+        assert self._lock_key is not None
+        return self._lock_key(self.tx)
 
     @property
     def now_ms(self) -> int:
@@ -461,9 +468,9 @@ def event_hash(row: Row) -> str:
         f'"seq":{row["seq"]},"type":{quoted(row["type"])},'
         f'"version":{"null" if version is None else version}}}'
     )
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(text.encode()).hexdigest()
 
 
 def token_hash(token: str) -> str:
     """How a lock token is kept: only its SHA-256."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return sha256(token.encode()).hexdigest()

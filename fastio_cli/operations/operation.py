@@ -34,7 +34,9 @@ class Operation:
     admin, owner; or member: whoever has a token, or anyone). ``rules`` and ``defaults`` describe
     its parameters. Its traits say what is special about it, so that nobody asks for it by name:
 
-    * ``returns_secret``: the answer holds a secret, and is not kept for a repeated request;
+    * ``returns_secret``: the field of the answer that is a secret. It is never kept: a repeated
+      request is answered by ``replay``, which is given a context and the rest of the first answer,
+      and makes the secret again or raises the error that says how to get a new one;
     * ``inline``: it reads or changes a few rows by their keys, and may run in the event loop of a
       server if the object at its path is small and none of ``outside_loop_params`` is given, which
       are programs of the user's (queries, schemas) or reach for what may be large;
@@ -55,7 +57,8 @@ class Operation:
         route: str,
         effect: str,
         role: str,
-        returns_secret: bool,
+        returns_secret: str | None,
+        replay: "Callable[[Any, Any], object] | None",
         inline: bool,
         response: str,
         prepare: "Callable[..., object] | None",
@@ -66,6 +69,7 @@ class Operation:
         self.effect = effect
         self.role = role
         self.returns_secret = returns_secret
+        self.replay = replay
         self.inline = inline
         self.response = response
         self.prepare = prepare
@@ -145,7 +149,8 @@ def operation(
     *,
     effect: str,
     role: str,
-    returns_secret: bool = False,
+    returns_secret: str | None = None,
+    replay: "Callable[[Any, Any], object] | None" = None,
     inline: bool = False,
     response: str = "json",
     prepare: "Callable[..., object] | None" = None,
@@ -154,7 +159,7 @@ def operation(
 
     def enter(run: "F") -> "F":
         CATALOGUE[name] = Operation(
-            name, route, effect, role, returns_secret, inline, response, prepare, run
+            name, route, effect, role, returns_secret, replay, inline, response, prepare, run
         )
         return run
 

@@ -1,7 +1,7 @@
 """Workspaces: named sets of objects, each with one order of writes and one log."""
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.operation import UNPREPARED, operation
+from fastio_cli.operations.operation import UNPREPARED, Unprepared, operation
 from fastio_cli.operations.records import workspace_record
 from fastio_cli.operations.types import Boolean, Cursor, Limit, Name, is_number
 
@@ -9,7 +9,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Preparation
-    from fastio_cli.operations.operation import Unprepared
 
 BASE = "/v1/workspaces"
 
@@ -121,7 +120,7 @@ def restore(ctx: "Context", *, name: Name) -> "model.Workspace":
 
 def _drop_index(preparation: "Preparation", *, enabled: bool) -> bool:
     workspace_id = preparation.read(lambda ctx: ctx.workspace_id)
-    return preparation.open_search().switch_off(preparation.store, workspace_id)
+    return preparation.open_search().disable(preparation.store, workspace_id)
 
 
 @operation(
@@ -138,7 +137,7 @@ def intelligence(ctx: "Context", *, enabled: Boolean) -> "model.Intelligence | U
     if not enabled and ctx.prepared is None and index is not None:
         return UNPREPARED
     if enabled != was_enabled:
-        ctx.tx.search.outdate(ctx.workspace_id, enabled)
+        ctx.tx.search.invalidate(ctx.workspace_id, enabled)
     ctx.emit("workspace.intelligence", data={"enabled": enabled})
     return {"workspace": ctx.workspace_name, "enabled": enabled}
 

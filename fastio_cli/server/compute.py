@@ -123,7 +123,7 @@ class HelperPool:
 
 def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "fastio_cli.server.compute"],
+        [sys.executable, "-m", "fastio_cli.server.compute", str(CPU_S_MAX)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -162,7 +162,7 @@ def main() -> None:
             function, args = pickle.loads(_read(sys.stdin.buffer))
         except EOFError:
             return
-        _bound_time(CPU_S_MAX)
+        _bound_time(float(sys.argv[1]))
         _write(sys.stdout.buffer, pickle.dumps(_outcome(function, args), protocol=5))
 
 

@@ -184,7 +184,7 @@ class StoreCopy:
                 tx.workspaces.mark_deleted(id, w["deleted_at"])
                 tx.workspaces.rename(id, w["name"])
                 if w["id"] in unsearched:
-                    tx.search.outdate(id, enabled=False)
+                    tx.search.invalidate(id, enabled=False)
 
         self._target.store.write(name_all)
 
@@ -421,8 +421,8 @@ def _as_copied(table: str, row: Columns, ids: dict[int | None, int | None]) -> C
         row["workspace_id"] = ids[row["workspace_id"]]
     if table == "imports":
         row["fetched"] = None  # bytes that wait to be written, in a place that is not copied
-        if row["due_at"] is not None:
-            row.update(_ANEW)
+        if row["state"] in ("queued", "running"):
+            row.update(_ANEW, due_at=row["created_at"])  # for a runner to make a job of it
     return row
 
 

@@ -19,6 +19,12 @@ class Locks:
     def __init__(self, db: Db) -> None:
         self._db = db
 
+    def token_key(self) -> bytes:
+        """The store's own random key, which the tokens of its locks are derived with."""
+        row = self._db.one("select value from store_keys where name = 'lock_tokens'")
+        assert row is not None, "the schema makes it"
+        return bytes.fromhex(row["value"])
+
     def get(self, workspace_id: int, path: str) -> Row | None:
         """The last lock granted on a path and not released; it may have expired."""
         return self._db.one(_LOCK_OF, workspace_id=workspace_id, path=path)
@@ -119,6 +125,15 @@ class Locks:
             waiter_id=waiter_id,
             holder=holder,
             expires_at=now_ms + WAITER_TTL_MS,
+        )
+
+    def drop_expired_waiters(self, workspace_id: int, now_ms: int) -> None:
+        """Forget who died in a queue of a workspace."""
+        self._db.run(
+            """delete from lock_waiters where workspace_id = :workspace_id
+            and expires_at <= :now_ms""",
+            workspace_id=workspace_id,
+            now_ms=now_ms,
         )
 
     def leave(self, workspace_id: int, path: str, waiter_id: str, now_ms: int) -> None:
