@@ -149,7 +149,7 @@ def test_an_object_that_changes_between_the_parts(
 
 
 def test_nothing_is_left_to_ask_for(importing: Importing, cloud: Cloud) -> None:
-    """Everything had come when the last worker died, so that no part is left."""
+    """Everything had come when the last runner died, so that no part is left."""
     etag = cloud.object("f.bin", BODY).etag
     id = importing.queue(cloud.url("f.bin"))[0]
     staged = importing.engine.blobs.staged(f"1-{id}")
@@ -158,15 +158,13 @@ def test_nothing_is_left_to_ask_for(importing: Importing, cloud: Cloud) -> None:
     staged.close()
 
     def half(tx: Any) -> None:
-        row = tx.imports.take(1, id, "dead", tx.now_ms, 0)
+        row = tx.imports.begin(1, id, tx.now_ms)
         progress = {
             "received_bytes": durable_bytes,
             "total_bytes": durable_bytes,
             "source_etag": etag,
         }
-        tx.imports.advance(
-            1, id, "dead", **progress, source_modified=None, now_ms=tx.now_ms, lease_ms=0
-        )
+        tx.imports.advance(1, id, **progress, source_modified=None, now_ms=tx.now_ms)
         assert row is not None
 
     importing.engine.store.write(half)
