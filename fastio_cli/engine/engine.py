@@ -407,6 +407,10 @@ class Engine(Client):
             self._lock_key = tx.locks.token_key()
         return self._lock_key
 
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
     def admission(
         self, operation: Operation, workspace: str, identity: Identity
     ) -> Callable[[Tx], Any]:
