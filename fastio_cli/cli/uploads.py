@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from fastio_cli.blobs.local import Content
+    from fastio_cli.blobs.content import Content
     from fastio_cli.cli.framework.session import Session
 
 PROGRESS_BYTES_MIN = 32 * 1024 * 1024  # about what takes a second to store

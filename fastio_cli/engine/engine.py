@@ -13,7 +13,7 @@ import time
 from functools import cache
 from itertools import count
 
-from fastio_cli.blobs.local import Content
+from fastio_cli.blobs.content import Content
 from fastio_cli.engine.client import Client, PreparedCall
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical, encode

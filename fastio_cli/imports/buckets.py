@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from fastio_cli.blobs.local import StagedBlob
+    from fastio_cli.blobs.staging import StagedBlob
 
 CHUNK_BYTES = 64 * 1024  # what a cut loses at most
 _ENVIRONMENT = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from fastio_cli.blobs.local import Content, StagedBlob
+    from fastio_cli.blobs.content import Content
+    from fastio_cli.blobs.staging import StagedBlob
     from fastio_cli.egress.client import Egress
 
 SYNC_EVERY_S = 1.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from fastio_cli.blobs.local import Content
+from fastio_cli.blobs.content import Content
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical, quoted
 from fastio_cli.operations.records import object_record, timestamp

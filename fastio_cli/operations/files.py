@@ -2,7 +2,7 @@
 
 import hashlib
 
-from fastio_cli.blobs.local import Content
+from fastio_cli.blobs.content import Content
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.types import Line, ObjectPath, Size, Token, Upload, Version

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 
-from fastio_cli.blobs.local import Content
+from fastio_cli.blobs.content import Content
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.context import Slot
 from fastio_cli.operations.types import PATH_RULE

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from fastio_cli.blobs.local import Content
+    from fastio_cli.blobs.content import Content
     from fastio_cli.engine.engine import Call, Engine
     from fastio_cli.identity import Identity
     from fastio_cli.operations.operation import Operation

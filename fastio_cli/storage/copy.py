@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from fastio_cli.blobs.local import CHUNK_BYTES, Content
+from fastio_cli.blobs.content import CHUNK_BYTES, Content
 from fastio_cli.errors import FastioError
 from fastio_cli.storage.repositories.rows import TABLES, key_of
 

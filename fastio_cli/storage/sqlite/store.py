@@ -25,7 +25,7 @@ from functools import lru_cache
 from operator import itemgetter
 from sys import intern
 
-from fastio_cli.blobs.local import sync_data
+from fastio_cli.blobs.files import sync_data
 from fastio_cli.errors import FastioError
 from fastio_cli.storage.repositories.locks import LOCK_OF
 from fastio_cli.storage.repositories.objects import SLOT
@@ -256,7 +256,7 @@ class SqliteStore:
             pass  # another process was quicker
 
     def _migrate(self, c: Connection) -> None:
-        from fastio_cli.blobs.local import sync_folder
+        from fastio_cli.blobs.files import sync_folder
         from fastio_cli.storage.migrations import check_version, upgrade
 
         check_version(c.place, c.schema_version(), SCHEMA_VERSION)
