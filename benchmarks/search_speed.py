@@ -81,7 +81,7 @@ class Filled:
                 pass
         self.cpu_seconds = time.process_time() - started
         self._embed()
-        self.store.settle_search(1)
+        self.store.build_search_index(1)
 
     def read(self, work: Callable[[Tx], Any]) -> Any:
         return self.store.read(work)

@@ -26,7 +26,7 @@ from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
-from fastio_cli.storage.sqlite.store import FILE
+from fastio_cli.storage.sqlite.connection import FILE
 from tests import postgres
 from tests.engines import URL_FILE, open_engine
 from tests.remote import behind_server

@@ -20,8 +20,10 @@ import pytest
 
 from fastio_cli.errors import FastioError
 from fastio_cli.storage import backup, doctor
-from fastio_cli.storage.sqlite import store as module
-from fastio_cli.storage.sqlite.store import FILE, SCHEMA_VERSION, SqliteStore, translate
+from fastio_cli.storage.sqlite import connection as module
+from fastio_cli.storage.sqlite.connection import FILE
+from fastio_cli.storage.sqlite.errors import translate
+from fastio_cli.storage.sqlite.store import SCHEMA_VERSION, SqliteStore
 from tests.backends import Clock
 from tests.workers import ROOT, open_engine
 

@@ -84,7 +84,7 @@ def connect(
 class BucketBlobStore(BlobStore):
     """Blobs in a bucket. ``staging_folder`` is a local folder for unfinished ones.
 
-    Raises ``invalid`` for a URL that names no bucket; the bucket is first contacted when it is used.
+    Raises ``invalid`` for a URL that names no bucket; the bucket is contacted when it is used.
     """
 
     def __init__(self, url: str, staging_folder: str) -> None:

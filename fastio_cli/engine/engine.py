@@ -21,6 +21,8 @@ from fastio_cli.operations import find
 from fastio_cli.operations.context import Context, Preparation
 from fastio_cli.operations.operation import UNPREPARED, Pending
 from fastio_cli.operations.types import ACTOR_RULE, NAME_RULE
+from fastio_cli.storage.tx import Work
+from fastio_cli.storage.unit_of_work import Prefetch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
     from fastio_cli.search.service import Search
-    from fastio_cli.storage.contract import Row, Store
+    from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 KEY_LENGTH_MAX = 255
@@ -75,11 +78,11 @@ class Call(PreparedCall):
         self._id = ""
 
     @property
-    def reads(self) -> tuple[str, str | None, str | None, str | None]:
+    def prefetch(self) -> Prefetch:
         """What it reads first: a workspace, a path in it, what is stored by its key, a token."""
         key = self.request_key if self.may_be_done else None
         digest = self.identity.digest if self.identity is not None else None
-        return self.workspace, self.params.get("path"), key, digest
+        return Prefetch(self.workspace, self.params.get("path"), key, digest)
 
     def id(self) -> str:
         """What tells it from other calls. One that comes again keeps its place in a line."""
@@ -174,7 +177,7 @@ class Engine(Client):
             if not self._wait(call, outcome, token, started):
                 return _give_up(outcome)
 
-    def work(self, call: Call) -> Callable[[Tx], Any]:
+    def work(self, call: Call) -> Work:
         """A prepared call as a store takes it.
 
         The outcome may be ``Pending``, to be waited for, or ``UNPREPARED``: then the work is to be
@@ -184,9 +187,7 @@ class Engine(Client):
         def run(tx: Tx) -> Any:
             return self._run(tx, call)
 
-        if call.operation.in_workspace:
-            run.reads = call.reads  # type: ignore[attr-defined]
-        return run
+        return Work(run, call.prefetch if call.operation.in_workspace else None)
 
     def call_many(self, calls: Sequence[PreparedCall]) -> list[Any]:
         """Do several calls in one commit; each fails alone: results or exceptions, in order.
@@ -194,21 +195,21 @@ class Engine(Client):
         A call that would have to wait fails as if its time were up.
         """
 
-        def work(call: Call) -> Callable[[Tx], Any]:
+        def work(call: Call) -> Work:
             def run(tx: Tx) -> Any:
                 outcome = self._run(tx, call)
                 return _give_up(outcome) if isinstance(outcome, Pending) else outcome
 
-            return run
+            return Work(run)
 
         own = [call for call in calls if isinstance(call, Call)]
-        outcomes = self.store.write_many([work(call) for call in own])
+        outcomes = self.store.write_batch([work(call) for call in own])
         for i, call in enumerate(own):
             self.finish_rollback(call)
             if outcomes[i] is UNPREPARED:  # rare: the same call again, alone, in its place
                 try:
                     self.prepare_outside(call)
-                    outcomes[i] = self.store.write(work(call))
+                    outcomes[i] = self.store.write(work(call).run)
                 except FastioError as e:
                     outcomes[i] = e
         return outcomes
@@ -246,7 +247,7 @@ class Engine(Client):
         workspace that was deleted meanwhile it is not done, and gives None.
         """
 
-        def run(workspace_id: int, actor: str, work: Callable[[Context], Any]) -> Any:
+        def run(workspace_id: int, actor: str, work: Callable[[Context], Any]) -> Work:
             def in_transaction(tx: Tx) -> Any:
                 row = tx.workspaces.by_id(workspace_id)
                 if row is None:
@@ -263,9 +264,9 @@ class Engine(Client):
                 ctx.finish()
                 return result
 
-            return in_transaction
+            return Work(in_transaction)
 
-        return self.store.write_many([run(*work) for work in works])
+        return self.store.write_batch([run(*work) for work in works])
 
     def prepare(
         self,
@@ -303,7 +304,7 @@ class Engine(Client):
             )
             if identity is not None:  # nobody gets an answer by another's key
                 idempotency_key = _whose(identity) + idempotency_key
-        elif self.store.reruns and operation.effect == "write":
+        elif self.store.retries_whole_transaction and operation.effect == "write":
             idempotency_key, own_key = f"rerun:{new_id()}", True
         veil = None
         if operation.returns_secret and idempotency_key is not None:
@@ -334,13 +335,13 @@ class Engine(Client):
         operation = call.operation
         row = grant = None
         if operation.in_workspace:
-            row = tx.enter(*call.reads)
+            row = tx.unit.enter(call.prefetch)
         if call.identity is not None:
             grant = _authorization().authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.targets_workspace else 0
         if call.request_key is not None and call.may_be_done:
-            done = tx.requests.get(scope, call.request_key, tx.now_ms)
+            done = tx.unit.request(scope, call.request_key)
             if done is not None:
                 return _repeated(done, call)
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
@@ -358,12 +359,11 @@ class Engine(Client):
             ctx.finish()
             if call.request_key is not None and not isinstance(result, Pending):
                 text = encode(result).decode()
-                tx.requests.put(
+                tx.unit.put_request(
                     scope,
                     call.request_key,
                     request_hash=call.request_hash,
                     result=text if call.veil is None else call.veil.hide(text),
-                    now_ms=tx.now_ms,
                     kept_ms=call.key_kept_ms,
                 )
                 call.may_be_done = True

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from fastio_cli.config.secret_box import Key
     from fastio_cli.imports.oauth import OAuthFlows
-    from fastio_cli.storage.contract import Row, Store
+    from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.db import Row
 
     class CredentialStore(Protocol):
         """Keeps grants (``oauth.OAuthFlows``) by service."""

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fastio_cli.config.sources import Config
     from fastio_cli.engine.engine import Engine
     from fastio_cli.imports.providers import TokenOf
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 LEASE_MS = 20_000

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fastio_cli.config.secret_box import Key
     from fastio_cli.operations.context import Context, Preparation
     from fastio_cli.operations.operation import Unprepared
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 
 def _open_key(preparation: "Preparation", **params: object) -> "Key":

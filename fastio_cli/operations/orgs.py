@@ -44,7 +44,7 @@ def show(ctx: "Context") -> "model.Org":
     return {
         "name": org_name(ctx.org),
         "owners": [owner["name"] for owner in ctx.tx.members.owners(ctx.org)],
-        "workspace_count": ctx.tx.workspaces.usage(ctx.org)["workspace_count"],
+        "workspace_count": ctx.tx.usage.of_org(ctx.org)["workspace_count"],
         "created_at": timestamp(row["created_at"]),
     }
 
@@ -52,7 +52,7 @@ def show(ctx: "Context") -> "model.Org":
 @operation("org.usage", "GET /v1/org-usage", effect="read", role="viewer")
 def usage(ctx: "Context") -> "model.OrgUsage":
     """Show what the org uses of its storage and of this month's credits."""
-    row = ctx.tx.workspaces.usage(ctx.org)
+    row = ctx.tx.usage.of_org(ctx.org)
     month = time.strftime("%Y-%m", time.gmtime(ctx.now_ms / 1000))
     return {
         "name": org_name(ctx.org),

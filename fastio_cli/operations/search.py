@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastio_cli.operations.context import Context, Preparation
     from fastio_cli.operations.operation import Unprepared
     from fastio_cli.search.service import Found, Prepared
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces/{workspace}"
 PROBLEMS_MAX = 100

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 ALL = 2**31 - 1
 

@@ -57,15 +57,14 @@ def show(ctx: "Context") -> "model.Workspace":
 @operation("workspace.usage", f"GET {BASE}-usage/{{workspace}}", effect="read", role="viewer")
 def usage(ctx: "Context") -> "model.WorkspaceUsage":
     """Show what a workspace holds, by kind, and what its history and locks add."""
-    counts = ctx.tx.objects.usage(ctx.workspace_id)
     row = ctx.tx.workspaces.by_id(ctx.workspace_id)
     assert row is not None
     return {
         "name": ctx.workspace_name,
         "object_count": row["object_count"],
-        "state_count": counts["state_count"],
-        "file_count": counts["file_count"],
-        "live_bytes": counts["live_bytes"],
+        "state_count": row["state_count"],
+        "file_count": row["file_count"],
+        "live_bytes": row["live_bytes"],
         "size_bytes": row["size_bytes"],
         "event_count": ctx.seq,
         "storage_bytes_max": ctx.limits.storage_bytes_max,
@@ -99,6 +98,7 @@ def delete(ctx: "Context") -> "model.Workspace":
     ctx.emit("workspace.delete")
     ctx.tx.workspaces.mark_deleted(ctx.workspace_id, ctx.now_ms)
     row = ctx.tx.workspaces.latest_deleted(ctx.stored_name(ctx.workspace_name))
+    assert row is not None
     return {**workspace_record(row), "seq": ctx.seq}
 
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from fastio_cli.blobs.local import BlobStore
     from fastio_cli.search.embedding import Embedder
-    from fastio_cli.storage.contract import Row, Store
+    from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 # What the passages look like; a change of it rebuilds every index.

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from fastio_cli.search.embedding import Embedder
     from fastio_cli.search.ranking import Candidate
     from fastio_cli.search.vector_cache import Matrix
-    from fastio_cli.storage.contract import Row, Store
+    from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.postgres.search import PgVectors
     from fastio_cli.storage.repositories.vectors import Vectors
     from fastio_cli.storage.tx import Tx
@@ -154,7 +155,7 @@ class Search:
         """Do what a large index needs to be searched fast, once all of it is there."""
         index = store.read(lambda tx: tx.search.index(workspace_id))
         if index is not None and index["embedded_id"] >= index["next_id"] - 1:
-            store.settle_search(workspace_id)
+            store.build_search_index(workspace_id)
 
     def warm(self) -> bool:
         """Load the model, if there is one, before somebody waits for it; False if there is none."""

@@ -31,6 +31,7 @@ from fastio_cli.engine.engine import Wait
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import UNPREPARED, Pending
 from fastio_cli.server.group_commit import GroupCommit, resolve
+from fastio_cli.storage.tx import Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +40,8 @@ if TYPE_CHECKING:
 
     from fastio_cli.engine.engine import Call, Engine
     from fastio_cli.server.group_commit import Item, Reply
-    from fastio_cli.storage.contract import NearStore
+    from fastio_cli.storage.contract import EmbeddedStore
     from fastio_cli.storage.tx import Tx
-
-    Work = Callable[[Tx], Any]
 
 BATCH_MAX = 256
 READERS = 4
@@ -129,7 +128,7 @@ class Lane(threading.Thread):
                 self._lines.done(left.pop())
 
         try:
-            outcomes = self._engine.store.write_many([work for work, _, _ in batch], leave)
+            outcomes = self._engine.store.write_batch([work for work, _, _ in batch], leave)
         except Exception as e:  # the commit itself failed: nobody's work was done
             outcomes = [e] * len(batch)
         leave()
@@ -159,7 +158,7 @@ class Lane(threading.Thread):
             def fail(tx: Tx) -> None:
                 raise error
 
-            work = fail
+            work = Work(fail)
         self._lines.put(line, (work, reply, call))
 
 
@@ -285,7 +284,7 @@ class Desk:
             thread.start()
         self._at_once: GroupCommit | None = None
         if store.local:
-            near = cast("NearStore", store)
+            near = cast("EmbeddedStore", store)
             self._at_once = GroupCommit(near, loop, self._put_in_line, self._room.nudge)
 
     async def call(self, call: Call, *, small: bool = False) -> Any:
@@ -327,12 +326,15 @@ class Desk:
         else:
             reply.set_result(result)
 
-    def read(self, work: Work) -> Awaitable[Any]:
+    def read(self, work: Callable[[Tx], Any]) -> Awaitable[Any]:
         """Run a work on a snapshot."""
         return self._loop.run_in_executor(self._readers, self.engine.store.read, work)
 
-    def write(self, work: Work, workspace: str = "", call: Call | None = None) -> Awaitable[Any]:
-        """Run a work in the next commit (of a workspace); ``call`` if it is one's work."""
+    def write(self, run: Callable[[Tx], Any], workspace: str = "") -> Awaitable[Any]:
+        """Run a function in the next commit (of a workspace)."""
+        return self._queue(Work(run), workspace, None)
+
+    def _queue(self, work: Work, workspace: str, call: Call | None) -> Awaitable[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
         self._writes.put("" if self.engine.store.local else workspace, (work, future, call))
         return future
@@ -352,7 +354,7 @@ class Desk:
             return self._loop.run_in_executor(self._readers, self._read, call)
         work = self.engine.work(call)
         if near is None:
-            return self.write(work, call.workspace, call)
+            return self._queue(work, call.workspace, call)
         future: asyncio.Future[Any] = self._loop.create_future()
         near.put((work, future, call))
         return future
@@ -369,6 +371,6 @@ class Desk:
             self._room.leave(waiter)
 
     def _read(self, call: Call) -> Any:
-        while (outcome := self.engine.store.read(self.engine.work(call))) is UNPREPARED:
+        while (outcome := self.engine.store.read(self.engine.work(call).run)) is UNPREPARED:
             self.engine.prepare_outside(call)
         return outcome

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from fastio_cli.engine.engine import Call
-    from fastio_cli.storage.contract import NearStore
-    from fastio_cli.storage.tx import Tx
+    from fastio_cli.storage.contract import EmbeddedStore
+    from fastio_cli.storage.tx import Work
 
     class Reply(Protocol):
         """Who is told what came of a work; a future, mostly. Told in the event loop."""
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
         def set_exception(self, error: Exception, /) -> None: ...
 
-    Work = Callable[[Tx], Any]
     Item = tuple[Work, Reply, Call | None]  # the call that the work is of, if it is of one
     Batch = tuple[list[Item], list[Any]]  # calls and their outcomes
 
@@ -58,7 +57,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        store: NearStore,
+        store: EmbeddedStore,
         loop: asyncio.AbstractEventLoop,
         elsewhere: Callable[[Item], None],
         after: Callable[[], None],
@@ -95,7 +94,7 @@ class GroupCommit:
         if self._due:
             self._loop.call_soon(self._commit)
         try:
-            outcomes = self._store.write_at_once([work for work, _, _ in batch])
+            outcomes = self._store.try_write_batch([work for work, _, _ in batch])
         except Exception as e:  # the commit itself failed: nobody's work was done
             outcomes = [e] * len(batch)
         if outcomes is None:
@@ -152,7 +151,7 @@ class Syncer(threading.Thread):
 
     def __init__(
         self,
-        store: NearStore,
+        store: EmbeddedStore,
         synced: Callable[[list[Batch], Exception | None], None],
     ) -> None:
         super().__init__(name="syncs", daemon=True)

@@ -92,7 +92,7 @@ class Transfers:
     def _add_part(self, name: str, offset: int, stream: BinaryIO, org: str) -> int:
         """Parts count for their org's storage, which they are to be in."""
         limits, blobs = self._engine.limits, self._engine.blobs
-        kept = self._engine.store.read(lambda tx: tx.workspaces.usage(org)["size_bytes"])
+        kept = self._engine.store.read(lambda tx: tx.usage.of_org(org)["size_bytes"])
         left = limits.org_bytes_max - kept - blobs.parts_size(_prefix(org))
         if left <= 0:
             raise FastioError(

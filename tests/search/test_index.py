@@ -26,7 +26,8 @@ from fastio_cli.search import (
     inverted_index as lexicon,
 )
 from fastio_cli.search.indexer import Index
-from fastio_cli.storage.sqlite.store import FILE, SqliteStore
+from fastio_cli.storage.sqlite.connection import FILE
+from fastio_cli.storage.sqlite.store import SqliteStore
 
 
 @pytest.fixture

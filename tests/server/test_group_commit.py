@@ -9,6 +9,7 @@ import pytest
 
 from fastio_cli.server import group_commit
 from fastio_cli.server.group_commit import COMMITS_UNTRIED, SYNCS_NOTED, TURNS_MAX, GroupCommit
+from fastio_cli.storage.tx import Work
 
 
 class Disk:
@@ -21,8 +22,8 @@ class Disk:
         self.here = 0  # syncs that the loop itself waited for
         self._loop_thread = threading.get_ident()
 
-    def write_at_once(self, works):
-        outcomes = [work(None) for work in works]
+    def try_write_batch(self, works):
+        outcomes = [work.run(None) for work in works]
         self.commits.append(outcomes)
         return outcomes
 
@@ -54,7 +55,7 @@ def committed(disk, script):
 
 def put(group, value):
     future = asyncio.get_running_loop().create_future()
-    group.put((lambda tx: value, future))
+    group.put((Work(lambda tx: value), future))
     return future
 
 

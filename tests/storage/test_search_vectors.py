@@ -122,8 +122,8 @@ def test_a_large_workspace_gets_an_index_of_its_own_and_finds_the_same(engine, m
     for query, found in zip(queries, exact, strict=True):  # half precision swaps near ones
         assert len(set(found) & set(best(vectors, query))) >= 9
     monkeypatch.setattr(postgres_search, "EXACT_MAX", 1000)
-    engine.store.settle_search(1)
-    engine.store.settle_search(1)  # once more changes nothing
+    engine.store.build_search_index(1)
+    engine.store.build_search_index(1)  # once more changes nothing
     assert "passage_vectors_1" in plan(engine, queries[0])
     shared = 0
     for query, expected in zip(queries, exact, strict=True):
@@ -145,10 +145,10 @@ def test_the_planner_is_told_of_tables_that_have_grown(engine):
 
     engine.call("workspace.create", {"name": "other"})
     fill(engine, 1, 900, random.Random(8))
-    engine.store.settle_search(1)
+    engine.store.build_search_index(1)
     before = engine.store.read(known)
     fill(engine, 2, 1500, random.Random(9))
-    engine.store.settle_search(2)
+    engine.store.build_search_index(2)
     assert before < 900
     assert engine.store.read(known) == 2400
 
@@ -156,7 +156,7 @@ def test_the_planner_is_told_of_tables_that_have_grown(engine):
 def test_where_what_is_nearest_is_not_allowed_all_that_is_allowed_is_compared(engine, monkeypatch):
     vectors = fill(engine, 1, 3000, random.Random(6))
     monkeypatch.setattr(postgres_search, "EXACT_MAX", 1000)
-    engine.store.settle_search(1)
+    engine.store.build_search_index(1)
     query = vectors[1]
     near = set(sorted(vectors, key=lambda id: -sum(map(mul, vectors[id], query)))[:1500])
     far = sorted(vectors.keys() - near)
@@ -210,7 +210,7 @@ def test_making_an_index_may_take_longer_than_a_transaction(pg_url):
 def test_vectors_of_another_length_take_the_place_of_all_there_were(engine, monkeypatch):
     fill(engine, 1, 200, random.Random(1))
     monkeypatch.setattr(postgres_search, "EXACT_MAX", 100)
-    engine.store.settle_search(1)
+    engine.store.build_search_index(1)
     engine.store.write(lambda tx: tx.search.vectors.clear(1))
     scales, codes = array("f", [0.01]).tobytes(), bytes([100] * 5)
     engine.store.write(lambda tx: tx.search.vectors.add(1, [1], scales, codes, 2))
@@ -221,14 +221,14 @@ def test_vectors_of_another_length_take_the_place_of_all_there_were(engine, monk
 def test_an_index_whose_making_was_ended_is_made_again(engine, monkeypatch, pg_url):
     fill(engine, 1, 200, random.Random(1))
     monkeypatch.setattr(postgres_search, "EXACT_MAX", 100)
-    engine.store.settle_search(1)
+    engine.store.build_search_index(1)
     with psycopg.connect(pg_url) as c:
         c.execute(
             """update pg_index set indisvalid = false
             where indexrelid = 'passage_vectors_1'::regclass"""
         )
     assert not engine.store.read(lambda tx: tx.search.vectors._has_neighbours(1))
-    engine.store.settle_search(1)
+    engine.store.build_search_index(1)
     assert engine.store.read(lambda tx: tx.search.vectors._has_neighbours(1))
 
 
@@ -243,7 +243,7 @@ def test_without_pgvector_vectors_are_kept_in_blocks(tmp_path, monkeypatch):
     engine = open_backend(tmp_path / "store")
     try:
         assert not engine.store.read(lambda tx: tx.search.vectors.compares)
-        engine.store.settle_search(1)
+        engine.store.build_search_index(1)
         engine.call("state.set", {"path": "a.json", "value": "what the plan costs"})
         engine.call("state.set", {"path": "b.json", "value": "a heron in the reeds"})
         for _ in range(2):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Literal
 
-    from fastio_cli.storage.contract import Db, Row
-    from fastio_cli.storage.postgres.store import Raw
+    from fastio_cli.storage.db import Db, Row
+    from fastio_cli.storage.postgres.pipeline import Connection
     from fastio_cli.storage.repositories.vectors import Vectors
 
 NEIGHBOURS = 200  # as many as HNSW gives: the later ones of a thousand change no ranking
@@ -229,7 +229,7 @@ class PgVectors:
         return row is not None and bool(row["is_valid"])
 
 
-def add_vectors(raw: Raw) -> None:
+def add_vectors(raw: Connection) -> None:
     """Add the table of vectors, if pgvector is there or may be made: in the schema ``public``,
     since a database has it once for all its stores."""
     found = raw.execute("select 1 from pg_available_extensions where name = 'vector'").fetchone()
@@ -255,7 +255,7 @@ def add_vectors(raw: Raw) -> None:
         )
 
 
-def refresh_statistics(raw: Raw, workspace_id: int) -> None:
+def refresh_statistics(raw: Connection, workspace_id: int) -> None:
     """Let the planner see tables that have outgrown what it knows of them.
 
     PostgreSQL does so itself, but up to a minute later; until then it may choose an index that has
@@ -271,7 +271,7 @@ def refresh_statistics(raw: Raw, workspace_id: int) -> None:
         raw.execute("analyze passages, search_objects, postings")
 
 
-def make_neighbours(raw: Raw, workspace_id: int) -> None:
+def make_neighbours(raw: Connection, workspace_id: int) -> None:
     """Make the HNSW index of a workspace that has become large; nobody waits for it meanwhile."""
     found = raw.execute(_PGVECTOR).fetchone()
     index = raw.execute(
@@ -305,7 +305,7 @@ def make_neighbours(raw: Raw, workspace_id: int) -> None:
 
 
 @contextmanager
-def _unhurried(raw: Raw, memory_bytes: int) -> Iterator[None]:
+def _unhurried(raw: Connection, memory_bytes: int) -> Iterator[None]:
     """Let a session work for as long as it takes, which transactions may not, and with memory: an
     index that outgrows it is made some times slower."""
     kib = min(max(memory_bytes, _BUILD_BYTES_MIN), _BUILD_BYTES_MAX) // 1024

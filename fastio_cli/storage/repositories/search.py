@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
     from fastio_cli.storage.repositories.vectors import Vectors
 
 _INDEX = "seq, next_id, embedded_id, format, model, passage_count, token_count, revision"
@@ -118,7 +118,7 @@ class Search:
     def take(self, workspace_id: int, worker: str, now_ms: int, until: int) -> bool:
         """Have other workers leave this index to one; False if another has it. Those who search
         bring it up to date all the same."""
-        row = self._db.one(
+        row = self._db.returning(
             """update search_indexes set worker = :worker, taken_until = :until
             where workspace_id = :workspace_id
             and (worker is null or worker = :worker or taken_until < :now_ms)

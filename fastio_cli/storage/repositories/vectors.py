@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal, TypeAlias
 
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
     from fastio_cli.storage.postgres.search import PgVectors
     from fastio_cli.storage.repositories.search import Search
 
