@@ -16,20 +16,21 @@ import time
 from functools import partial
 
 from fastio_cli.blobs.local import GRACE_S
-from fastio_cli.egress.client import Egress, rules_of
+from fastio_cli.egress.client import Egress
+from fastio_cli.egress.rules import rules_from
 from fastio_cli.errors import FastioError
 from fastio_cli.imports import buckets, naming
-from fastio_cli.imports.fetch import (
+from fastio_cli.imports.fetch import fetch
+from fastio_cli.imports.logins import LOGIN_LEASE_MS, DatabaseCredentialStore, OAuthGrants
+from fastio_cli.imports.oauth import OAuthFlows
+from fastio_cli.imports.providers import Endpoints, Services
+from fastio_cli.imports.transfer import (
     Cancelled,
     Transfer,
     TransferLimits,
     Validators,
-    fetch,
     is_transient,
 )
-from fastio_cli.imports.logins import HOLD_MS, DatabaseCredentialStore, OAuthGrants
-from fastio_cli.imports.oauth import OAuthFlows
-from fastio_cli.imports.providers import Endpoints, Services
 from fastio_cli.operations import import_jobs
 from fastio_cli.operations.files import guess_media_type
 from fastio_cli.operations.import_jobs import Outcome
@@ -175,7 +176,7 @@ class ImportWorker:
         )
         self._timeout_s = config.number("import_timeout_s")
         self._stall_s = config.number("import_stall_s")
-        self._egress = Egress(rules_of(config))
+        self._egress = Egress(rules_from(config))
         self._endpoints = Endpoints(config.get("import_endpoints") or "")
         self._tokens_of = tokens_of
         self._buckets = config.get("import_buckets") or ""
@@ -397,7 +398,7 @@ class ImportWorker:
         }
         if buckets.is_bucket(row["url"]):
             if self._actor is None:
-                buckets.check_lent(row["url"], self._buckets)
+                buckets.check_bucket_allowed(row["url"], self._buckets)
             fetched = buckets.fetch_object(row["url"], partial, job.transfer, limits, **conditions)
         else:
             services = Services(self._egress, self._endpoints, self._tokens_of(row))
@@ -452,7 +453,7 @@ def revoke_one(engine: Engine, config: Config) -> bool:
     if row is None:
         return False
     who = row["org"], row["member"], row["service"]
-    held = store.write(lambda tx: tx.logins.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS))
+    held = store.write(lambda tx: tx.logins.hold(*who, tx.now_ms, tx.now_ms + LOGIN_LEASE_MS))
     if held is None or held["ended_at"] is None:
         return True  # another worker was faster, or somebody logged in again
     vault = DatabaseCredentialStore(store, engine.open_key, row["org"], row["member"])
@@ -468,7 +469,7 @@ def revoke_one(engine: Engine, config: Config) -> bool:
 def _refreshing(config: Config) -> OAuthFlows:
     """What refreshes and revokes grants; they name the client that they were made for."""
     endpoints = Endpoints(config.get("import_endpoints") or "")
-    return OAuthFlows(lambda: Egress(rules_of(config)), endpoints, lambda name: None)
+    return OAuthFlows(lambda: Egress(rules_from(config)), endpoints, lambda name: None)
 
 
 _NO_PROGRESS: dict[str, Any] = {

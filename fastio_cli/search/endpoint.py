@@ -93,14 +93,14 @@ def _request(url: str, path: str, body: dict[str, Any], key: str | None) -> Iter
     """The bytes of the answer. Only what failed before any byte came is tried again."""
     import httpx
 
-    from fastio_cli.egress.client import client_to
+    from fastio_cli.egress.client import client_for
 
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     bounds = {"read_s": SILENCE_S_MAX, "connect_s": CONNECT_S_MAX}
     target = f"{url.rstrip('/')}/{path}"
     deadline = time.monotonic() + TOTAL_S_MAX
     attempts = Retries(RETRY, total_s=TOTAL_S_MAX)
-    with client_to(url, headers=headers, **bounds) as client:
+    with client_for(url, headers=headers, **bounds) as client:
         while True:
             began = False
             try:

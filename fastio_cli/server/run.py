@@ -184,10 +184,11 @@ class Background:
     """
 
     def __init__(self, engine: Engine, config: Config) -> None:
-        from fastio_cli.egress.client import Egress, rules_of
+        from fastio_cli.egress.client import Egress
+        from fastio_cli.egress.rules import rules_from
         from fastio_cli.imports.providers import Endpoints
 
-        Egress(rules_of(config)).close()
+        Egress(rules_from(config)).close()
         Endpoints(config.get("import_endpoints") or "")
         self._threads: list[Importing | Revoking | Indexing] = [
             Importing(engine, config),

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fastio_cli.errors import FastioError
-from fastio_cli.imports.buckets import check_lent
+from fastio_cli.imports.buckets import check_bucket_allowed
 from tests.backends import until
 
 from .importing import Importing
@@ -252,13 +252,13 @@ def test_a_server_lends_its_credentials_only_for_what_is_listed(
 )
 def test_what_is_not_listed(listed: str, url: str) -> None:
     with pytest.raises(FastioError) as caught:
-        check_lent(url, listed)
+        check_bucket_allowed(url, listed)
     assert caught.value.code == ("invalid" if ".." in url else "forbidden")
 
 
 @pytest.mark.parametrize("url", ["s3://aa/k", "S3://aa/in/k", "gs://bb/in/x/y"])
 def test_what_is_listed(url: str) -> None:
-    check_lent(url, " s3://aa/, gs://bb/in ,")
+    check_bucket_allowed(url, " s3://aa/, gs://bb/in ,")
 
 
 @pytest.fixture(scope="module")
