@@ -25,12 +25,19 @@ if TYPE_CHECKING:
 
     Resolve = Callable[..., list[tuple[Any, ...]]]
 
+FAILURES = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
 
-class VettedTransport(httpx.HTTPTransport):
-    """httpx's transport over a pool whose connections are made by :class:`VettedBackend`."""
+
+class VettedTransport(httpx.BaseTransport):
+    """An httpx transport over a pool whose connections are made by :class:`VettedBackend`."""
 
     def __init__(self, context: ssl.SSLContext, backend: httpcore.NetworkBackend) -> None:
-        super().__init__(verify=context, trust_env=False)
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=64,
@@ -38,6 +45,53 @@ class VettedTransport(httpx.HTTPTransport):
             keepalive_expiry=30,
             network_backend=backend,
         )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and read the head of its answer."""
+        url = request.url
+        sent = httpcore.Request(
+            request.method,
+            httpcore.URL(
+                scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+            ),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        with _as_httpx_errors():
+            answer = self._pool.handle_request(sent)
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(answer),
+            extensions=answer.extensions,
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of an answer, in chunks as they arrive."""
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _as_httpx_errors():
+            yield from self._answer.iter_stream()
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+@contextmanager
+def _as_httpx_errors() -> Iterator[None]:
+    """Raise httpcore's errors as those of httpx, which have the same names."""
+    try:
+        yield
+    except FAILURES as e:
+        raise getattr(httpx, type(e).__name__)(str(e)) from e
 
 
 class VettedBackend(httpcore.NetworkBackend):

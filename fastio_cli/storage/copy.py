@@ -65,10 +65,10 @@ def copy_store(
 ) -> dict[str, int]:
     """Copy everything, compare it, and only then rename the copies.
 
-    ``progress`` is called with the number of events copied and of all events. Returns how many ``workspaces``,
-    ``events``, ``versions`` and further ``rows`` were compared. Raises ``already_exists`` when the
-    target holds anything else, ``invalid`` when it holds the beginning of another store's copy,
-    ``unavailable`` when the source keeps changing.
+    ``progress`` is called with the number of events copied and of all events. Returns how many
+    ``workspaces``, ``events``, ``versions`` and further ``rows`` were compared. Raises
+    ``already_exists`` if the target holds anything else, ``invalid`` if it holds the beginning of
+    another store's copy, ``unavailable`` if the source keeps changing.
     """
     copy = StoreCopy(source, target, progress)
     copy.prepare_target()

@@ -18,7 +18,7 @@ from fastio_cli.search import indexer as index
 from fastio_cli.search import inverted_index as lexicon
 from fastio_cli.search.indexer import Index
 from fastio_cli.search.inverted_index import Lexicon
-from tests.backends import BACKENDS
+from tests.backends import kind_of
 
 ENGLISH = (files("fastio_cli.search") / "vocabulary.txt").read_text().split()
 SENTENCES = [
@@ -98,10 +98,7 @@ VOCABULARY = [f"w{i}" for i in range(40)]
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def engine(request, tmp_path):
-    backend = BACKENDS[request.param]
-    if backend.missing() is not None:
-        pytest.skip(f"backend {request.param} is missing: {backend.missing()}")
-    engine = backend(tmp_path / "store").open()
+    engine = kind_of(request.param)(tmp_path / "store").open()
     yield engine
     engine.store.close()
 

@@ -8,7 +8,7 @@ from fastio_cli.engine.authorization import identify
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import digest_of
 from fastio_cli.storage.tx import Work
-from tests.backends import BACKENDS
+from tests.backends import kind_of
 
 STORES = ("sqlite", "postgres")
 MIB = 1024 * 1024
@@ -16,10 +16,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture(params=STORES)
 def backend(request, tmp_path):
-    kind = BACKENDS[request.param]
-    if kind.missing():
-        pytest.skip(f"backend {request.param} is missing: {kind.missing()}")
-    return kind(tmp_path / "store")
+    return kind_of(request.param)(tmp_path / "store")
 
 
 @pytest.fixture
