@@ -44,7 +44,7 @@ def copy(
     with (
         _place(cli, source, source_blobs, make=False) as old,
         _place(cli, target, target_blobs, make=True) as new,
-        _Shown(progress) as show,
+        _ProgressBar(progress) as show,
     ):
         compared = copy_store(old, new, show)
     cli.out.record(compared, essential="events")
@@ -62,7 +62,7 @@ def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Iterato
         store.close()
 
 
-class _Shown:
+class _ProgressBar:
     """A progress bar on standard error, if asked for."""
 
     def __init__(self, wanted: bool) -> None:

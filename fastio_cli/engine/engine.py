@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from functools import cache
 from itertools import count
 
 from fastio_cli.blobs.content import Content
 from fastio_cli.engine.client import Client, PreparedCall
+from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical, encode
 from fastio_cli.operations import find
@@ -92,33 +92,6 @@ class Call(PreparedCall):
         return self._id
 
 
-class Wait:
-    """A call that waits between two runs: until when, and whether it is worth another run now."""
-
-    def __init__(self, pending: Pending, started: float) -> None:
-        self.pending = pending
-        self._deadline = started + pending.wait_s
-        self._renew_at = time.monotonic() + (pending.renew_s or pending.wait_s)
-        self._wake_at_ms = pending.wake_at_ms
-
-    def is_over(self) -> bool:
-        return time.monotonic() >= self._deadline
-
-    def pause_s(self, now_ms: int) -> float:
-        """How long there is nothing to look at, unless something changes."""
-        pause = min(self._deadline, self._renew_at) - time.monotonic()
-        if self._wake_at_ms is not None:
-            pause = min(pause, (self._wake_at_ms - now_ms) / 1000)
-        return max(pause, 0.0)
-
-    def is_worth_a_run(self, store: Store) -> bool:
-        """To be asked after a change or the pause."""
-        self._wake_at_ms = None
-        if self.pending.ready is None or time.monotonic() >= self._renew_at:
-            return True
-        return store.read(self.pending.ready)
-
-
 class Engine(Client):
     """The operations on one store."""
 
@@ -159,11 +132,9 @@ class Engine(Client):
     def run(self, call: PreparedCall) -> Any:
         """Do a prepared call, waiting for as long as it asks to."""
         assert isinstance(call, Call)
-        started = time.monotonic()
+        poll = None
         transaction = self.store.write if call.operation.effect == "write" else self.store.read
         while True:
-            # Taken before running, so that no change between the run and the wait is missed.
-            token = self.store.change_token(call.workspace) if self.may_wait(call) else None
             try:
                 outcome = transaction(lambda tx: self._run(tx, call))
             except FastioError:
@@ -171,11 +142,12 @@ class Engine(Client):
                 raise
             if outcome is UNPREPARED:
                 self.prepare_outside(call)
-                continue
-            if not isinstance(outcome, Pending):
+            elif isinstance(outcome, Pending):
+                poll = poll or LongPoll(call.workspace)
+                if not self._wait(poll, outcome):
+                    return expired(outcome)
+            else:
                 return outcome
-            if not self._wait(call, outcome, token, started):
-                return _give_up(outcome)
 
     def work(self, call: Call) -> Work:
         """A prepared call as a store takes it.
@@ -198,7 +170,7 @@ class Engine(Client):
         def work(call: Call) -> Work:
             def run(tx: Tx) -> Any:
                 outcome = self._run(tx, call)
-                return _give_up(outcome) if isinstance(outcome, Pending) else outcome
+                return expired(outcome) if isinstance(outcome, Pending) else outcome
 
             return Work(run)
 
@@ -402,24 +374,16 @@ class Engine(Client):
 
         charge(tx, call.identity.org, self.limits.credits_per_month)
 
-    def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
-        """Wait until the call is worth another run. False when its time is up."""
-        wait = Wait(pending, started)
+    def _wait(self, poll: LongPoll, pending: Pending) -> bool:
+        """Wait until a call is worth another run. False when its time is up."""
+        poll.suspend(pending)
+        is_worth_a_run = False
         try:
-            while not wait.is_over():
-                self.store.wait_for_change(token, wait.pause_s(self.store.now_ms()))
-                token = self.store.change_token(call.workspace)
-                if wait.is_worth_a_run(self.store):
-                    return True
-            self._abandon(pending)
-            return False
-        except BaseException:
-            self._abandon(pending)
-            raise
-
-    def _abandon(self, pending: Pending) -> None:
-        if pending.abandon is not None:
-            self.store.write(pending.abandon)
+            is_worth_a_run = LongPollRegistry(self.store).wait(poll)
+        finally:
+            if not is_worth_a_run and pending.abandon is not None:
+                self.store.write(pending.abandon)
+        return is_worth_a_run
 
 
 @cache
@@ -445,12 +409,6 @@ def no_workspace(tx: Tx, stored_name: str, identity: Identity | None) -> FastioE
     ):
         hint = f"It was deleted. Bring it back: fastio workspace restore {name}"
     return FastioError("not_found", f"There is no workspace {name!r}.", hint, workspace=name)
-
-
-def _give_up(pending: Pending) -> Any:
-    if isinstance(pending.otherwise, Exception):
-        raise pending.otherwise
-    return pending.otherwise
 
 
 def _whose(identity: Identity) -> str:

@@ -60,7 +60,7 @@ def test_it_begins_now_and_stays_there_when_cut(server, line):
     events = remote.watch("default", timeout_s=600)
     watching = Background(lambda: take(events, 2))
     until(lambda: broken.connections >= 1)
-    until(lambda: server.app._metrics.streams._value.get() == 1)
+    until(lambda: server.app.metrics.streams._value.get() == 1)
     broken.cut()
     write(server.engine, 2)
     assert watching.result() == [4, 5]
@@ -100,7 +100,7 @@ def test_its_token_ends(server, line):
     _, remote = line()
     ids = [t["id"] for t in server.engine.call("token.list")["items"]]
     watching = Background(lambda: take(remote.watch("default", after=0, type="x"), 1))
-    until(lambda: server.app._metrics.streams._value.get() == 1)
+    until(lambda: server.app.metrics.streams._value.get() == 1)
     for id in ids:
         server.engine.call("token.revoke", {"id": id})
     with pytest.raises(FastioError) as caught:
