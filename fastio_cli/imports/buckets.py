@@ -1,4 +1,4 @@
-"""``s3://``, ``gs://`` and ``az://``: objects in a bucket, with credentials from the environment.
+"""``s3://``, ``gs://``, ``az://``: objects in a bucket, with credentials of the environment.
 
 A URL names only the bucket and the key; endpoint and credentials come from the environment. They
 have to be stated there, because without them the cloud libraries would ask the metadata service of
