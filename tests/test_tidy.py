@@ -41,7 +41,8 @@ STEPS = (
     {"operations"},
     {"engine"},
     {"client", "jobs"},
-    {"server"},
+    {"opening"},
+    {"server", "sdk"},
     {"cli"},
     {"__main__"},
 )

@@ -8,6 +8,7 @@ never inside one.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from functools import cache
 from itertools import count
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from fastio_cli.blobs.local import BlobStore
-    from fastio_cli.config.secret_box import Key, Veil
+    from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.config.settings import Limits, SearchSettings
     from fastio_cli.identity import Grant, Identity
     from fastio_cli.operations.files import Download
@@ -61,7 +62,6 @@ class Call(PreparedCall):
         request_hash: str,
         own_key: bool = False,
         identity: Identity | None = None,
-        veil: Veil | None = None,
     ) -> None:
         super().__init__(operation, params, workspace)
         self.actor = actor
@@ -71,8 +71,7 @@ class Call(PreparedCall):
         # The key that the engine made was never seen before this very call ran.
         self.may_be_done = idempotency_key is not None and not own_key
         self.identity = identity
-        self.veil = veil  # over a stored result that tells a secret
-        self.request_key = idempotency_key if veil is None else veil.name
+        self.result: Any = None  # of the last run, which may have been committed unknown to us
         self.prepared: object = None
         self.after_rollback: list[Callable[[Tx], object]] = []  # see Context
         self._id = ""
@@ -80,7 +79,7 @@ class Call(PreparedCall):
     @property
     def prefetch(self) -> Prefetch:
         """What it reads first: a workspace, a path in it, what is stored by its key, a token."""
-        key = self.request_key if self.may_be_done else None
+        key = self.idempotency_key if self.may_be_done else None
         digest = self.identity.digest if self.identity is not None else None
         return Prefetch(self.workspace, self.params.get("path"), key, digest)
 
@@ -109,6 +108,7 @@ class Engine(Client):
         self._search_settings = search_settings
         self._key_file = key_file
         self._search: Search | None = None
+        self._lock_key: bytes | None = None
 
     @property
     def search(self) -> Search:
@@ -121,13 +121,13 @@ class Engine(Client):
             self._search = Search(self.blobs, settings)
         return self._search
 
-    def open_key(self) -> Key:
-        """The key that secrets in this store are sealed with. Raises as ``sealing.Key`` does."""
-        from fastio_cli.config.secret_box import Key
+    def open_secret_box(self) -> SecretBox:
+        """What encrypts secrets in this store. Raises as :class:`SecretBox` does."""
+        from fastio_cli.config.secret_box import SecretBox
 
         if self._key_file is None:
             raise FastioError("invalid", "No key file was named to keep secrets with.")
-        return Key(self._key_file())
+        return SecretBox(self._key_file())
 
     def run(self, call: PreparedCall) -> Any:
         """Do a prepared call, waiting for as long as it asks to."""
@@ -201,7 +201,7 @@ class Engine(Client):
             self.store,
             enter=enter,
             open_search=lambda: self.search,
-            open_key=self.open_key,
+            open_secret_box=self.open_secret_box,
             on_chunk=call.on_chunk,
         )
         call.prepared = prepare(preparation, **call.params)
@@ -278,11 +278,6 @@ class Engine(Client):
                 idempotency_key = _whose(identity) + idempotency_key
         elif self.store.retries_whole_transaction and operation.effect == "write":
             idempotency_key, own_key = f"rerun:{new_id()}", True
-        veil = None
-        if operation.returns_secret and idempotency_key is not None:
-            from fastio_cli.config.secret_box import Veil
-
-            veil = Veil(idempotency_key)
         return Call(
             operation,
             decoded,
@@ -292,7 +287,6 @@ class Engine(Client):
             request_hash,
             own_key,
             identity,
-            veil,
         )
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -312,10 +306,10 @@ class Engine(Client):
             grant = _authorization().authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.targets_workspace else 0
-        if call.request_key is not None and call.may_be_done:
-            done = tx.unit.request(scope, call.request_key)
+        if call.idempotency_key is not None and call.may_be_done:
+            done = tx.unit.request(scope, call.idempotency_key)
             if done is not None:
-                return _repeated(done, call)
+                return self._replay(tx, call, row, grant, done)
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
         if hidden or (row is None and operation.in_workspace):
             raise no_workspace(tx, call.workspace, call.identity)
@@ -329,16 +323,45 @@ class Engine(Client):
             if grant is not None and self.limits.metered == "on":
                 self._charge(tx, call)
             ctx.finish()
-            if call.request_key is not None and not isinstance(result, Pending):
-                text = encode(result).decode()
+            if call.idempotency_key is not None and not isinstance(result, Pending):
                 tx.unit.put_request(
                     scope,
-                    call.request_key,
+                    call.idempotency_key,
                     request_hash=call.request_hash,
-                    result=text if call.veil is None else call.veil.hide(text),
+                    result=encode(_without_secret(operation, result)).decode(),
                     kept_ms=call.key_kept_ms,
                 )
                 call.may_be_done = True
+                call.result = result
+        return result
+
+    def _replay(
+        self, tx: Tx, call: Call, row: Row | None, grant: Grant | None, done: Row
+    ) -> object:
+        """The answer to a request that was done before, by what was kept of it.
+
+        Raises ``invalid`` if another request used the key, and what the operation's ``replay``
+        raises.
+        """
+        if done["request_hash"] != call.request_hash:
+            key = str(call.idempotency_key)
+            if call.identity is not None:
+                key = key.removeprefix(_whose(call.identity))
+            raise FastioError(
+                "invalid",
+                f"The idempotency key {key!r} was used for another request.",
+                "Use a new key for a new request.",
+            )
+        record = json.loads(done["result"])
+        operation = call.operation
+        if operation.returns_secret is None:
+            return record
+        if call.result is not None and record == _without_secret(operation, call.result):
+            return call.result  # this very call did it, and did not hear of its commit
+        assert operation.replay is not None
+        ctx = self._context(tx, call, row, grant)
+        result = operation.replay(ctx, record)
+        ctx.finish()
         return result
 
     def _context(self, tx: Tx, call: Call, row: Row | None, grant: Grant | None) -> Context:
@@ -353,7 +376,13 @@ class Engine(Client):
             grant=grant,
             prepared=call.prepared,
             open_search=lambda: self.search,
+            lock_key=self._read_lock_key,
         )
+
+    def _read_lock_key(self, tx: Tx) -> bytes:
+        if self._lock_key is None:  # it never changes
+            self._lock_key = tx.locks.token_key()
+        return self._lock_key
 
     def admission(
         self, operation: Operation, workspace: str, identity: Identity
@@ -428,17 +457,8 @@ def _request_hash(what: list[str], params: dict[str, Any]) -> str:
     return hashlib.sha256(canonical([*what, plain])).hexdigest()
 
 
-def _repeated(done: Any, call: Call) -> Any:
-    import json
-
-    if done["request_hash"] != call.request_hash:
-        key = str(call.idempotency_key)
-        if call.identity is not None:
-            key = key.removeprefix(_whose(call.identity))
-        raise FastioError(
-            "invalid",
-            f"The idempotency key {key!r} was used for another request.",
-            "Use a new key for a new request.",
-        )
-    stored = done["result"]
-    return json.loads(stored if call.veil is None else call.veil.show(stored))
+def _without_secret(operation: Operation, result: Any) -> Any:
+    """What may be kept of an answer."""
+    if operation.returns_secret is None:
+        return result
+    return {name: value for name, value in result.items() if name != operation.returns_secret}

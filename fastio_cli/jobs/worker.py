@@ -435,7 +435,7 @@ def stored_logins(engine: Engine, config: Config) -> Callable[[Row], TokenOf]:
             if workspace is None:
                 return None
             org = workspace["name"].rpartition("/")[0]
-            vault = DatabaseCredentialStore(engine.store, engine.open_key, org, row["actor"])
+            vault = DatabaseCredentialStore(engine.store, engine.open_secret_box, org, row["actor"])
             return OAuthGrants(vault, flows).token(service)
 
         return token
@@ -456,7 +456,7 @@ def revoke_one(engine: Engine, config: Config) -> bool:
     held = store.write(lambda tx: tx.logins.hold(*who, tx.now_ms, tx.now_ms + LOGIN_LEASE_MS))
     if held is None or held["ended_at"] is None:
         return True  # another worker was faster, or somebody logged in again
-    vault = DatabaseCredentialStore(store, engine.open_key, row["org"], row["member"])
+    vault = DatabaseCredentialStore(store, engine.open_secret_box, row["org"], row["member"])
     try:
         _refreshing(config).revoke(row["service"], vault.opened(held))
     except FastioError as e:

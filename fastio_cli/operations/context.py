@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.blobs.local import BlobStore
-    from fastio_cli.config.secret_box import Key
+    from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.config.settings import Limits
     from fastio_cli.identity import Grant
     from fastio_cli.search.service import Search
@@ -60,13 +60,13 @@ class Preparation:
         *,
         enter: Callable[[Tx], Context],
         open_search: Callable[[], Search],
-        open_key: Callable[[], Key],
+        open_secret_box: Callable[[], SecretBox],
         on_chunk: Callable[[str], None] | None = None,
     ) -> None:
         self.store = store
         self._enter = enter
         self.open_search = open_search
-        self.open_key = open_key
+        self.open_secret_box = open_secret_box
         self.on_chunk = on_chunk
 
     def read(self, work: Callable[[Context], T]) -> T:
@@ -95,6 +95,7 @@ class Context:
         grant: Grant | None = None,
         prepared: Any = None,
         open_search: Callable[[], Search] | None = None,
+        lock_key: Callable[[Tx], bytes] | None = None,
     ) -> None:
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -106,6 +107,7 @@ class Context:
         self.prepared = prepared
         self.after_rollback: list[Callable[[Tx], object]] = []
         self._open_search = open_search
+        self._lock_key = lock_key
         self.workspace_id = self.seq = self._seq_before = 0
         if workspace is not None:
             self.enter(workspace)
@@ -160,6 +162,12 @@ class Context:
         """The embedding model and the index, as far as they are opened."""
         assert self._open_search is not None
         return self._open_search()
+
+    @property
+    def lock_key(self) -> bytes:
+        """The store's own key, which the tokens of locks are derived with."""
+        assert self._lock_key is not None
+        return self._lock_key(self.tx)
 
     @property
     def now_ms(self) -> int:

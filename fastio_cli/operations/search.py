@@ -6,7 +6,7 @@ The index is a reader of the event log. A search first brings it up to date outs
 
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import stored
-from fastio_cli.operations.operation import UNPREPARED, operation
+from fastio_cli.operations.operation import UNPREPARED, Unprepared, operation
 from fastio_cli.operations.records import timestamp
 from fastio_cli.operations.types import (
     Age,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Preparation
-    from fastio_cli.operations.operation import Unprepared
     from fastio_cli.search.service import Found, Prepared
     from fastio_cli.storage.db import Row
 

@@ -1,7 +1,7 @@
 """Workspaces: named sets of objects, each with one order of writes and one log."""
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.operation import UNPREPARED, operation
+from fastio_cli.operations.operation import UNPREPARED, Unprepared, operation
 from fastio_cli.operations.records import workspace_record
 from fastio_cli.operations.types import Boolean, Cursor, Limit, Name, is_number
 
@@ -9,7 +9,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Preparation
-    from fastio_cli.operations.operation import Unprepared
 
 BASE = "/v1/workspaces"
 

@@ -19,6 +19,12 @@ class Locks:
     def __init__(self, db: Db) -> None:
         self._db = db
 
+    def token_key(self) -> bytes:
+        """The store's own random key, which the tokens of its locks are derived with."""
+        row = self._db.one("select value from store_keys where name = 'lock_tokens'")
+        assert row is not None, "the schema makes it"
+        return bytes.fromhex(row["value"])
+
     def get(self, workspace_id: int, path: str) -> Row | None:
         """The last lock granted on a path and not released; it may have expired."""
         return self._db.one(_LOCK_OF, workspace_id=workspace_id, path=path)
