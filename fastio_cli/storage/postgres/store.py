@@ -186,14 +186,14 @@ class PostgresStore:
                 return
             pause = min(pause * 1.3, POLL_MAX_S)
 
-    def build_search_index(self, workspace_id: int) -> None:
-        """Look at a workspace that has grown, and make its index of neighbours if it is large."""
-        from fastio_cli.storage.postgres.search import make_neighbours, refresh_statistics
+    def build_ann_index(self, workspace_id: int) -> None:
+        """Refresh the planner's statistics, and build the workspace's HNSW index if it is large."""
+        from fastio_cli.storage.postgres.search import build_hnsw_index, refresh_statistics
 
         try:
             with self._connection() as raw:
                 refresh_statistics(raw, workspace_id)
-                make_neighbours(raw, workspace_id)
+                build_hnsw_index(raw, workspace_id)
         except psycopg.Error as e:
             raise server_error(e, self.address) from None
 
@@ -297,14 +297,14 @@ class PostgresStore:
 
     def _upgrade(self, raw: Connection, version: int | None) -> None:
         with raw.transaction():
-            from fastio_cli.storage.postgres.search import add_vectors
+            from fastio_cli.storage.postgres.search import create_vector_table
 
             db = Migration(raw, self.address)
             if version is None:
                 db.run("create table fastio_schema (version bigint not null primary key)")
                 db.run("insert into fastio_schema (version) values (0)")
             migrate.upgrade(db, self.now_ms() if self._clock is not None else server_time(db))
-            add_vectors(raw)
+            create_vector_table(raw)
 
 
 def _options() -> dict[str, Any]:

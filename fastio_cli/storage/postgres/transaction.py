@@ -122,10 +122,10 @@ class Transaction:
 
     def open_search(self, db: Db) -> PostgresSearch:
         """The search index of this store."""
-        from fastio_cli.storage.postgres.search import PostgresSearch, schema_of_pgvector
+        from fastio_cli.storage.postgres.search import PostgresSearch, pgvector_schema
 
         if not self._pgvector:
-            self._pgvector.append(schema_of_pgvector(db))
+            self._pgvector.append(pgvector_schema(db))
         return PostgresSearch(db, self._pgvector[0])
 
     def begin(self, statement: str, settings: str, clock: Callable[[], float] | None) -> None:
