@@ -31,7 +31,7 @@ LINE_LENGTH_MAX = 100
 
 # A module imports only what stands on lower steps, or its own package.
 STEPS = (
-    {"errors", "model", "retry"},
+    {"errors", "model", "retry", "digest"},
     {"json_text", "identity"},
     {"config"},
     {"blobs"},
@@ -48,7 +48,7 @@ STEPS = (
 )
 RANKS = {name: rank for rank, names in enumerate(STEPS) for name in names}
 # What operations get to know of the rest they get through their Context.
-OPERATIONS_MAY_IMPORT = {"errors", "model", "json_text", "blobs", "identity"}
+OPERATIONS_MAY_IMPORT = {"errors", "model", "json_text", "digest", "blobs", "identity"}
 HEAVY = {
     "asyncio",
     "dataclasses",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from fastio_cli.digest import sha256
 
 INLINE_BYTES_MAX = 64 * 1024
 CHUNK_BYTES = 1024 * 1024
@@ -34,4 +34,4 @@ class Content:
 
 def inline(body: bytes) -> Content:
     """Content that is kept in its row."""
-    return Content(hashlib.sha256(body).hexdigest(), len(body), body=body)
+    return Content(sha256(body).hexdigest(), len(body), body=body)

@@ -6,7 +6,6 @@ never exists before its bytes are durable. Blobs are immutable; the same bytes a
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 
@@ -21,6 +20,7 @@ from fastio_cli.blobs.files import (
     unlock_file,
     write_all,
 )
+from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -110,7 +110,7 @@ class BlobStore:
         """Make a blob of an upload. Raises ``not_found`` if no part was appended."""
         path = self._part(upload)
         done = path + ".done"
-        digest = hashlib.sha256()
+        digest = sha256()
         try:
             if not os.path.exists(done):  # else it was finished before, and the response was lost
                 with open(path, "rb") as f:
@@ -229,7 +229,7 @@ class BlobStore:
         temporary_folder = os.path.join(self.folder, "tmp")
         make_folder(temporary_folder)
         temporary = os.path.join(temporary_folder, os.urandom(8).hex())
-        digest = hashlib.sha256(head)
+        digest = sha256(head)
         size = len(head)
         try:
             with open(temporary, "xb", buffering=0, opener=private) as f:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 from fastio_cli.blobs.content import CHUNK_BYTES, INLINE_BYTES_MAX, Content
@@ -15,6 +14,7 @@ from fastio_cli.blobs.files import (
     sync_folder,
     write_all_to,
 )
+from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -37,7 +37,7 @@ class StagedBlob:
         self._head = b""
         self._unsynced = False
         self.size_bytes = 0
-        self._digest = hashlib.sha256()
+        self._digest = sha256()
         if size_bytes:
             self._resume(size_bytes)
 
@@ -78,7 +78,7 @@ class StagedBlob:
         self.discard()
         self.size_bytes = 0
         self._head = b""
-        self._digest = hashlib.sha256()
+        self._digest = sha256()
 
     def finish(self) -> Content:
         """Commit the bytes as a blob (or as small content for a row), durably."""

@@ -7,13 +7,13 @@ never inside one.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from functools import cache
 from itertools import count
 
 from fastio_cli.blobs.content import Content
+from fastio_cli.digest import sha256
 from fastio_cli.engine.client import Client, PreparedCall
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
@@ -446,7 +446,7 @@ def _whose(identity: Identity) -> str:
 
 
 def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 def _request_hash(what: list[str], params: dict[str, Any]) -> str:
@@ -454,7 +454,7 @@ def _request_hash(what: list[str], params: dict[str, Any]) -> str:
         key: {"etag": value.etag} if isinstance(value, Content) else value
         for key, value in params.items()
     }
-    return hashlib.sha256(canonical([*what, plain])).hexdigest()
+    return sha256(canonical([*what, plain])).hexdigest()
 
 
 def _without_secret(operation: Operation, result: Any) -> Any:
