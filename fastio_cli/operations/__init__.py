@@ -25,6 +25,7 @@ MODULES = {
     "search": "search",
     "index": "search",
     "import": "imports",
+    "job": "jobs",
 }
 
 

@@ -421,8 +421,8 @@ def _as_copied(table: str, row: Columns, ids: dict[int | None, int | None]) -> C
         row["workspace_id"] = ids[row["workspace_id"]]
     if table == "imports":
         row["fetched"] = None  # refers to fetched bytes, which are not copied
-        if row["due_at"] is not None:
-            row.update(_RESTARTED)
+        if row["state"] in ("queued", "running"):
+            row.update(_RESTARTED, due_at=row["created_at"])  # a runner makes a job of it
     return row
 
 
