@@ -162,7 +162,7 @@ def test_without_a_model_words_are_indexed_and_vectors_not_waited_for(engine, mo
     def missing():
         raise ImportError
 
-    monkeypatch.setattr("fastio_cli.search.embedding.Local", missing)
+    monkeypatch.setattr("fastio_cli.search.embedding.MiniLMEmbedder", missing)
     write(engine, "a.json")
     runner = runner_on(engine)
     work(runner)
