@@ -1,4 +1,4 @@
-"""The nouns of fastio as they look on every surface: plain JSON records, no behaviour.
+"""The records of fastio, the same on every surface: plain JSON data, no behaviour.
 
 A record is a ``dict`` with these keys, the same from Python, the shell, HTTP and MCP, so nothing is
 converted on the way. Times are RFC 3339 in UTC with milliseconds, sizes bytes, durations seconds.
@@ -298,7 +298,7 @@ class Import(TypedDict):
 
 
 class Job(TypedDict):
-    """Work in the background: how it stands and how it ended.
+    """Background work: its state and its outcome.
 
     ``due_at`` says when a queued one begins, ``lease_until`` until when a running one is its
     runner's. ``attempts`` counts since it was queued, ``failures`` those in a row; ``reason`` says
@@ -321,7 +321,7 @@ class Job(TypedDict):
 
 
 class JobList(TypedDict):
-    """A page of jobs, those that were queued last first."""
+    """A page of jobs, the newest first."""
 
     items: list[Job]
     next_cursor: str | None
@@ -363,7 +363,7 @@ class LockList(TypedDict):
 
 
 class EventList(TypedDict):
-    """A page of events; pass ``next_cursor`` as ``after`` to go on."""
+    """A page of events; pass ``next_cursor`` as ``after`` for the next page."""
 
     items: list[Event]
     next_cursor: str

@@ -90,11 +90,11 @@ class PendingImports:
         if self._at_server:
             return FastioError(
                 code,
-                f"{left}; the server goes on with them.",
+                f"{left}; the server continues with them.",
                 f"Wait for one: fastio import show {id} --wait 60",
             )
         return FastioError(
-            code, f"{left}; they stay queued.", f"Go on with them: fastio import retry {id}"
+            code, f"{left}; they stay queued.", f"Continue them: fastio import retry {id}"
         )
 
 

@@ -60,7 +60,7 @@ def list_(cli: Session) -> None:
 
 
 def accounts(cli: Session) -> OAuthGrants:
-    """The user's own logins at file services, which imports into a store of one's own use."""
+    """The user's own logins at file services, which imports into a local store use."""
     from fastio_cli.imports.logins import OAuthGrants
 
     return OAuthGrants(_vault(), _flows(cli))

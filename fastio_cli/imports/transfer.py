@@ -142,7 +142,7 @@ def check_sum(staged: StagedBlob, transfer: Transfer, sha256: str | None) -> Non
     wrong = FastioError(
         "invalid",
         f"The bytes have SHA-256 {staged.sha256}, not {sha256.lower()}.",
-        "Check the checksum with whoever published it.",
+        "Check the checksum where it was published.",
         transient=transfer.resumed,  # the parts of two attempts may not belong together
     )
     staged.restart()

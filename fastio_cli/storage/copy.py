@@ -88,7 +88,7 @@ def copy_store(
     raise FastioError(
         "unavailable",
         "The source is being written to, so the copy is never complete.",
-        "Stop its writers, then run the same command again: it goes on where it stopped.",
+        "Stop its writers, then run the same command again: it resumes where it stopped.",
     )
 
 
