@@ -44,7 +44,7 @@ def is_bucket(url: str) -> bool:
 
 
 def check_bucket_allowed(url: str, listed: str) -> None:
-    """Raise ``forbidden`` unless the object is in the list (``s3://bucket, gs://bucket/folder``)."""
+    """Raise ``forbidden`` unless the object is listed (``s3://bucket, gs://bucket/folder``)."""
     scheme, bucket, key = _parts(url)
     prefixes = [entry.strip().rstrip("/") + "/" for entry in listed.split(",") if entry.strip()]
     if not any(f"{scheme}://{bucket}/{key}".startswith(prefix) for prefix in prefixes):
