@@ -31,6 +31,9 @@ class Content:
         self.blob = blob
         self.chain = chain
 
+    def close(self) -> None:
+        """Close what was opened to read the bytes."""
+
 
 def inline(body: bytes) -> Content:
     """Content that is kept in its row."""
