@@ -157,19 +157,19 @@ def test_nothing_is_left_to_ask_for(importing: Importing, cloud: Cloud) -> None:
     durable_bytes = staged.sync()
     staged.close()
 
-    def half(tx: Any) -> None:
-        row = tx.imports.take(1, id, "dead", tx.now_ms, 0)
-        progress = {
-            "received_bytes": durable_bytes,
-            "total_bytes": durable_bytes,
-            "source_etag": etag,
-        }
+    def interrupted(tx: Any) -> None:
+        tx.imports.begin(1, id, tx.now_ms)
         tx.imports.advance(
-            1, id, "dead", **progress, source_modified=None, now_ms=tx.now_ms, lease_ms=0
+            1,
+            id,
+            received_bytes=durable_bytes,
+            total_bytes=durable_bytes,
+            source_etag=etag,
+            source_modified=None,
+            now_ms=tx.now_ms,
         )
-        assert row is not None
 
-    importing.engine.store.write(half)
+    importing.engine.store.write(interrupted)
 
     assert importing.work(id)[0]["state"] == "done"
     assert importing.bytes("f.bin") == BODY
