@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fastio_cli.errors import FastioError
-from fastio_cli.imports.buckets import check_lent
+from fastio_cli.imports.buckets import check_bucket_allowed
 from tests.backends import until
 
 from .importing import Importing
@@ -149,7 +149,7 @@ def test_an_object_that_changes_between_the_parts(
 
 
 def test_nothing_is_left_to_ask_for(importing: Importing, cloud: Cloud) -> None:
-    """Everything had come when the last runner died, so that no part is left."""
+    """Everything had come when the last worker died, so that no part is left."""
     etag = cloud.object("f.bin", BODY).etag
     id = importing.queue(cloud.url("f.bin"))[0]
     staged = importing.engine.blobs.staged(f"1-{id}")
@@ -157,17 +157,19 @@ def test_nothing_is_left_to_ask_for(importing: Importing, cloud: Cloud) -> None:
     durable_bytes = staged.sync()
     staged.close()
 
-    def half(tx: Any) -> None:
-        row = tx.imports.begin(1, id, tx.now_ms)
-        progress = {
-            "received_bytes": durable_bytes,
-            "total_bytes": durable_bytes,
-            "source_etag": etag,
-        }
-        tx.imports.advance(1, id, **progress, source_modified=None, now_ms=tx.now_ms)
-        assert row is not None
+    def interrupted(tx: Any) -> None:
+        tx.imports.begin(1, id, tx.now_ms)
+        tx.imports.advance(
+            1,
+            id,
+            received_bytes=durable_bytes,
+            total_bytes=durable_bytes,
+            source_etag=etag,
+            source_modified=None,
+            now_ms=tx.now_ms,
+        )
 
-    importing.engine.store.write(half)
+    importing.engine.store.write(interrupted)
 
     assert importing.work(id)[0]["state"] == "done"
     assert importing.bytes("f.bin") == BODY
@@ -250,13 +252,13 @@ def test_a_server_lends_its_credentials_only_for_what_is_listed(
 )
 def test_what_is_not_listed(listed: str, url: str) -> None:
     with pytest.raises(FastioError) as caught:
-        check_lent(url, listed)
+        check_bucket_allowed(url, listed)
     assert caught.value.code == ("invalid" if ".." in url else "forbidden")
 
 
 @pytest.mark.parametrize("url", ["s3://aa/k", "S3://aa/in/k", "gs://bb/in/x/y"])
 def test_what_is_listed(url: str) -> None:
-    check_lent(url, " s3://aa/, gs://bb/in ,")
+    check_bucket_allowed(url, " s3://aa/, gs://bb/in ,")
 
 
 @pytest.fixture(scope="module")
