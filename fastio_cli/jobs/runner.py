@@ -217,6 +217,7 @@ class JobRunner:
         if not outcomes:
             return []
         self._wake_at = 0.0
+        outcomes.sort(key=lambda pair: pair[0].key)  # all runners lock rows in one order
         results = self._engine.act([self._ending(job, outcome) for job, outcome in outcomes])
         refused = [
             (job, _as_error(result))
