@@ -104,7 +104,7 @@ class Operation:
         """The record that it returns; None if that is bytes."""
         from fastio_cli.operations.record_schema import record_of
 
-        return record_of(self.run)
+        return record_of(self.run, Unprepared)
 
     @property
     def result_schema(self) -> "dict[str, Any] | None":

@@ -18,23 +18,32 @@ from fastio_cli.errors import FastioError
 from fastio_cli.server.access_log import AccessLog
 from fastio_cli.server.catalogue import Catalogue
 from fastio_cli.server.executor import RequestExecutor
-from fastio_cli.server.http import JSON, NO_STORE, internal
+from fastio_cli.server.http import internal
 from fastio_cli.server.metrics import Metrics
 from fastio_cli.server.pipeline import Pipeline
 from fastio_cli.server.request_context import RequestContext
+from fastio_cli.server.responses import JSON, NO_STORE
 from fastio_cli.server.routes import wrong_method
 from fastio_cli.server.uploads import ByteTransfers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from typing import Protocol
 
     from starlette.types import Receive, Scope, Send
 
     from fastio_cli.engine.engine import Engine
-    from fastio_cli.server.run import Background
 
     Handler = Callable[[RequestContext], Awaitable[None]]
+
+    class Background(Protocol):
+        """What runs while the server does (``run.Background``)."""
+
+        def start(self) -> None: ...
+
+        def stop(self) -> None: ...
+
 
 RATE_PER_S = 1000
 

@@ -7,9 +7,14 @@ from fastio_cli.cli.framework.values import fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
 
-    from fastio_cli.cli.framework.output import Output
+    class Printer(Protocol):
+        """Where tables are printed: an ``output.Output``."""
+
+        def line(self, text: str) -> None: ...
+
+        def note(self, text: str) -> None: ...
 
 
 WHOLE_MAX = 40  # characters
@@ -19,7 +24,7 @@ SIZES = ("size_bytes", "live_bytes", "_bytes_max")
 class Terminal:
     """Tables as rich draws them; ``NO_COLOR`` and the width of the terminal are its business."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: Printer) -> None:
         self._out = out
 
     def record(self, record: dict[str, Any]) -> None:
@@ -64,7 +69,7 @@ class Terminal:
 class Markdown:
     """The same as Markdown tables."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: Printer) -> None:
         self._out = out
 
     def record(self, record: dict[str, Any]) -> None:
