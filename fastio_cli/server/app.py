@@ -29,20 +29,13 @@ from fastio_cli.server.uploads import ByteTransfers
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from typing import Protocol
 
     from starlette.types import Receive, Scope, Send
 
     from fastio_cli.engine.engine import Engine
+    from fastio_cli.jobs.runner import RunnerThread
 
     Handler = Callable[[RequestContext], Awaitable[None]]
-
-    class Background(Protocol):
-        """What runs while the server does (``run.Background``)."""
-
-        def start(self) -> None: ...
-
-        def stop(self) -> None: ...
 
 
 RATE_PER_S = 1000
@@ -57,9 +50,9 @@ class App(Starlette):
         *,
         rate_per_s: int = RATE_PER_S,
         access_log: AccessLog | None = None,
-        background: Background | None = None,
+        jobs: RunnerThread | None = None,
     ) -> None:
-        self._background = background
+        self._jobs = jobs
         self._log = access_log
         self.metrics = Metrics()
         self.executor = RequestExecutor(engine)
@@ -82,12 +75,12 @@ class App(Starlette):
         loop = asyncio.get_running_loop()
         self.executor.start(loop)
         self._transfers.start(loop)
-        if self._background is not None:
-            self._background.start()
+        if self._jobs is not None:
+            self._jobs.start()
         yield
         self._transfers.close()
-        if self._background is not None:
-            await loop.run_in_executor(None, self._background.stop)
+        if self._jobs is not None:
+            await loop.run_in_executor(None, self._jobs.stop)
         await loop.run_in_executor(None, self.executor.close)
         if self._log is not None:
             self._log.flush()
