@@ -111,7 +111,7 @@ class Operation:
         """The record that it returns; None if that is bytes."""
         from fastio_cli.operations.record_schema import record_of
 
-        return record_of(self.run, Unprepared)
+        return record_of(self.run)
 
     @property
     def result_schema(self) -> "dict[str, Any] | None":

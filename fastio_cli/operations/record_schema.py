@@ -21,15 +21,15 @@ PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(N
 REFERENCE = "#/$defs/"
 
 
-def record_of(run: Callable[..., object], unprepared: type) -> type | None:
+def record_of(run: Callable[..., object]) -> type | None:
     """The record that a function of the catalogue returns; None if it returns bytes.
 
     It is the one among its return annotation's types that is a record, as in
-    ``"model.HeldLock | Pending"``; ``unprepared`` is the type of that name, which their modules
-    import for type checkers alone.
+    ``"model.HeldLock | Pending"``.
     """
     stated = run.__annotations__["return"]
-    names = {"model": model, "Unprepared": unprepared}
+    # The catalogue imports these for type checkers only; just the record counts.
+    names = {"model": model, "Unprepared": None}
     hint = eval(stated, run.__globals__, names) if isinstance(stated, str) else stated
     return next((t for t in (hint, *typing.get_args(hint)) if typing.is_typeddict(t)), None)
 

@@ -1,4 +1,4 @@
-"""What a search finds: passages, those that follow each other merged into one."""
+"""What a search found."""
 
 from __future__ import annotations
 
