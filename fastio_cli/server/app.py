@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from fastio_cli.engine.engine import Engine
     from fastio_cli.jobs.runner import RunnerThread
@@ -69,6 +69,10 @@ class App(Starlette):
         super().__init__(routes=routes, lifespan=self._lifespan)
         self.router.redirect_slashes = False
         self.router.default = self._answered(_nothing)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """None: ``Answered`` does what Starlette's middleware would, at a tenth of the cost."""
+        return self.router
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
