@@ -75,7 +75,7 @@ class Remote(Client):
     def prepare(
         self,
         name: str,
-        params: dict[str, Any],
+        params: dict[str, object],
         workspace: str,
         actor: str,
         idempotency_key: str | None = None,

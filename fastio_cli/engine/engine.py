@@ -55,7 +55,7 @@ class Call(PreparedCall):
     def __init__(
         self,
         operation: Operation,
-        params: dict[str, Any],
+        params: dict[str, object],
         workspace: str,
         actor: str,
         idempotency_key: str | None,
@@ -81,7 +81,8 @@ class Call(PreparedCall):
         """What it reads first: a workspace, a path in it, what is stored by its key, a token."""
         key = self.idempotency_key if self.may_be_done else None
         digest = self.identity.digest if self.identity is not None else None
-        return Prefetch(self.workspace, self.params.get("path"), key, digest)
+        path = self.params.get("path")
+        return Prefetch(self.workspace, path if isinstance(path, str) else None, key, digest)
 
     def id(self) -> str:
         """What tells it from other calls. One that comes again keeps its place in a line."""
@@ -247,7 +248,7 @@ class Engine(Client):
     def prepare(
         self,
         name: str,
-        params: dict[str, Any],
+        params: dict[str, object],
         workspace: str,
         actor: str,
         idempotency_key: str | None = None,
@@ -457,7 +458,7 @@ def _short_hash(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:16]
 
 
-def _request_hash(what: list[str], params: dict[str, Any]) -> str:
+def _request_hash(what: list[str], params: dict[str, object]) -> str:
     plain = {
         key: {"etag": value.etag} if isinstance(value, Content) else value
         for key, value in params.items()
