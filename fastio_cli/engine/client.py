@@ -83,7 +83,7 @@ class Client:
         """Do a prepared call, waiting for as long as it asks to."""
         raise NotImplementedError
 
-    def call_many(self, calls: Sequence[PreparedCall]) -> list[Any]:
+    def call_many(self, calls: Sequence[PreparedCall]) -> list[object]:
         """Do several calls; each fails alone: results or exceptions, in order."""
         raise NotImplementedError
 

@@ -71,7 +71,7 @@ class Call(PreparedCall):
         # The key that the engine made was never seen before this very call ran.
         self.may_be_done = idempotency_key is not None and not own_key
         self.identity = identity
-        self.result: Any = None  # of the last run, which may have been committed unknown to us
+        self.result: object = None  # of the last run, which may have been committed unknown to us
         self.prepared: object = None
         self.after_rollback: list[Callable[[Tx], object]] = []  # see Context
         self._id = ""
@@ -157,19 +157,19 @@ class Engine(Client):
         done again after ``prepare_outside``. When it fails, ``finish_rollback`` follows.
         """
 
-        def run(tx: Tx) -> Any:
+        def run(tx: Tx) -> object:
             return self._run(tx, call)
 
         return Work(run, call.prefetch if call.operation.in_workspace else None)
 
-    def call_many(self, calls: Sequence[PreparedCall]) -> list[Any]:
+    def call_many(self, calls: Sequence[PreparedCall]) -> list[object]:
         """Do several calls in one commit; each fails alone: results or exceptions, in order.
 
         A call that would have to wait fails as if its time were up.
         """
 
         def work(call: Call) -> Work:
-            def run(tx: Tx) -> Any:
+            def run(tx: Tx) -> object:
                 outcome = self._run(tx, call)
                 return expired(outcome) if isinstance(outcome, Pending) else outcome
 
@@ -221,8 +221,10 @@ class Engine(Client):
         with the number 0 it is about no workspace, and there is no context.
         """
 
-        def run(workspace_id: int, actor: str, work: Callable[[Tx, Context | None], Any]) -> Work:
-            def in_transaction(tx: Tx) -> Any:
+        def run(
+            workspace_id: int, actor: str, work: Callable[[Tx, Context | None], object]
+        ) -> Work:
+            def in_transaction(tx: Tx) -> object:
                 if not workspace_id:
                     return work(tx, None)
                 ctx = self.background_context(tx, workspace_id, actor)
@@ -302,7 +304,7 @@ class Engine(Client):
         """The bytes that ``file.get`` answered with."""
         return download.chunks(self.store.read, self.blobs)
 
-    def _run(self, tx: Tx, call: Call) -> Any:
+    def _run(self, tx: Tx, call: Call) -> object:
         operation = call.operation
         row = grant = None
         if operation.in_workspace:
@@ -395,7 +397,7 @@ class Engine(Client):
 
     def admission(
         self, operation: Operation, workspace: str, identity: Identity
-    ) -> Callable[[Tx], Any]:
+    ) -> Callable[[Tx], object]:
         """A work that raises unless the identity may do the operation, before bytes are sent."""
         name = f"{identity.org}/{workspace}" if identity.org else workspace
 
@@ -466,8 +468,9 @@ def _request_hash(what: list[str], params: dict[str, object]) -> str:
     return sha256(canonical([*what, plain])).hexdigest()
 
 
-def _without_secret(operation: Operation, result: Any) -> Any:
+def _without_secret(operation: Operation, result: object) -> object:
     """What may be kept of an answer."""
     if operation.returns_secret is None:
         return result
+    assert isinstance(result, dict)
     return {name: value for name, value in result.items() if name != operation.returns_secret}
