@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from fastio_cli.search.inverted_index import Matches
     from fastio_cli.search.ranking import Candidate
     from fastio_cli.storage.contract import Store
-    from fastio_cli.storage.postgres.search import PgVectors
-    from fastio_cli.storage.repositories.vectors import Vectors
+    from fastio_cli.storage.postgres.vectors import PgVectors
+    from fastio_cli.storage.repositories.search import Vectors
     from fastio_cli.storage.search_rows import HitRow, IndexRow
     from fastio_cli.storage.tx import Tx
 
