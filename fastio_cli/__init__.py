@@ -9,15 +9,14 @@ Use it as a command (``fastio``), or from Python::
         plan.state.set("plan.json", {"step": 1})
 """
 
-__version__ = "0.1.0"
-__released__ = "2026-11-22"
+from fastio_cli.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.sdk.asynchronous import AsyncStore, aconnect
     from fastio_cli.sdk.store import Store, connect
 
-    __all__ = ["AsyncStore", "Store", "aconnect", "connect"]
+    __all__ = ["AsyncStore", "Store", "__version__", "aconnect", "connect"]
 
 _LAZY = {
     "connect": "store",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "doctor",
     Flag("--sweep", help="Also remove stored bytes that nothing has used for a day"),
     op=("audit.verify", "workspace.list"),
-    help="Check the installation and the store, and say how to mend what is wrong.",
+    help="Check the installation and the store, and say how to fix what is wrong.",
 )
 def doctor(cli: Session, sweep: bool) -> None:
     """Exits with 1 if something is wrong."""
@@ -111,8 +111,8 @@ def _installation() -> Check:
     import sqlite3
     import sys
 
-    from fastio_cli import __version__
     from fastio_cli.storage.doctor import Check
+    from fastio_cli.version import __version__
 
     versions = f"fastio {__version__}, Python {sys.version.split()[0]}, "
     return Check("installation", None, versions + f"SQLite {sqlite3.sqlite_version}")

@@ -123,7 +123,7 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
 
     def show(sentence: str) -> None:
         shown.append(sentence)
-        cli.out.piece(sentence)
+        cli.out.chunk(sentence)
 
     on_chunk = show if cli.out.format == "table" and not cli.out.quiet else None
     filters = given(kind=options["type"], path=options["path"], since_s=options["since"])

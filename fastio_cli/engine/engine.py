@@ -12,7 +12,7 @@ import os
 from functools import cache
 from itertools import count
 
-from fastio_cli.blobs.local import Content
+from fastio_cli.blobs.content import Content
 from fastio_cli.digest import sha256
 from fastio_cli.engine.client import Client, PreparedCall
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
@@ -455,7 +455,7 @@ def _authorization() -> Any:
 
 def _is_too_large(tx: Tx, call: Call, row: Row | None) -> bool:
     path = call.params.get("path")
-    if path is None or row is None:
+    if not isinstance(path, str) or row is None:
         return False
     head = tx.unit.head(row["id"], path)
     if head is None:

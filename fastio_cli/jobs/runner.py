@@ -17,11 +17,12 @@ import json
 import queue
 import threading
 import time
+import traceback
 from collections import Counter
 from functools import partial
 
 from fastio_cli.errors import FastioError
-from fastio_cli.imports.fetch import is_transient
+from fastio_cli.imports.transfer import is_transient
 from fastio_cli.jobs.kind import LEASE_MS, STORE_WIDE, Done, Job, JobKind, NewJob, Stopped
 from fastio_cli.retry import asked_s
 
@@ -410,6 +411,9 @@ class RunnerThread(threading.Thread):
                 self._runner.step()
             except FastioError:
                 self._is_told.wait(STORE_AWAY_S)  # the store is away for a moment
+            except Exception:  # one job's fault is not the end of all others
+                traceback.print_exc()
+                self._is_told.wait(STORE_AWAY_S)
         self._runner.close()
 
     def stop(self) -> None:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Preparation
-    from fastio_cli.search.service import PreparedQuery, SearchHit
+    from fastio_cli.search.hits import SearchHit
+    from fastio_cli.search.service import PreparedQuery
     from fastio_cli.storage.search_rows import IndexRow
 
 BASE = "/v1/workspaces/{workspace}"

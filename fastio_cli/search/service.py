@@ -10,6 +10,7 @@ import time
 
 from fastio_cli.errors import FastioError
 from fastio_cli.search import analysis, ranking
+from fastio_cli.search.hits import SearchHit
 from fastio_cli.search.index_cache import IndexCache
 from fastio_cli.search.indexer import Indexer, is_embedded, is_up_to_date
 from fastio_cli.storage.repositories.vectors import EXACT_KNN_PASSAGES_MAX
@@ -36,11 +37,9 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float32]
     # Ids, ascending, and the cosine of each.
-    Neighbors = tuple[NDArray[np.int64], NDArray[np.float32]]
+    Neighbours = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 EMBED_S_MAX = 1.0  # how long a query waits for vectors of what was just written
-MERGE_SCORE_RATIO_MIN = 0.5  # of the better hit's score, for an adjacent passage to join it
-MERGED_CHARACTERS_MAX = 2400
 
 
 class PreparedQuery:
@@ -61,36 +60,6 @@ class PreparedQuery:
         self.model = model
         self.pending = pending
         self.note = note
-
-
-class SearchHit:
-    """A passage, or several adjacent ones merged, with the candidate that scored best."""
-
-    def __init__(self, row: HitRow, candidate: Candidate) -> None:
-        self.rows = [row]
-        self.best = row
-        self.candidate = candidate
-
-    def can_merge(self, other: SearchHit) -> bool:
-        """Whether an adjacent hit scores well enough, and is short enough, to be one with this."""
-        is_good = other.candidate.score >= MERGE_SCORE_RATIO_MIN * self.candidate.score
-        is_short = len(self.text) + len(other.text) <= MERGED_CHARACTERS_MAX
-        return is_good and is_short and other.best["page"] == self.best["page"]
-
-    def merge(self, other: SearchHit) -> SearchHit:
-        """The one of both that scored better, with the passages of both."""
-        is_better = self.candidate.score >= other.candidate.score
-        better, worse = (self, other) if is_better else (other, self)
-        better.rows = sorted([*better.rows, *worse.rows], key=lambda row: row["id"])
-        return better
-
-    @property
-    def text(self) -> str:
-        return "\n".join(row["body"] for row in self.rows)
-
-    def highlights(self, terms: set[str]) -> list[list[int]]:
-        """The ranges of the text that match terms of a query."""
-        return analysis.highlight_ranges(self.text, terms)
 
 
 class SearchService:
@@ -242,21 +211,21 @@ class SearchService:
         if prepared.vector is None:
             return ranking.rank_lexical(matches)
         if index["model"] != prepared.model:
-            return ranking.fuse(matches, *_no_neighbors())
+            return ranking.fuse(matches, *_no_neighbours())
         vectors = tx.search.vectors
         if vectors.supports_knn and index["passage_count"] > EXACT_KNN_PASSAGES_MAX:
             count = index["passage_count"]
-            neighbors = _knn_in_database(
+            neighbours = _knn_in_database(
                 vectors, workspace_id, count, prepared.vector, allowed, matches[0]
             )
         else:
             cosines = self.cosines(vectors, workspace_id, index, prepared.vector)
-            neighbors = _only_allowed(cosines, allowed)
-        return ranking.fuse(matches, *neighbors)
+            neighbours = _only_allowed(cosines, allowed)
+        return ranking.fuse(matches, *neighbours)
 
     def cosines(
         self, vectors: Vectors, workspace_id: int, index: IndexRow, vector: Vector
-    ) -> Neighbors:
+    ) -> Neighbours:
         """The cosines of all passages, computed in memory."""
         cache = self._cache.vectors(vectors, workspace_id, index)
         if cache.dimension not in (None, len(vector)):
@@ -357,7 +326,7 @@ def _knn_in_database(
     vector: Vector,
     allowed: Sequence[int] | None,
     matched_ids: list[int],
-) -> Neighbors:
+) -> Neighbours:
     """The nearest neighbours and the lexical matches, with the cosines that the database finds."""
     import numpy as np
 
@@ -371,17 +340,17 @@ def _knn_in_database(
     return ids, np.array([cosines[id] for id in ids.tolist()], np.float32)
 
 
-def _only_allowed(neighbors: Neighbors, allowed: Sequence[int] | None) -> Neighbors:
+def _only_allowed(neighbours: Neighbours, allowed: Sequence[int] | None) -> Neighbours:
     import numpy as np
 
     if allowed is None:
-        return neighbors
-    ids, cosines = neighbors
+        return neighbours
+    ids, cosines = neighbours
     is_allowed = np.isin(ids, np.array(allowed, np.int64))
     return ids[is_allowed], cosines[is_allowed]
 
 
-def _no_neighbors() -> Neighbors:
+def _no_neighbours() -> Neighbours:
     import numpy as np
 
     return np.empty(0, np.int64), np.empty(0, np.float32)

@@ -1,4 +1,4 @@
-"""Tables, for a person at a terminal (rich) and as Markdown."""
+"""Tables: at a terminal (by rich), and as Markdown."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from fastio_cli.cli.framework.values import fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from fastio_cli.cli.framework.output import Output
 
-
-WHOLE_MAX = 40  # characters
+UNWRAPPED_CHARACTERS_MAX = 40
 SIZES = ("size_bytes", "live_bytes", "_bytes_max")
 
 
 class Terminal:
-    """Tables as rich draws them; ``NO_COLOR`` and the width of the terminal are its business."""
+    """Tables drawn by rich, which handles ``NO_COLOR`` and the width of the terminal."""
 
-    def __init__(self, out: Output) -> None:
-        self._out = out
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
 
     def record(self, record: dict[str, Any]) -> None:
         from rich.table import Table
@@ -36,20 +35,22 @@ class Terminal:
         from rich.table import Table
 
         if not items:
-            self._out.note("Nothing to show.")
+            self._note("Nothing to show.")
             return
         paths = fields(columns)
         table = Table(box=None, pad_edge=False, header_style="bold")
         for path in paths:
             values = [dig(item, path) for item in items]
             numeric = all(isinstance(value, int | float) for value in values)
-            # What is passed on to the next command has to come out of the table in one piece.
-            whole = path == [essential] and all(len(str(v)) <= WHOLE_MAX for v in values)
+            # The essential column is copied into the next command: it must not be wrapped.
+            is_unwrapped = path == [essential] and all(
+                len(str(v)) <= UNWRAPPED_CHARACTERS_MAX for v in values
+            )
             table.add_column(
                 _label(path[-1]),
                 justify="right" if numeric else "left",
                 overflow="fold",
-                no_wrap=whole,
+                no_wrap=is_unwrapped,
             )
         for item in items:
             table.add_row(*(_cell(path[-1], dig(item, path)) for path in paths))
@@ -62,10 +63,10 @@ class Terminal:
 
 
 class Markdown:
-    """The same as Markdown tables."""
+    """Markdown tables."""
 
-    def __init__(self, out: Output) -> None:
-        self._out = out
+    def __init__(self, line: Callable[[str], None]) -> None:
+        self._line = line
 
     def record(self, record: dict[str, Any]) -> None:
         rows = [{"field": key, "value": value} for key, value in record.items()]
@@ -80,7 +81,7 @@ class Markdown:
 
     def _row(self, cells: list[str]) -> None:
         escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-        self._out.line("| " + " | ".join(escaped) + " |")
+        self._line("| " + " | ".join(escaped) + " |")
 
 
 def _label(key: str) -> str:
