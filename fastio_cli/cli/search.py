@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from fastio_cli import model
     from fastio_cli.cli.framework.session import Session
 
 QUERY = Arg("query", "What to look for, in plain words")
@@ -75,7 +76,7 @@ def query(cli: Session, query: str, wait: bool, all_workspaces: bool, **options:
         mode=options["mode"],
         explain=options["explain"] or None,
     )
-    pages = []
+    pages: list[tuple[str | None, model.MatchList]] = []
     for workspace in _workspaces(cli) if all_workspaces else [None]:
         place = {"workspace": workspace} if workspace is not None else {}
         if wait:
@@ -184,9 +185,9 @@ def clear(cli: Session) -> None:
     cli.out.record(cli.call("index.clear"), essential="passages")
 
 
-def finish(cli: Session, **place: Any) -> None:
+def finish(cli: Session, **place: object) -> None:
     """Index until nothing is pending, with a progress bar for a person."""
-    status = cli.call("index.update", **place)
+    status: model.IndexStatus = cli.call("index.update", **place)
     if not _unfinished(status):
         return
     from rich.console import Console
@@ -203,7 +204,7 @@ def finish(cli: Session, **place: Any) -> None:
             status = cli.call("index.update", **place)
 
 
-def show_answer(cli: Session, answer: Any, shown: str) -> None:
+def show_answer(cli: Session, answer: model.Answer, shown: str) -> None:
     """Print an answer and its sources, without what was shown as it came.
 
     When the line to a server was cut meanwhile, the answer may be another one: then it is whole.
@@ -224,7 +225,7 @@ def show_answer(cli: Session, answer: Any, shown: str) -> None:
         )
 
 
-def show_matches(cli: Session, page: Any) -> None:
+def show_matches(cli: Session, page: model.MatchList) -> None:
     """Print what was found: for people with the matching words marked, else as it is."""
     if page["note"]:
         cli.out.note(page["note"])
@@ -243,7 +244,7 @@ def show_matches(cli: Session, page: Any) -> None:
         cli.out.document(page["explain"])
 
 
-def place_of(item: Any) -> str:
+def place_of(item: model.Match | model.Citation) -> str:
     """``path:12-14``, ``path#/pointer`` or ``path page 3``."""
     location = item["location"]
     if location["page"] is not None:
@@ -256,7 +257,7 @@ def place_of(item: Any) -> str:
     return f"{item['path']}:{first}" + (f"-{last}" if last not in (None, first) else "")
 
 
-def _excerpt(item: Any, characters: int = 300) -> str:
+def _excerpt(item: model.Match, characters: int = 300) -> str:
     """The part of the snippet around its first match, matches in brackets."""
     text, ranges = item["snippet"], item["highlights"]
     start = max(0, ranges[0][0] - characters // 3) if ranges else 0
@@ -270,7 +271,7 @@ def _excerpt(item: Any, characters: int = 300) -> str:
     return ("… " if start else "") + body + (" …" if end < len(text) else "")
 
 
-def _turns(cli: Session, session: str) -> list[Any]:
+def _turns(cli: Session, session: str) -> list[object]:
     """The last turns of a kept conversation, none of one that begins.
 
     Raises ``invalid`` when the object holds no conversation.
@@ -292,7 +293,7 @@ def _turns(cli: Session, session: str) -> list[Any]:
     return kept[-HISTORY_TURNS:]
 
 
-def _keep(cli: Session, session: str, turn: Any) -> None:
+def _keep(cli: Session, session: str, turn: object) -> None:
     """Add a turn to a conversation, which begins with its first one."""
     from fastio_cli.operations.search import CONVERSATION
 
@@ -321,11 +322,11 @@ def _workspaces(cli: Session) -> list[str]:
     return names
 
 
-def _joined(pages: list[tuple[str | None, Any]], limit: int) -> Any:
+def _joined(pages: list[tuple[str | None, model.MatchList]], limit: int) -> Any:
     """The results of several workspaces as one list, each result with its workspace's name."""
     if len(pages) == 1 and pages[0][0] is None:
         return pages[0][1]
-    items = []
+    items: list[model.Match] = []
     for workspace, page in pages:
         for item in page["items"]:
             items.append({**item, "path": f"fio://{workspace}/{item['path']}"})
@@ -339,7 +340,7 @@ def _joined(pages: list[tuple[str | None, Any]], limit: int) -> Any:
     }
 
 
-def _ranked(items: list[Any]) -> list[Any]:
+def _ranked(items: list[model.Match]) -> list[model.Match]:
     """Results of several workspaces in one order.
 
     A score says how far a passage leads its own workspace. Cosines compare across; what BM25 gives
@@ -349,15 +350,19 @@ def _ranked(items: list[Any]) -> list[Any]:
 
     lexical = _standardised([_words_held(item) for item in items])
     semantic = _standardised([item["parts"]["cosine"] for item in items])
-    ranked = []
+    ranked: list[model.Match] = []
     for item, words, meaning in zip(items, lexical, semantic, strict=True):
-        parts = {**item["parts"], "lexical": words, "semantic": SEMANTIC_WEIGHT * meaning}
+        parts: model.ScoreParts = {
+            **item["parts"],
+            "lexical": words,
+            "semantic": SEMANTIC_WEIGHT * meaning,
+        }
         score = round(parts["lexical"] + parts["semantic"], 6)
         ranked.append({**item, "score": score, "parts": parts})
     return sorted(ranked, key=lambda item: -item["score"])
 
 
-def _words_held(item: Any) -> float:
+def _words_held(item: model.Match) -> float:
     """How many words of the query a passage holds; what is behind the point is how well."""
     from fastio_cli.search import analysis
 
@@ -376,6 +381,6 @@ def _standardised(values: list[float | None]) -> list[float]:
     return [0.0 if value is None else (value - mean) / deviation for value in values]
 
 
-def _unfinished(status: Any) -> bool:
+def _unfinished(status: model.IndexStatus) -> bool:
     behind = status["enabled"] and status["indexed_seq"] < status["seq"]
     return bool(behind or (status["pending"] and status["model"]))

@@ -116,7 +116,7 @@ class Context:
         if workspace is not None:
             self.enter(workspace)
 
-    def json_value(self, text: bytes) -> Any:
+    def json_value(self, text: bytes) -> object:
         """A stored JSON value as it stands in an answer: as its text if that is only sent on."""
         return RawJson(text) if self._raw_json else stored(text.decode())
 
@@ -345,7 +345,7 @@ class Context:
         if not deleted:
             self._counts[kind] += 1
             self._live_bytes += content.size_bytes
-        columns: dict[str, Any] = {
+        columns: dict[str, object] = {
             "workspace_id": self.workspace_id,
             "path": slot.path,
             "version": version,
@@ -378,7 +378,9 @@ class Context:
             )
         return object_record(columns)
 
-    def remove(self, slot: Slot, change: str, data: dict[str, Any] | None = None) -> model.Object:
+    def remove(
+        self, slot: Slot, change: str, data: dict[str, object] | None = None
+    ) -> model.Object:
         """Write the deletion of a live object: a version without content."""
         assert slot.live is not None
         return self.put(

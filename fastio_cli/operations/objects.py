@@ -18,8 +18,6 @@ from fastio_cli.operations.types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Slot
     from fastio_cli.storage.db import Row
@@ -211,7 +209,7 @@ def _put_copy(
     slot: "Slot",
     row: "Row",
     change: str,
-    data: "dict[str, Any]",
+    data: "dict[str, object]",
     schema: str | None = None,
 ) -> "model.Object":
     if schema is None and slot.live is not None and row["kind"] == "state":

@@ -23,8 +23,6 @@ from fastio_cli.operations.types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Preparation
     from fastio_cli.search.hits import SearchHit
@@ -105,7 +103,7 @@ def _compose_answer(
     path: str | None,
     kind: str | None,
     since_s: float | None,
-    history: "list[dict[str, Any]] | None",
+    history: "list[dict[str, object]] | None",
     exclude: str | None,
 ) -> "model.Answer":
     search = preparation.open_search()
