@@ -18,10 +18,11 @@ from fastio_cli.errors import FastioError
 from fastio_cli.server.access_log import AccessLog
 from fastio_cli.server.catalogue import Catalogue
 from fastio_cli.server.executor import RequestExecutor
-from fastio_cli.server.http import JSON, NO_STORE, internal
+from fastio_cli.server.http import internal
 from fastio_cli.server.metrics import Metrics
 from fastio_cli.server.pipeline import Pipeline
 from fastio_cli.server.request_context import RequestContext
+from fastio_cli.server.responses import JSON, NO_STORE
 from fastio_cli.server.routes import wrong_method
 from fastio_cli.server.uploads import ByteTransfers
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from fastio_cli.jobs.runner import RunnerThread
 
     Handler = Callable[[RequestContext], Awaitable[None]]
+
 
 RATE_PER_S = 1000
 
