@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.cli.framework.session import Session
-    from fastio_cli.engine.client import Prepared
+    from fastio_cli.engine.client import PreparedCall
 
 GROUP_MAX = 128
 READ_BYTES = 64 * 1024
@@ -64,7 +64,7 @@ def _groups(size_max: int) -> Iterator[list[bytes]]:
 def _answers(cli: Session, lines: list[bytes]) -> list[dict[str, Any]]:
     """The answers to a group: consecutive calls in one commit, those that wait alone."""
     answers: list[dict[str, Any] | None] = []
-    together: list[Prepared] = []
+    together: list[PreparedCall] = []
 
     def commit() -> None:
         outcomes = iter(cli.engine.call_many(together) if together else [])
@@ -89,7 +89,7 @@ def _answers(cli: Session, lines: list[bytes]) -> list[dict[str, Any]]:
     return [answer for answer in answers if answer is not None]
 
 
-def _prepared(cli: Session, line: bytes) -> Prepared:
+def _prepared(cli: Session, line: bytes) -> PreparedCall:
     from fastio_cli.json_text import decode
 
     request = decode(line.strip(), "line")
@@ -111,7 +111,7 @@ def _prepared(cli: Session, line: bytes) -> Prepared:
     return cli.prepare(name, params, key)
 
 
-def _outcome(cli: Session, call: Prepared) -> Any:
+def _outcome(cli: Session, call: PreparedCall) -> Any:
     try:
         return cli.engine.run(call)
     except FastioError as e:

@@ -39,7 +39,7 @@ from fastio_cli.client.transport import (
     was_connected,
     within,
 )
-from fastio_cli.engine.client import Operator, Prepared
+from fastio_cli.engine.client import Client, PreparedCall
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import digest_of
 from fastio_cli.operations import find
@@ -47,7 +47,7 @@ from fastio_cli.operations.types import NAME_RULE, is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, BinaryIO
 
     from fastio_cli import model
@@ -63,7 +63,7 @@ BODYLESS = ("GET", "DELETE")
 PLAIN = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 
 
-class RemoteCall(Prepared):
+class RemoteCall(PreparedCall):
     """A call on a server; ``key`` is its idempotency key."""
 
     def __init__(
@@ -100,7 +100,7 @@ class RemoteDownload:
         self.start = int(call.params.get("offset") or 0)
 
 
-class Remote(Operator):
+class Remote(Client):
     """A server's operations.
 
     Parameters: ``url`` of the server, ``token`` to be let in with, ``retry_s`` how long a server
@@ -146,8 +146,9 @@ class Remote(Operator):
         given = {k: v for k, v in params.items() if v is not None or not rules[k].optional}
         return RemoteCall(operation, given, workspace, idempotency_key)
 
-    def run(self, call: RemoteCall) -> Any:
+    def run(self, call: PreparedCall) -> Any:
         """Send a prepared call until it is answered."""
+        assert isinstance(call, RemoteCall)
         body = next((v for v in call.params.values() if isinstance(v, Body)), None)
         if body is not None and body.size_bytes > WHOLE_BYTES_MAX:
             self._upload_parts(call, body)
@@ -175,7 +176,7 @@ class Remote(Operator):
                 patience.renew()
             left = max(0.0, until - time.monotonic()) if wait_s else 0.0
 
-    def call_many(self, calls: list[RemoteCall]) -> list[Any]:
+    def call_many(self, calls: Sequence[PreparedCall]) -> list[Any]:
         """Do several calls one after another."""
         outcomes: list[Any] = []
         for call in calls:

@@ -1,6 +1,6 @@
-"""Whoever can do operations: an engine on a store, or the client of a server far away.
+"""The port through which operations are called: an engine on a store, or a server's client.
 
-All that is above them, the command line first of all, knows this much of them and no more.
+Every surface (the command line, the Python SDK) knows this much of them and no more.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, BinaryIO
 
     from fastio_cli import model
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WATCH_S = 25.0  # one call's share of an endless watch
 
 
-class Prepared:
+class PreparedCall:
     """One call, checked and ready to run any number of times until it is done.
 
     ``deadline_s`` bounds how long a server that is away is tried again, where that is less than
@@ -43,8 +43,8 @@ class Prepared:
         return float(self.params.get(name, self.operation.defaults.get(name)) or 0)
 
 
-class Operator:
-    """Does operations; ``engine/engine.py`` says what each method promises."""
+class Client:
+    """Calls operations on one store; a call is run by the client that prepared it."""
 
     def call(
         self,
@@ -74,19 +74,19 @@ class Operator:
         workspace: str,
         actor: str,
         idempotency_key: str | None = None,
-    ) -> Any:
-        """Check a call's parameters; a :class:`Prepared`. Raises ``invalid``."""
+    ) -> PreparedCall:
+        """Check a call's parameters. Raises ``invalid``."""
         raise NotImplementedError
 
-    def run(self, call: Any) -> Any:
+    def run(self, call: PreparedCall) -> Any:
         """Do a prepared call, waiting for as long as it asks to."""
         raise NotImplementedError
 
-    def call_many(self, calls: list[Any]) -> list[Any]:
+    def call_many(self, calls: Sequence[PreparedCall]) -> list[Any]:
         """Do several calls; each fails alone: results or exceptions, in order."""
         raise NotImplementedError
 
-    def may_wait(self, call: Prepared) -> bool:
+    def may_wait(self, call: PreparedCall) -> bool:
         """Whether the call asks to wait for something to happen."""
         return call.wait_s > 0
 

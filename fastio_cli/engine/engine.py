@@ -14,27 +14,27 @@ from functools import cache
 from itertools import count
 
 from fastio_cli.blobs.local import Content
-from fastio_cli.engine.client import Operator, Prepared
+from fastio_cli.engine.client import Client, PreparedCall
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical, encode
 from fastio_cli.operations import find
-from fastio_cli.operations.context import Context
-from fastio_cli.operations.operation import Pending, Restart
+from fastio_cli.operations.context import Context, Preparation
+from fastio_cli.operations.operation import UNPREPARED, Pending
 from fastio_cli.operations.types import ACTOR_RULE, NAME_RULE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, BinaryIO
 
     from fastio_cli.blobs.local import BlobStore
     from fastio_cli.config.secret_box import Key, Veil
     from fastio_cli.config.settings import Limits, SearchSettings
-    from fastio_cli.identity import Identity
+    from fastio_cli.identity import Grant, Identity
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
     from fastio_cli.search.service import Search
-    from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.contract import Row, Store
     from fastio_cli.storage.tx import Tx
 
 KEY_LENGTH_MAX = 255
@@ -45,7 +45,7 @@ _PROCESS = os.urandom(12).hex()
 _NUMBERS = count(1)
 
 
-class Call(Prepared):
+class Call(PreparedCall):
     """A call on a store."""
 
     def __init__(
@@ -70,7 +70,8 @@ class Call(Prepared):
         self.identity = identity
         self.veil = veil  # over a stored result that tells a secret
         self.request_key = idempotency_key if veil is None else veil.name
-        self.prepared: Any = None
+        self.prepared: object = None
+        self.after_rollback: list[Callable[[Tx], object]] = []  # see Context
         self._id = ""
 
     @property
@@ -115,7 +116,7 @@ class Wait:
         return store.read(self.pending.ready)
 
 
-class Engine(Operator):
+class Engine(Client):
     """The operations on one store."""
 
     def __init__(
@@ -152,8 +153,9 @@ class Engine(Operator):
             raise FastioError("invalid", "No key file was named to keep secrets with.")
         return Key(self._key_file())
 
-    def run(self, call: Call) -> Any:
+    def run(self, call: PreparedCall) -> Any:
         """Do a prepared call, waiting for as long as it asks to."""
+        assert isinstance(call, Call)
         started = time.monotonic()
         transaction = self.store.write if call.operation.effect == "write" else self.store.read
         while True:
@@ -161,8 +163,11 @@ class Engine(Operator):
             token = self.store.change_token(call.workspace) if self.may_wait(call) else None
             try:
                 outcome = transaction(lambda tx: self._run(tx, call))
-            except Restart as restart:
-                call.prepared = restart.work(self.store)
+            except FastioError:
+                self.finish_rollback(call)
+                raise
+            if outcome is UNPREPARED:
+                self.prepare_outside(call)
                 continue
             if not isinstance(outcome, Pending):
                 return outcome
@@ -170,19 +175,20 @@ class Engine(Operator):
                 return _give_up(outcome)
 
     def work(self, call: Call) -> Callable[[Tx], Any]:
-        """A prepared call as a store takes it; the outcome may be ``Pending`` or ``Restart``."""
+        """A prepared call as a store takes it.
+
+        The outcome may be ``Pending``, to be waited for, or ``UNPREPARED``: then the work is to be
+        done again after ``prepare_outside``. When it fails, ``finish_rollback`` follows.
+        """
 
         def run(tx: Tx) -> Any:
-            try:
-                return self._run(tx, call)
-            except Restart as restart:
-                raise Restart(_preparing(call, restart)) from None
+            return self._run(tx, call)
 
         if call.operation.in_workspace:
             run.reads = call.reads  # type: ignore[attr-defined]
         return run
 
-    def call_many(self, calls: list[Call]) -> list[Any]:
+    def call_many(self, calls: Sequence[PreparedCall]) -> list[Any]:
         """Do several calls in one commit; each fails alone: results or exceptions, in order.
 
         A call that would have to wait fails as if its time were up.
@@ -195,16 +201,43 @@ class Engine(Operator):
 
             return run
 
-        outcomes = self.store.write_many([work(call) for call in calls])
-        again = [i for i, o in enumerate(outcomes) if isinstance(o, Restart)]
-        if not again:
-            return outcomes
-        # Rare (a module was loaded): the same calls again, one by one, in their places.
-        for i in again:
-            calls[i].prepared = outcomes[i].work(self.store)
-        for i, outcome in zip(again, self.call_many([calls[i] for i in again]), strict=True):
-            outcomes[i] = outcome
+        own = [call for call in calls if isinstance(call, Call)]
+        outcomes = self.store.write_many([work(call) for call in own])
+        for i, call in enumerate(own):
+            self.finish_rollback(call)
+            if outcomes[i] is UNPREPARED:  # rare: the same call again, alone, in its place
+                try:
+                    self.prepare_outside(call)
+                    outcomes[i] = self.store.write(work(call))
+                except FastioError as e:
+                    outcomes[i] = e
         return outcomes
+
+    def prepare_outside(self, call: Call) -> None:
+        """Do what an operation that answered ``UNPREPARED`` needs, outside any transaction."""
+        prepare = call.operation.prepare
+        assert prepare is not None, f"{call.operation.name} has nothing to prepare"
+
+        def enter(tx: Tx) -> Context:
+            row = tx.workspaces.by_name(call.workspace)
+            if row is None:
+                raise no_workspace(tx, call.workspace, call.identity)
+            return self._context(tx, call, row, None)
+
+        preparation = Preparation(
+            self.store,
+            enter=enter,
+            open_search=lambda: self.search,
+            open_key=self.open_key,
+            on_chunk=call.on_chunk,
+        )
+        call.prepared = prepare(preparation, **call.params)
+
+    def finish_rollback(self, call: Call) -> None:
+        """Do what has to last of a call whose transaction was rolled back."""
+        if call.after_rollback:
+            works, call.after_rollback = call.after_rollback, []
+            self.store.write(lambda tx: [work(tx) for work in works])
 
     def act(self, works: list[tuple[int, str, Callable[[Context], Any]]]) -> list[Any]:
         """Do background work on workspaces, in one commit, each alone: results or exceptions.
@@ -313,24 +346,15 @@ class Engine(Operator):
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
         if hidden or (row is None and operation.in_workspace):
             raise no_workspace(tx, call.workspace, call.identity)
-        if grant is not None and self.limits.metered == "on" and operation.effect == "write":
-            self._charge(tx, call)
-        ctx = Context(
-            tx,
-            workspace=row,
-            actor=call.actor,
-            call_id=call.id,
-            blobs=self.blobs,
-            limits=self.limits,
-            org=call.identity.org if call.identity is not None else "",
-            grant=grant,
-            prepared=call.prepared,
-            open_search=lambda: self.search,
-            open_key=self.open_key,
-            on_chunk=call.on_chunk,
-        )
-        result = operation.run(ctx, **call.params)
-        if operation.effect == "write":
+        ctx = self._context(tx, call, row, grant)
+        try:
+            result = operation.run(ctx, **call.params)
+        except FastioError:
+            call.after_rollback = ctx.after_rollback
+            raise
+        if operation.effect == "write" and result is not UNPREPARED:
+            if grant is not None and self.limits.metered == "on":
+                self._charge(tx, call)
             ctx.finish()
             if call.request_key is not None and not isinstance(result, Pending):
                 text = encode(result).decode()
@@ -344,6 +368,20 @@ class Engine(Operator):
                 )
                 call.may_be_done = True
         return result
+
+    def _context(self, tx: Tx, call: Call, row: Row | None, grant: Grant | None) -> Context:
+        return Context(
+            tx,
+            workspace=row,
+            actor=call.actor,
+            call_id=call.id,
+            blobs=self.blobs,
+            limits=self.limits,
+            org=call.identity.org if call.identity is not None else "",
+            grant=grant,
+            prepared=call.prepared,
+            open_search=lambda: self.search,
+        )
 
     def admission(
         self, operation: Operation, workspace: str, identity: Identity
@@ -407,13 +445,6 @@ def no_workspace(tx: Tx, stored_name: str, identity: Identity | None) -> FastioE
     ):
         hint = f"It was deleted. Bring it back: fastio workspace restore {name}"
     return FastioError("not_found", f"There is no workspace {name!r}.", hint, workspace=name)
-
-
-def _preparing(call: Call, restart: Restart) -> Callable[[Store], None]:
-    def prepare(store: Store) -> None:
-        call.prepared = restart.work(store)
-
-    return prepare
 
 
 def _give_up(pending: Pending) -> Any:

@@ -7,18 +7,16 @@ Every change of an object goes the same way: :meth:`Context.guard` (lock and pre
 from __future__ import annotations
 
 import hashlib
-import sys
 
 from fastio_cli.blobs.local import Content
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical, quoted
-from fastio_cli.operations.operation import Restart
 from fastio_cli.operations.records import object_record, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from fastio_cli import model
     from fastio_cli.blobs.local import BlobStore
@@ -26,8 +24,10 @@ if TYPE_CHECKING:
     from fastio_cli.config.settings import Limits
     from fastio_cli.identity import Grant
     from fastio_cli.search.service import Search
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.contract import Row, Store
     from fastio_cli.storage.tx import Tx
+
+    T = TypeVar("T")
 
 # Old versions are dropped a batch at a time, so that most writes pay nothing for it.
 PRUNE_EVERY = 16
@@ -46,8 +46,40 @@ class Slot:
         self.live: Row | None = None if head is None or head["deleted"] else head
 
 
+class Preparation:
+    """What an operation's ``prepare`` works with: the store, outside any transaction.
+
+    ``enter`` makes a context of the call's workspace in a transaction; ``on_chunk`` hears an answer
+    that comes in chunks.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        enter: Callable[[Tx], Context],
+        open_search: Callable[[], Search],
+        open_key: Callable[[], Key],
+        on_chunk: Callable[[str], None] | None = None,
+    ) -> None:
+        self.store = store
+        self._enter = enter
+        self.open_search = open_search
+        self.open_key = open_key
+        self.on_chunk = on_chunk
+
+    def read(self, work: Callable[[Context], T]) -> T:
+        """Run ``work`` on one snapshot of the call's workspace."""
+        return self.store.read(lambda tx: work(self._enter(tx)))
+
+
 class Context:
-    """One run of one operation. ``call_id`` stays the same when the engine runs it again."""
+    """One run of one operation. ``call_id`` stays the same when the engine runs it again.
+
+    ``prepared`` is what the operation's ``prepare`` returned, None in the first run.
+    ``after_rollback`` holds work that has to last although the operation fails: the engine does it
+    in a transaction of its own then.
+    """
 
     def __init__(
         self,
@@ -62,8 +94,6 @@ class Context:
         grant: Grant | None = None,
         prepared: Any = None,
         open_search: Callable[[], Search] | None = None,
-        open_key: Callable[[], Key] | None = None,
-        on_chunk: Callable[[str], None] | None = None,
     ) -> None:
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -72,10 +102,9 @@ class Context:
         self.call_id = call_id
         self.blobs = blobs
         self.limits = limits
-        self.prepared = prepared  # what the work of a Restart returned
-        self.on_chunk = on_chunk  # called with each chunk of a streamed answer
+        self.prepared = prepared
+        self.after_rollback: list[Callable[[Tx], object]] = []
         self._open_search = open_search
-        self._open_key = open_key
         self.workspace_id = self.seq = self._seq_before = 0
         if workspace is not None:
             self.enter(workspace)
@@ -131,26 +160,9 @@ class Context:
         return self._open_search()
 
     @property
-    def key(self) -> Key:
-        """What secrets are sealed with; read from its file before the write begins."""
-        if self.prepared is None:
-            assert self._open_key is not None
-            open_key = self._open_key
-            raise Restart(lambda store: open_key())
-        key: Key = self.prepared
-        return key
-
-    @property
     def now_ms(self) -> int:
         """The store's time of this transaction."""
         return self.tx.now_ms
-
-    def load(self, module: str) -> Any:
-        """A module that is slow to import, never imported while others wait for the writer lock."""
-        if module not in sys.modules and self.tx.writable:
-            raise Restart(lambda store: __import__(module))
-        __import__(module)
-        return sys.modules[module]
 
     def emit(
         self,
@@ -244,14 +256,18 @@ class Context:
         if lock is None or lock["expires_at"] <= self.now_ms:
             return None
         if lock["renewed_at"] > self.now_ms and self.tx.writable:
-            # In a transaction of its own: this one is undone when the lock refuses the change.
-            raise Restart(lambda store: store.write(lambda tx: self._recount(tx, path)))
+            # It has to last: this transaction is rolled back when the lock refuses the change.
+            self.after_rollback.append(lambda tx: self._restart_ttl(tx, path))
+            return self._restart_ttl(self.tx, path)
         return lock
 
-    def _recount(self, tx: Tx, path: str) -> None:
+    def _restart_ttl(self, tx: Tx, path: str) -> Row | None:
+        """Count a lock's ttl from now if the clock has jumped back since; the lock."""
         lock = tx.locks.get(self.workspace_id, path)
-        if lock is not None and lock["renewed_at"] > tx.now_ms:
-            tx.locks.renew(self.workspace_id, path, lock["ttl_ms"], tx.now_ms)
+        if lock is None or lock["renewed_at"] <= tx.now_ms:
+            return lock
+        tx.locks.renew(self.workspace_id, path, lock["ttl_ms"], tx.now_ms)
+        return tx.locks.get(self.workspace_id, path)
 
     def locked(self, path: str, lock: Row | None, ahead: int | None = None) -> FastioError:
         """The error ``locked``: who, why, until when, and how many are waiting already."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 
+import jsonpatch
+
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -27,7 +29,6 @@ def compare(
     old_text, new_text = _text(ctx, old), _text(ctx, new)
     json_patch = None
     if old is not None and new is not None and _is_state(old) and _is_state(new):
-        jsonpatch = ctx.load("jsonpatch")
         json_patch = jsonpatch.make_patch(json.loads(old["body"]), json.loads(new["body"])).patch
     lines = difflib.unified_diff(
         old_text.splitlines(), new_text.splitlines(), _label(old), _label(new), lineterm=""

@@ -3,18 +3,30 @@
 import json
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.operation import operation
+from fastio_cli.operations.operation import UNPREPARED, operation
 from fastio_cli.operations.records import timestamp
 from fastio_cli.operations.types import SERVICES, Line, Remaining, Secret, ServiceName
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
-    from fastio_cli.operations.context import Context
+    from fastio_cli.config.secret_box import Key
+    from fastio_cli.operations.context import Context, Preparation
+    from fastio_cli.operations.operation import Unprepared
     from fastio_cli.storage.contract import Row
 
 
-@operation("account.keep", "PUT /v1/accounts/{service}", effect="write", role="member")
+def _open_key(preparation: "Preparation", **params: object) -> "Key":
+    return preparation.open_key()  # its file may have to be made
+
+
+@operation(
+    "account.keep",
+    "PUT /v1/accounts/{service}",
+    effect="write",
+    role="member",
+    prepare=_open_key,
+)
 def keep(
     ctx: "Context",
     *,
@@ -24,12 +36,14 @@ def keep(
     client_secret: Secret | None = None,
     refresh_token: Secret | None = None,
     expires_in_s: Remaining = 3600,
-) -> "model.Account":
+) -> "model.Account | Unprepared":
     """Keep one's login at a file service for the imports one asks for.
 
     It is what the service granted to the OAuth client that is named, and it is sealed with a key
     that is not in the store. Nothing ever answers with it; only the worker that imports uses it.
     """
+    if ctx.prepared is None:
+        return UNPREPARED
     expires_at = ctx.now_ms + int(expires_in_s * 1000)
     tokens = {
         "access_token": access_token,
@@ -38,7 +52,7 @@ def keep(
         "client_id": client_id,
         "client_secret": client_secret,
     }
-    sealed = ctx.key.seal(json.dumps(tokens), ["account", ctx.org, ctx.actor, service])
+    sealed = ctx.prepared.seal(json.dumps(tokens), ["account", ctx.org, ctx.actor, service])
     ctx.enter_org()
     ctx.tx.logins.put(
         ctx.org,

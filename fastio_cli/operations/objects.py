@@ -219,7 +219,7 @@ def _put_copy(
     if schema is not None and row["kind"] == "state":
         from fastio_cli.operations.schema import check_stored
 
-        check_stored(ctx, row, schema, slot.path)
+        check_stored(row, schema, slot.path)
     content = Content(row["etag"], row["size_bytes"], row["body"], row["blob"], row["chain"])
     return ctx.put(
         slot,

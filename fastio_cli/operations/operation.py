@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
-    from fastio_cli.storage.contract import Store
     from fastio_cli.storage.tx import Tx
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -42,7 +41,9 @@ class Operation:
     * ``wait_param``: the parameter that says how long to wait for something to happen;
     * ``path_params``: the parameters that name objects of the workspace;
     * ``upload_param``: the parameter that is the body of the request, as bytes;
-    * ``targets_workspace``: what it reads or changes is the workspace itself.
+    * ``targets_workspace``: what it reads or changes is the workspace itself;
+    * ``prepare``: does what is slow, or needs transactions of its own, outside the operation's
+      transaction (see :data:`UNPREPARED`).
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Operation:
         returns_secret: bool,
         inline: bool,
         response: str,
+        prepare: "Callable[..., object] | None",
         run: "Callable[..., Any]",
     ) -> None:
         self.name = name
@@ -63,6 +65,7 @@ class Operation:
         self.returns_secret = returns_secret
         self.inline = inline
         self.response = response
+        self.prepare = prepare
         self.run = run
         self.in_workspace = "{workspace}" in route
         self.targets_workspace = route.endswith("{workspace}")  # what it reads or changes is one
@@ -138,12 +141,13 @@ def operation(
     returns_secret: bool = False,
     inline: bool = False,
     response: str = "json",
+    prepare: "Callable[..., object] | None" = None,
 ) -> "Callable[[F], F]":
     """Enter a function into the catalogue; the function itself stays as it is."""
 
     def enter(run: "F") -> "F":
         CATALOGUE[name] = Operation(
-            name, route, effect, role, returns_secret, inline, response, run
+            name, route, effect, role, returns_secret, inline, response, prepare, run
         )
         return run
 
@@ -177,13 +181,13 @@ class Pending:
         self.abandon = abandon
 
 
-class Restart(Exception):
-    """Something has to be done outside this transaction: leave it, do ``work``, run me again.
+class Unprepared:
+    """The type of :data:`UNPREPARED`."""
 
-    ``work`` is given the store. It is either slow, or has to last even if the operation fails. What
-    it returns is ``ctx.prepared`` in the next run.
-    """
 
-    def __init__(self, work: "Callable[[Store], object]") -> None:
-        super().__init__()
-        self.work = work
+#: What an operation returns, before it changes anything, when it needs what its ``prepare`` gives.
+#: The engine then leaves the transaction, calls ``prepare`` with a
+#: :class:`~fastio_cli.operations.context.Preparation` and the operation's parameters, and runs the
+#: operation again with the result, which is never None, as ``ctx.prepared``. So the operation is
+#: authorised before anything is prepared, and what is slow is done while nobody waits for it.
+UNPREPARED = Unprepared()

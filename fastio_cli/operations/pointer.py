@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.operations.context import Context, Slot
+    from fastio_cli.operations.context import Slot
 
 
 def resolve(document: Any, pointer: str, path: str) -> Any:
@@ -45,13 +45,14 @@ def assign(document: Any, pointer: str, value: Any, path: str) -> Any:
     return document
 
 
-def apply_patch(ctx: Context, document: Any, patch: Any, slot: Slot) -> Any:
+def apply_patch(document: Any, patch: Any, slot: Slot) -> Any:
     """Apply an RFC 6902 patch, all or none.
 
     Raises ``invalid`` for what is not a patch, ``not_found`` for a pointer that leads nowhere,
     ``version_conflict`` when a ``test`` fails.
     """
-    jsonpatch = ctx.load("jsonpatch")
+    import jsonpatch  # more than pointers alone need
+
     if not isinstance(patch, list):
         raise FastioError("invalid", "A JSON Patch is a list of operations (RFC 6902).")
     try:

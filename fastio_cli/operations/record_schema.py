@@ -10,6 +10,7 @@ import types
 import typing
 
 from fastio_cli import model
+from fastio_cli.operations.operation import Pending, Unprepared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def record_of(run: Callable[..., object]) -> type | None:
     ``"model.HeldLock | Pending"``.
     """
     stated = run.__annotations__["return"]
-    hint = eval(stated, run.__globals__, {"model": model}) if isinstance(stated, str) else stated
+    names = {"model": model, "Pending": Pending, "Unprepared": Unprepared}
+    hint = eval(stated, run.__globals__, names) if isinstance(stated, str) else stated
     return next((t for t in (hint, *typing.get_args(hint)) if typing.is_typeddict(t)), None)
 
 

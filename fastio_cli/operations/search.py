@@ -1,12 +1,12 @@
 """Search: everything written is found by its words and its meaning, asked, and packed for prompts.
 
 The index is a reader of the event log. A search first brings it up to date outside any transaction
-(``Restart``), then ranks on one snapshot, so that what it returns reflects every earlier write.
+(``prepare``), then ranks on one snapshot, so that what it returns reflects every earlier write.
 """
 
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import stored
-from fastio_cli.operations.operation import Restart, operation
+from fastio_cli.operations.operation import UNPREPARED, operation
 from fastio_cli.operations.records import timestamp
 from fastio_cli.operations.types import (
     Age,
@@ -23,8 +23,11 @@ from fastio_cli.operations.types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastio_cli import model
-    from fastio_cli.operations.context import Context
+    from fastio_cli.operations.context import Context, Preparation
+    from fastio_cli.operations.operation import Unprepared
     from fastio_cli.search.service import Found, Prepared
     from fastio_cli.storage.contract import Row
 
@@ -43,7 +46,17 @@ SUMMARY = "session_summary.json"
 SUMMARY_BYTES_MAX = 4 * 1024 * 1024  # as much as the largest budget may ask for
 
 
-@operation("search.query", f"POST {BASE}/search", effect="read", role="viewer")
+def _prepare_query(
+    preparation: "Preparation", *, query: str, mode: str = "hybrid", **filters: object
+) -> "Prepared":
+    """Bring the index up to date and embed the query."""
+    seen = preparation.read(lambda ctx: (ctx.workspace_id, _index(ctx), ctx.seq))
+    return preparation.open_search().prepare(preparation.store, *seen, query, mode)
+
+
+@operation(
+    "search.query", f"POST {BASE}/search", effect="read", role="viewer", prepare=_prepare_query
+)
 def query(
     ctx: "Context",
     *,
@@ -55,13 +68,17 @@ def query(
     limit: MatchLimit = 10,
     merge: Boolean = True,
     explain: Boolean = False,
-) -> "model.MatchList":
+) -> "model.MatchList | Unprepared":
     """Find the passages of a workspace that answer a query best, by words and by meaning.
 
     ``path`` is a pattern (``*`` matches anything, also ``/``), ``since_s`` an age: filters apply
     before ranking. ``merge`` makes neighbouring passages one. ``explain`` adds how it was ranked.
     """
-    index, prepared = _prepared(ctx, query, mode)
+    index = _index(ctx)
+    # What is at hand spares a warm query a second transaction.
+    prepared: Prepared | None = ctx.prepared or ctx.search.at_hand(index, ctx.seq, query, mode)
+    if prepared is None:
+        return UNPREPARED
     filters = _filters(ctx, path, kind, since_s)
     candidates = ctx.search.candidates(
         ctx.tx, ctx.workspace_id, index, query, prepared, filters, lexical=mode != "semantic"
@@ -80,7 +97,47 @@ def query(
     }
 
 
-@operation("search.ask", f"POST {BASE}/ask", effect="read", role="viewer", response="chunks")
+def _compose_answer(
+    preparation: "Preparation",
+    *,
+    question: str,
+    path: str | None,
+    kind: str | None,
+    since_s: float | None,
+    history: "list[dict[str, Any]] | None",
+    exclude: str | None,
+) -> "model.Answer":
+    search = preparation.open_search()
+    asked = search.in_context(question, history or [])
+    prepared = _prepare_query(preparation, query=asked)
+
+    def retrieve(ctx: "Context") -> "list[Found]":
+        filters = _filters(ctx, path, kind, since_s)
+        found = search.related(_retrieved(ctx, asked, prepared, filters, 4 * ASK_PASSAGES))
+        kept = {exclude, *_conversations(ctx, found)}
+        return search.distinct([f for f in found if f.best["path"] not in kept])[:ASK_PASSAGES]
+
+    found = preparation.read(retrieve)
+    reply = search.answer(question, found, history or [], preparation.on_chunk)
+    return {
+        "question": question,
+        "answer": reply.text,
+        "found": reply.found,
+        "citations": _citations(found, reply.cited),
+        "model": reply.model,
+        "pending": prepared.pending,
+        "note": prepared.note,
+    }
+
+
+@operation(
+    "search.ask",
+    f"POST {BASE}/ask",
+    effect="read",
+    role="viewer",
+    response="chunks",
+    prepare=_compose_answer,
+)
 def ask(
     ctx: "Context",
     *,
@@ -90,7 +147,7 @@ def ask(
     since_s: Age | None = None,
     history: History | None = None,
     exclude: ObjectPath | None = None,
-) -> "model.Answer":
+) -> "model.Answer | Unprepared":
     """Answer a question from what the workspace holds, each sentence with its source.
 
     A chat endpoint answers if one is set (``chat_url``); otherwise the answer is the best sentences
@@ -98,33 +155,45 @@ def ask(
     the object that keeps them, which is no source, nor is any other that has the schema which
     ``fastio ask --session`` gives to those it begins. A model's sentences can be had as they come.
     """
-    if isinstance(ctx.prepared, dict):
-        answer: model.Answer = ctx.prepared  # type: ignore[assignment]
-        return answer
-    filters = _filters(ctx, path, kind, since_s)
-    asked = ctx.search.in_context(question, history or [])
-    prepared, found = _retrieved(ctx, asked, filters, 4 * ASK_PASSAGES)
-    search, on_chunk = ctx.search, ctx.on_chunk
-    found = search.related(found)
-    kept = {exclude, *_conversations(ctx, found)}
-    found = search.distinct([f for f in found if f.best["path"] not in kept])[:ASK_PASSAGES]
-
-    def compose(store: object) -> "model.Answer":
-        reply = search.answer(question, found, history or [], on_chunk)
-        return {
-            "question": question,
-            "answer": reply.text,
-            "found": reply.found,
-            "citations": _citations(found, reply.cited),
-            "model": reply.model,
-            "pending": prepared.pending,
-            "note": prepared.note,
-        }
-
-    raise Restart(compose)
+    return UNPREPARED if ctx.prepared is None else ctx.prepared
 
 
-@operation("search.context", f"POST {BASE}/context", effect="read", role="viewer")
+def _compose_pack(
+    preparation: "Preparation",
+    *,
+    query: str,
+    budget: int,
+    summary: str | None,
+    path: str | None,
+    kind: str | None,
+    since_s: float | None,
+) -> "model.ContextPack":
+    search = preparation.open_search()
+    prepared = _prepare_query(preparation, query=query)
+
+    def retrieve(ctx: "Context") -> "tuple[list[Found], tuple[str, str] | None]":
+        filters = _filters(ctx, path, kind, since_s)
+        # One by one: what is put together of neighbours might not fit as a whole.
+        found = _retrieved(ctx, query, prepared, filters, CONTEXT_PASSAGES, merge=False)
+        return found, _summary(ctx, summary)
+
+    found, begin = preparation.read(retrieve)
+    found = [f for f in search.related(found) if f.best["path"] != (summary or SUMMARY)]
+    packed = search.pack(begin, found, budget)
+    return {
+        "text": packed.text,
+        "tokens": packed.tokens,
+        "budget": budget,
+        "tokenizer": search.counter.name,
+        "citations": _citations(packed.used, list(range(1, len(packed.used) + 1))),
+        "pending": prepared.pending,
+        "note": prepared.note,
+    }
+
+
+@operation(
+    "search.context", f"POST {BASE}/context", effect="read", role="viewer", prepare=_compose_pack
+)
 def context(
     ctx: "Context",
     *,
@@ -134,35 +203,13 @@ def context(
     path: PathPattern | None = None,
     kind: KindName | None = None,
     since_s: Age | None = None,
-) -> "model.ContextPack":
+) -> "model.ContextPack | Unprepared":
     """Pack what a prompt needs to go on: the session's summary, then the best passages.
 
     ``summary`` is the object that comes first: if none is named, ``session_summary.json`` where
     there is one. The text never has more than ``budget`` tokens, counted as ``tokenizer`` counts.
     """
-    if isinstance(ctx.prepared, dict):
-        packed: model.ContextPack = ctx.prepared  # type: ignore[assignment]
-        return packed
-    filters = _filters(ctx, path, kind, since_s)
-    # One by one: what is put together of neighbours might not fit as a whole.
-    prepared, found = _retrieved(ctx, query, filters, CONTEXT_PASSAGES, merge=False)
-    begin = _summary(ctx, summary)
-    search = ctx.search
-    found = [f for f in search.related(found) if f.best["path"] != (summary or SUMMARY)]
-
-    def compose(store: object) -> "model.ContextPack":
-        packed = search.pack(begin, found, budget)
-        return {
-            "text": packed.text,
-            "tokens": packed.tokens,
-            "budget": budget,
-            "tokenizer": search.counter.name,
-            "citations": _citations(packed.used, list(range(1, len(packed.used) + 1))),
-            "pending": prepared.pending,
-            "note": prepared.note,
-        }
-
-    raise Restart(compose)
+    return UNPREPARED if ctx.prepared is None else ctx.prepared
 
 
 @operation("index.status", f"GET {BASE}/index", effect="read", role="viewer")
@@ -171,43 +218,56 @@ def status(ctx: "Context") -> "model.IndexStatus":
     return _status(ctx)
 
 
-@operation("index.update", f"POST {BASE}/index", effect="read", role="viewer")
-def update(ctx: "Context") -> "model.IndexStatus":
+def _work_on_index(preparation: "Preparation") -> bool:
+    workspace_id = preparation.read(lambda ctx: ctx.workspace_id)
+    return preparation.open_search().update(preparation.store, workspace_id, UPDATE_S_MAX)
+
+
+@operation(
+    "index.update", f"POST {BASE}/index", effect="read", role="viewer", prepare=_work_on_index
+)
+def update(ctx: "Context") -> "model.IndexStatus | Unprepared":
     """Work on the search index for about a second, and show how far it has come."""
-    if ctx.prepared is None:
-        search, workspace_id = ctx.search, ctx.workspace_id
-        raise Restart(lambda store: search.update(store, workspace_id, UPDATE_S_MAX))
-    return _status(ctx)
+    return UNPREPARED if ctx.prepared is None else _status(ctx)
 
 
-@operation("index.rebuild", f"POST {BASE}/index-rebuild", effect="write", role="editor")
-def rebuild(ctx: "Context") -> "model.IndexStatus":
+def _drop_index(preparation: "Preparation") -> bool:
+    """Remove what is indexed in bounded steps; what came meanwhile is made anew too."""
+    workspace_id = preparation.read(lambda ctx: ctx.workspace_id)
+    return preparation.open_search().clear(preparation.store, workspace_id)
+
+
+@operation(
+    "index.rebuild",
+    f"POST {BASE}/index-rebuild",
+    effect="write",
+    role="editor",
+    prepare=_drop_index,
+)
+def rebuild(ctx: "Context") -> "model.IndexStatus | Unprepared":
     """Drop the search index and begin it anew; the next searches finish it."""
-    _clear(ctx)
-    return _status(ctx)
+    return _begin_anew(ctx)
 
 
-@operation("index.clear", f"DELETE {BASE}/index", effect="write", role="editor")
-def clear(ctx: "Context") -> "model.IndexStatus":
+@operation(
+    "index.clear", f"DELETE {BASE}/index", effect="write", role="editor", prepare=_drop_index
+)
+def clear(ctx: "Context") -> "model.IndexStatus | Unprepared":
     """Drop the search index; the next search makes it again from the log."""
-    _clear(ctx)
+    return _begin_anew(ctx)
+
+
+def _begin_anew(ctx: "Context") -> "model.IndexStatus | Unprepared":
+    index = ctx.tx.search.index(ctx.workspace_id)
+    if index is not None:
+        if ctx.prepared is None:
+            return UNPREPARED
+        ctx.tx.search.outdate(ctx.workspace_id, bool(index["enabled"]))
     return _status(ctx)
 
 
-def _clear(ctx: "Context") -> None:
-    """Remove what is indexed in bounded steps before; what came meanwhile is made anew too."""
-    index = ctx.tx.search.index(ctx.workspace_id)
-    if index is None:
-        return
-    if ctx.prepared is None:
-        search, workspace_id = ctx.search, ctx.workspace_id
-        raise Restart(lambda store: search.clear(store, workspace_id))
-    ctx.tx.search.outdate(ctx.workspace_id, bool(index["enabled"]))
-
-
-def _prepared(ctx: "Context", query: str, mode: str) -> "tuple[Row | None, Prepared]":
-    """The index's row, and what was found outside the transaction; the first run goes and finds
-    it."""
+def _index(ctx: "Context") -> "Row | None":
+    """The index's row. Raises ``invalid`` in a workspace that is not searched."""
     index = ctx.tx.search.index(ctx.workspace_id)
     if index is not None and not index["enabled"]:
         raise FastioError(
@@ -216,21 +276,23 @@ def _prepared(ctx: "Context", query: str, mode: str) -> "tuple[Row | None, Prepa
             f"Turn it on: fastio workspace intelligence on -w {ctx.workspace_name}",
             reason="intelligence_off",
         )
-    search, workspace_id, seq = ctx.search, ctx.workspace_id, ctx.seq
-    prepared: Prepared | None = ctx.prepared or search.at_hand(index, seq, query, mode)
-    if prepared is None:
-        raise Restart(lambda store: search.prepare(store, workspace_id, index, seq, query, mode))
-    return index, prepared
+    return index
 
 
 def _retrieved(
-    ctx: "Context", query: str, filters: dict[str, object], limit: int, *, merge: bool = True
-) -> "tuple[Prepared, list[Found]]":
+    ctx: "Context",
+    query: str,
+    prepared: "Prepared",
+    filters: dict[str, object],
+    limit: int,
+    *,
+    merge: bool = True,
+) -> "list[Found]":
     """The best passages for a question."""
-    index, prepared = _prepared(ctx, query, "hybrid")
-    candidates = ctx.search.candidates(ctx.tx, ctx.workspace_id, index, query, prepared, filters)
-    found = ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
-    return prepared, found
+    candidates = ctx.search.candidates(
+        ctx.tx, ctx.workspace_id, _index(ctx), query, prepared, filters
+    )
+    return ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
 
 
 def _conversations(ctx: "Context", found: "list[Found]") -> set[str]:

@@ -135,7 +135,7 @@ def patch(
     else:
         from fastio_cli.operations.pointer import apply_patch
 
-        document = apply_patch(ctx, document, patch.value, slot)
+        document = apply_patch(document, patch.value, slot)
     return _put_value(ctx, slot, "patch", document)
 
 
@@ -364,7 +364,7 @@ def _put(
     if schema_text is not None:
         from fastio_cli.operations.schema import check
 
-        check(ctx, value(), schema_text, slot.path)
+        check(value(), schema_text, slot.path)
     return ctx.put(
         slot,
         change=change,

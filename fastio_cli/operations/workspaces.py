@@ -1,14 +1,15 @@
 """Workspaces: named sets of objects, each with one order of writes and one log."""
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.operation import Restart, operation
+from fastio_cli.operations.operation import UNPREPARED, operation
 from fastio_cli.operations.records import workspace_record
 from fastio_cli.operations.types import Boolean, Cursor, Limit, Name, is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
-    from fastio_cli.operations.context import Context
+    from fastio_cli.operations.context import Context, Preparation
+    from fastio_cli.operations.operation import Unprepared
 
 BASE = "/v1/workspaces"
 
@@ -118,19 +119,24 @@ def restore(ctx: "Context", *, name: Name) -> "model.Workspace":
     return _record(ctx, name)
 
 
+def _drop_index(preparation: "Preparation", *, enabled: bool) -> bool:
+    workspace_id = preparation.read(lambda ctx: ctx.workspace_id)
+    return preparation.open_search().switch_off(preparation.store, workspace_id)
+
+
 @operation(
     "workspace.intelligence",
     f"POST {BASE}/{{workspace}}/intelligence",
     effect="write",
     role="admin",
+    prepare=_drop_index,
 )
-def intelligence(ctx: "Context", *, enabled: Boolean) -> "model.Intelligence":
+def intelligence(ctx: "Context", *, enabled: Boolean) -> "model.Intelligence | Unprepared":
     """Turn the search over a workspace on or off; off, nothing of it stays in the index."""
     index = ctx.tx.search.index(ctx.workspace_id)
     was_enabled = index is None or bool(index["enabled"])
     if not enabled and ctx.prepared is None and index is not None:
-        search, workspace_id = ctx.search, ctx.workspace_id
-        raise Restart(lambda store: search.switch_off(store, workspace_id))
+        return UNPREPARED
     if enabled != was_enabled:
         ctx.tx.search.outdate(ctx.workspace_id, enabled)
     ctx.emit("workspace.intelligence", data={"enabled": enabled})

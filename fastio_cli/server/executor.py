@@ -23,12 +23,13 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import cast
 
 from fastio_cli.engine.engine import Wait
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.operation import Pending, Restart
+from fastio_cli.operations.operation import UNPREPARED, Pending
 from fastio_cli.server.group_commit import GroupCommit, resolve
 
 TYPE_CHECKING = False
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.engine.engine import Call, Engine
     from fastio_cli.server.group_commit import Item, Reply
-    from fastio_cli.storage.contract import NearStore, Store
+    from fastio_cli.storage.contract import NearStore
     from fastio_cli.storage.tx import Tx
 
     Work = Callable[[Tx], Any]
@@ -104,13 +105,13 @@ class Lane(threading.Thread):
         self,
         name: str,
         lines: Lines,
-        store: Store,
+        engine: Engine,
         loop: asyncio.AbstractEventLoop,
         after: Callable[[], None],
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._lines = lines
-        self._store = store
+        self._engine = engine
         self._loop = loop
         self._after = after
 
@@ -128,22 +129,30 @@ class Lane(threading.Thread):
                 self._lines.done(left.pop())
 
         try:
-            outcomes = self._store.write_many([work for work, _ in batch], leave)
+            outcomes = self._engine.store.write_many([work for work, _, _ in batch], leave)
         except Exception as e:  # the commit itself failed: nobody's work was done
             outcomes = [e] * len(batch)
         leave()
-        for (work, reply), outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Restart):
-                self._restart(outcome, line, work, reply)
+        for item, outcome in zip(batch, outcomes, strict=True):
+            if outcome is UNPREPARED:
+                self._prepare(line, item)
+            elif item[2] is not None:
+                self._finish_rollback(item[2])
         try:
             self._loop.call_soon_threadsafe(_resolve, batch, outcomes)
         except RuntimeError:
             return  # the loop is gone, and with it all who asked
         self._after()
 
-    def _restart(self, restart: Restart, line: str, work: Work, reply: Reply) -> None:
+    def _finish_rollback(self, call: Call) -> None:
+        with suppress(FastioError):  # the caller is told why the call failed
+            self._engine.finish_rollback(call)
+
+    def _prepare(self, line: str, item: Item) -> None:
+        work, reply, call = item
+        assert call is not None
         try:
-            restart.work(self._store)
+            self._engine.prepare_outside(call)
         except Exception as e:
             error = e
 
@@ -151,12 +160,12 @@ class Lane(threading.Thread):
                 raise error
 
             work = fail
-        self._lines.put(line, (work, reply))
+        self._lines.put(line, (work, reply, call))
 
 
 def _resolve(batch: list[Item], outcomes: list[Any]) -> None:
-    for (_, reply), outcome in zip(batch, outcomes, strict=True):
-        if not isinstance(outcome, Restart):
+    for (_, reply, _), outcome in zip(batch, outcomes, strict=True):
+        if outcome is not UNPREPARED:
             resolve(reply, outcome)
 
 
@@ -268,7 +277,7 @@ class Desk:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         store = engine.store
         writers = [
-            Lane(f"writer-{n}", self._writes, store, loop, self._room.nudge)
+            Lane(f"writer-{n}", self._writes, engine, loop, self._room.nudge)
             for n in range(WRITERS_LOCAL if store.local else WRITERS)
         ]
         self._threads: list[threading.Thread] = [*writers, self._room]
@@ -286,7 +295,7 @@ class Desk:
         """
         near = self._at_once if small and call.operation.inline else None
         if near is not None and call.operation.effect == "read" and not call.params.get("query"):
-            return self._read(self.engine.work(call))
+            return self._read(call)
         started = time.monotonic()
         waiter = None
         while isinstance(outcome := await self._once(call, near), Pending):
@@ -308,12 +317,11 @@ class Desk:
     def submit(self, call: Call, reply: Reply) -> None:
         """Do a quick call that does not wait, if ``is_near``, and tell what came of it."""
         assert self._at_once is not None
-        work = self.engine.work(call)
         if call.operation.effect == "write":
-            self._at_once.put((work, reply))
+            self._at_once.put((self.engine.work(call), reply, call))
             return
         try:
-            result = self._read(work)
+            result = self._read(call)
         except Exception as e:
             reply.set_exception(e)
         else:
@@ -321,12 +329,12 @@ class Desk:
 
     def read(self, work: Work) -> Awaitable[Any]:
         """Run a work on a snapshot."""
-        return self._loop.run_in_executor(self._readers, self._read, work)
+        return self._loop.run_in_executor(self._readers, self.engine.store.read, work)
 
-    def write(self, work: Work, workspace: str = "") -> Awaitable[Any]:
-        """Run a work in the next commit (of a workspace)."""
+    def write(self, work: Work, workspace: str = "", call: Call | None = None) -> Awaitable[Any]:
+        """Run a work in the next commit (of a workspace); ``call`` if it is one's work."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._writes.put("" if self.engine.store.local else workspace, (work, future))
+        self._writes.put("" if self.engine.store.local else workspace, (work, future, call))
         return future
 
     def close(self) -> None:
@@ -340,13 +348,13 @@ class Desk:
             thread.join(timeout=10)
 
     def _once(self, call: Call, near: GroupCommit | None) -> Awaitable[Any]:
-        work = self.engine.work(call)
         if call.operation.effect == "read":
-            return self.read(work)
+            return self._loop.run_in_executor(self._readers, self._read, call)
+        work = self.engine.work(call)
         if near is None:
-            return self.write(work, call.workspace)
+            return self.write(work, call.workspace, call)
         future: asyncio.Future[Any] = self._loop.create_future()
-        near.put((work, future))
+        near.put((work, future, call))
         return future
 
     def _put_in_line(self, item: Item) -> None:
@@ -360,9 +368,7 @@ class Desk:
         finally:
             self._room.leave(waiter)
 
-    def _read(self, work: Work) -> Any:
-        while True:
-            try:
-                return self.engine.store.read(work)
-            except Restart as restart:
-                restart.work(self.engine.store)
+    def _read(self, call: Call) -> Any:
+        while (outcome := self.engine.store.read(self.engine.work(call))) is UNPREPARED:
+            self.engine.prepare_outside(call)
+        return outcome

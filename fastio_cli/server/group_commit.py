@@ -16,7 +16,7 @@ import time
 from collections import deque
 from queue import SimpleQueue
 
-from fastio_cli.operations.operation import Restart
+from fastio_cli.operations.operation import UNPREPARED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
+    from fastio_cli.engine.engine import Call
     from fastio_cli.storage.contract import NearStore
     from fastio_cli.storage.tx import Tx
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
         def set_exception(self, error: Exception, /) -> None: ...
 
     Work = Callable[[Tx], Any]
-    Item = tuple[Work, Reply]
+    Item = tuple[Work, Reply, Call | None]  # the call that the work is of, if it is of one
     Batch = tuple[list[Item], list[Any]]  # calls and their outcomes
 
 BATCH_MAX = 256
@@ -94,7 +95,7 @@ class GroupCommit:
         if self._due:
             self._loop.call_soon(self._commit)
         try:
-            outcomes = self._store.write_at_once([work for work, _ in batch])
+            outcomes = self._store.write_at_once([work for work, _, _ in batch])
         except Exception as e:  # the commit itself failed: nobody's work was done
             outcomes = [e] * len(batch)
         if outcomes is None:
@@ -130,8 +131,8 @@ class GroupCommit:
 
     def _answer(self, batch: list[Item], outcomes: list[Any]) -> None:
         for item, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Restart):  # slow work comes first: where it hinders nobody
-                self._elsewhere(item)
+            if outcome is UNPREPARED or (item[2] is not None and item[2].after_rollback):
+                self._elsewhere(item)  # what else there is to do would hinder others here
             else:
                 resolve(item[1], outcome)
 

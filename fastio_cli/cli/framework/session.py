@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.cli.framework.command import Command
-    from fastio_cli.engine.client import Operator, Prepared
+    from fastio_cli.engine.client import Client, PreparedCall
     from fastio_cli.engine.engine import Engine
     from fastio_cli.operations.operation import Operation
 
@@ -39,7 +39,7 @@ class Session:
             quiet=bool(flags.get("quiet")),
         )
         self._command = command
-        self._engine: Operator | None = None
+        self._engine: Client | None = None
 
     def override(self, **settings: str) -> None:
         """Let settings that a command has options for win; before the first call."""
@@ -50,7 +50,7 @@ class Session:
         return Config({**flags, **settings})
 
     @property
-    def engine(self) -> Operator:
+    def engine(self) -> Client:
         """The operations on the store that the settings name."""
         if self._engine is None:
             self._engine = self._remote() if self.is_remote else self._local()
@@ -80,7 +80,7 @@ class Session:
         config = self.config
         return Engine(store, blobs, config.limits(), config.search, config.secret_key_file)
 
-    def _remote(self) -> Operator:
+    def _remote(self) -> Client:
         from fastio_cli.client.remote import Remote
         from fastio_cli.client.transport import server_url
         from fastio_cli.config.credentials import find_token
@@ -123,7 +123,9 @@ class Session:
         call.on_chunk = on_chunk
         return self.engine.run(call)
 
-    def prepare(self, name: str, params: dict[str, Any], idempotency_key: str | None) -> Prepared:
+    def prepare(
+        self, name: str, params: dict[str, Any], idempotency_key: str | None
+    ) -> PreparedCall:
         """A call checked and ready, as ``call`` makes it; ``workspace`` may be among ``params``."""
         from fastio_cli.operations import find
 
@@ -132,15 +134,14 @@ class Session:
             params["lock_token"] = lock_token_of(params["path"])
         actor = self.config.actor()
         try:
-            call: Prepared = self.engine.prepare(name, params, workspace, actor, idempotency_key)
+            return self.engine.prepare(name, params, workspace, actor, idempotency_key)
         except FastioError as e:
             if e.code == "invalid" and self._command is not None:
                 find(name).decode(params, self._command.names)  # in the words that were typed
             raise
-        return call
 
     def watch(self, **options: Any) -> Iterator[Any]:
-        """The events of the session's workspace as they happen (``Operator.watch``)."""
+        """The events of the session's workspace as they happen (``Client.watch``)."""
         return self.engine.watch(self.workspace, **options)
 
     def confirm(self, question: str, yes: bool) -> None:
