@@ -115,7 +115,7 @@ def write_rate(folder: str, quick: bool) -> Iterator[Budget]:
         ratio = median_ratio([(times[number], times[0]) for times in rounds])
         each = [statistics.median(times[i] for times in rounds) / turn * 1e6 for i in (0, number)]
         note = f"{each[0]:.0f} us a write, peer {each[1]:.0f} us"
-        yield Budget(f"state set by bare loop, {name}", ratio, 0.8, at_least=True, note=note)
+        yield Budget(f"state set by bare loop, {name}", ratio, 0.62, at_least=True, note=note)
 
 
 def contention(folder: str, quick: bool) -> Iterator[Budget]:

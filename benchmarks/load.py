@@ -73,13 +73,15 @@ async def main(port: int, count: int, seconds: float, requests: list[bytes]) -> 
     latencies.clear()
     started = time.perf_counter()
     await asyncio.sleep(seconds)
-    elapsed, done = time.perf_counter() - started, sorted(latencies)
+    elapsed = time.perf_counter() - started
+    answered = len(latencies)
+    done = sorted(latencies) or [elapsed]  # nothing was answered in all this time
     for client in clients:
         client.stopped = True
     print(
         json.dumps(
             {
-                "per_s": len(done) / elapsed,
+                "per_s": answered / elapsed,
                 "p50_ms": done[len(done) // 2] * 1000,
                 "p99_ms": done[len(done) * 99 // 100] * 1000,
                 "failures": sum(client.failures for client in clients),

@@ -164,6 +164,7 @@ def cold(folder: str, quick: bool) -> Iterator[Budget]:
         "model": [*python, MODEL_ALONE],
         "hybrid": query,
         "lexical": [*query, "--mode", "lexical"],
+        "context": [FASTIO, "context", QUERY, "--store", folder],
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(5 if quick else 15):
@@ -174,6 +175,7 @@ def cold(folder: str, quick: bool) -> Iterator[Budget]:
         "cold query, 10,000 passages / model alone", median["hybrid"] / median["model"], 1.5
     )
     yield Budget("cold lexical query / python -c pass", median["lexical"] / median["pass"], 8)
+    yield Budget("cold context pack / cold query", median["context"] / median["hybrid"], 1.3)
 
 
 def warm(folder: str, quick: bool) -> Iterator[Budget]:

@@ -10,16 +10,9 @@ import tomllib
 import platformdirs
 import pytest
 
-from fastio_cli.config.settings import (
-    SETTINGS,
-    Config,
-    change_file,
-    checked,
-    find_project,
-    has_password,
-    user_folder,
-    without_password,
-)
+from fastio_cli.config.files import change_file, find_project, user_folder
+from fastio_cli.config.settings import SETTINGS, has_password, mask_password, parse_value
+from fastio_cli.config.sources import Config
 from fastio_cli.errors import FastioError
 
 
@@ -164,7 +157,7 @@ def test_user_folders_are_those_of_platformdirs(home, monkeypatch, environ):
     ],
 )
 def test_what_is_not_a_setting(name, value):
-    error = refused("invalid", checked, name, value, "the test")
+    error = refused("invalid", parse_value, name, value, "the test")
     assert name in error.message
 
 
@@ -177,7 +170,7 @@ def test_numbers_may_be_written_readably(home, monkeypatch):
 def test_every_setting_has_a_default_that_is_accepted(home, name):
     value, source = Config().lookup(name)
     assert source == "default"
-    assert value is None or checked(name, value, source) == value
+    assert value is None or parse_value(name, value, source) == value
     assert SETTINGS[name].help
 
 
@@ -238,7 +231,7 @@ def test_a_folder_that_cannot_be(home):
 def test_changes_by_many_processes_are_all_there(home):
     path = str(user_file(home))
     program = (
-        "import sys\nfrom fastio_cli.config.settings import change_file\n"
+        "import sys\nfrom fastio_cli.config.files import change_file\n"
         "for n in range(10): change_file(sys.argv[1], f'k{sys.argv[2]}_{n}', n)"
     )
     processes = [subprocess.Popen([sys.executable, "-c", program, path, str(n)]) for n in range(8)]
@@ -359,14 +352,14 @@ def test_a_server_named_by_its_url_is_trusted_as_its_profile_says(home, monkeypa
 
 def test_where_a_workspace_is_chosen_for(home):
     file = str(with_profiles(home))
-    assert Config().beside("store") == (file, ())
-    assert Config({"profile": "work"}).beside("store") == (file, ("profiles", "work"))
+    assert Config().file_for("store") == (file, ())
+    assert Config({"profile": "work"}).file_for("store") == (file, ("profiles", "work"))
     project = write(home / "project" / ".fastio" / "config.toml", "")
-    assert Config().beside("store") == (str(project), ())
-    assert Config({"profile": "work"}).beside("store") == (file, ("profiles", "work"))
+    assert Config().file_for("store") == (str(project), ())
+    assert Config({"profile": "work"}).file_for("store") == (file, ("profiles", "work"))
 
 
-@pytest.mark.parametrize("name", [name for name, s in SETTINGS.items() if s.own])
+@pytest.mark.parametrize("name", [name for name, s in SETTINGS.items() if s.user_only])
 def test_what_is_the_users_own_is_not_taken_from_a_project(home, name):
     write(user_file(home), f'{name} = "mine"')
     assert Config().get(name) == "mine"
@@ -399,5 +392,5 @@ def test_values_in_tables(home):
     ],
 )
 def test_passwords_are_hidden(url, shown):
-    assert without_password(url) == shown
+    assert mask_password(url) == shown
     assert has_password(url) == (url != shown)

@@ -31,7 +31,7 @@ LINE_LENGTH_MAX = 100
 
 # A module imports only what stands on lower steps, or its own package.
 STEPS = (
-    {"errors", "model"},
+    {"errors", "model", "retry"},
     {"json_text", "identity"},
     {"config"},
     {"blobs"},
@@ -61,6 +61,34 @@ HEAVY = {
     "ssl",
     "typer",
     "typing",
+}
+# Identifiers and words that were replaced, and by what. One a line, sorted.
+REPLACED_WORDS = {
+    "ALIVE_S": "UPTIME_MIN_S",
+    "BucketBlobs": "BucketBlobStore",
+    "NoBlobs": "NullBlobStore",
+    "SAY_SO_S": "NOTE_AFTER_S",
+    "StoredVault": "DatabaseCredentialStore",
+    "UserVault": "UserCredentialStore",
+    "Vault": "CredentialStore",
+    "_Bars": "BarProgressView",
+    "_Copy": "StoreCopy",
+    "_Lines": "JsonProgressView",
+    "_Pace": "ThroughputWatchdog",
+    "_Silence": "QuietProgressView",
+    "_complain": "_print_error",
+    "_heed_interrupts": "_install_signal_handlers",
+    "_stand_in": "_open_missing_streams",
+    "at_rest": "is_quiescent",
+    "examine_blobs": "check_blobs",
+    "examine_bodies": "check_bodies",
+    "examine_file": "check_file",
+    "forget_partial": "discard_staged",
+    "give_name": "commit",
+    "has_profile": "profile_exists",
+    "patience_s": "deadline_s",
+    "was_reached": "was_connected",
+    "without_password": "mask_password",
 }
 HOT_COMMANDS = (
     ["state", "set", "a.json", '{"n": 1}'],
@@ -171,6 +199,20 @@ def test_no_debris(file):
     text = file.read_text()
     assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b|breakpoint\(\)|\bpdb\b", text)
     assert "/work/" not in text
+
+
+TEXTS = [
+    *FILES,
+    *(f for f in sorted((ROOT / "tests").rglob("*.py")) if f.name != "test_tidy.py"),
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "README.md",
+]
+
+
+@pytest.mark.parametrize("file", TEXTS, ids=lambda f: str(f.relative_to(ROOT)))
+def test_replaced_words_do_not_come_back(file):
+    found = set(re.findall(r"\w+", file.read_text(encoding="utf-8"))) & set(REPLACED_WORDS)
+    assert not found, {word: REPLACED_WORDS[word] for word in found}
 
 
 @pytest.mark.parametrize("file", FILES, ids=NAMES)

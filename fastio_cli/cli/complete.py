@@ -6,7 +6,7 @@ import os
 
 from fastio_cli.cli.framework.command import Arg, command
 from fastio_cli.cli.framework.session import SCHEME
-from fastio_cli.config.settings import LOCAL
+from fastio_cli.config.sources import LOCAL
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Flag, command
-from fastio_cli.config.settings import PROFILES, SETTINGS, has_password, shown
+from fastio_cli.config.settings import SETTINGS, has_password, masked
+from fastio_cli.config.sources import PROFILES
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -20,17 +21,17 @@ PROJECT = Flag("--project", help="In this project's settings instead of yours")
     help="Show the settings in force and where each comes from.",
 )
 def show(cli: Session, setting: str | None) -> None:
-    from fastio_cli.config.settings import checked
+    from fastio_cli.config.settings import parse_value
 
     if setting is not None and setting not in SETTINGS:
-        checked(setting, "", "the command line")
+        parse_value(setting, "", "the command line")
     items = []
     for name in [setting] if setting else SETTINGS:
         value, source = cli.config.lookup(name)
         items.append(
             {
                 "setting": name,
-                "value": shown(name, value),
+                "value": masked(name, value),
                 "source": source,
                 "help": SETTINGS[name].help,
             }
@@ -50,11 +51,12 @@ def show(cli: Session, setting: str | None) -> None:
     help="Set a setting, for you, this project or the profile that --profile names.",
 )
 def set_(cli: Session, setting: str, value: str, project: bool) -> None:
-    from fastio_cli.config.settings import change_file, checked
+    from fastio_cli.config.files import change_file
+    from fastio_cli.config.settings import parse_value
 
     file, table = _place(cli, project)
     known = SETTINGS.get(setting)
-    if known is not None and known.own and project:
+    if known is not None and known.user_only and project:
         raise FastioError(
             "invalid",
             f"{setting} is yours alone, and the settings of a project are shared with it.",
@@ -66,18 +68,18 @@ def set_(cli: Session, setting: str, value: str, project: bool) -> None:
     if project and has_password(value):
         raise FastioError(
             "invalid",
-            "A password does not belong into the settings of a project.",
-            "Leave it away; PostgreSQL takes it from PGPASSWORD or ~/.pgpass.",
+            "A password does not belong in a project's settings.",
+            "Leave it out; PostgreSQL takes it from PGPASSWORD or ~/.pgpass.",
         )
-    set_to: str | int = checked(setting, value, "the command line")
+    set_to: str | int = parse_value(setting, value, "the command line")
     change_file(file, setting, set_to, table)
-    record = {"setting": setting, "value": shown(setting, set_to), "source": file}
+    record = {"setting": setting, "value": masked(setting, set_to), "source": file}
     cli.out.record(record, essential="value")
 
 
 @command("config unset", SETTING, PROJECT, help="Forget a setting.")
 def unset(cli: Session, setting: str, project: bool) -> None:
-    from fastio_cli.config.settings import change_file
+    from fastio_cli.config.files import change_file
 
     file, table = _place(cli, project)
     change_file(file, setting, None, table)

@@ -98,7 +98,7 @@ def _log_out(cli: Session, service: str) -> Any:
 
 
 def _vault() -> UserCredentialStore:
-    from fastio_cli.config.settings import user_folder
+    from fastio_cli.config.files import user_folder
     from fastio_cli.imports.logins import UserCredentialStore
 
     return UserCredentialStore(user_folder("config", os.environ))

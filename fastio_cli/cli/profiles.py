@@ -7,7 +7,9 @@ import sys
 
 from fastio_cli.cli.framework.command import Arg, Opt, command
 from fastio_cli.cli.framework.values import secret
-from fastio_cli.config.settings import LOCAL, PROFILES, Config, change_file, read_file, shown
+from fastio_cli.config.files import change_file, read_file
+from fastio_cli.config.settings import masked
+from fastio_cli.config.sources import LOCAL, PROFILES, Config
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -105,7 +107,7 @@ def list_profiles(cli: Session) -> None:
                 "in_force": source == f"profile {name}",
             }
         )
-    if config.has_profile and config.store() == local:
+    if config.profile_exists and config.store() == local:
         items[0]["in_force"] = True
     page = {"items": items, "next_cursor": None}
     cli.out.page(page, columns="profile,in_force,store,workspace,token", essential="profile")
@@ -154,7 +156,7 @@ def _settings(cli: Session, profile: str) -> dict[str, Any]:
 
 
 def _shown(settings: dict[str, Any]) -> dict[str, Any]:
-    return {"store": None, **{name: shown(name, value) for name, value in settings.items()}}
+    return {"store": None, **{name: masked(name, value) for name, value in settings.items()}}
 
 
 def _profile_for(cli: Session, url: str) -> str:

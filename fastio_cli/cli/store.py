@@ -55,7 +55,7 @@ def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Iterato
     from fastio_cli.storage import open_blobs, open_store
     from fastio_cli.storage.copy import Endpoint
 
-    store = open_store(name, durability=cli.config.get("durability"), make=make)
+    store = open_store(name, durability=cli.config.text("durability"), make=make)
     try:
         yield Endpoint(store, open_blobs(name, blobs or cli.config.blobs()))
     finally:

@@ -106,7 +106,7 @@ def use(cli: Session, name: str, create: bool) -> None:
     """The choice is kept with the store: in the profile or project that names it, else in your
     settings.
     """
-    from fastio_cli.config.settings import change_file
+    from fastio_cli.config.files import change_file
 
     try:
         workspace = cli.call("workspace.show", workspace=name)
@@ -114,7 +114,7 @@ def use(cli: Session, name: str, create: bool) -> None:
         if e.code != "not_found" or not create:
             raise
         workspace = cli.call("workspace.create", name=name)
-    file, table = cli.config.beside("store")
+    file, table = cli.config.file_for("store")
     change_file(file, "workspace", name, table)
     cli.out.record(workspace, essential="name")
 
@@ -122,7 +122,7 @@ def use(cli: Session, name: str, create: bool) -> None:
 @command("init", help="Make a store for this folder and those below it.")
 def init(cli: Session) -> None:
     """Commands run in this folder or below use the store in .fastio from then on."""
-    from fastio_cli.config.settings import PROJECT_FOLDER
+    from fastio_cli.config.files import PROJECT_FOLDER
     from fastio_cli.storage.sqlite.store import SqliteStore
 
     folder = os.path.abspath(PROJECT_FOLDER)
@@ -131,5 +131,5 @@ def init(cli: Session) -> None:
     ignore = os.path.join(folder, ".gitignore")
     if not os.path.exists(ignore):
         with open(ignore, "w", encoding="utf-8") as f:
-            f.write("*\n")  # state does not belong into the project's history
+            f.write("*\n")  # state does not belong in the project's history
     cli.out.record({"store": folder, "created": created}, essential="store")

@@ -29,10 +29,10 @@ from fastio_cli.client.transport import (
     ANSWER_S,
     CONNECT_S,
     UPTIME_MIN_S,
-    Patience,
     error_of,
     json_of,
     open_client,
+    retries,
     server_url,
     unexpected_response,
     unreachable,
@@ -154,10 +154,10 @@ class Remote(Client):
             self._upload_parts(call, body)
         left = wait_s = call.wait_s
         in_all_s = call.deadline_s or self._retry_s + wait_s + ANSWER_S
-        patience = Patience(self._retry_s, in_all_s, self._note)
+        attempts = retries(self._retry_s, in_all_s, self._note)
         until = time.monotonic() + wait_s
         while True:
-            answer_s = min(ANSWER_S, max(0.1, patience.left_s))
+            answer_s = min(ANSWER_S, max(0.1, attempts.left_s))
             held = answer_s + left > HOLD_S
             started = time.monotonic()
             try:
@@ -167,13 +167,13 @@ class Remote(Client):
             except httpx.RequestError as e:
                 failure = unreachable(self.url, e)
                 if was_connected(e) and time.monotonic() - started > UPTIME_MIN_S:
-                    patience.renew()
+                    attempts.reset()
             except FastioError as e:
                 failure = _transient(e)
             if failure is not None:
-                patience.pause(failure)
+                attempts.wait_or_raise(failure)
             else:
-                patience.renew()
+                attempts.reset()
             left = max(0.0, until - time.monotonic()) if wait_s else 0.0
 
     def call_many(self, calls: Sequence[PreparedCall]) -> list[Any]:
@@ -215,7 +215,7 @@ class Remote(Client):
         import hashlib
 
         digest, position = hashlib.sha256(), download.start
-        response, patience = download.response, Patience(self._retry_s, note=self._note)
+        response, attempts = download.response, retries(self._retry_s, note=self._note)
         try:
             while True:
                 try:
@@ -223,11 +223,11 @@ class Remote(Client):
                         digest.update(chunk)
                         position += len(chunk)
                         yield chunk
-                        patience.renew()
+                        attempts.reset()
                     break
                 except httpx.RequestError as e:
                     response.close()
-                    patience.pause(unreachable(self.url, e))
+                    attempts.wait_or_raise(unreachable(self.url, e))
                     response = self.run(self._rest_of(download, position)).response
         finally:
             response.close()
@@ -245,7 +245,7 @@ class Remote(Client):
         """Read the server's stream, on and on over cut connections."""
         NAME_RULE.check(workspace, "workspace")
         url = f"{self.url}/v1/workspaces/{workspace}/events/stream"
-        patience = Patience(self._retry_s, note=self._note)
+        attempts = retries(self._retry_s, note=self._note)
         while deadline is None or time.monotonic() < deadline:
             started = time.monotonic()
             try:
@@ -253,7 +253,7 @@ class Remote(Client):
                 for seq, event in self._stream(url, headers, filters, deadline):
                     known, after = after, max(after, seq)
                     if event is not None and seq > known:
-                        patience.renew()
+                        attempts.reset()
                         yield event
                 failure = FastioError("unavailable", f"{url} ended.")
             except httpx.RequestError as e:
@@ -265,8 +265,8 @@ class Remote(Client):
             except FastioError as e:
                 failure = _transient(e)
             if time.monotonic() - started > UPTIME_MIN_S:
-                patience.renew()
-            patience.pause(failure, deadline)
+                attempts.reset()
+            attempts.wait_or_raise(failure, deadline)
         # What had happened by then is told, however slow the connection was.
         yield from super()._events(workspace, after, deadline, filters)
 
@@ -321,7 +321,7 @@ class Remote(Client):
     def _upload_parts(self, call: RemoteCall, body: Body) -> None:
         """Send the bytes ahead of the call, each time from where the server has them."""
         url = f"{self.url}/v1/workspaces/{call.workspace}/uploads/{body.upload_id}"
-        patience = Patience(self._retry_s, note=self._note)
+        attempts = retries(self._retry_s, note=self._note)
         offset: int | None = 0
         there = 0
         while True:
@@ -330,7 +330,7 @@ class Remote(Client):
                     offset = int(self._json("GET", url)["offset"])
                 if offset > there:
                     there = offset
-                    patience.renew()
+                    attempts.reset()
                 if offset < body.size_bytes:
                     headers = {"upload-offset": str(offset)}
                     self._json("PATCH", url, headers=headers, content=body.read_from(offset))
@@ -341,7 +341,7 @@ class Remote(Client):
                 # The cut part was still being written when we asked how much of it there is.
                 failure = e if "offset" in e.details else _transient(e)
             offset = None
-            patience.pause(failure)
+            attempts.wait_or_raise(failure)
 
     def _json(self, method: str, url: str, **options: Any) -> Any:
         request = self._client.build_request(method, url, **options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import time
 from contextlib import closing
@@ -15,6 +14,7 @@ import httpx
 
 from fastio_cli import __version__
 from fastio_cli.errors import KINDS, FastioError
+from fastio_cli.retry import FOREVER, Retries, RetryPolicy, parse_retry_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ ANSWER_S = 30.0
 UPTIME_MIN_S = 1.0
 BACKOFF_S = 0.1
 BACKOFF_MAX_S = 5.0
-NOTE_AFTER_S = 0.8  # from this backoff on, somebody who looks on is told what is being waited for
+NOTE_AFTER_S = 0.8  # from a longer bound of a pause on, who looks on is told what is waited for
 ANSWER_BYTES_MAX = 256 * 1024 * 1024  # more than a page of the largest documents
 BYTES_PER_S_MIN = 1024
 # Answers of proxies whose server is away for a moment; our own say it in JSON.
@@ -88,54 +88,27 @@ def within(answer_s: float, connect_s: float = CONNECT_S) -> httpx.Timeout:
     return httpx.Timeout(answer_s, connect=connect_s)
 
 
-class Patience:
-    """How long and at what pace something is tried again while the server is away.
+def retries(
+    away_s: float, total_s: float = FOREVER, note: Callable[[str], None] | None = None
+) -> Retries:
+    """The attempts of a request while the server is away, for ``away_s`` in a row.
 
-    ``away_s`` counts from the first failure after a sign of life (:meth:`renew`), ``in_all_s`` from
-    now.
+    A ``note`` is told once that it is being waited for, if that takes longer than a moment.
     """
+    policy = RetryPolicy(BACKOFF_S, BACKOFF_MAX_S, deadline_s=away_s)
+    return Retries(policy, total_s=total_s, on_wait=note and _telling(note, away_s))
 
-    def __init__(
-        self,
-        away_s: float,
-        in_all_s: float = float("inf"),
-        note: Callable[[str], None] | None = None,
-    ) -> None:
-        self._away_s = away_s
-        self._end = time.monotonic() + in_all_s
-        self._note = note
-        self.renew()
 
-    def renew(self) -> None:
-        """The server lives, or something was got done."""
-        self._give_up_at: float | None = None
-        self._backoff_s = BACKOFF_S
+def _telling(note: Callable[[str], None], away_s: float) -> Callable[[FastioError, float], None]:
+    is_told = False
 
-    @property
-    def left_s(self) -> float:
-        """What is left of it all."""
-        return self._end - time.monotonic()
+    def tell(failure: FastioError, bound_s: float) -> None:
+        nonlocal is_told
+        if not is_told and bound_s > NOTE_AFTER_S:
+            is_told = True
+            note(f"{failure.message} Trying again for up to {away_s:g} seconds.")
 
-    def pause(self, failure: FastioError, until: float | None = None) -> None:
-        """Wait before another try, and not beyond a ``time.monotonic()``. Raises the failure if no
-        try is left."""
-        # Full jitter: many clients that failed together do not come back together.
-        pause_s = random.uniform(0, self._backoff_s)
-        retry_after = failure.details.get("retry_after_s")
-        if isinstance(retry_after, int | float):
-            pause_s += max(0.0, retry_after)
-        now = time.monotonic()
-        if until is not None:
-            pause_s = max(0.0, min(pause_s, until - now))
-        if self._give_up_at is None:
-            self._give_up_at = now + self._away_s
-        if now + pause_s >= min(self._end, self._give_up_at):
-            raise failure
-        if self._note is not None and self._backoff_s > NOTE_AFTER_S:
-            self._note(f"{failure.message} Trying again for up to {self._away_s:g} seconds.")
-            self._note = None
-        time.sleep(pause_s)
-        self._backoff_s = min(self._backoff_s * 2, BACKOFF_MAX_S)
+    return tell
 
 
 def json_of(response: httpx.Response, url: str) -> Any:
@@ -176,7 +149,7 @@ def problem_of(response: httpx.Response, body: bytes, url: str) -> FastioError:
     if error is None:
         error = unexpected_response(response, url)
     error.hint = error.hint.replace("fastio login URL", f"fastio login {url}")
-    retry_after_s = _retry_after_s(response.headers.get("retry-after", ""))
+    retry_after_s = parse_retry_after(response.headers.get("retry-after"))
     if retry_after_s is not None and error.code in ("rate_limited", "unavailable"):
         error.details = {"retry_after_s": retry_after_s, **error.details}
     return error
@@ -191,18 +164,6 @@ def error_of(problem: Any) -> FastioError | None:
     error.hint = hint if isinstance(hint, str) else error.hint
     error.details = details if isinstance(details, dict) else {}
     return error
-
-
-def _retry_after_s(header: str) -> float | None:
-    """Seconds, or a date (RFC 9110, section 10.2.3)."""
-    if header.isascii() and header.isdecimal() and len(header) < 10:
-        return float(header)
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
 
 
 def unexpected_response(response: httpx.Response, url: str) -> FastioError:

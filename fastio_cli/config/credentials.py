@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 
-from fastio_cli.config.settings import FLAG, change_file, read_file, user_folder
+from fastio_cli.config.files import change_file, read_file, user_folder
+from fastio_cli.config.sources import FLAG
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.config.settings import Config
+    from fastio_cli.config.sources import Config
 
 SERVICE = "fastio"
 IN_KEYRING = "keyring"
@@ -29,7 +30,7 @@ def find_token(config: Config, url: str, environ: Any = os.environ) -> str | Non
     project's file, which may be another's, would have the environment's token sent to a server that
     the user knows nothing of.
     """
-    profile = config.profile_of(url)
+    profile = config.profile_for(url)
     if profile is not None and config.profile_source == FLAG and profile == config.profile:
         return kept_token(profile)
     token = environ.get("FASTIO_TOKEN", "").strip()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from fastio_cli.config.settings import Config
+    from fastio_cli.config.sources import Config
     from fastio_cli.egress.addresses import Address
 
     Resolve = Callable[..., list[tuple[Any, ...]]]
@@ -149,14 +149,14 @@ class Rules:
 
 def rules_of(config: Config) -> Rules:
     """The rules that the settings state. Raises ``invalid``."""
-    ports = [port.strip() for port in config.get("egress_ports").split(",")]
+    ports = [port.strip() for port in config.text("egress_ports").split(",")]
     if not all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
         raise FastioError("invalid", "egress_ports must be port numbers, as 80,443.")
     return Rules(
         allow=config.get("egress_allow") or "",
         ports=frozenset(int(port) for port in ports),
         ca_file=config.get("egress_ca_file"),
-        read_s=config.get("import_stall_s"),
+        read_s=config.number("import_stall_s"),
     )
 
 

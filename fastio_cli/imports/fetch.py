@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 import time
-from email.utils import mktime_tz, parsedate_tz
 
 from fastio_cli.egress.client import shown, translated
 from fastio_cli.errors import FastioError
 from fastio_cli.imports import naming
 from fastio_cli.imports.decode import decoded
+from fastio_cli.retry import parse_retry_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 SYNC_EVERY_S = 1.0
 HEAD_BYTES = 4096
 SPEED_BYTES_MIN = 1024  # a second, over the time a stalled body is given
-RETRY_AFTER_MAX_S = 600.0
 
 
 class Source:
@@ -379,24 +378,11 @@ def status_error(source: Source, response: httpx.Response) -> FastioError:
             f"{at} answered {status} {response.reason_phrase}".rstrip() + ".",
             "Try again later: fastio import retry ID",
             status=status,
-            retry_after_s=_retry_after(response.headers.get("retry-after")),
+            retry_after_s=parse_retry_after(response.headers.get("retry-after")),
         )
     return FastioError(
         "invalid", f"{at} answered {status} instead of the file.", "Check the URL.", status=status
     )
-
-
-def _retry_after(text: str | None) -> float | None:
-    """Seconds, or a date (RFC 9110, 10.2.3); bounded."""
-    if text is None:
-        return None
-    text = text.strip()
-    if text.isascii() and text.isdecimal():
-        return min(float(text[:9]), RETRY_AFTER_MAX_S)
-    parsed = parsedate_tz(text)
-    if parsed is None:
-        return None
-    return min(max(0.0, mktime_tz(parsed) - time.time()), RETRY_AFTER_MAX_S)
 
 
 _HTML = ("text/html", "application/xhtml+xml")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import random
 import threading
 import time
 from functools import partial
@@ -34,13 +33,14 @@ from fastio_cli.imports.providers import Endpoints, Services
 from fastio_cli.operations import import_jobs
 from fastio_cli.operations.files import guess_media_type
 from fastio_cli.operations.import_jobs import Outcome
+from fastio_cli.retry import RetryPolicy, asked_s
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from fastio_cli.config.settings import Config
+    from fastio_cli.config.sources import Config
     from fastio_cli.engine.engine import Engine
     from fastio_cli.imports.providers import TokenOf
     from fastio_cli.storage.contract import Row
@@ -56,7 +56,8 @@ INDEX_WORKSPACES = 16  # looked at in one step
 ATTEMPTS_MAX = 100  # also with progress each time
 KEPT_MS = GRACE_S * 1000 // 2  # how long fetched bytes that could not be written are used
 REVOKE_MS = 24 * 3600 * 1000  # a service that cannot be reached for longer is not told
-BACKOFF_MAX_S = 60.0
+PAUSE_S_MAX = 60.0
+RETRY_AFTER_S_MAX = 600.0
 
 
 class IndexWorker:
@@ -165,15 +166,19 @@ class ImportWorker:
         self._actor = actor
         self.running: dict[tuple[int, int], Job] = {}
         self._engine = engine
-        self._parallel: int = config.get("import_parallel")
-        self._failures_max: int = config.get("import_attempts_max")
-        self._retry_s: float = config.get("import_retry_ms") / 1000
-        self._timeout_s: float = config.get("import_timeout_s")
-        self._stall_s: float = config.get("import_stall_s")
+        self._parallel = config.number("import_parallel")
+        self._retry = RetryPolicy(
+            config.number("import_retry_ms") / 1000,
+            PAUSE_S_MAX,
+            attempts_max=config.number("import_attempts_max"),
+            retry_after_s_max=RETRY_AFTER_S_MAX,
+        )
+        self._timeout_s = config.number("import_timeout_s")
+        self._stall_s = config.number("import_stall_s")
         self._egress = Egress(rules_of(config))
         self._endpoints = Endpoints(config.get("import_endpoints") or "")
         self._tokens_of = tokens_of
-        self._buckets: str = config.get("import_buckets") or ""
+        self._buckets = config.get("import_buckets") or ""
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._came: queue.SimpleQueue[tuple[Job, Outcome | FastioError | None]] = (
             queue.SimpleQueue()
@@ -290,8 +295,9 @@ class ImportWorker:
         again = is_transient(error) and job.row["attempts"] < ATTEMPTS_MAX
         progressed = transfer.resumed and transfer.durable_bytes > job.row["received_bytes"]
         failures = 0 if progressed else job.row["failures"] + 1
-        again = again and failures < self._failures_max
-        pause_ms = int(self._backoff_s(failures, error) * 1000) if again else None
+        again = again and not self._retry.is_exhausted(failures)
+        pause_s = self._retry.pause_s(failures, asked_s(error))
+        pause_ms = int(pause_s * 1000) if again else None
         progress = job.progress() if is_transient(error) else _NO_PROGRESS
         outcome = job.outcome
         if outcome is not None and outcome.content is not None:
@@ -311,13 +317,6 @@ class ImportWorker:
             )
 
         return job.workspace_id, job.row["actor"], work
-
-    def _backoff_s(self, failures: int, error: FastioError) -> float:
-        """Exponential with full jitter, but never sooner than the server asked for."""
-        longest = min(BACKOFF_MAX_S, self._retry_s * 2 ** max(0, failures - 1))
-        asked = error.details.get("retry_after_s")
-        jitter = random.uniform(0, longest)
-        return max(jitter, float(asked)) if isinstance(asked, int | float) else jitter
 
     def _checkpoint(self) -> None:
         """Note how far every transfer is and keep them ours; stop those that no longer are."""

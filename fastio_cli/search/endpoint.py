@@ -1,4 +1,4 @@
-"""OpenAI-compatible endpoints: one request, with timeouts and few, patient retries."""
+"""OpenAI-compatible endpoints: one request, with timeouts and few retries."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import re
 import time
 
 from fastio_cli.errors import FastioError
+from fastio_cli.retry import Retries, RetryPolicy, parse_retry_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
+
+    import httpx
 
 CONNECT_S_MAX = 5.0
 SILENCE_S_MAX = 60.0  # between two pieces of an answer
@@ -19,7 +22,7 @@ TOTAL_S_MAX = 180.0
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 REASON_BYTES_MAX = 64 * 1024
 REASON_CHARACTERS_MAX = 300
-TRIES = 3
+RETRY = RetryPolicy(1.0, 10.0, deadline_s=30.0, attempts_max=3)
 RETRIED = (408, 429, 500, 502, 503, 504)
 LASTING = (400, 401, 403, 404)  # the same request would be answered so again
 
@@ -96,28 +99,38 @@ def _request(url: str, path: str, body: dict[str, Any], key: str | None) -> Iter
     bounds = {"read_s": SILENCE_S_MAX, "connect_s": CONNECT_S_MAX}
     target = f"{url.rstrip('/')}/{path}"
     deadline = time.monotonic() + TOTAL_S_MAX
+    attempts = Retries(RETRY, total_s=TOTAL_S_MAX)
     with client_to(url, headers=headers, **bounds) as client:
-        for attempt in range(1, TRIES + 1):
+        while True:
             began = False
             try:
                 with client.stream("POST", target, json=body) as response:
-                    if response.status_code in RETRIED and attempt < TRIES:
-                        _pause(response.headers.get("retry-after"), attempt, deadline)
-                        continue
-                    if response.status_code != 200:
-                        reason = _reason(next(response.iter_bytes(REASON_BYTES_MAX), b""))
-                        why = f"it answered {response.status_code}{reason}"
-                        raise _unavailable(url, why, transient=response.status_code not in LASTING)
-                    for chunk in _bounded(response.iter_bytes(), url, deadline):
-                        began = True
-                        yield chunk
-                    return
+                    if response.status_code == 200:
+                        for chunk in _bounded(response.iter_bytes(), url, deadline):
+                            began = True
+                            yield chunk
+                        return
+                    failure = _refusal(url, response)
+                    if response.status_code not in RETRIED:
+                        raise failure
             except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError) as e:
-                if attempt == TRIES or began:
-                    raise _unavailable(url, str(e) or type(e).__name__) from None
-                _pause(None, attempt, deadline)
+                failure = _unavailable(url, str(e) or type(e).__name__)
+                if began:
+                    raise failure from None
             except (httpx.HTTPError, httpx.InvalidURL) as e:
                 raise _unavailable(url, str(e) or type(e).__name__) from None
+            attempts.wait_or_raise(failure)
+
+
+def _refusal(url: str, response: httpx.Response) -> FastioError:
+    """The error that an answer without a result tells."""
+    status = response.status_code
+    reason = _reason(next(response.iter_bytes(REASON_BYTES_MAX), b""))
+    error = _unavailable(url, f"it answered {status}{reason}", transient=status not in LASTING)
+    retry_after_s = parse_retry_after(response.headers.get("retry-after"))
+    if retry_after_s is not None:
+        error.details["retry_after_s"] = retry_after_s
+    return error
 
 
 def _reason(body: bytes) -> str:
@@ -138,14 +151,6 @@ def _bounded(chunks: Iterator[bytes], url: str, deadline: float) -> Iterator[byt
         if time.monotonic() > deadline:
             raise _unavailable(url, f"it took longer than {TOTAL_S_MAX:g} seconds")
         yield chunk
-
-
-def _pause(retry_after: str | None, attempt: int, deadline: float) -> None:
-    import random
-
-    stated = float(retry_after) if retry_after and retry_after.isdecimal() else 0.0
-    pause = max(stated, random.uniform(0, 0.5 * 2**attempt))
-    time.sleep(max(0.0, min(pause, 10.0, deadline - time.monotonic())))
 
 
 def _unavailable(url: str, why: str, *, transient: bool = True) -> FastioError:

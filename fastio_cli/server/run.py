@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 
 from fastio_cli.errors import FastioError
 from fastio_cli.server.access_log import AccessLog
-from fastio_cli.server.app import RATE_PER_S, App
+from fastio_cli.server.app import App
 from fastio_cli.server.metrics import SHARED
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from fastio_cli.config.settings import Config
+    from fastio_cli.config.sources import Config
     from fastio_cli.engine.engine import Engine
 
 CONNECTIONS_MAX = 10_000
@@ -276,10 +276,10 @@ class Revoking(threading.Thread):
 
 def application(engine: Engine, options: Options) -> App:
     """The ASGI application that a process serves."""
-    from fastio_cli.config.settings import Config
+    from fastio_cli.config.sources import Config
 
     config = Config()
-    rate_per_s = config.get("rate_per_s") or RATE_PER_S
+    rate_per_s = config.number("rate_per_s")
     log = AccessLog(sys.stderr) if options.access_log else None
     background = Background(engine, config)
     return App(engine, rate_per_s=rate_per_s, access_log=log, background=background)

@@ -63,7 +63,7 @@ def open_blobs(target: str, place: str | None) -> BlobStore:
     import hashlib
 
     from fastio_cli.blobs.bucket import BucketBlobStore
-    from fastio_cli.config.settings import user_folder
+    from fastio_cli.config.files import user_folder
 
     name = hashlib.sha256(place.encode()).hexdigest()[:16]
     return BucketBlobStore(place, os.path.join(user_folder("data"), "spool", name))

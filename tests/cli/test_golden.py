@@ -35,7 +35,8 @@ import pytest
 
 from fastio_cli.blobs.local import BlobStore
 from fastio_cli.cli.framework import tree
-from fastio_cli.config.settings import Config, Limits, SearchSettings
+from fastio_cli.config.settings import Limits, SearchSettings
+from fastio_cli.config.sources import Config
 from fastio_cli.engine.engine import Engine
 from fastio_cli.server.run import Background
 from fastio_cli.storage.sqlite.store import SqliteStore

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from fastio_cli.client import remote, transport
+from fastio_cli import retry
+from fastio_cli.client import remote as calls
+from fastio_cli.client import transport
 from fastio_cli.client.remote import Remote
 from fastio_cli.identity import new_token
 from tests.client.line import Line
 from tests.client.scripted import HandClock, Scripted
 from tests.remote import Running
-from tests.server.conftest import client, limits, server, token
-
-__all__ = ["client", "limits", "server", "token"]  # fixtures, shared with the tests of the server
+from tests.server.conftest import limits, server  # noqa: F401
 
 TOKEN = new_token()
 
@@ -27,9 +27,9 @@ TOKEN = new_token()
 def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
     """The client's time; its pauses are as long as they may be."""
     clock = HandClock()
-    for module in (remote, transport):
+    for module in (calls, transport, retry):
         monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(transport, "random", SimpleNamespace(uniform=lambda low, high: high))
+    monkeypatch.setattr(retry, "random", SimpleNamespace(uniform=lambda low, high: high))
     return clock
 
 
@@ -50,7 +50,7 @@ def scripted() -> Iterator[Any]:
 
 
 @pytest.fixture
-def line(server: Running) -> Iterator[Any]:
+def line(server: Running) -> Iterator[Any]:  # noqa: F811
     """Makes breaking lines to the server, with a client at the end."""
     made: list[Any] = []
 

@@ -7,6 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
+from fastio_cli import retry
 from fastio_cli.client import transport
 from fastio_cli.client.remote import Remote
 from fastio_cli.errors import FastioError
@@ -102,7 +103,7 @@ def test_pauses_are_full_jitter(scripted, clock, monkeypatch):
             drawn.append((low, high))
             return low
 
-    monkeypatch.setattr(transport, "random", Random())
+    monkeypatch.setattr(retry, "random", Random())
     _, remote = scripted(*[cut] * 4, DONE)
     remote.call(*SET)
     assert drawn == [(0, 0.1), (0, 0.2), (0, 0.4), (0, 0.8)]

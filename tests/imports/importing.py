@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fastio_cli.blobs.local import BlobStore
-from fastio_cli.config.settings import Config, Limits
+from fastio_cli.config.settings import Limits
+from fastio_cli.config.sources import Config
 from fastio_cli.engine.engine import Engine
 from fastio_cli.jobs.worker import ImportWorker
 from fastio_cli.storage.sqlite.store import SqliteStore

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fastio_cli.config.settings import Config
+from fastio_cli.config.sources import Config
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
 from fastio_cli.imports.logins import HOLD_MS

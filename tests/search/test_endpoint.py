@@ -21,6 +21,7 @@ from fastio_cli.client.sse import messages
 from fastio_cli.config.settings import Limits, SearchSettings
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
+from fastio_cli.retry import RetryPolicy
 from fastio_cli.search import answering as ask
 from fastio_cli.search import endpoint
 from fastio_cli.server import events as sse
@@ -369,7 +370,7 @@ def test_overload_is_tried_again_and_errors_are_not(server, open_engine):
 
 
 def test_an_endpoint_that_is_not_there_is_unavailable(open_engine, monkeypatch):
-    monkeypatch.setattr(endpoint, "TRIES", 1)
+    monkeypatch.setattr(endpoint, "RETRY", RetryPolicy(0, 0, attempts_max=1))
     for url in ("http://127.0.0.1:9/v1", "not a url"):
         with pytest.raises(FastioError) as error:
             asked(open_engine(chat_url=url))
@@ -402,7 +403,7 @@ def test_vectors_of_another_length_are_another_model_s(server, open_engine):
 
 
 def test_where_the_endpoint_is_away_words_have_to_do_and_it_is_said(open_engine, monkeypatch):
-    monkeypatch.setattr(endpoint, "TRIES", 1)
+    monkeypatch.setattr(endpoint, "RETRY", RetryPolicy(0, 0, attempts_max=1))
     engine = open_engine(embedding_url="http://127.0.0.1:9/v1")
     page = engine.call("search.query", {"query": "bolt"})
     assert (page["mode"], page["items"][0]["path"]) == ("lexical", "a.json")

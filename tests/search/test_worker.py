@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastio_cli.config.settings import Config
+from fastio_cli.config.sources import Config
 from fastio_cli.errors import FastioError
 from fastio_cli.jobs import worker as module
 from fastio_cli.jobs.worker import INDEX_LEASE_MS, IndexWorker

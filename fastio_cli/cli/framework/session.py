@@ -6,7 +6,7 @@ import os
 import sys
 
 from fastio_cli.cli.framework.output import Output
-from fastio_cli.config.settings import Config
+from fastio_cli.config.sources import Config
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -75,7 +75,7 @@ class Session:
                 "This works on a store itself, not through a server.",
                 "Name one: --store FOLDER, or --profile local",
             )
-        store = open_store(target, durability=self.config.get("durability"))
+        store = open_store(target, durability=self.config.text("durability"))
         blobs = open_blobs(target, self.config.blobs())
         config = self.config
         return Engine(store, blobs, config.limits(), config.search, config.secret_key_file)
@@ -89,7 +89,7 @@ class Session:
         return Remote(
             url,
             find_token(self.config, url),
-            retry_s=self.config.get("retry_s"),
+            retry_s=self.config.number("retry_s"),
             ca_file=self.config.ca_file(url),
             note=self.out.note if sys.stderr.isatty() else None,
         )
@@ -101,8 +101,7 @@ class Session:
 
     @property
     def workspace(self) -> str:
-        name: str = self.config.get("workspace")
-        return name
+        return self.config.text("workspace")
 
     def call(
         self,

@@ -18,7 +18,6 @@ What carries it:
 
 from __future__ import annotations
 
-import random
 import re
 import time
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from fastio_cli.errors import FastioError
+from fastio_cli.retry import Retries, RetryPolicy
 from fastio_cli.storage import migrations as migrate
 from fastio_cli.storage.postgres.ahead import SentAhead
 from fastio_cli.storage.postgres.errors import (
@@ -64,8 +64,7 @@ SERVER_VERSION_MIN = 150000
 CONNECT_TIMEOUT_S = 10
 POOL_SIZE_MAX = 10
 RETRY_S = 30.0
-RETRY_PAUSE_S = 0.02
-RETRY_PAUSE_MAX_S = 1.0
+RETRY = RetryPolicy(0.02, 1.0)
 TAKEN_MAX = 3  # how often a key that somebody else took is looked for again
 POLL_S = 0.01
 POLL_MAX_S = 0.1
@@ -223,8 +222,7 @@ class PostgresStore:
 
     def _retried(self, attempt: Callable[[], T]) -> T:
         """The result of the first attempt that the database does not fail in passing."""
-        deadline = time.monotonic() + RETRY_S
-        pause = RETRY_PAUSE_S
+        retries = Retries(RETRY, total_s=RETRY_S)
         unknown = False
         taken = 0
         while True:
@@ -234,10 +232,8 @@ class PostgresStore:
                 unknown = unknown or is_unknown(e)
                 taken += isinstance(e, psycopg.errors.UniqueViolation)
                 hopeless = not is_passing(e) or taken > TAKEN_MAX
-                if hopeless or time.monotonic() + pause > deadline:
+                if hopeless or not retries.wait():
                     raise self._failure(e, unknown) from None
-            time.sleep(random.uniform(0, pause))
-            pause = min(pause * 2, RETRY_PAUSE_MAX_S)
 
     def _failure(self, error: psycopg.Error, unknown: bool) -> FastioError:
         if unknown:

@@ -1,0 +1,113 @@
+"""The files that settings are kept in: where they are, how they are read and changed."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+PROJECT_FOLDER = ".fastio"
+FILE = "config.toml"
+LOCK_TIMEOUT_S = 10
+
+
+def find_project(cwd: str | None = None) -> str | None:
+    """The nearest ``.fastio/`` folder, from the current folder upward."""
+    try:
+        folder = cwd or os.getcwd()
+    except FileNotFoundError:
+        return None
+    while True:
+        candidate = os.path.join(folder, PROJECT_FOLDER)
+        if os.path.isdir(candidate):
+            return candidate
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+
+
+def user_folder(kind: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The user's ``config`` or ``data`` folder, by the XDG Base Directory Specification.
+
+    On Linux it is computed here, because importing platformdirs would take a tenth of a command's
+    time; ``tests/test_config.py`` compares the two.
+    """
+    if sys.platform != "linux":
+        import platformdirs
+
+        dirs = platformdirs.PlatformDirs("fastio", appauthor=False)
+        return dirs.user_config_dir if kind == "config" else dirs.user_data_dir
+    variable, default = {
+        "config": ("XDG_CONFIG_HOME", "~/.config"),
+        "data": ("XDG_DATA_HOME", "~/.local/share"),
+    }[kind]
+    base = environ.get(variable, "").strip() or os.path.expanduser(default)
+    return os.path.join(base, "fastio")
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """The values of a TOML file, empty if there is no such file.
+
+    Raises ``invalid`` for a file that is not TOML, ``unavailable`` for one that cannot be read.
+    """
+    if not os.path.exists(path):
+        return {}
+    import tomllib
+
+    try:
+        with open(path, "rb") as f:
+            return tomllib.load(f)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise FastioError(
+            "invalid", f"{path} is not valid TOML: {e}.", "Correct the file by hand, or remove it."
+        ) from None
+    except OSError as e:
+        raise FastioError(
+            "unavailable", f"{path} cannot be read: {e.strerror}.", "Check its permissions."
+        ) from None
+
+
+def change_file(path: str, name: str, value: object, table: tuple[str, ...] = ()) -> None:
+    """Set one value of a TOML file, or remove it (None): atomically, one process at a time.
+
+    ``table`` is the path of the table that holds the value, outermost first. Raises ``invalid`` or
+    ``unavailable``; the file is unchanged then.
+    """
+    from filelock import FileLock
+
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with FileLock(path + ".lock", timeout=LOCK_TIMEOUT_S):
+            document = read_file(path)
+            values = document
+            for part in table:
+                values = values.setdefault(part, {})
+            values.pop(name, None)
+            if value is not None:
+                values[name] = value
+            _replace_file(path, document)
+    except OSError as e:
+        raise FastioError(
+            "unavailable",
+            f"{path} cannot be written: {e.strerror or e}.",
+            "Check the folder's permissions.",
+        ) from None
+
+
+def _replace_file(path: str, document: dict[str, Any]) -> None:
+    import tomli_w
+
+    temporary = f"{path}.{os.getpid()}"
+    # Some of these files hold tokens: they are never readable by others, not even for a moment.
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
+        tomli_w.dump(document, f)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(temporary, path)

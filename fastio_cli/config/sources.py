@@ -1,0 +1,270 @@
+"""Which value of a setting applies: flag > environment > project file > user file > default.
+
+The project file is ``config.toml`` in the nearest ``.fastio/`` folder upward; the user file is
+``config.toml`` in the user's config folder.
+
+A **profile** is a named set of settings in the user file, ``[profiles.NAME]``: above all a server,
+as ``fastio login`` adds it. The active profile is the one that ``--profile``, FASTIO_PROFILE or one
+of the files names. Its settings come right after the source that names it; one that the user file
+names comes before the other settings there. A profile's settings belong to its store: if a source
+before it names another store, the whole profile is left out.
+"""
+
+from __future__ import annotations
+
+import os
+
+from fastio_cli.config.files import FILE, find_project, read_file, user_folder
+from fastio_cli.config.settings import SETTINGS, Limits, SearchSettings, parse_value
+from fastio_cli.errors import FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    # One source's values by setting name, each with the label that users know the source by.
+    Layer = dict[str, tuple[object, str]]
+
+PROFILES = "profiles"
+LOCAL = "local"  # the profile that always exists: the store of this machine
+FLAG = "flag"
+PREFIX = "FASTIO_"  # of the environment variables
+DEFAULT = "default"
+
+
+class Config:
+    """The settings that apply, resolved once.
+
+    ``flags`` are those of the command line, by setting name. A wrong value is reported
+    (``invalid``) when its setting is read, so that it stops no command that does not use it.
+    """
+
+    def __init__(
+        self,
+        flags: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] = os.environ,
+        cwd: str | None = None,
+    ) -> None:
+        self.project_folder = find_project(cwd)
+        self._environ = environ
+        self._user = read_file(self.user_file)
+        layers = self._layers(flags or {})
+        self.profile, self.profile_source = self._apply_profile(layers)
+        self._resolved: Layer = {}
+        for layer in reversed(layers):
+            self._resolved.update(layer)
+        self._store: str | None = None
+
+    @property
+    def project_file(self) -> str | None:
+        return os.path.join(self.project_folder, FILE) if self.project_folder else None
+
+    @property
+    def user_file(self) -> str:
+        return os.path.join(user_folder("config", self._environ), FILE)
+
+    @property
+    def profiles(self) -> dict[str, dict[str, Any]]:
+        """The settings of every profile, by its name. Raises ``invalid``."""
+        profiles = self._user.get(PROFILES, {})
+        if not isinstance(profiles, dict) or not all(
+            isinstance(profile, dict) for profile in profiles.values()
+        ):
+            raise FastioError("invalid", f"{PROFILES} must be tables (from {self.user_file}).")
+        return profiles
+
+    @property
+    def profile_exists(self) -> bool:
+        """Whether the active profile exists, or none is named at all."""
+        return self.profile in (None, LOCAL, *self.profiles)
+
+    def settings_of(self, profile: str) -> dict[str, Any]:
+        """A profile's settings, empty if there is no such profile."""
+        if profile == LOCAL:
+            return {"store": self.project_folder or user_folder("data", self._environ)}
+        return self.profiles.get(profile, {})
+
+    def lookup(self, name: str) -> tuple[str | int | None, str]:
+        """The value that applies, and the label of its source. Raises ``invalid``."""
+        if name not in self._resolved:
+            return SETTINGS[name].default, DEFAULT
+        value, source = self._resolved[name]
+        if SETTINGS[name].user_only and source == self.project_file:
+            raise FastioError(
+                "invalid",
+                f"{name} is not taken from a project's settings (from {source}).",
+                f"Keep it in your own: fastio config set {name} VALUE",
+            )
+        return parse_value(name, value, source), source
+
+    def get(self, name: str) -> str | None:
+        """The text that applies, if any. Raises ``invalid``."""
+        value = self.lookup(name)[0]
+        return None if value is None else str(value)
+
+    def text(self, name: str) -> str:
+        """The text that applies, of a setting that has a default. Raises ``invalid``."""
+        return str(self.lookup(name)[0])
+
+    def number(self, name: str) -> int:
+        """The number that applies. Raises ``invalid``."""
+        return int(self.lookup(name)[0] or 0)
+
+    def file_for(self, name: str) -> tuple[str, tuple[str, ...]]:
+        """Where to keep a choice that goes with a setting's value: a file, and the table in it."""
+        source = self.lookup(name)[1]
+        if source == f"profile {self.profile}" and self.profile != LOCAL:
+            return self.user_file, (PROFILES, str(self.profile))
+        return self.project_file or self.user_file, ()
+
+    def store(self) -> str:
+        """The store to use: the setting, else the user's data folder.
+
+        Raises ``invalid`` if the active profile does not exist.
+        """
+        if self._store is None:
+            self._check_profile()
+            self._store = self._path("store") or user_folder("data", self._environ)
+        return self._store
+
+    def store_folder(self) -> str:
+        """The folder of an embedded store. Raises ``invalid`` for a server or database."""
+        target = self.store()
+        if "://" in target:
+            raise FastioError(
+                "invalid",
+                "This works on a store in a folder, not on a server or database.",
+                "Name one: --store FOLDER",
+            )
+        return target
+
+    def secret_key_file(self) -> str:
+        """The file with the key that secrets in the store are encrypted with."""
+        default = os.path.join(os.path.dirname(self.user_file), "secret.key")
+        return self._path("secret_key_file") or default
+
+    def blobs(self) -> str | None:
+        """Where a store without a folder keeps large files."""
+        return self._path("blobs")
+
+    def ca_file(self, url: str) -> str | None:
+        """The file with additional certificate authorities to trust for a server.
+
+        The environment comes first, then the profile of the server (also if the server was named by
+        its URL), then the setting for all servers.
+        """
+        profile = self.profile_for(url)
+        file = self.profiles[profile].get("ca_file") if profile is not None else None
+        if file is None or self.lookup("ca_file")[1].startswith(PREFIX):
+            return self._path("ca_file")
+        text = str(parse_value("ca_file", file, f"profile {profile}"))
+        return _relative_to(self.user_file, text)
+
+    def profile_for(self, url: str) -> str | None:
+        """The profile of a server: the active one, else the first."""
+        names = [name for name, p in self.profiles.items() if p.get("store") == url]
+        return self.profile if self.profile in names else next(iter(names), None)
+
+    def limits(self) -> Limits:
+        return Limits(
+            file_bytes_max=self.number("file_bytes_max"),
+            storage_bytes_max=self.number("storage_bytes_max"),
+            versions_max=self.number("versions_max"),
+            credits_per_month=self.number("credits_per_month"),
+            metered=self.text("metered"),
+            org_bytes_max=self.number("org_bytes_max"),
+        )
+
+    def search(self) -> SearchSettings:
+        """The endpoints of search, each with its key: FASTIO_EMBEDDING_KEY, FASTIO_CHAT_KEY."""
+        return SearchSettings(
+            embedding_url=self.get("embedding_url"),
+            embedding_model=self.get("embedding_model"),
+            embedding_key=self._endpoint_key("embedding"),
+            chat_url=self.get("chat_url"),
+            chat_model=self.get("chat_model"),
+            chat_key=self._endpoint_key("chat"),
+        )
+
+    def actor(self) -> str:
+        """Who acts: the setting, else user@host."""
+        user = self._environ.get("USER") or self._environ.get("USERNAME") or f"uid{_uid()}"
+        return self.get("actor") or f"{user}@{_host()}"
+
+    def _layers(self, flags: Mapping[str, str]) -> list[Layer]:
+        """The sources besides profiles and defaults, the first to apply first."""
+        project = read_file(self.project_file) if self.project_file else {}
+        folder = {"store": self.project_folder}
+        return [
+            _layer(flags, FLAG),
+            _environment_layer(self._environ),
+            _layer(project, self.project_file or ""),
+            _layer(folder, self.project_folder or ""),
+            _layer(self._user, self.user_file),
+        ]
+
+    def _apply_profile(self, layers: list[Layer]) -> tuple[str | None, str]:
+        """Insert the active profile after the layer that names it; its name and that source."""
+        position = next((i for i, layer in enumerate(layers) if "profile" in layer), None)
+        if position is None:
+            return None, DEFAULT
+        value, source = layers[position]["profile"]
+        profile = str(parse_value("profile", value, source))
+        settings = _layer(self.settings_of(profile), f"profile {profile}")
+        before = min(position + 1, len(layers) - 1)
+        if not ("store" in settings and any("store" in layer for layer in layers[:before])):
+            layers.insert(before, settings)
+        return profile, source
+
+    def _check_profile(self) -> None:
+        if not self.profile_exists:
+            raise FastioError(
+                "invalid",
+                f"There is no profile {self.profile!r} (from "
+                f"{'--profile' if self.profile_source == FLAG else self.profile_source}).",
+                "See which there are: fastio profile list",
+            )
+
+    def _endpoint_key(self, use: str) -> str | None:
+        # A project's file may be somebody else's: the user's key is not sent to its address.
+        if self.lookup(f"{use}_url")[1] == self.project_file:
+            return None
+        return self._environ.get(f"FASTIO_{use.upper()}_KEY")
+
+    def _path(self, name: str) -> str | None:
+        """A setting that is a URL, or a path relative to the file that holds it."""
+        value, source = self.get(name), self.lookup(name)[1]
+        if value is None or "://" in value:
+            return value
+        if source == FLAG or source.startswith(PREFIX):
+            return os.path.expanduser(value)
+        return _relative_to(self.user_file if source.startswith("profile ") else source, value)
+
+
+def _environment_layer(environ: Mapping[str, str]) -> Layer:
+    return {
+        variable.removeprefix(PREFIX).lower(): (value, variable)
+        for variable, value in environ.items()
+        if variable.startswith(PREFIX) and variable.isupper() and value
+    }
+
+
+def _layer(values: Mapping[str, object], source: str) -> Layer:
+    return {name: (value, source) for name, value in values.items() if value not in (None, "")}
+
+
+def _relative_to(file: str, path: str) -> str:
+    return os.path.join(os.path.dirname(file), os.path.expanduser(path))
+
+
+def _uid() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def _host() -> str:
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    import platform
+
+    return platform.node()
