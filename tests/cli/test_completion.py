@@ -13,9 +13,12 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from fastio_cli.cli.framework.completion import Cursor, words_of
+from fastio_cli.cli.framework.tree import GROUPS, LEAVES, every, lookup
+
 pytestmark = pytest.mark.xdist_group("completion")  # each shell is started once
 
-ROOT = Path(__file__).parents[2]
+SCRIPTS_FOLDER = Path(__file__).parents[2] / "fastio_cli/cli/completions"
 BIN = Path(sys.executable).parent
 SCRIPTS = {"bash": "fastio.bash", "zsh": "_fastio", "fish": "fastio.fish"}
 START = {
@@ -26,10 +29,10 @@ START = {
 SETUP = {
     "bash": "bind 'set show-all-if-ambiguous on'; bind 'set completion-query-items 0';"
     " bind 'set page-completions off'; bind 'set enable-bracketed-paste off';"
-    f" source '{ROOT}/completions/fastio.bash'",
-    "zsh": f"fpath=('{ROOT}/completions' $fpath); autoload -Uz compinit; compinit -u -D; LISTMAX=0;"
+    f" source '{SCRIPTS_FOLDER}/fastio.bash'",
+    "zsh": f"fpath=('{SCRIPTS_FOLDER}' $fpath); autoload -Uz compinit; compinit -u -D; LISTMAX=0;"
     " unsetopt prompt_cr prompt_sp zle_bracketed_paste; bindkey -e",
-    "fish": f"source '{ROOT}/completions/fastio.fish'",
+    "fish": f"source '{SCRIPTS_FOLDER}/fastio.fish'",
 }
 TIMEOUT_S = 30
 
@@ -53,6 +56,12 @@ CASES = {
     "fastio state set plan.json @val": "fastio state set plan.json @value.json",
     "fastio file put val": "fastio file put value.json",
     "fastio state get nosuch": "fastio state get nosuch",
+    "fastio --store 'other store' state get el": (
+        "fastio --store other store state get elsewhere.json"
+    ),
+    "fastio import https://example.com/x --to pl": (
+        "fastio import https://example.com/x --to plan.json"
+    ),
 }
 
 
@@ -115,6 +124,9 @@ def shell(
     shell.fastio("state", "set", "with space.json", "1")
     shell.fastio("workspace", "create", "team")
     shell.fastio("-w", "team", "state", "set", "notes/a.json", "1")
+    shell.fastio(
+        "--store", str(shell.folder / "other store"), "state", "set", "elsewhere.json", "1"
+    )
     shell.open()
     yield shell
     shell.child.close(force=True)
@@ -137,7 +149,7 @@ def test_tab_completes(shell: Shell, typed: str) -> None:
 )
 def test_tab_lists_what_fits(shell: Shell, typed: str, offered: list[str]) -> None:
     if shell.name == "fish":  # shows its list in ways that a dumb terminal cannot
-        script = f'source "{ROOT}/completions/fastio.fish"; complete -C "{typed}"'
+        script = f'source "{SCRIPTS_FOLDER}/fastio.fish"; complete -C "{typed}"'
         shown = subprocess.run(
             ["fish", "--no-config", "-c", script],
             env=shell.environment,
@@ -181,11 +193,77 @@ def test_completion_is_loaded_as_the_manual_says(
 
 
 def test_asking_for_words_is_silent_and_makes_no_store(tmp_path: Path) -> None:
-    for words in (["path", "x"], ["workspace"], ["nonsense"], ["path", "fio://../x"]):
+    store = ["--store", str(tmp_path / "none")]
+    for asked in (
+        ["words", "--", *store, "state", "get", "=x"],
+        ["words", "--", *store, "workspace", "show", "="],
+        ["words", "--", *store, "state", "get", "=fio://../x"],
+        ["words", "--", "--store", "https://127.0.0.1:1", "state", "get", "="],
+        ["words", "--", "--store", "host:80", "state", "get", "="],
+        ["words"],
+        ["line"],
+        ["nonsense"],
+    ):
         done = subprocess.run(
-            [BIN / "fastio", "--store", tmp_path / "none", "complete", *words],
-            capture_output=True,
-            check=False,
+            [BIN / "fastio", "complete", *asked], capture_output=True, check=False
         )
-        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.splitlines()[3:] == []
     assert not (tmp_path / "none").exists()
+
+
+# A line up to the cursor: what the shell is to offer, what stays as it is, and what is typed.
+CURSORS = {
+    "fastio nosuch ": ("words", "", ""),
+    "fastio state nosuch x ": ("words", "", ""),
+    "fastio -w x --store y file put val": ("file", "", "val"),
+    "fastio --store=y --sto": ("words", "", "--sto"),
+    "fastio --store d": ("folder", "", "d"),
+    "fastio --store=d": ("folder", "--store=", "d"),
+    "fastio --nosuch=x": ("", "--nosuch=", "x"),
+    "fastio --fields ": ("", "", ""),
+    "fastio state set plan.json @v": ("file", "@", "v"),
+    "fastio state set plan.json --schema=@v": ("file", "--schema=@", "v"),
+    "fastio state set plan.json --ttl": ("words", "", "--ttl"),
+    "fastio state get 'with sp": ("path", "", "with sp"),
+    'fastio state get "with sp': ("path", "", "with sp"),
+    r"fastio state get with\ sp": ("path", "", "with sp"),
+    "fastio state get it\\'s": ("path", "", "it's"),
+    "fastio state get -- --od": ("path", "", "--od"),
+    "fastio import htt": ("words", "", "htt"),
+    "fastio import https://a.b/c --to no": ("path", "", "no"),
+    "fastio lock run plan.json -- ec": ("command", "", "ec"),
+    "fastio lock run plan.json -- echo -": ("arguments", "", "-"),
+    "fastio profile use te": ("profile", "", "te"),
+}
+
+
+@pytest.mark.parametrize("line", CURSORS)
+def test_the_place_of_the_cursor(line: str) -> None:
+    cursor = Cursor(words_of(line))
+    assert (cursor.kind, cursor.prefix, cursor.text) == CURSORS[line]
+
+
+def test_options_of_the_line_choose_where_names_are_looked_up() -> None:
+    cursor = Cursor(words_of('fastio --store "/a b" -w=x state get --workspace=team --at /x '))
+    assert cursor.flags == {"store": "/a b", "workspace": "team"}
+    assert cursor.kind == "path"
+
+
+def test_candidates_come_with_their_help() -> None:
+    assert dict(Cursor(["lo"]).words) == {
+        word: help for word, (_, help) in {**GROUPS, **LEAVES}.items() if word.startswith("lo")
+    }
+    assert dict(Cursor(["state", "ge"]).words) == {"get": lookup(["state", "get"]).help}
+    assert Cursor(["state", "get", "--forma"]).words == [
+        ("--format", "How results are printed (default: table at a terminal, else json)")
+    ]
+    assert [word for word, _ in Cursor(["state", "get", "x", ""]).words][:2] == ["--at", "--query"]
+
+
+def test_nothing_hidden_is_offered() -> None:
+    hidden = {c.words for c in every() if c.hidden}
+    assert hidden
+    for words in hidden:
+        *before, last = words.split()
+        assert last not in [word for word, _ in Cursor([*before, last]).words]

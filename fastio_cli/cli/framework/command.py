@@ -1,8 +1,8 @@
 """What a command is, as plain data: its words, its parameters, the operations it uses.
 
 From this one statement come the quick parser (``parse.py``), the Typer application with its help
-and errors (``typer_app.py``), ``fastio help --json``, the man pages and the completions
-(``spec.py``).
+and errors (``typer_app.py``), ``fastio help --json`` and the man pages (``spec.py``), and what the
+shells complete (``completion.py``).
 It costs nothing to import, which is what lets a command start in the time of two bare Pythons.
 """
 

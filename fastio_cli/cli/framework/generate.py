@@ -1,4 +1,4 @@
-"""Writes ``man/`` and ``completions/``: ``make generate`` runs it."""
+"""Writes the manual, ``man/``: ``make generate`` runs it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,21 @@ import sys
 from pathlib import Path
 
 from fastio_cli import __released__
-from fastio_cli.cli.framework.completions import FILES, scripts
 from fastio_cli.cli.framework.manpages import pages
 from fastio_cli.cli.framework.spec import spec
 
 
 def generated() -> dict[str, str]:
     """Every generated file's text, by its name in the repository."""
-    described = spec()
-    files = {f"man/{name}": text for name, text in pages(described, __released__).items()}
-    files |= {f"completions/{FILES[shell]}": s for shell, s in scripts(described).items()}
-    return files
+    return {f"man/{name}": text for name, text in pages(spec(), __released__).items()}
 
 
 def main(folder: Path) -> None:
     files = generated()
-    for name in ("man", "completions"):
-        (folder / name).mkdir(exist_ok=True)
-        for old in (folder / name).iterdir():
-            if f"{name}/{old.name}" not in files:
-                old.unlink()
+    (folder / "man").mkdir(exist_ok=True)
+    for old in (folder / "man").iterdir():
+        if f"man/{old.name}" not in files:
+            old.unlink()
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
 

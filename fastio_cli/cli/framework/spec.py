@@ -1,6 +1,6 @@
 """Everything the command line offers, as one plain-data description.
 
-``fastio help --json`` prints it; the man pages and the completions are written from it.
+``fastio help --json`` prints it; the man pages are written from it.
 """
 
 from __future__ import annotations
