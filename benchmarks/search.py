@@ -30,8 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits, SearchSettings
 from fastio_cli.engine.engine import Engine
-from fastio_cli.search import ranking as rank
-from fastio_cli.search.service import Prepared, Search
+from fastio_cli.search import analysis, ranking
+from fastio_cli.search.inverted_index import InvertedIndex, Matches
+from fastio_cli.search.service import PreparedQuery, SearchService
 from fastio_cli.storage.contract import Store
 from fastio_cli.storage.sqlite.store import SqliteStore
 from fastio_cli.storage.tx import Tx
@@ -86,7 +87,7 @@ class Searcher:
         self.store = open_store(folder)
         settings = SearchSettings(embedding_model=model)
         self.engine = Engine(self.store, blobs, Limits(), lambda: settings)
-        self.search: Search = self.engine.search
+        self.search: SearchService = self.engine.search
         calls = [
             self.engine.prepare(
                 "file.put",
@@ -105,21 +106,24 @@ class Searcher:
         self.items = self._items()
         self.vectors = self._embedded([q for q, _ in collection.questions])
         self._plain = plain_fts(collection.texts)
+        self._inverted_index: InvertedIndex | None = None
 
-    def words(self, tx: Tx, query: str, weight: float) -> rank.Matches:
-        lexicon = self.search._kept.lexicon(tx, self.id, tx.search.index(self.id))
-        return lexicon.matches(tx, self.id, self.search.stems(query), weight, None, rank.CANDIDATES)
+    def lexical(self, tx: Tx, query: str, weight: float) -> Matches:
+        terms = analysis.analyze_query(query)
+        if self._inverted_index is None:
+            self._inverted_index = InvertedIndex(tx, self.id, tx.search.index(self.id), None)
+        return self._inverted_index.search(tx, self.id, terms, weight, None, ranking.CANDIDATES_MAX)
 
     def nearest(self, tx: Tx, query: str) -> tuple[Any, Any]:
-        index, prepared = tx.search.index(self.id), self.prepared(query)
-        return self.search._cosines(tx.search.vectors, self.id, index, prepared, None)
+        index = tx.search.index(self.id)
+        return self.search.cosines(tx.search.vectors, self.id, index, self.vectors[query])
 
-    def prepared(self, query: str) -> Prepared:
-        return Prepared(self.vectors[query], self.search.embedder().name, 0, None)
+    def prepared(self, query: str) -> PreparedQuery:
+        return PreparedQuery(self.vectors[query], self.search.embedder().name)
 
     def plain(self, query: str) -> list[str]:
         """FTS5 over whole items, nothing else: the baseline."""
-        expression = " OR ".join(f'"{word}"' for word in rank.terms(query))
+        expression = " OR ".join(f'"{word}"' for word in analysis.keywords(query))
         if not expression:
             return []
         rows = self._plain.execute(
@@ -157,7 +161,7 @@ Variant = Callable[[Searcher, Tx, str], list[str]]
 
 def full(s: Searcher, tx: Tx, query: str) -> list[str]:
     index = tx.search.index(s.id)
-    found = s.search.candidates(tx, s.id, index, query, s.prepared(query), {})
+    found = s.search.rank(tx, s.id, index, query, s.prepared(query), {})
     return s.ranking([c.id for c in found])
 
 
@@ -168,23 +172,23 @@ def meaning_alone(s: Searcher, tx: Tx, query: str) -> list[str]:
 
 def reciprocal(s: Searcher, tx: Tx, query: str) -> list[str]:
     scores: dict[str, float] = {}
-    for ranking in (s.plain(query), meaning_alone(s, tx, query)):
-        for place, item in enumerate(ranking, 1):
+    for ranked in (s.plain(query), meaning_alone(s, tx, query)):
+        for place, item in enumerate(ranked, 1):
             scores[item] = scores.get(item, 0) + 1 / (RRF_K + place)
     return sorted(scores, key=lambda item: -scores[item])
 
 
 def lexical(s: Searcher, tx: Tx, query: str) -> list[str]:
-    return s.ranking(s.words(tx, query, rank.CONTEXT_WEIGHT)[0])
+    return s.ranking(s.lexical(tx, query, ranking.CONTEXT_WEIGHT)[0])
 
 
 def without_context(s: Searcher, tx: Tx, query: str) -> list[str]:
-    matches = s.words(tx, query, 0)
-    return s.ranking([c.id for c in rank.fused(matches, *s.nearest(tx, query))])
+    matches = s.lexical(tx, query, 0)
+    return s.ranking([c.id for c in ranking.fuse(matches, *s.nearest(tx, query))])
 
 
 def without_neighbours(s: Searcher, tx: Tx, query: str) -> list[str]:
-    with changed("NEIGHBOUR_WEIGHT", 0.0):
+    with changed("ADJACENT_WEIGHT", 0.0):
         return full(s, tx, query)
 
 
@@ -195,19 +199,19 @@ def without_weight(s: Searcher, tx: Tx, query: str) -> list[str]:
 
 @contextmanager
 def changed(name: str, value: float) -> Iterator[None]:
-    before = getattr(rank, name)
-    setattr(rank, name, value)
+    before = getattr(ranking, name)
+    setattr(ranking, name, value)
     try:
         yield
     finally:
-        setattr(rank, name, before)
+        setattr(ranking, name, before)
 
 
 def plain_fused(s: Searcher, tx: Tx, query: str) -> list[str]:
     """Context in the words, ranks instead of scores."""
     scores: dict[str, float] = {}
-    for ranking in (lexical(s, tx, query), meaning_alone(s, tx, query)):
-        for place, item in enumerate(ranking, 1):
+    for ranked in (lexical(s, tx, query), meaning_alone(s, tx, query)):
+        for place, item in enumerate(ranked, 1):
             scores[item] = scores.get(item, 0) + 1 / (RRF_K + place)
     return sorted(scores, key=lambda item: -scores[item])
 

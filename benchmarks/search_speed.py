@@ -29,7 +29,9 @@ import numpy as np
 from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
-from fastio_cli.search.indexer import EVENTS_PER_STEP, FORMAT, LOCK_S_MAX, Change, Index, Step
+from fastio_cli.search.document_change import DocumentChange
+from fastio_cli.search.index_transaction import IndexTransaction
+from fastio_cli.search.indexer import BATCH_EVENTS_MAX, INDEX_FORMAT, LOCK_S_MAX, Indexer
 from fastio_cli.storage.contract import Store
 from fastio_cli.storage.sqlite.store import SqliteStore
 from fastio_cli.storage.tx import Tx
@@ -59,7 +61,7 @@ STORES: dict[str, Callable[[str], Store]] = {"sqlite": SqliteStore, "postgres": 
 class Filled:
     """A store with an index of small state objects, and vectors that gather around centres.
 
-    The objects themselves are not in the store: the index is entered as its own steps enter it.
+    The objects themselves are not in the store: their changes are applied as the indexer does.
     """
 
     def __init__(self, kind: str, folder: str, count: int) -> None:
@@ -70,18 +72,18 @@ class Filled:
         self.engine = Engine(self.store, blobs, Limits())
         self.held_ms: list[float] = []
         self._draw = random.Random(7)
-        self._index = Index(self, blobs, 1)
-        self.store.write(lambda tx: tx.search.create(1, FORMAT))
+        self._indexer = Indexer(self, blobs, 1)
+        self.store.write(lambda tx: tx.search.create(1, INDEX_FORMAT))
         started = time.process_time()
-        for start in range(0, count, EVENTS_PER_STEP):
-            changes = [self._change(i) for i in range(start, min(start + EVENTS_PER_STEP, count))]
+        for start in range(0, count, BATCH_EVENTS_MAX):
+            changes = [self._change(i) for i in range(start, min(start + BATCH_EVENTS_MAX, count))]
             while changes:
                 changes = changes[self.write(partial(self._enter, changes=changes)) :]
-            while self._index._tend():
+            while self._indexer._maintain():
                 pass
         self.cpu_seconds = time.process_time() - started
         self._embed()
-        self.store.settle_search(1)
+        self.store.build_ann_index(1)
 
     def read(self, work: Callable[[Tx], Any]) -> Any:
         return self.store.read(work)
@@ -107,23 +109,26 @@ class Filled:
         status = Path("/proc/self/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
-    def _change(self, number: int) -> Change:
+    def _change(self, number: int) -> DocumentChange:
         head = {"kind": "state", "version": 1, "updated_at": 0}
         text = " ".join(self._draw.choices(NOUNS, k=WORDS))
-        change = Change(f"{number % 50}/{number}.json", head, None, json.dumps(text).encode())
-        change.read()
+        change = DocumentChange(
+            f"{number % 50}/{number}.json", head, None, json.dumps(text).encode()
+        )
+        change.analyze()
         return change
 
-    def _enter(self, tx: Tx, changes: list[Change]) -> int:
-        """Enter as many changes as a step may; how many."""
-        step = Step(tx, 1)
+    def _enter(self, tx: Tx, changes: list[DocumentChange]) -> int:
+        """Apply as many changes as there is time for; how many."""
+        transaction = IndexTransaction.begin(tx, 1)
+        assert transaction is not None
         deadline = time.monotonic() + LOCK_S_MAX
         entered = 0
         for change in changes:
             entered += 1
-            if not step.apply(change, deadline):
+            if not transaction.apply(change, deadline):
                 break
-        step.save()
+        transaction.save()
         return entered
 
     def _embed(self) -> None:
@@ -133,9 +138,9 @@ class Filled:
         self.centres = noise.normal(size=(CENTRES, 384))
 
         def add(tx: Tx) -> bool:
-            step = Step(tx, 1)
-            assert step.index is not None
-            ids = [row["id"] for row in tx.search.unembedded(1, 1024)]
+            transaction = IndexTransaction.begin(tx, 1)
+            assert transaction is not None
+            ids = [row["id"] for row in tx.search.unembedded_passages(1, 1024)]
             if not ids:
                 return False
             rows = self.centres[noise.integers(CENTRES, size=len(ids))] + noise.normal(
@@ -145,9 +150,9 @@ class Filled:
             largest = np.abs(rows).max(1, keepdims=True)
             codes = np.rint(rows / largest * 127).astype(np.int8).tobytes()
             scales = (largest[:, 0] / 127).astype(np.float32).tobytes()
-            tx.search.vectors.add(1, ids, scales, codes, step.revision)
-            step.index |= {"embedded_id": ids[-1], "model": embedder.name}
-            step.save()
+            tx.search.vectors.add(1, ids, scales, codes, transaction.revision)
+            transaction.index |= {"embedded_id": ids[-1], "model": embedder.name}
+            transaction.save()
             return True
 
         while self.store.write(add):
@@ -230,7 +235,7 @@ def _recall(filled: Filled) -> Iterator[Budget]:
 def _both_ways(tx: Tx, vector: list[float], filters: dict[str, object]) -> tuple[Any, Any]:
     allowed = tx.search.filtered_ids(1, filters) if filters else None
     vectors = tx.search.vectors
-    assert vectors.compares
+    assert vectors.supports_knn
     return vectors.nearest(1, vector, allowed, 10, 10**6), vectors.cosines(1, vector, allowed, 10)
 
 
@@ -251,9 +256,9 @@ def indexing(folder: str, quick: bool) -> Iterator[Budget]:
             embedder.encode(texts[start : start + 32])
         raw = time.process_time() - started
         started = time.process_time()
-        index = Index(store, engine.blobs, 1)
-        index.catch_up()
-        index.embed(embedder)
+        indexer = Indexer(store, engine.blobs, 1)
+        indexer.update()
+        indexer.embed(embedder)
         whole = time.process_time() - started
         name = f"{kind}: indexing speed / the model's alone, CPU"
         yield Budget(name, raw / whole, 0.5, "x", True)

@@ -281,7 +281,7 @@ def noun_of(operation):
 
 NOUNS = sorted({noun_of(operation) for operation in every()})
 # Rows that no operation names: of requests that may come again, of a copy, of vectors.
-INNER_REPOSITORIES = {"__init__", "requests", "rows", "vectors"}
+INNER_REPOSITORIES = {"__init__", "requests", "rows", "search_rows", "vectors"}
 
 
 @pytest.mark.parametrize("noun", NOUNS)

@@ -225,10 +225,10 @@ def index_anew(engine: Engine, actor: str) -> None:
 
 
 def _index(engine: Engine) -> int:
-    from fastio_cli.search import indexer as index
+    from fastio_cli.search import indexer
 
-    index.LOCK_S_MAX = 0  # every step does as little as it can
-    index.EMBED_PASSAGES = 4
+    indexer.LOCK_S_MAX = 0  # every transaction does as little as it can
+    indexer.EMBED_PASSAGES = 4
     while True:
         status = engine.call("index.update")
         if status["indexed_seq"] == status["seq"] and not status["pending"]:

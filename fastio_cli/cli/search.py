@@ -359,11 +359,11 @@ def _ranked(items: list[Any]) -> list[Any]:
 
 def _words_held(item: Any) -> float:
     """How many words of the query a passage holds; what is behind the point is how well."""
-    from fastio_cli.search import analysis as words
+    from fastio_cli.search import analysis
 
     text = " ".join(item["snippet"][start:end] for start, end in item["highlights"])
     bm25 = item["parts"]["bm25"] or 0.0
-    return len(set(map(words.stem, words.sought(text)))) + bm25 / (1 + bm25)
+    return len(set(map(analysis.stem, analysis.query_tokens(text)))) + bm25 / (1 + bm25)
 
 
 def _standardised(values: list[float | None]) -> list[float]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fastio_cli.identity import Grant, Identity
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
-    from fastio_cli.search.service import Search
+    from fastio_cli.search.service import SearchService
     from fastio_cli.storage.contract import Row, Store
     from fastio_cli.storage.tx import Tx
 
@@ -132,17 +132,17 @@ class Engine(Client):
         self.limits = limits
         self._search_settings = search_settings
         self._key_file = key_file
-        self._search: Search | None = None
+        self._search: SearchService | None = None
 
     @property
-    def search(self) -> Search:
+    def search(self) -> SearchService:
         """What searching needs besides the store; opened at the first search."""
         if self._search is None:
             from fastio_cli.config.settings import SearchSettings
-            from fastio_cli.search.service import Search
+            from fastio_cli.search.service import SearchService
 
             settings = (self._search_settings or SearchSettings)()
-            self._search = Search(self.blobs, settings)
+            self._search = SearchService(self.blobs, settings)
         return self._search
 
     def open_key(self) -> Key:

@@ -91,7 +91,7 @@ class IndexWorker:
             try:
                 if store.write(partial(self._take, workspace_id=id)):
                     done = self._engine.search.update(store, id, INDEX_STEP_S)
-                    self._engine.search.settle(store, id)
+                    self._engine.search.build_ann_index(store, id)
             except FastioError as e:
                 failure = e  # of this workspace perhaps, so the others are not left
         if failure is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fastio_cli.config.secret_box import Key
     from fastio_cli.config.settings import Limits
     from fastio_cli.identity import Grant
-    from fastio_cli.search.service import Search
+    from fastio_cli.search.service import SearchService
     from fastio_cli.storage.contract import Row, Store
     from fastio_cli.storage.tx import Tx
 
@@ -58,7 +58,7 @@ class Preparation:
         store: Store,
         *,
         enter: Callable[[Tx], Context],
-        open_search: Callable[[], Search],
+        open_search: Callable[[], SearchService],
         open_key: Callable[[], Key],
         on_chunk: Callable[[str], None] | None = None,
     ) -> None:
@@ -93,7 +93,7 @@ class Context:
         org: str = "",
         grant: Grant | None = None,
         prepared: Any = None,
-        open_search: Callable[[], Search] | None = None,
+        open_search: Callable[[], SearchService] | None = None,
     ) -> None:
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -154,7 +154,7 @@ class Context:
             )
 
     @property
-    def search(self) -> Search:
+    def search(self) -> SearchService:
         """The embedding model and the index, as far as they are opened."""
         assert self._open_search is not None
         return self._open_search()

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Preparation
     from fastio_cli.operations.operation import Unprepared
-    from fastio_cli.search.service import Found, Prepared
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.search.service import PreparedQuery, SearchHit
+    from fastio_cli.storage.repositories.search_rows import IndexRow
 
 BASE = "/v1/workspaces/{workspace}"
 PROBLEMS_MAX = 100
@@ -48,7 +48,7 @@ SUMMARY_BYTES_MAX = 4 * 1024 * 1024  # as much as the largest budget may ask for
 
 def _prepare_query(
     preparation: "Preparation", *, query: str, mode: str = "hybrid", **filters: object
-) -> "Prepared":
+) -> "PreparedQuery":
     """Bring the index up to date and embed the query."""
     seen = preparation.read(lambda ctx: (ctx.workspace_id, _index(ctx), ctx.seq))
     return preparation.open_search().prepare(preparation.store, *seen, query, mode)
@@ -75,23 +75,24 @@ def query(
     before ranking. ``merge`` makes neighbouring passages one. ``explain`` adds how it was ranked.
     """
     index = _index(ctx)
-    # What is at hand spares a warm query a second transaction.
-    prepared: Prepared | None = ctx.prepared or ctx.search.at_hand(index, ctx.seq, query, mode)
+    # Preparing it here, if that is quick, spares a warm query a second transaction.
+    quick = ctx.search.try_prepare
+    prepared: PreparedQuery | None = ctx.prepared or quick(index, ctx.seq, query, mode)
     if prepared is None:
         return UNPREPARED
     filters = _filters(ctx, path, kind, since_s)
-    candidates = ctx.search.candidates(
+    candidates = ctx.search.rank(
         ctx.tx, ctx.workspace_id, index, query, prepared, filters, lexical=mode != "semantic"
     )
-    found = ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
-    stems = set(ctx.search.stems(query))
+    hits = ctx.search.hits(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
+    terms = set(ctx.search.query_terms(query))
     return {
-        "items": [_match(f, stems) for f in found],
+        "items": [_match(hit, terms) for hit in hits],
         "next_cursor": None,
         "mode": "lexical" if prepared.vector is None else mode,
         "pending": prepared.pending,
         "note": prepared.note,
-        "explain": ctx.search.explained(query, prepared, filters, len(candidates))
+        "explain": ctx.search.explain(query, prepared, filters, len(candidates))
         if explain
         else None,
     }
@@ -108,22 +109,23 @@ def _compose_answer(
     exclude: str | None,
 ) -> "model.Answer":
     search = preparation.open_search()
-    asked = search.in_context(question, history or [])
+    asked = search.contextual_query(question, history or [])
     prepared = _prepare_query(preparation, query=asked)
 
-    def retrieve(ctx: "Context") -> "list[Found]":
+    def retrieve(ctx: "Context") -> "list[SearchHit]":
         filters = _filters(ctx, path, kind, since_s)
-        found = search.related(_retrieved(ctx, asked, prepared, filters, 4 * ASK_PASSAGES))
-        kept = {exclude, *_conversations(ctx, found)}
-        return search.distinct([f for f in found if f.best["path"] not in kept])[:ASK_PASSAGES]
+        hits = search.filter_relevant(_retrieve(ctx, asked, prepared, filters, 4 * ASK_PASSAGES))
+        excluded = {exclude, *_conversations(ctx, hits)}
+        hits = [hit for hit in hits if hit.best["path"] not in excluded]
+        return search.deduplicate(hits)[:ASK_PASSAGES]
 
-    found = preparation.read(retrieve)
-    reply = search.answer(question, found, history or [], preparation.on_chunk)
+    hits = preparation.read(retrieve)
+    reply = search.answer(question, hits, history or [], preparation.on_chunk)
     return {
         "question": question,
         "answer": reply.text,
         "found": reply.found,
-        "citations": _citations(found, reply.cited),
+        "citations": _citations(hits, reply.cited),
         "model": reply.model,
         "pending": prepared.pending,
         "note": prepared.note,
@@ -171,21 +173,22 @@ def _compose_pack(
     search = preparation.open_search()
     prepared = _prepare_query(preparation, query=query)
 
-    def retrieve(ctx: "Context") -> "tuple[list[Found], tuple[str, str] | None]":
+    def retrieve(ctx: "Context") -> "tuple[list[SearchHit], tuple[str, str] | None]":
         filters = _filters(ctx, path, kind, since_s)
-        # One by one: what is put together of neighbours might not fit as a whole.
-        found = _retrieved(ctx, query, prepared, filters, CONTEXT_PASSAGES, merge=False)
-        return found, _summary(ctx, summary)
+        # Not merged: a merged hit might not fit where one of its passages does.
+        hits = _retrieve(ctx, query, prepared, filters, CONTEXT_PASSAGES, merge=False)
+        return hits, _summary(ctx, summary)
 
-    found, begin = preparation.read(retrieve)
-    found = [f for f in search.related(found) if f.best["path"] != (summary or SUMMARY)]
-    packed = search.pack(begin, found, budget)
+    hits, begin = preparation.read(retrieve)
+    hits = search.filter_relevant(hits)
+    hits = [hit for hit in hits if hit.best["path"] != (summary or SUMMARY)]
+    packed = search.pack(begin, hits, budget)
     return {
         "text": packed.text,
         "tokens": packed.tokens,
         "budget": budget,
-        "tokenizer": search.counter.name,
-        "citations": _citations(packed.used, list(range(1, len(packed.used) + 1))),
+        "tokenizer": search.token_counter.name,
+        "citations": _citations(packed.hits, list(range(1, len(packed.hits) + 1))),
         "pending": prepared.pending,
         "note": prepared.note,
     }
@@ -262,11 +265,11 @@ def _begin_anew(ctx: "Context") -> "model.IndexStatus | Unprepared":
     if index is not None:
         if ctx.prepared is None:
             return UNPREPARED
-        ctx.tx.search.outdate(ctx.workspace_id, bool(index["enabled"]))
+        ctx.tx.search.invalidate(ctx.workspace_id, bool(index["enabled"]))
     return _status(ctx)
 
 
-def _index(ctx: "Context") -> "Row | None":
+def _index(ctx: "Context") -> "IndexRow | None":
     """The index's row. Raises ``invalid`` in a workspace that is not searched."""
     index = ctx.tx.search.index(ctx.workspace_id)
     if index is not None and not index["enabled"]:
@@ -279,25 +282,23 @@ def _index(ctx: "Context") -> "Row | None":
     return index
 
 
-def _retrieved(
+def _retrieve(
     ctx: "Context",
     query: str,
-    prepared: "Prepared",
+    prepared: "PreparedQuery",
     filters: dict[str, object],
     limit: int,
     *,
     merge: bool = True,
-) -> "list[Found]":
+) -> "list[SearchHit]":
     """The best passages for a question."""
-    candidates = ctx.search.candidates(
-        ctx.tx, ctx.workspace_id, _index(ctx), query, prepared, filters
-    )
-    return ctx.search.found(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
+    candidates = ctx.search.rank(ctx.tx, ctx.workspace_id, _index(ctx), query, prepared, filters)
+    return ctx.search.hits(ctx.tx, ctx.workspace_id, candidates, limit, merge=merge)
 
 
-def _conversations(ctx: "Context", found: "list[Found]") -> set[str]:
-    """The objects among those found that keep conversations: what was answered is no source."""
-    paths = sorted({f.best["path"] for f in found})
+def _conversations(ctx: "Context", hits: "list[SearchHit]") -> set[str]:
+    """The objects among the hits that keep conversations: an earlier answer is no source."""
+    paths = sorted({hit.best["path"] for hit in hits})
     schemas = ctx.tx.search.schemas(ctx.workspace_id, paths) if paths else {}
     return {path for path, schema in schemas.items() if stored(schema) == CONVERSATION}
 
@@ -318,13 +319,13 @@ def _summary(ctx: "Context", path: str | None) -> tuple[str, str] | None:
     return f"{path or SUMMARY} (version {row['version']})", text
 
 
-def _citations(found: "list[Found]", numbers: list[int]) -> "list[model.Citation]":
+def _citations(hits: "list[SearchHit]", numbers: list[int]) -> "list[model.Citation]":
     return [
         {
             "number": number,
-            "path": found[number - 1].best["path"],
-            "version": found[number - 1].best["version"],
-            "location": _location(found[number - 1]),
+            "path": hits[number - 1].best["path"],
+            "version": hits[number - 1].best["version"],
+            "location": _location(hits[number - 1]),
         }
         for number in numbers
     ]
@@ -340,17 +341,17 @@ def _filters(
     return {name: value for name, value in filters.items() if value is not None}
 
 
-def _match(found: "Found", stems: set[str]) -> "model.Match":
-    candidate, best = found.candidate, found.best
+def _match(hit: "SearchHit", terms: set[str]) -> "model.Match":
+    candidate, best = hit.candidate, hit.best
     return {
         "path": best["path"],
         "version": best["version"],
         "kind": best["kind"],
         "updated_at": timestamp(best["updated_at"]),
-        "location": _location(found),
+        "location": _location(hit),
         "heading": best["heading"],
-        "snippet": found.text,
-        "highlights": found.highlights(stems),
+        "snippet": hit.text,
+        "highlights": hit.highlights(terms),
         "score": round(candidate.score, 6),
         "parts": {
             "bm25": candidate.bm25,
@@ -361,9 +362,9 @@ def _match(found: "Found", stems: set[str]) -> "model.Match":
     }
 
 
-def _location(found: "Found") -> "model.Location":
-    first, last = found.rows[0], found.rows[-1]
-    pointers = {row["pointer"] for row in found.rows}
+def _location(hit: "SearchHit") -> "model.Location":
+    first, last = hit.rows[0], hit.rows[-1]
+    pointers = {row["pointer"] for row in hit.rows}
     return {
         "line": first["line"],
         "end_line": last["end_line"],
@@ -393,7 +394,7 @@ def _status(ctx: "Context") -> "model.IndexStatus":
         "indexed_seq": index["seq"] if index is not None else 0,
         "objects": ctx.tx.search.object_count(ctx.workspace_id),
         "passages": index["passage_count"] if index is not None else 0,
-        "pending": ctx.tx.search.pending(ctx.workspace_id),
+        "pending": ctx.tx.search.count_unembedded(ctx.workspace_id),
         "model": (index["model"] or None) if index is not None else None,
         "problems": [dict(row) for row in problems],  # type: ignore[misc]
     }

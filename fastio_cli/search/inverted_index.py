@@ -1,10 +1,10 @@
-"""The passages of a workspace by the words they hold, and how well they match a query's (BM25).
+"""The inverted index of a workspace's passages, searched by BM25.
 
-Passages just written are *loose*: each keeps the list of its words. As soon as there are enough,
-they become a *block*: for every word the passages that have it. Nothing of a block changes later
-but that passages die; of which less than half is left, a block is taken apart, and what lives is
-loose again. So a write costs one row a passage, a query a few rows a word, and what was removed
-leaves nothing behind.
+It is a log-structured merge tree. Passages just written are in the *memtable*, each with its term
+frequencies. As soon as there are enough of them, they are flushed to a *segment*, which has a
+posting list for every term. A segment is immutable but for its deletions; one that lost more than
+half of its passages is *sparse* and is compacted: the live ones return to the memtable. So a write
+costs one row a passage, a query a few rows a term, and deleted passages leave nothing behind.
 
 BM25 (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009) counts within the
 workspace alone: nobody's scores depend on what others wrote.
@@ -20,220 +20,261 @@ from bisect import bisect_right
 from heapq import nlargest
 from itertools import accumulate
 
-from fastio_cli.search import analysis as words
+from fastio_cli.search import analysis
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import TypeAlias
 
-    from fastio_cli.storage.contract import Row
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fastio_cli.storage.repositories.search_rows import (
+        IndexRow,
+        MemtableRow,
+        PostingsRow,
+        RevisionRow,
+        SegmentRow,
+    )
     from fastio_cli.storage.tx import Tx
 
-    Blob = bytes | bytearray | memoryview
-    # A word's places, by the number that its block's first passage has in the lexicon.
-    Parts = list[tuple[int, Blob]]
-    # By the id of the first passage: when it changed, ids, lengths.
-    Blocks = dict[int, tuple[int, Blob, Blob]]
+    # The posting lists of a term, each with the number of the first passage of its segment.
+    PostingLists: TypeAlias = list[tuple[int, bytes]]
+    # By first id: revision, ids and lengths of the passages.
+    Segments: TypeAlias = dict[int, tuple[int | str, bytes, bytes]]
+    # Ids and scores, best first.
+    Matches: TypeAlias = tuple[list[int], list[float]]
 
-BLOCK_PASSAGES = 512  # more would keep writers waiting longer while a block is entered
-LOOSE_MAX = 2**16  # what is written faster than it is put into blocks is found a little later
-TOKENS_MAX = 2**16 - 1
-SATURATION = 1.2  # k1: how soon a word that comes again and again counts no more
-LENGTH_WEIGHT = 0.75  # b: how far a longer passage has to have a word more often
-_PLACE = struct.Struct("<HBB")  # in the block; times in the body, in the context
+SEGMENT_PASSAGES = 512  # more would keep writers waiting longer while a segment is flushed
+MEMTABLE_PASSAGES_MAX = 2**16  # of those that a query reads: if more are written, they come later
+PASSAGE_TERMS_MAX = 2**16 - 1
+BM25_K1 = 1.2  # saturation: how soon further occurrences of a term count no more
+BM25_B = 0.75  # normalisation: how much a passage's length counts
+# The passage's number in its segment, the term's frequency in body and context.
+_POSTING = struct.Struct("<HBB")
+_POSTING_DTYPE = [("passage", "<u2"), ("body", "u1"), ("context", "u1")]
 
 
-def block_of(rows: list[Row], revision: int) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Loose passages as a block and its postings."""
+def build_segment(rows: list[MemtableRow]) -> tuple[SegmentRow, dict[str, bytes]]:
+    """A segment of these passages, and its posting lists by term."""
     postings: dict[str, bytearray] = {}
-    for place, row in enumerate(rows):
-        for word, body, context in words.times(row["words"]):
-            if (places := postings.get(word)) is None:
-                places = postings[word] = bytearray()
-            places += _PLACE.pack(place, body, context)
-    block = {
+    for number, row in enumerate(rows):
+        for term, in_body, in_context in analysis.term_frequencies(row["words"]):
+            if (posting_list := postings.get(term)) is None:
+                posting_list = postings[term] = bytearray()
+            posting_list += _POSTING.pack(number, in_body, in_context)
+    segment: SegmentRow = {
         "first_id": rows[0]["id"],
         "last_id": rows[-1]["id"],
         "passage_count": len(rows),
         "alive_count": len(rows),
-        "revision": revision,
+        "revision": 0,
         "ids": array("q", [row["id"] for row in rows]).tobytes(),
         "token_counts": array("H", [_length(row) for row in rows]).tobytes(),
     }
-    return block, {word: bytes(places) for word, places in postings.items()}
+    return segment, {term: bytes(posting_list) for term, posting_list in postings.items()}
 
 
-def loose_of(block: Row, postings: list[Row]) -> list[tuple[int, int, str]]:
-    """What lives of a block as loose passages: ids, lengths and words."""
-    ids, lengths = array("q", block["ids"]), array("H", block["token_counts"])
-    found: dict[int, list[str]] = {i: [] for i, length in enumerate(lengths) if length}
+def live_passages(segment: SegmentRow, postings: list[PostingsRow]) -> list[MemtableRow]:
+    """The passages of a segment that were not deleted, as they were in the memtable."""
+    ids, lengths = array("q", segment["ids"]), array("H", segment["token_counts"])
+    frequencies: dict[int, list[str]] = {i: [] for i, length in enumerate(lengths) if length}
     for row in postings:
-        for place, body, context in _PLACE.iter_unpack(row["places"]):
-            if place in found:
-                found[place].append(f"{row['word']}:{body}:{context}")
-    return [(ids[i], lengths[i], f" {' '.join(parts)} ") for i, parts in found.items()]
+        for number, in_body, in_context in _POSTING.iter_unpack(row["places"]):
+            if number in frequencies:
+                frequencies[number].append(f"{row['word']}:{in_body}:{in_context}")
+    return [
+        {"id": ids[number], "token_count": lengths[number], "words": f" {' '.join(encoded)} "}
+        for number, encoded in frequencies.items()
+    ]
 
 
-def without(block: Row, gone: set[int], revision: int) -> tuple[dict[str, Any], dict[int, int]]:
-    """A block after some passages died, and the lengths of those that did."""
-    ids, lengths = array("q", block["ids"]), array("H", block["token_counts"])
-    dead = {}
-    for i, id in enumerate(ids):
-        if id in gone and lengths[i]:
-            dead[id] = lengths[i]
-            lengths[i] = 0
-    changed = dict(block)
-    changed["alive_count"] -= len(dead)
-    changed["token_counts"] = lengths.tobytes()
-    changed["revision"] = revision
-    return changed, dead
+def delete_passages(
+    segment: SegmentRow, deleted: set[int], revision: int
+) -> tuple[SegmentRow, dict[int, int]]:
+    """A segment without these passages, and the lengths of those of them that it had."""
+    ids, lengths = array("q", segment["ids"]), array("H", segment["token_counts"])
+    lengths_deleted = {}
+    for number, id in enumerate(ids):
+        if id in deleted and lengths[number]:
+            lengths_deleted[id] = lengths[number]
+            lengths[number] = 0
+    changed: SegmentRow = {
+        **segment,
+        "alive_count": segment["alive_count"] - len(lengths_deleted),
+        "token_counts": lengths.tobytes(),
+        "revision": revision,
+    }
+    return changed, lengths_deleted
 
 
-class Lexicon:
-    """The lengths of all passages of a workspace, and the words of the loose ones, at one state.
+class InvertedIndex:
+    """A snapshot of a workspace's inverted index: all lengths and the memtable.
 
-    What did not change since ``before`` is not read again.
+    Posting lists are read when they are searched. Segments that are unchanged since the snapshot
+    ``previous`` are taken from it.
     """
 
-    def __init__(self, tx: Tx, workspace_id: int, index: Row, before: Lexicon | None) -> None:
-        self.revision: int = index["revision"]
+    def __init__(
+        self, tx: Tx, workspace_id: int, index: IndexRow, previous: InvertedIndex | None
+    ) -> None:
+        self.revision = index["revision"]
         self.ids = array("q")
-        self.lengths = array("H")
-        self._count: int = index["passage_count"]
-        self._mean_length = max(1.0, index["token_count"] / max(1, self._count))
-        known = before._blocks if before is not None else {}
-        self._blocks: Blocks = _blocks(tx, workspace_id, known)
-        self._starts: dict[int, int] = {}  # the number of a block's first passage
-        for first_id in sorted(self._blocks):
-            _, ids, lengths = self._blocks[first_id]
-            self._starts[first_id] = len(self.ids)
+        self._lengths = array("H")
+        self._passage_count = index["passage_count"]
+        self._mean_length = max(1.0, index["token_count"] / max(1, self._passage_count))
+        cached = previous._segments if previous is not None else {}
+        self._segments: Segments = _read_segments(tx, workspace_id, cached)
+        self._segment_starts: dict[int, int] = {}  # by first id, the number of the first passage
+        for first_id in sorted(self._segments):
+            _, ids, lengths = self._segments[first_id]
+            self._segment_starts[first_id] = len(self.ids)
             self.ids.frombytes(ids)
-            self.lengths.frombytes(lengths)
-        loose = tx.search.loose(workspace_id, LOOSE_MAX)
-        self._loose = "".join(row["words"] for row in loose)
-        self._loose_ends = list(accumulate(len(row["words"]) for row in loose))
-        self._loose_start = len(self.ids)
-        self.ids.extend(row["id"] for row in loose)
-        self.lengths.extend(_length(row) for row in loose)
-        self._arrays: tuple[Any, Any, Any] | None = None
+            self._lengths.frombytes(lengths)
+        memtable = tx.search.memtable(workspace_id, MEMTABLE_PASSAGES_MAX)
+        self._memtable = "".join(row["words"] for row in memtable)
+        self._memtable_ends = list(accumulate(len(row["words"]) for row in memtable))
+        self._memtable_start = len(self.ids)
+        self.ids.extend(row["id"] for row in memtable)
+        self._lengths.extend(_length(row) for row in memtable)
+        self._arrays: tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.float64]] | None = (
+            None
+        )
 
-    def matches(
+    def search(
         self,
         tx: Tx,
         workspace_id: int,
-        stems: list[str],
+        terms: list[str],
         context_weight: float,
         allowed: Sequence[int] | None,
         limit: int,
-    ) -> tuple[list[int], list[float]]:
-        """Ids and scores of the passages that match best, best first."""
-        found: dict[str, Parts] = {}
-        if self._starts:
-            for row in tx.search.postings(workspace_id, list(self._starts), stems):
-                part = (self._starts[row["first_id"]], row["places"])
-                found.setdefault(row["word"], []).append(part)
-        for word in stems:
-            if places := self._loose_places(word):
-                found.setdefault(word, []).append((self._loose_start, places))
-        score = self._scored_by_arrays if has_numpy() else self._scored
-        return score([found[word] for word in sorted(found)], context_weight, allowed, limit)
+    ) -> Matches:
+        """Ids and scores of the passages that match best, best first.
 
-    def _loose_places(self, word: str) -> bytes:
-        """One search through the words of all loose passages: a passage has a word once."""
-        key, text = f" {word}:", self._loose
-        places = bytearray()
+        Of ``allowed`` passages only, unless that is None.
+        """
+        postings: dict[str, PostingLists] = {}
+        if self._segment_starts:
+            for row in tx.search.postings(workspace_id, list(self._segment_starts), terms):
+                start = self._segment_starts[row["first_id"]]
+                postings.setdefault(row["word"], []).append((start, row["places"]))
+        for term in terms:
+            if posting_list := self._memtable_postings(term):
+                postings.setdefault(term, []).append((self._memtable_start, posting_list))
+        score = self._score_with_numpy if is_numpy_loaded() else self._score
+        return score([postings[term] for term in sorted(postings)], context_weight, allowed, limit)
+
+    def _memtable_postings(self, term: str) -> bytes:
+        """The posting list of a term in the memtable, which is searched as one string."""
+        key, text = f" {term}:", self._memtable
+        posting_list = bytearray()
         at = text.find(key)
         while at >= 0:
-            place = bisect_right(self._loose_ends, at)
+            number = bisect_right(self._memtable_ends, at)
             at += len(key)
-            body, _, context = text[at : text.index(" ", at)].partition(":")
-            places += _PLACE.pack(place, int(body), int(context))
+            in_body, _, in_context = text[at : text.index(" ", at)].partition(":")
+            posting_list += _POSTING.pack(number, int(in_body), int(in_context))
             at = text.find(key, at)
-        return bytes(places)
+        return bytes(posting_list)
 
-    def _weight(self, passages: int) -> float:
-        """How much a word says that so many passages have."""
-        return math.log(1 + (self._count - passages + 0.5) / (passages + 0.5))
+    def _idf(self, document_frequency: int) -> float:
+        """The inverse document frequency of a term."""
+        others = self._passage_count - document_frequency
+        return math.log(1 + (others + 0.5) / (document_frequency + 0.5))
 
-    def _scored(
-        self, found: list[Parts], context_weight: float, allowed: Sequence[int] | None, limit: int
-    ) -> tuple[list[int], list[float]]:
+    def _score(
+        self,
+        postings: list[PostingLists],
+        context_weight: float,
+        allowed: Sequence[int] | None,
+        limit: int,
+    ) -> Matches:
+        """The best matches by BM25: ``postings`` has the posting lists of each term."""
         scores: dict[int, float] = {}
-        per_token = SATURATION * LENGTH_WEIGHT / self._mean_length
-        for parts in found:
+        norm_per_term = BM25_K1 * BM25_B / self._mean_length
+        for posting_lists in postings:
             hits = []
-            for start, places in parts:
-                for place, body, context in _PLACE.iter_unpack(places):
-                    length = self.lengths[start + place]
-                    times = body + context_weight * context
-                    if length and times:
-                        hits.append((start + place, times, length))
-            weight = self._weight(len(hits)) * (SATURATION + 1)
-            for at, times, length in hits:
-                norm = SATURATION * (1 - LENGTH_WEIGHT) + per_token * length
-                scores[at] = scores.get(at, 0.0) + weight * times / (times + norm)
+            for start, posting_list in posting_lists:
+                for number, in_body, in_context in _POSTING.iter_unpack(posting_list):
+                    length = self._lengths[start + number]
+                    frequency = in_body + context_weight * in_context
+                    if length and frequency:
+                        hits.append((start + number, frequency, length))
+            weight = self._idf(len(hits)) * (BM25_K1 + 1)
+            for number, frequency, length in hits:
+                norm = BM25_K1 * (1 - BM25_B) + norm_per_term * length
+                scores[number] = scores.get(number, 0.0) + weight * frequency / (frequency + norm)
         if allowed is not None:
-            passes = set(allowed)
-            scores = {at: score for at, score in scores.items() if self.ids[at] in passes}
+            passing = set(allowed)
+            scores = {n: score for n, score in scores.items() if self.ids[n] in passing}
         best = nlargest(limit, scores.items(), key=lambda item: (item[1], -self.ids[item[0]]))
-        return [self.ids[at] for at, _ in best], [score for _, score in best]
+        return [self.ids[number] for number, _ in best], [score for _, score in best]
 
-    def _scored_by_arrays(
-        self, found: list[Parts], context_weight: float, allowed: Sequence[int] | None, limit: int
-    ) -> tuple[list[int], list[float]]:
-        """The same with numpy, for many passages."""
+    def _score_with_numpy(
+        self,
+        postings: list[PostingLists],
+        context_weight: float,
+        allowed: Sequence[int] | None,
+        limit: int,
+    ) -> Matches:
+        """The same as :meth:`_score`, faster for many passages."""
         import numpy as np
 
         ids, lengths, norms = self._as_arrays()
         scores = np.zeros(len(ids))
-        for parts in found:
-            data = np.frombuffer(b"".join(places for _, places in parts), _PLACE_TYPE)
-            counts = [len(places) // _PLACE.size for _, places in parts]
-            at = data["place"] + np.repeat([start for start, _ in parts], counts)
-            times = data["body"] + context_weight * data["context"]
-            alive = (lengths[at] > 0) & (times > 0)
-            at, times = at[alive], times[alive]
-            weight = self._weight(len(at)) * (SATURATION + 1)
-            scores[at] += weight * times / (times + norms[at])
-        at = np.flatnonzero(scores)
+        for posting_lists in postings:
+            joined = b"".join(posting_list for _, posting_list in posting_lists)
+            data = np.frombuffer(joined, _POSTING_DTYPE)
+            counts = [len(posting_list) // _POSTING.size for _, posting_list in posting_lists]
+            numbers = data["passage"] + np.repeat([start for start, _ in posting_lists], counts)
+            frequencies = data["body"] + context_weight * data["context"]
+            is_live = (lengths[numbers] > 0) & (frequencies > 0)
+            numbers, frequencies = numbers[is_live], frequencies[is_live]
+            weight = self._idf(len(numbers)) * (BM25_K1 + 1)
+            scores[numbers] += weight * frequencies / (frequencies + norms[numbers])
+        numbers = np.flatnonzero(scores)
         if allowed is not None:
-            at = at[np.isin(ids[at], np.array(allowed, np.int64))]
-        if len(at) > limit:
-            at = at[np.argpartition(-scores[at], limit)[:limit]]
-        at = at[np.lexsort((ids[at], -scores[at]))]
-        return ids[at].tolist(), scores[at].tolist()
+            numbers = numbers[np.isin(ids[numbers], np.array(allowed, np.int64))]
+        if len(numbers) > limit:
+            numbers = numbers[np.argpartition(-scores[numbers], limit)[:limit]]
+        numbers = numbers[np.lexsort((ids[numbers], -scores[numbers]))]
+        return ids[numbers].tolist(), scores[numbers].tolist()
 
-    def _as_arrays(self) -> tuple[Any, Any, Any]:
+    def _as_arrays(self) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.float64]]:
+        """Ids, lengths, and the normalisation that BM25 derives from the lengths."""
         import numpy as np
 
         if self._arrays is None:
             ids = np.array(self.ids, np.int64)
-            lengths = np.array(self.lengths, np.uint16)
-            per_token = SATURATION * LENGTH_WEIGHT / self._mean_length
-            norms = SATURATION * (1 - LENGTH_WEIGHT) + per_token * lengths
+            lengths = np.array(self._lengths, np.uint16)
+            norm_per_term = BM25_K1 * BM25_B / self._mean_length
+            norms = BM25_K1 * (1 - BM25_B) + norm_per_term * lengths.astype(np.float64)
             self._arrays = ids, lengths, norms
         return self._arrays
 
 
-def has_numpy() -> bool:
-    """Whether numpy is loaded: that takes longer than it saves a process that asks once."""
+def is_numpy_loaded() -> bool:
+    """Whether numpy is loaded: loading it takes longer than it saves a process that asks once."""
     return "numpy" in sys.modules
 
 
-def _blocks(tx: Tx, workspace_id: int, known: Blocks) -> Blocks:
-    """All blocks, those read that changed: when they changed, their ids and lengths."""
-    current = {r["first_id"]: r["revision"] for r in tx.search.block_revisions(workspace_id)}
-    blocks = {f: b for f, b in known.items() if current.get(f) == b[0]}
-    stale = list(current.keys() - blocks.keys())
-    for row in tx.search.blocks(workspace_id, stale) if stale else []:
-        blocks[row["first_id"]] = (row["revision"], row["ids"], row["token_counts"])
-    return blocks
+def _read_segments(tx: Tx, workspace_id: int, cached: Segments) -> Segments:
+    """All segments; those that are cached at their current revision are not read."""
+    current = revisions_of(tx.search.segment_revisions(workspace_id))
+    segments = {f: segment for f, segment in cached.items() if current.get(f) == segment[0]}
+    stale = list(current.keys() - segments.keys())
+    for row in tx.search.segments(workspace_id, stale) if stale else []:
+        segments[row["first_id"]] = (row["revision"], row["ids"], row["token_counts"])
+    return segments
 
 
-_PLACE_TYPE = [("place", "<u2"), ("body", "u1"), ("context", "u1")]
+def revisions_of(rows: list[RevisionRow]) -> dict[int, int | str]:
+    """Revisions by first id."""
+    return {row["first_id"]: row["revision"] for row in rows}
 
 
-def _length(row: Row) -> int:
-    length: int = row["token_count"]
-    return min(max(length, 1), TOKENS_MAX)
+def _length(row: MemtableRow) -> int:
+    """The length of a passage, never 0: that marks a deleted one."""
+    return min(max(row["token_count"], 1), PASSAGE_TERMS_MAX)

@@ -1,259 +1,123 @@
-"""Which passages answer a query best: words by BM25, meaning by cosine, and the two as one.
+"""Hybrid ranking: lexical matches by BM25, semantic ones by cosine, fused to one order.
 
-Scores of different kinds are made comparable by standardising each over the passages that compete,
-and are then added. Unlike the fusion of ranks, that keeps by how much a passage beats the next.
+Scores of both kinds are standardised over the passages that compete (z-scores), and added. Unlike
+reciprocal rank fusion, that keeps by how much a passage beats the next.
 """
 
 from __future__ import annotations
 
-from fastio_cli.search import analysis as words
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    import numpy as np
+    from numpy.typing import NDArray
 
-    # Ids and scores, best first.
-    Matches = tuple[list[int], list[float]]
+    from fastio_cli.search.inverted_index import Matches
 
-CONTEXT_WEIGHT = 0.25
-NEIGHBOUR_WEIGHT = 0.2
+    Ids = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
+    Cosines = NDArray[np.float32]
+    Scores = NDArray[np.float64]
+
+CONTEXT_WEIGHT = 0.25  # of a term in the context of a passage, against one in its body
+ADJACENT_WEIGHT = 0.2
 # BM25 has the longer tail: for one standard deviation each, its few high scores would decide alone.
 SEMANTIC_WEIGHT = 1.5
-TERMS_MAX = 64
-CANDIDATES = 1000  # of each search
+CANDIDATES_MAX = 1000  # of each search
 RANKED_MAX = 200  # of both together: twice as many as can be asked for
-
-# Words that say nothing about what is looked for (the closed classes of English).
-STOP_WORDS = frozenset(
-    [
-        "a",
-        "about",
-        "above",
-        "after",
-        "again",
-        "all",
-        "also",
-        "am",
-        "an",
-        "and",
-        "any",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "before",
-        "being",
-        "below",
-        "between",
-        "both",
-        "but",
-        "by",
-        "can",
-        "could",
-        "d",
-        "did",
-        "do",
-        "does",
-        "doing",
-        "don",
-        "down",
-        "during",
-        "each",
-        "few",
-        "for",
-        "from",
-        "further",
-        "had",
-        "has",
-        "have",
-        "having",
-        "he",
-        "her",
-        "here",
-        "hers",
-        "him",
-        "his",
-        "how",
-        "i",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "itself",
-        "just",
-        "ll",
-        "me",
-        "might",
-        "more",
-        "most",
-        "must",
-        "my",
-        "no",
-        "nor",
-        "not",
-        "now",
-        "of",
-        "off",
-        "on",
-        "once",
-        "only",
-        "or",
-        "other",
-        "our",
-        "out",
-        "over",
-        "own",
-        "re",
-        "s",
-        "same",
-        "shall",
-        "she",
-        "should",
-        "so",
-        "some",
-        "such",
-        "t",
-        "than",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "through",
-        "to",
-        "too",
-        "under",
-        "until",
-        "up",
-        "us",
-        "ve",
-        "very",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "while",
-        "who",
-        "whom",
-        "whose",
-        "why",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-        "yours",
-    ]
-)
 
 
 class Candidate:
-    """A passage with its scores; None where a score is not known."""
+    """A passage with its scores.
+
+    ``bm25`` is None if it matches no term, ``cosine`` if it is not known. ``lexical`` and
+    ``semantic`` are their parts in the score.
+    """
 
     __slots__ = ("bm25", "cosine", "id", "lexical", "semantic")
 
-    def __init__(self, id: int, bm25: float | None, cosine: float | None) -> None:
+    def __init__(
+        self,
+        id: int,
+        bm25: float | None,
+        cosine: float | None,
+        lexical: float = 0.0,
+        semantic: float = 0.0,
+    ) -> None:
         self.id = id
         self.bm25 = bm25
         self.cosine = cosine
-        self.lexical = 0.0
-        self.semantic = 0.0
+        self.lexical = lexical
+        self.semantic = semantic
 
     @property
     def score(self) -> float:
         return self.lexical + self.semantic
 
 
-def terms(query: str) -> list[str]:
-    """The words of a query that are looked for; all of them if all are stop words."""
-    found = list(dict.fromkeys(words.sought(query)))
-    telling = [word for word in found if word not in STOP_WORDS]
-    return (telling or found)[:TERMS_MAX]
+def rank_lexical(matches: Matches) -> list[Candidate]:
+    """The matches of a lexical search alone, best first."""
+    return [Candidate(id, score, None, lexical=score) for id, score in zip(*matches, strict=True)]
 
 
-def by_words(matches: Matches) -> list[Candidate]:
-    """Candidates of a search by words alone."""
-    found = []
-    for id, score in zip(*matches, strict=True):
-        candidate = Candidate(id, score, None)
-        candidate.lexical = score
-        found.append(candidate)
-    return found
+def fuse(matches: Matches, vector_ids: Ids, cosines: Cosines) -> list[Candidate]:
+    """The matches of both searches, best first.
 
-
-def fused(matches: Matches, ids: Any, cosines: Any) -> list[Candidate]:
-    """Candidates of both searches, best first. ``ids`` are ascending, ``cosines`` one for each."""
-    import numpy as np
-
-    worded = np.array(matches[0], np.int64)
-    names = np.union1d(worded, ids[nearest(cosines, CANDIDATES)])
-    if not len(names):
-        return []
-    bm25, matched = np.zeros(len(names)), np.zeros(len(names), bool)
-    places = np.searchsorted(names, worded)
-    bm25[places], matched[places] = matches[1], True
-    cosine, known = np.zeros(len(names)), np.zeros(len(names), bool)
-    if len(ids):
-        places = np.searchsorted(ids, names).clip(max=len(ids) - 1)
-        known = ids[places] == names
-        cosine[known] = cosines[places[known]]
-    parts = (
-        standardised(bm25, np.ones(len(names), bool)),
-        SEMANTIC_WEIGHT * standardised(cosine, known),
-    )
-    neighbours = better_neighbours(names, parts[0] + parts[1])
-    lexical_part, semantic_part = (p + NEIGHBOUR_WEIGHT * p[neighbours] for p in parts)
-    order = np.argsort(-(lexical_part + semantic_part), kind="stable")[:RANKED_MAX]
-    columns = (names, bm25, matched, cosine, known, lexical_part, semantic_part)
-    found = []
-    for row in zip(*(column[order].tolist() for column in columns), strict=True):
-        id, score, is_matched, near, is_known, lexical, semantic = row
-        candidate = Candidate(id, score if is_matched else None, near if is_known else None)
-        candidate.lexical, candidate.semantic = lexical, semantic
-        found.append(candidate)
-    return found
-
-
-def nearest(cosines: Any, count: int) -> Any:
-    """The places of the highest of these, in no order."""
-    import numpy as np
-
-    if len(cosines) <= count:
-        return np.arange(len(cosines))
-    return np.argpartition(-cosines, count)[:count]
-
-
-def better_neighbours(ids: Any, scores: Any) -> Any:
-    """For each passage the place of the better one of those beside it, its own if it has none.
-
-    A passage gains when what stands beside it in its object answers as well. Its surroundings are
-    in the words already, as context; this is the same for the meaning.
+    ``vector_ids`` are the ids, ascending, of the passages whose ``cosines`` are known.
     """
     import numpy as np
 
-    places = np.arange(len(ids))
-    adjacent = np.flatnonzero(np.diff(ids) == 1)
-    best = places.copy()
-    best[adjacent] = adjacent + 1
-    after = adjacent + 1
-    is_better = (best[after] == after) | (scores[after - 1] > scores[best[after]])
-    best[after[is_better]] = after[is_better] - 1
+    matched_ids = np.array(matches[0], np.int64)
+    ids = np.union1d(matched_ids, vector_ids[top_indices(cosines, CANDIDATES_MAX)])
+    if not len(ids):
+        return []
+    bm25, is_match = _align(ids, matched_ids, np.array(matches[1]))
+    cosine, has_vector = _cosines_of(ids, vector_ids, cosines)
+    lexical = z_scores(bm25, np.ones(len(ids), bool))
+    semantic = SEMANTIC_WEIGHT * z_scores(cosine, has_vector)
+    adjacent = best_adjacent(ids, lexical + semantic)
+    lexical = lexical + ADJACENT_WEIGHT * lexical[adjacent]
+    semantic = semantic + ADJACENT_WEIGHT * semantic[adjacent]
+    order = np.argsort(-(lexical + semantic), kind="stable")[:RANKED_MAX]
+    return [
+        Candidate(
+            int(ids[i]),
+            float(bm25[i]) if is_match[i] else None,
+            float(cosine[i]) if has_vector[i] else None,
+            float(lexical[i]),
+            float(semantic[i]),
+        )
+        for i in order.tolist()
+    ]
+
+
+def top_indices(scores: Cosines, count: int) -> Ids:
+    """The indices of the highest scores, in no order."""
+    import numpy as np
+
+    if len(scores) <= count:
+        return np.arange(len(scores))
+    return np.argpartition(-scores, count)[:count]
+
+
+def best_adjacent(ids: Ids, scores: Scores) -> Ids:
+    """For each passage the index of the better one of those adjacent to it, else its own.
+
+    A passage gains if the one before or after it in its object is a good answer as well. For terms
+    the index has that already, as context; this is the same for the meaning.
+    """
+    import numpy as np
+
+    best = np.arange(len(ids))
+    before = np.flatnonzero(np.diff(ids) == 1)
+    after = before + 1
+    best[before] = after
+    is_better = (best[after] == after) | (scores[before] > scores[best[after]])
+    best[after[is_better]] = before[is_better]
     return best
 
 
-def standardised(scores: Any, known: Any) -> Any:
-    """Scores by how many standard deviations they are from the mean; unknown ones are the mean."""
+def z_scores(scores: Scores, known: Mask) -> Scores:
+    """Scores in standard deviations from the mean; unknown ones are the mean."""
     import numpy as np
 
     z = np.zeros(len(scores))
@@ -262,3 +126,25 @@ def standardised(scores: Any, known: Any) -> Any:
         deviation = values.std()
         z[known] = (values - values.mean()) / (deviation if deviation > 0 else 1)
     return z
+
+
+def _align(ids: Ids, known_ids: Ids, values: Scores) -> tuple[Scores, Mask]:
+    """Values of some of the ids, one for each id, and which of them are known."""
+    import numpy as np
+
+    aligned, known = np.zeros(len(ids)), np.zeros(len(ids), bool)
+    indices = np.searchsorted(ids, known_ids)
+    aligned[indices], known[indices] = values, True
+    return aligned, known
+
+
+def _cosines_of(ids: Ids, vector_ids: Ids, cosines: Cosines) -> tuple[Scores, Mask]:
+    """The cosine of each id, and which of them are known."""
+    import numpy as np
+
+    aligned, known = np.zeros(len(ids)), np.zeros(len(ids), bool)
+    if len(vector_ids):
+        indices = np.searchsorted(vector_ids, ids).clip(max=len(vector_ids) - 1)
+        known = vector_ids[indices] == ids
+        aligned[known] = cosines[indices[known]]
+    return aligned, known

@@ -86,9 +86,9 @@ class Store(Protocol):
     def wait_for_change(self, token: object, timeout_s: float) -> None:
         """Return after an event since ``token`` was taken, or after ``timeout_s``; or sooner."""
 
-    def settle_search(self, workspace_id: int) -> None:
-        """Make what a large search index needs to be fast, outside any transaction; it may take
-        minutes, in which nobody waits for it."""
+    def build_ann_index(self, workspace_id: int) -> None:
+        """Build the approximate nearest neighbour index of a workspace if it is large and has none,
+        where the database supports it. Outside any transaction; it may take minutes."""
 
     def close(self) -> None: ...
 

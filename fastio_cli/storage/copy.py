@@ -181,7 +181,7 @@ class StoreCopy:
                 tx.workspaces.mark_deleted(id, w["deleted_at"])
                 tx.workspaces.rename(id, w["name"])
                 if w["id"] in unsearched:
-                    tx.search.outdate(id, enabled=False)
+                    tx.search.invalidate(id, enabled=False)
 
         self._target.store.write(name_all)
 

@@ -9,7 +9,7 @@ import pytest
 
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.search import CONVERSATION
-from fastio_cli.search import indexer as index
+from fastio_cli.search import indexer
 from fastio_cli.search.embedding import FEW_TEXTS
 from fastio_cli.search.service import MERGED_CHARACTERS_MAX
 
@@ -240,7 +240,7 @@ def test_an_index_of_another_format_or_model_is_made_anew(caller, monkeypatch):
     caller.backend.tamper("update search_indexes set model = 'another'")
     assert caller("search.query", query="heron", mode="semantic")["items"]
     assert caller("index.status")["model"].startswith("all-MiniLM-L6-v2")
-    monkeypatch.setattr(index, "FORMAT", "0")
+    monkeypatch.setattr(indexer, "INDEX_FORMAT", "0")
     assert paths(caller, "heron") == ["a.json"]
     status = caller("index.status")
     assert (status["objects"], status["passages"], status["pending"]) == (1, 1, 0)

@@ -10,7 +10,7 @@ import openpyxl
 import pypdfium2
 import pytest
 
-from fastio_cli.search import sandbox as documents
+from fastio_cli.search import sandbox
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 DRAWING = "http://schemas.openxmlformats.org/drawingml/2006/main"
@@ -41,7 +41,7 @@ def word_of(body: str) -> bytes:
 
 
 def texts(suffix: str, data: bytes) -> str:
-    found, problem = documents.passages(suffix, data)
+    found, problem = sandbox.passages(suffix, data)
     assert problem is None
     return "\n".join(p.text for p in found)
 
@@ -74,7 +74,7 @@ def page(text: str) -> list[str]:
 
 
 def test_pdf_gives_its_text_with_pages():
-    found, problem = documents.passages("pdf", pdf(page("The heron stands")))
+    found, problem = sandbox.passages("pdf", pdf(page("The heron stands")))
     assert problem is None
     assert [(p.text, p.page, p.line) for p in found] == [("The heron stands", 1, None)]
 
@@ -88,7 +88,7 @@ def test_an_encrypted_pdf_is_reported():
     data = pdf(encrypted, f"/Encrypt 6 0 R /ID [{secret} {secret}]")
     with pytest.raises(pypdfium2.PdfiumError, match="password"):
         pypdfium2.PdfDocument(data)
-    assert documents.passages("pdf", data) == ([], "It is encrypted.")
+    assert sandbox.passages("pdf", data) == ([], "It is encrypted.")
 
 
 def test_docx_gives_its_paragraphs():
@@ -99,7 +99,7 @@ def test_docx_keeps_headings_and_the_rows_of_tables():
     cells = [f"<w:tc>{paragraph(text)}</w:tc>" for text in ("Bolt", "31 euros")]
     rows = f"<w:tbl><w:tr>{''.join(cells)}</w:tr></w:tbl>"
     data = word_of(paragraph("Prices", "Heading1") + rows + paragraph("after"))
-    found, _ = documents.passages("docx", data)
+    found, _ = sandbox.passages("docx", data)
     assert [(p.heading, p.text) for p in found] == [("Prices", "# Prices\nBolt | 31 euros\nafter")]
 
 
@@ -153,7 +153,7 @@ def test_pptx_gives_its_slides_in_order_with_their_notes():
         b'<Relationships><Relationship Id="rId1" Target="../notesSlides/notesSlide1.xml" '
         b'Type="http://example.org/relationships/notesSlide"/></Relationships>'
     )
-    found, _ = documents.passages("pptx", packed(parts))
+    found, _ = sandbox.passages("pptx", packed(parts))
     assert [(p.page, p.text) for p in found] == [
         (1, "heron 1"),
         (2, "heron 2\nsay it slowly"),
@@ -178,7 +178,7 @@ def test_pptx_gives_its_slides_in_the_order_they_are_shown():
     parts["ppt/_rels/presentation.xml.rels"] = (
         f"<Relationships>{''.join(slide.format(*r) for r in related)}</Relationships>"
     ).encode()
-    found, problem = documents.passages("pptx", packed(parts))
+    found, problem = sandbox.passages("pptx", packed(parts))
     assert problem is None
     assert [(p.page, p.text) for p in found] == [(1, "heron 3"), (2, "heron 1")]
 
@@ -192,7 +192,7 @@ def test_xlsx_gives_its_rows():
 
 def test_html_gives_what_is_seen():
     data = b"<html><script>var no;</script><h1>Lunch</h1><p>Soup &amp; <b>bread</b></p></html>"
-    found, _ = documents.passages("html", data)
+    found, _ = sandbox.passages("html", data)
     assert [(p.text, p.heading) for p in found] == [("# Lunch\nSoup & bread", "Lunch")]
 
 
@@ -200,7 +200,7 @@ def test_html_gives_what_is_said_of_the_page_and_of_its_images():
     data = b"""<meta name="Description" content="Birds of the reed"><meta name=robots content=no>
         <p>A<img src=x alt="grey heron">stands<img src=y><img alt></p>
         <template><img alt=no></template>"""
-    found, _ = documents.passages("html", data)
+    found, _ = sandbox.passages("html", data)
     assert " ".join(found[0].text.split()) == "Birds of the reed A grey heron stands"
 
 
@@ -225,14 +225,14 @@ def test_epub_gives_its_chapters_in_the_order_they_are_read():
             "OEBPS/text/zebra.xhtml": b"<p>first</p>",
         }
     )
-    found, problem = documents.passages("epub", data)
+    found, problem = sandbox.passages("epub", data)
     assert problem is None
     assert [(p.page, p.text) for p in found] == [(1, "first"), (2, "second")]
 
 
 def test_an_epub_without_a_package_gives_its_chapters_by_name():
     data = packed({"c2.xhtml": b"<p>second</p>", "c1.xhtml": b"<p>first</p>"})
-    found, _ = documents.passages("epub", data)
+    found, _ = sandbox.passages("epub", data)
     assert [p.text for p in found] == ["first", "second"]
 
 
@@ -248,7 +248,7 @@ def test_mail_gives_its_subject_and_text():
     message = mail(To="bob@example.org", Subject="Größe der Suppe")
     message.add_alternative("<p>no</p>", subtype="html")
     message.add_attachment(b"x", maintype="image", subtype="png", filename="soup.png")
-    (found,), problem = documents.passages("eml", bytes(message))
+    (found,), problem = sandbox.passages("eml", bytes(message))
     assert problem is None
     assert found.heading == "Größe der Suppe"
     assert found.text.split("\n") == [
@@ -267,7 +267,7 @@ def test_what_is_attached_to_a_mail_is_read():
         word("The heron"), maintype="application", subtype="octet-stream", filename="Bird.DOCX"
     )
     message.add_attachment(inner)
-    found, problem = documents.passages("eml", bytes(message))
+    found, problem = sandbox.passages("eml", bytes(message))
     assert problem is None
     told = {p.heading: p.text for p in found}
     assert "The heron" in told["Bird.DOCX"]
@@ -280,7 +280,7 @@ def test_what_is_attached_and_cannot_be_read_is_reported_and_the_mail_is_found()
     for name in ("a.docx", "b.xlsx", "c.pdf"):
         message.add_attachment(b"x", maintype="application", subtype="x", filename=name)
     message.add_attachment("The stork\n", filename="d.txt")
-    found, problem = documents.passages("eml", bytes(message))
+    found, problem = sandbox.passages("eml", bytes(message))
     assert problem is not None
     assert "a.docx" in problem
     assert "The soup is ready." in found[0].text
@@ -288,12 +288,12 @@ def test_what_is_attached_and_cannot_be_read_is_reported_and_the_mail_is_found()
 
 
 def test_what_was_read_counts_although_the_rest_takes_too_long(monkeypatch):
-    monkeypatch.setattr(documents, "SECONDS_MAX", 3)
+    monkeypatch.setattr(sandbox, "SECONDS_MAX", 3)
     message = mail()
     bomb = b"<div>" * 3_000_000
     hostile = packed({f"{i}.xhtml": bomb for i in range(4)})
     message.add_attachment(hostile, maintype="application", subtype="epub", filename="a.epub")
-    found, problem = documents.passages("eml", bytes(message))
+    found, problem = sandbox.passages("eml", bytes(message))
     assert problem is not None
     assert "The soup is ready." in found[0].text
 
@@ -307,7 +307,7 @@ def test_a_mailbox_gives_each_of_its_mails():
     separator = b"From ada@example.org Thu May  7 10:00:00 2026\n"
     data = b"".join(separator + bytes(mail(Subject=name)) + b"\n" for name in ("One", "Two"))
     data += b"From here on it is text.\n"
-    found, _ = documents.passages("mbox", data)
+    found, _ = sandbox.passages("mbox", data)
     assert [(p.page, p.heading) for p in found] == [(1, "One"), (2, "Two")]
     assert "From here on it is text." in found[1].text
 
@@ -315,29 +315,29 @@ def test_a_mailbox_gives_each_of_its_mails():
 def test_a_zip_bomb_is_stopped():
     bomb = word("x" * (80 * 1024 * 1024))
     assert len(bomb) < 1024 * 1024
-    found, problem = documents.passages("docx", bomb)
+    found, problem = sandbox.passages("docx", bomb)
     assert found == []
     assert "more than is allowed" in problem
 
 
 def test_entities_are_refused():
     xml = b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><x>&b;</x>'
-    found, problem = documents.passages("docx", packed({"word/document.xml": xml}))
+    found, problem = sandbox.passages("docx", packed({"word/document.xml": xml}))
     assert found == []
     assert "entities" in problem
 
 
-@pytest.mark.parametrize("suffix", documents.SUFFIXES)
+@pytest.mark.parametrize("suffix", sandbox.SUFFIXES)
 @pytest.mark.parametrize("data", [b"", b"\x00" * 5000, b"PK\x03\x04" + b"\xff" * 500, b"<" * 5000])
 def test_damaged_documents_are_reported_or_empty(suffix, data):
-    found, problem = documents.passages(suffix, data)
+    found, problem = sandbox.passages(suffix, data)
     assert problem is None or problem.endswith(".")
     assert isinstance(found, list)
 
 
 def test_a_reader_that_takes_too_long_is_ended(monkeypatch):
-    monkeypatch.setattr(documents, "SECONDS_MAX", 0.01)
-    found, problem = documents.passages("html", b"<p>x</p>")
+    monkeypatch.setattr(sandbox, "SECONDS_MAX", 0.01)
+    found, problem = sandbox.passages("html", b"<p>x</p>")
     assert found == []
     assert "seconds" in problem
 
@@ -348,18 +348,18 @@ def test_a_document_of_hostile_depth_or_breadth_only_harms_itself():
         ("docx", word_of("<w:sdt>" * 100_000 + paragraph("heron") + "</w:sdt>" * 100_000)),
         ("eml", b"Content-Type: multipart/mixed; boundary=x\n\n" + b"--x\n\n" * 50_000),
     ):
-        found, problem = documents.passages(suffix, data)
+        found, problem = sandbox.passages(suffix, data)
         assert problem or found or suffix == "eml"
 
 
 def test_an_archive_with_very_many_parts_is_read_or_reported():
     slide = f'<a:x xmlns:a="{DRAWING}"><a:p><a:t>heron</a:t></a:p></a:x>'.encode()
     data = packed({f"ppt/slides/slide{i}.xml": slide for i in range(3000)})
-    found, problem = documents.passages("pptx", data)
+    found, problem = sandbox.passages("pptx", data)
     assert (len(found), problem) == (3000, None)
 
 
 def test_a_document_that_was_cut_for_its_size_is_too_large(monkeypatch):
-    monkeypatch.setattr(documents, "BYTES_MAX", 1024**2)
-    found, problem = documents.passages("pdf", b"%PDF-1.7" + b"x" * 1024**2)
+    monkeypatch.setattr(sandbox, "BYTES_MAX", 1024**2)
+    found, problem = sandbox.passages("pdf", b"%PDF-1.7" + b"x" * 1024**2)
     assert (found, problem) == ([], "Documents of 1 MiB or more are not searched.")

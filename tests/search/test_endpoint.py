@@ -22,8 +22,7 @@ from fastio_cli.config.settings import Limits, SearchSettings
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
 from fastio_cli.retry import RetryPolicy
-from fastio_cli.search import answering as ask
-from fastio_cli.search import endpoint
+from fastio_cli.search import answering, endpoint
 from fastio_cli.server import events as sse
 from fastio_cli.storage.sqlite.store import SqliteStore
 from tests.backends import Background, until
@@ -479,4 +478,4 @@ def test_long_passages_are_cut_to_what_a_model_can_read(server, open_engine):
         engine.call("file.put", {"path": f"{i}.txt", "content": content}, actor="ada")
     asked(engine)
     _, _, body = server.requests[-1]
-    assert len(body["messages"][-1]["content"]) < 2 * ask.PASSAGES_CHARACTERS_MAX
+    assert len(body["messages"][-1]["content"]) < 2 * answering.PASSAGES_CHARACTERS_MAX

@@ -18,8 +18,8 @@ import pytest
 from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits, SearchSettings
 from fastio_cli.engine.engine import Engine
-from fastio_cli.search import answering as ask
-from fastio_cli.search.grounding import NOT_FOUND, SENTENCE_END, UNSOURCED
+from fastio_cli.search import answering
+from fastio_cli.search.grounding import NO_SOURCE, NOT_FOUND, SENTENCE_END
 from fastio_cli.storage.sqlite.store import SqliteStore
 from tests import llm
 
@@ -46,7 +46,7 @@ def url():
 @pytest.fixture
 def engine(tmp_path, url, monkeypatch):
     # With the prompt the same in every run, so is the answer.
-    monkeypatch.setattr(ask, "new_mark", lambda: "passages-81f3a0")
+    monkeypatch.setattr(answering, "new_delimiter", lambda: "passages-81f3a0")
     settings = SearchSettings(chat_url=url, chat_model="SmolLM2-135M-Instruct")
     store = SqliteStore(str(tmp_path / "store"))
     engine = Engine(store, BlobStore(str(tmp_path / "store/blobs")), Limits(), lambda: settings)
@@ -70,8 +70,8 @@ def asked(engine, question):
     assert "".join(heard).strip() == text
     cited = {int(n) for n in re.findall(r"\[(\d+)\]", text)}
     assert cited == {c["number"] for c in answer["citations"]}
-    for sentence in SENTENCE_END.split(text.replace(f". {UNSOURCED}", f" {UNSOURCED}.")):
-        assert re.search(r"\[\d+\]", sentence) or UNSOURCED in sentence, text
+    for sentence in SENTENCE_END.split(text.replace(f". {NO_SOURCE}", f" {NO_SOURCE}.")):
+        assert re.search(r"\[\d+\]", sentence) or NO_SOURCE in sentence, text
     return answer
 
 
@@ -87,7 +87,7 @@ def test_what_the_model_makes_up_is_not_found(engine):
     put(engine, "metals.md", "Tungsten is a metal. Its boiling point was not measured by us.\n")
     answer = asked(engine, "At how many degrees does tungsten boil?")
     figures = set(re.findall(r"\d+", re.sub(r"\[\d+\]", "", answer["answer"])))
-    assert not figures or UNSOURCED in answer["answer"]
+    assert not figures or NO_SOURCE in answer["answer"]
 
 
 def test_what_is_about_something_else_does_not_reach_the_model(engine):

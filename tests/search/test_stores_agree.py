@@ -7,10 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from fastio_cli.search import analysis as words
-from fastio_cli.search import embedding as embed
-from fastio_cli.search import indexer as index
-from fastio_cli.search import service
+from fastio_cli.search import analysis, embedding, indexer, service
 from fastio_cli.storage.postgres import search as postgres_search
 from tests.backends import BACKENDS
 
@@ -18,7 +15,7 @@ VOCABULARY = [f"w{i}" for i in range(60)]
 NEAR = 0.01  # of a score: as far as half precision may move it
 
 
-class ByWords(embed.Embedder):
+class ByWords(embedding.Embedder):
     """An embedder whose vectors are the sums of one for each word."""
 
     name = "by words"
@@ -28,7 +25,7 @@ class ByWords(embed.Embedder):
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     def _sum(self, text):
-        found = list(words.indexed(text)) or ["nothing"]
+        found = list(analysis.index_terms(text)) or ["nothing"]
         return sum(np.random.default_rng(_seed(word)).normal(size=32) for word in found)
 
 
@@ -41,7 +38,7 @@ def ranked(kind, folder, monkeypatch):
     backend = BACKENDS[kind]
     if backend.missing() is not None:
         pytest.skip(f"backend {kind} is missing: {backend.missing()}")
-    monkeypatch.setattr("fastio_cli.search.service.Search.embedder", lambda self: ByWords())
+    monkeypatch.setattr("fastio_cli.search.service.SearchService.embedder", lambda self: ByWords())
     engine = backend(folder).open()
     draw = random.Random(3)
     for i in range(120):
@@ -60,13 +57,13 @@ def ranked(kind, folder, monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("vectors", ["held", "pgvector", "blocks"])
+@pytest.mark.parametrize("vectors", ["exact", "pgvector", "blocks"])
 def test_postgresql_ranks_as_the_embedded_store_does(tmp_path, monkeypatch, vectors):
-    monkeypatch.setattr(index, "BLOCK_PASSAGES", 16)
+    monkeypatch.setattr(indexer, "SEGMENT_PASSAGES", 16)
     if vectors == "pgvector":
-        monkeypatch.setattr(service, "EXACT_MAX", 0)
+        monkeypatch.setattr(service, "EXACT_KNN_PASSAGES_MAX", 0)
     if vectors == "blocks":
-        monkeypatch.setattr(postgres_search, "add_vectors", lambda raw: None)
+        monkeypatch.setattr(postgres_search, "create_vector_table", lambda raw: None)
     ours = ranked("sqlite", tmp_path / "sqlite", monkeypatch)
     theirs = ranked("postgres", tmp_path / "postgres", monkeypatch)
     for one, other in zip(ours, theirs, strict=True):

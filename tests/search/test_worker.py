@@ -85,7 +85,7 @@ def test_a_workspace_that_fails_keeps_no_other_one_waiting(engine, monkeypatch):
     engine.call("workspace.create", {"name": "other"})
     write(engine, "a.json")
     write(engine, "a.json", workspace="other")
-    update = service.Search.update
+    update = service.SearchService.update
 
     def failing(self, store, workspace_id, seconds):
         if workspace_id == 1:
@@ -93,7 +93,7 @@ def test_a_workspace_that_fails_keeps_no_other_one_waiting(engine, monkeypatch):
         return update(self, store, workspace_id, seconds)
 
     worker = IndexWorker(engine)
-    monkeypatch.setattr(service.Search, "update", failing)
+    monkeypatch.setattr(service.SearchService, "update", failing)
     with pytest.raises(FastioError):
         worker.step()
     assert (status(engine)["passages"], status(engine, "other")["passages"]) == (0, 1)

@@ -202,7 +202,7 @@ def test_a_workspace_that_is_not_searched_stays_so(opened):
     for name in ("w", "v"):
         first.call("workspace.create", {"name": name})
     off = first.store.read(lambda tx: tx.workspaces.by_name("v")["id"])
-    first.store.write(lambda tx: tx.search.outdate(off, enabled=False))
+    first.store.write(lambda tx: tx.search.invalidate(off, enabled=False))
     copy_store(place(first), place(second), quiet)
 
     def unsearched(tx):

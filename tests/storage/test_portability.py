@@ -43,7 +43,10 @@ FORBIDDEN = (
 
 SAMPLES: dict[str, Any] = {
     "Content": Content("", 0),
+    "AnalyzedPassage": defaultdict(int, words="x", token_count=1),
+    "IndexRow": defaultdict(int),
     "Row": defaultdict(int),
+    "SegmentRow": {"first_id": 0},
     "bytes": bytes(8),
     "dict[str, bytes]": {"x": b""},
     "dict[str, object]": defaultdict(int, words="x", token_count=1),

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from fastio_cli.search.indexer import FORMAT
+from fastio_cli.search.indexer import INDEX_FORMAT
 from fastio_cli.storage.postgres import search as postgres_search
-from fastio_cli.storage.postgres.search import PgVectors, regular_expression
+from fastio_cli.storage.postgres.search import PgVectors, glob_to_regex
 from tests.backends import open_engine as open_backend
 
 DIMENSION = 16
@@ -38,7 +38,7 @@ def unpacked(scales, codes):
 @pytest.fixture
 def engine(pg_url, open_engine):
     engine = open_engine(pg_url)
-    if not engine.store.read(lambda tx: tx.search.vectors.compares):
+    if not engine.store.read(lambda tx: tx.search.vectors.supports_knn):
         pytest.skip("this server has no pgvector")
     return engine
 
@@ -48,7 +48,7 @@ def fill(engine, workspace_id, count, draw):
     scales, codes = random_vectors(draw, count)
 
     def add(tx):
-        tx.search.create(workspace_id, FORMAT)
+        tx.search.create(workspace_id, INDEX_FORMAT)
         for i in range(1, count + 1):
             row = {"line": None, "end_line": None, "page": None, "pointer": None, "heading": ""}
             path = f"{'few' if i % 50 == 0 else 'many'}/{i}"
@@ -106,7 +106,7 @@ def plan(engine, vector):
     def read(tx):
         vectors = tx.search.vectors
         PgVectors(Explaining(tx), tx.search, "public").nearest(1, vector, None, 10, 10**6)
-        return vectors.compares
+        return vectors.supports_knn
 
     engine.store.read(read)
     return "\n".join(explained)
@@ -121,9 +121,9 @@ def test_a_large_workspace_gets_an_index_of_its_own_and_finds_the_same(engine, m
     exact = [nearest(engine, 1, q, {}, 3000) for q in queries]
     for query, found in zip(queries, exact, strict=True):  # half precision swaps near ones
         assert len(set(found) & set(best(vectors, query))) >= 9
-    monkeypatch.setattr(postgres_search, "EXACT_MAX", 1000)
-    engine.store.settle_search(1)
-    engine.store.settle_search(1)  # once more changes nothing
+    monkeypatch.setattr(postgres_search, "EXACT_KNN_PASSAGES_MAX", 1000)
+    engine.store.build_ann_index(1)
+    engine.store.build_ann_index(1)  # once more changes nothing
     assert "passage_vectors_1" in plan(engine, queries[0])
     shared = 0
     for query, expected in zip(queries, exact, strict=True):
@@ -145,18 +145,18 @@ def test_the_planner_is_told_of_tables_that_have_grown(engine):
 
     engine.call("workspace.create", {"name": "other"})
     fill(engine, 1, 900, random.Random(8))
-    engine.store.settle_search(1)
+    engine.store.build_ann_index(1)
     before = engine.store.read(known)
     fill(engine, 2, 1500, random.Random(9))
-    engine.store.settle_search(2)
+    engine.store.build_ann_index(2)
     assert before < 900
     assert engine.store.read(known) == 2400
 
 
 def test_where_what_is_nearest_is_not_allowed_all_that_is_allowed_is_compared(engine, monkeypatch):
     vectors = fill(engine, 1, 3000, random.Random(6))
-    monkeypatch.setattr(postgres_search, "EXACT_MAX", 1000)
-    engine.store.settle_search(1)
+    monkeypatch.setattr(postgres_search, "EXACT_KNN_PASSAGES_MAX", 1000)
+    engine.store.build_ann_index(1)
     query = vectors[1]
     near = set(sorted(vectors, key=lambda id: -sum(map(mul, vectors[id], query)))[:1500])
     far = sorted(vectors.keys() - near)
@@ -164,7 +164,7 @@ def test_where_what_is_nearest_is_not_allowed_all_that_is_allowed_is_compared(en
     assert len({row["id"] for row in rows} & set(best(vectors, query, lambda id: id in far))) >= 9
 
 
-def test_vectors_are_taken_in_blocks_as_they_were_entered(engine):
+def test_vectors_are_read_in_blocks_as_they_were_added(engine):
     draw = random.Random(8)
     fill(engine, 1, 3000, draw)
     fill(engine, 2, 100, draw)
@@ -187,7 +187,7 @@ def test_vectors_are_taken_in_blocks_as_they_were_entered(engine):
 
     def replace(tx):
         """One goes, one comes: as many as before."""
-        tx.search.vectors.remove(1, [1500], 2)
+        tx.search.vectors.delete(1, [1500], 2)
         tx.search.vectors.add(1, [3001], scales[:4], codes[:DIMENSION], 2)
 
     engine.store.write(replace)
@@ -198,10 +198,10 @@ def test_vectors_are_taken_in_blocks_as_they_were_entered(engine):
     assert array("q", after[2]["ids"])[-1] == 3001
 
 
-def test_making_an_index_may_take_longer_than_a_transaction(pg_url):
+def test_building_an_index_may_take_longer_than_a_transaction(pg_url):
     with psycopg.connect(pg_url, autocommit=True, row_factory=dict_row) as c:
         c.execute("set statement_timeout = '20ms'")
-        with postgres_search._unhurried(c, 0):
+        with postgres_search._build_settings(c, 0):
             c.execute("select pg_sleep(0.05)")
         with pytest.raises(psycopg.errors.QueryCanceled):
             c.execute("select pg_sleep(0.05)")
@@ -209,8 +209,8 @@ def test_making_an_index_may_take_longer_than_a_transaction(pg_url):
 
 def test_vectors_of_another_length_take_the_place_of_all_there_were(engine, monkeypatch):
     fill(engine, 1, 200, random.Random(1))
-    monkeypatch.setattr(postgres_search, "EXACT_MAX", 100)
-    engine.store.settle_search(1)
+    monkeypatch.setattr(postgres_search, "EXACT_KNN_PASSAGES_MAX", 100)
+    engine.store.build_ann_index(1)
     engine.store.write(lambda tx: tx.search.vectors.clear(1))
     scales, codes = array("f", [0.01]).tobytes(), bytes([100] * 5)
     engine.store.write(lambda tx: tx.search.vectors.add(1, [1], scales, codes, 2))
@@ -218,18 +218,18 @@ def test_vectors_of_another_length_take_the_place_of_all_there_were(engine, monk
     assert row["id"] == 1
 
 
-def test_an_index_whose_making_was_ended_is_made_again(engine, monkeypatch, pg_url):
+def test_an_index_whose_build_was_interrupted_is_built_again(engine, monkeypatch, pg_url):
     fill(engine, 1, 200, random.Random(1))
-    monkeypatch.setattr(postgres_search, "EXACT_MAX", 100)
-    engine.store.settle_search(1)
+    monkeypatch.setattr(postgres_search, "EXACT_KNN_PASSAGES_MAX", 100)
+    engine.store.build_ann_index(1)
     with psycopg.connect(pg_url) as c:
         c.execute(
             """update pg_index set indisvalid = false
             where indexrelid = 'passage_vectors_1'::regclass"""
         )
-    assert not engine.store.read(lambda tx: tx.search.vectors._has_neighbours(1))
-    engine.store.settle_search(1)
-    assert engine.store.read(lambda tx: tx.search.vectors._has_neighbours(1))
+    assert not engine.store.read(lambda tx: tx.search.vectors._has_hnsw_index(1))
+    engine.store.build_ann_index(1)
+    assert engine.store.read(lambda tx: tx.search.vectors._has_hnsw_index(1))
 
 
 def test_without_pgvector_vectors_are_kept_in_blocks(tmp_path, monkeypatch):
@@ -238,12 +238,12 @@ def test_without_pgvector_vectors_are_kept_in_blocks(tmp_path, monkeypatch):
     backend = BACKENDS["postgres"]
     if backend.missing() is not None:
         pytest.skip(f"backend postgres is missing: {backend.missing()}")
-    monkeypatch.setattr(postgres_search, "add_vectors", lambda raw: None)
+    monkeypatch.setattr(postgres_search, "create_vector_table", lambda raw: None)
     backend(tmp_path / "store")
     engine = open_backend(tmp_path / "store")
     try:
-        assert not engine.store.read(lambda tx: tx.search.vectors.compares)
-        engine.store.settle_search(1)
+        assert not engine.store.read(lambda tx: tx.search.vectors.supports_knn)
+        engine.store.build_ann_index(1)
         engine.call("state.set", {"path": "a.json", "value": "what the plan costs"})
         engine.call("state.set", {"path": "b.json", "value": "a heron in the reeds"})
         for _ in range(2):
@@ -258,6 +258,6 @@ def test_without_pgvector_vectors_are_kept_in_blocks(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "pattern", ["*", "a?c", "[a-c]x", "[^a]*", "[]a]", "a.b+(c)", "[z-a]x", "x\\y"]
 )
-def test_patterns_are_valid_regular_expressions(pattern, pg_url):
+def test_patterns_are_valid_glob_to_regexs(pattern, pg_url):
     with psycopg.connect(pg_url) as c:
-        c.execute("select 'x' ~ %s", (regular_expression(pattern),))
+        c.execute("select 'x' ~ %s", (glob_to_regex(pattern),))

@@ -1,8 +1,8 @@
-"""The search index in PostgreSQL's words: vectors by pgvector where it is there, in blocks if not.
+"""The statements of the search index in PostgreSQL's dialect, and vectors in pgvector.
 
-With pgvector a workspace is compared exactly until it is large; then a background worker makes it
-an HNSW index of its own (:func:`make_neighbours`), so that neither its speed nor what it finds
-depends on other workspaces. Nothing but this module knows which of both it is.
+With pgvector, nearest neighbours are searched exactly until a workspace is large. Then a background
+worker builds an HNSW index for it alone (:func:`build_hnsw_index`), so that neither its speed nor
+its recall depends on other workspaces. Without pgvector, vectors are kept in packed blocks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from contextlib import contextmanager
 import psycopg
 
 from fastio_cli.storage.repositories.search import Search
-from fastio_cli.storage.repositories.vectors import BLOCK_VECTORS, EXACT_MAX, BlockVectors
+from fastio_cli.storage.repositories.vectors import (
+    BLOCK_VECTORS,
+    EXACT_KNN_PASSAGES_MAX,
+    BlockVectors,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,25 +28,32 @@ if TYPE_CHECKING:
 
     from fastio_cli.storage.contract import Db, Row
     from fastio_cli.storage.postgres.store import Raw
-    from fastio_cli.storage.repositories.vectors import Vectors
+    from fastio_cli.storage.repositories.search_rows import (
+        CosineRow,
+        RevisionRow,
+        VectorBlockRow,
+    )
+    from fastio_cli.storage.repositories.vectors import PackedVectors, Vectors
 
-NEIGHBOURS = 200  # as many as HNSW gives: the later ones of a thousand change no ranking
-EF_SEARCH = 400  # 100 loses some of what is far from every passage
-SCANNED_MAX = 40_000
+HNSW_NEIGHBOURS = 200  # of a query: more of them change no ranking
+HNSW_EF_SEARCH = 400  # with 100, recall is lower for queries that are far from every passage
+HNSW_SCAN_TUPLES_MAX = 40_000
 _PATTERN_PART = re.compile(r"\[\^?\]?[^\]]*\]|.", re.DOTALL)
 _SET_PART = re.compile(r"(.)-(.)|(.)", re.DOTALL)
-_NEIGHBOURS = "select indisvalid as is_valid from pg_index where indexrelid = to_regclass(:name)"
-_IN_THE_MAKING = "select 1 from pg_stat_progress_create_index where index_relid = to_regclass(%s)"
+_HNSW_INDEX = "select indisvalid as is_valid from pg_index where indexrelid = to_regclass(:name)"
+_BUILD_IN_PROGRESS = (
+    "select 1 from pg_stat_progress_create_index where index_relid = to_regclass(%s)"
+)
 _PGVECTOR = """select quote_ident(n.nspname) as schema from pg_extension e
     join pg_namespace n on n.oid = e.extnamespace
     where e.extname = 'vector' and to_regclass('passage_vectors') is not null"""
-_NODE_BYTES = 600  # of the graph, for each vector in it
+_HNSW_NODE_BYTES = 600  # of the graph, for each vector in it
 _BUILD_BYTES_MIN, _BUILD_BYTES_MAX = 256 * 1024**2, 2 * 1024**3
 
 
 class PostgresSearch(Search):
-    """The index of a PostgreSQL store. ``pgvector`` is the schema of that extension's types, None
-    where it is not installed."""
+    """The search index of a PostgreSQL store. ``pgvector`` is the schema of that extension's types,
+    None if it is not installed."""
 
     def __init__(self, db: Db, pgvector: str | None) -> None:
         super().__init__(db)
@@ -54,19 +65,19 @@ class PostgresSearch(Search):
     def vectors(self) -> Vectors:
         return self._vectors
 
-    def listed(self, values: Iterable[object]) -> object:
+    def array_param(self, values: Iterable[object]) -> object:
         return list(values)
 
-    def among(self, name: str) -> str:
+    def in_array(self, name: str) -> str:
         return f"= any(:{name})"
 
-    def _pattern(self, name: str) -> str:
+    def _glob_condition(self, name: str) -> str:
         return f'~ :{name} collate "C"'
 
-    def _pattern_of(self, path: str) -> str:
-        return regular_expression(path)
+    def _glob_param(self, pattern: str) -> str:
+        return glob_to_regex(pattern)
 
-    def _ids(self, source: str, values: dict[str, object]) -> array[int]:
+    def _select_ids(self, source: str, values: dict[str, object]) -> array[int]:
         row = self._db.one(
             f"select string_agg(int8send(p.id), '' order by p.id) as ids {source}", **values
         )
@@ -76,45 +87,45 @@ class PostgresSearch(Search):
             ids.byteswap()
         return ids
 
-    def add_postings(self, workspace_id: int, first_id: int, places: dict[str, bytes]) -> None:
+    def add_postings(self, workspace_id: int, first_id: int, postings: dict[str, bytes]) -> None:
         self._db.run(
             """insert into postings (workspace_id, first_id, word, places)
             select :workspace_id, :first_id, word, places
-            from unnest(:words::text[], :all_places::bytea[]) as added (word, places)""",
+            from unnest(:words::text[], :places::bytea[]) as added (word, places)""",
             workspace_id=workspace_id,
             first_id=first_id,
-            words=list(places),
-            all_places=list(places.values()),
+            words=list(postings),
+            places=list(postings.values()),
         )
 
 
 class PgVectors:
-    """Vectors in half precision that the database compares itself, by the cosine."""
+    """Vectors in half precision, searched by the database."""
 
-    compares: Literal[True] = True
+    supports_knn: Literal[True] = True
 
     def __init__(self, db: Db, search: PostgresSearch, schema: str) -> None:
         self._db = db
         self._search = search
         self._type = f"{schema}.halfvec"
-        # The negative inner product; all vectors are of length 1.
+        # The negative inner product, which is the negative cosine: all vectors have length 1.
         self._distance = f"operator({schema}.<#>)"
 
     def add(
         self, workspace_id: int, ids: list[int], scales: bytes, codes: bytes, revision: int
     ) -> None:
-        """Enter vectors; the ids rise, and are higher than all there are."""
+        """Add vectors. Their ids rise, and are higher than all that are stored."""
         self._db.run(
             f"""insert into passage_vectors (workspace_id, id, vector)
             select :workspace_id, id, vector::{self._type}
             from unnest(:ids::bigint[], :vectors::text[]) as added (id, vector)""",
             workspace_id=workspace_id,
             ids=ids,
-            vectors=_texts(scales, codes),
+            vectors=_vector_literals(scales, codes),
         )
 
-    def remove(self, workspace_id: int, ids: list[int], revision: int) -> None:
-        """Forget those of these vectors that there are."""
+    def delete(self, workspace_id: int, ids: list[int], revision: int) -> None:
+        """Delete those of these vectors that are stored."""
         self._db.run(
             "delete from passage_vectors where workspace_id = :workspace_id and id = any(:ids)",
             workspace_id=workspace_id,
@@ -122,28 +133,30 @@ class PgVectors:
         )
 
     def clear(self, workspace_id: int) -> None:
-        """Forget all vectors of a workspace."""
-        if self._db.one(_NEIGHBOURS, name=_name(workspace_id)) is not None:
-            self._db.run(f"drop index {_name(workspace_id)}")  # it is for vectors of one length
+        """Delete all vectors of a workspace."""
+        if self._db.one(_HNSW_INDEX, name=_hnsw_name(workspace_id)) is not None:
+            self._db.run(f"drop index {_hnsw_name(workspace_id)}")  # its dimension is fixed
         self._db.run(
             "delete from passage_vectors where workspace_id = :workspace_id",
             workspace_id=workspace_id,
         )
 
-    def revisions(self, workspace_id: int) -> list[Row]:
-        """Every range of ids with vectors, in order, and what changes when one comes or goes: how
-        many there are, and which is the last. (A vector never changes, and later ones come after
-        it.)"""
+    def revisions(self, workspace_id: int) -> list[RevisionRow]:
+        """All ranges of ids that have vectors, in order, with their revisions.
+
+        A revision is the count of the vectors and the last id: it changes with every insertion and
+        deletion, as vectors are never updated and new ones have higher ids.
+        """
         return self._db.all(
             f"""select id / {BLOCK_VECTORS} as first_id, count(*) || '/' || max(id) as revision
             from passage_vectors where workspace_id = :workspace_id group by 1 order by 1""",
             workspace_id=workspace_id,
         )
 
-    def blocks(self, workspace_id: int, first_ids: list[int]) -> list[Row]:
-        """Ranges by what names them, as the blocks that other stores keep."""
+    def blocks(self, workspace_id: int, first_ids: list[int]) -> list[VectorBlockRow]:
+        """The vectors of ranges, packed as the blocks of other stores."""
         rows = self._db.all(
-            f"""select first_id, count(*) || '/' || max(id) as revision,
+            f"""select first_id, max(id) as last_id, count(*) || '/' || max(id) as revision,
             string_agg(int8send(id), '' order by id) as ids,
             string_agg({self._type}_send(vector), '' order by id) as vectors
             from unnest(:first_ids::bigint[]) as wanted (first_id) join passage_vectors
@@ -152,7 +165,7 @@ class PgVectors:
             workspace_id=workspace_id,
             first_ids=first_ids,
         )
-        return [{**row, **_packed(row["ids"], row["vectors"])} for row in rows]
+        return [_packed_block(row) for row in rows]
 
     def nearest(
         self,
@@ -161,23 +174,22 @@ class PgVectors:
         allowed: Sequence[int] | None,
         limit: int,
         count: int,
-    ) -> list[Row]:
-        """The ids and cosines of the nearest passages, of those that are allowed if not all are;
-        ``count`` is how many the workspace has.
+    ) -> list[CosineRow]:
+        """The ids and cosines of the nearest neighbours of a query's vector.
 
-        Few are compared all. Of many, HNSW is asked for so many more as are not allowed; only where
-        that does not lead to enough of them, as what is nearest is elsewhere, are they compared.
+        Of ``allowed`` passages only, unless that is None. ``count`` is how many the workspace has.
+        Few passages are searched exactly. Of many, the HNSW index is asked for more neighbours the
+        fewer are allowed; if too few of those are, the allowed ones are searched exactly.
         """
-        if allowed is not None and len(allowed) <= EXACT_MAX:
-            return self.cosines(workspace_id, vector, allowed, limit)
-        if count <= EXACT_MAX or not self._has_neighbours(workspace_id):
+        candidates = count if allowed is None else min(count, len(allowed))
+        if candidates <= EXACT_KNN_PASSAGES_MAX or not self._has_hnsw_index(workspace_id):
             return self.cosines(workspace_id, vector, allowed, limit)
         if allowed is None:
-            return self._neighbours(workspace_id, vector, NEIGHBOURS)
-        passes = set(allowed)
-        rows = self._neighbours(workspace_id, vector, NEIGHBOURS * count // len(allowed))
-        found = [row for row in rows if row["id"] in passes]
-        if len(found) < NEIGHBOURS // 2:
+            return self._hnsw_search(workspace_id, vector, HNSW_NEIGHBOURS)
+        passing = set(allowed)
+        rows = self._hnsw_search(workspace_id, vector, HNSW_NEIGHBOURS * count // len(allowed))
+        found = [row for row in rows if row["id"] in passing]
+        if len(found) < HNSW_NEIGHBOURS // 2:
             return self.cosines(workspace_id, vector, allowed, limit)
         return found
 
@@ -187,11 +199,11 @@ class PgVectors:
         vector: list[float],
         ids: Sequence[int] | None,
         limit: int = 2**31,
-    ) -> list[Row]:
+    ) -> list[CosineRow]:
         """The cosines of those of these passages, or of all, that have a vector, nearest first.
 
-        The vector stands in a query of its own so that it is read once: the plan of a prepared
-        statement would read its 4,000 characters anew for every row.
+        The vector is in a subquery so that it is parsed once: the plan of a prepared statement
+        would parse its 4,000 characters for every row.
         """
         condition = "" if ids is None else "and id = any(:ids)"
         return self._db.all(
@@ -199,39 +211,41 @@ class PgVectors:
             from passage_vectors where workspace_id = :workspace_id {condition}
             order by cosine desc limit :limit""",
             workspace_id=workspace_id,
-            vector=_text(vector),
+            vector=_vector_literal(vector),
             limit=limit,
             **({} if ids is None else {"ids": list(ids)}),
         )
 
-    def _neighbours(self, workspace_id: int, vector: list[float], limit: int) -> list[Row]:
-        """About the nearest, by the workspace's HNSW index, searched on until there are enough."""
+    def _hnsw_search(self, workspace_id: int, vector: list[float], limit: int) -> list[CosineRow]:
+        """Approximate nearest neighbours by the HNSW index, scanned until there are enough."""
         self._db.run(
-            f"""select set_config('hnsw.ef_search', '{EF_SEARCH}', true),
+            f"""select set_config('hnsw.ef_search', '{HNSW_EF_SEARCH}', true),
             set_config('hnsw.iterative_scan', 'relaxed_order', true),
-            set_config('hnsw.max_scan_tuples', '{SCANNED_MAX}', true),
+            set_config('hnsw.max_scan_tuples', '{HNSW_SCAN_TUPLES_MAX}', true),
             set_config('enable_sort', 'off', true)"""
-        )  # the planner takes comparing all for cheaper than it is
+        )  # the planner underestimates the cost of an exact search
         sized = f"{self._type}({len(vector)})"
         rows = self._db.all(
             f"""select id, -(vector::{sized} {self._distance} :vector::{sized}) as cosine
             from passage_vectors where workspace_id = :workspace_id
             order by vector::{sized} {self._distance} :vector::{sized} limit :limit""",
             workspace_id=workspace_id,
-            vector=_text(vector),
+            vector=_vector_literal(vector),
             limit=limit,
         )
         self._db.run("select set_config('enable_sort', 'on', true)")
         return rows
 
-    def _has_neighbours(self, workspace_id: int) -> bool:
-        row = self._db.one(_NEIGHBOURS, name=_name(workspace_id))
+    def _has_hnsw_index(self, workspace_id: int) -> bool:
+        row = self._db.one(_HNSW_INDEX, name=_hnsw_name(workspace_id))
         return row is not None and bool(row["is_valid"])
 
 
-def add_vectors(raw: Raw) -> None:
-    """Add the table of vectors, if pgvector is there or may be made: in the schema ``public``,
-    since a database has it once for all its stores."""
+def create_vector_table(raw: Raw) -> None:
+    """Create the table of vectors if pgvector is installed or can be.
+
+    The extension is created in the schema ``public``: a database has it once for all its stores.
+    """
     found = raw.execute("select 1 from pg_available_extensions where name = 'vector'").fetchone()
     if found is None:
         return
@@ -239,7 +253,7 @@ def add_vectors(raw: Raw) -> None:
         with raw.transaction():
             raw.execute("create extension if not exists vector schema public")
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidSchemaName):
-        pass  # an administrator may have done it, or not
+        pass  # perhaps an administrator has created it
     installed = raw.execute(
         """select quote_ident(n.nspname) as schema from pg_extension e
         join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"""
@@ -256,10 +270,10 @@ def add_vectors(raw: Raw) -> None:
 
 
 def refresh_statistics(raw: Raw, workspace_id: int) -> None:
-    """Let the planner see tables that have outgrown what it knows of them.
+    """Analyse the tables of the search index if they have more than doubled since the last time.
 
-    PostgreSQL does so itself, but up to a minute later; until then it may choose an index that has
-    to be read from end to end for each query.
+    PostgreSQL does so itself, but up to a minute later; until then the planner may choose an index
+    that has to be read from end to end for each query.
     """
     row = raw.execute(
         """select i.passage_count > 2 * greatest(c.reltuples, 500) as has_grown
@@ -271,21 +285,21 @@ def refresh_statistics(raw: Raw, workspace_id: int) -> None:
         raw.execute("analyze passages, search_objects, postings")
 
 
-def make_neighbours(raw: Raw, workspace_id: int) -> None:
-    """Make the HNSW index of a workspace that has become large; nobody waits for it meanwhile."""
+def build_hnsw_index(raw: Raw, workspace_id: int) -> None:
+    """Build the HNSW index of a workspace that has become large, without locking anybody out."""
     found = raw.execute(_PGVECTOR).fetchone()
     index = raw.execute(
         "select passage_count from search_indexes where workspace_id = %s", (workspace_id,)
     ).fetchone()
-    if found is None or index is None or index["passage_count"] <= EXACT_MAX:
+    if found is None or index is None or index["passage_count"] <= EXACT_KNN_PASSAGES_MAX:
         return
-    schema, name = found["schema"], _name(workspace_id)
-    if raw.execute(_IN_THE_MAKING, (name,)).fetchone() is not None:
+    schema, name = found["schema"], _hnsw_name(workspace_id)
+    if raw.execute(_BUILD_IN_PROGRESS, (name,)).fetchone() is not None:
         return
-    there = raw.execute(_NEIGHBOURS.replace(":name", "%s"), (name,)).fetchone()
-    if there is not None and there["is_valid"]:
+    existing = raw.execute(_HNSW_INDEX.replace(":name", "%s"), (name,)).fetchone()
+    if existing is not None and existing["is_valid"]:
         return
-    if there is not None:  # whoever made it was ended
+    if existing is not None:  # its build was interrupted
         raw.execute(f"drop index concurrently if exists {name}")
     row = raw.execute(
         f"""select {schema}.vector_dims(vector) as dimension from passage_vectors
@@ -295,19 +309,19 @@ def make_neighbours(raw: Raw, workspace_id: int) -> None:
     if row is None:
         return
     dimension = row["dimension"]
-    with _unhurried(raw, index["passage_count"] * (2 * dimension + _NODE_BYTES)):
+    with _build_settings(raw, index["passage_count"] * (2 * dimension + _HNSW_NODE_BYTES)):
         raw.execute(
             f"""create index concurrently {name} on passage_vectors
             using hnsw ((vector::{schema}.halfvec({dimension})) {schema}.halfvec_ip_ops)
             with (m = 16, ef_construction = 64) where workspace_id = {int(workspace_id)}"""
         )
-        raw.execute("analyze passage_vectors (workspace_id)")  # or the planner thinks it small
+        raw.execute("analyze passage_vectors (workspace_id)")  # or the planner takes it for small
 
 
 @contextmanager
-def _unhurried(raw: Raw, memory_bytes: int) -> Iterator[None]:
-    """Let a session work for as long as it takes, which transactions may not, and with memory: an
-    index that outgrows it is made some times slower."""
+def _build_settings(raw: Raw, memory_bytes: int) -> Iterator[None]:
+    """Lift the session's timeouts, and give it memory: an index that outgrows it is built several
+    times slower."""
     kib = min(max(memory_bytes, _BUILD_BYTES_MIN), _BUILD_BYTES_MAX) // 1024
     settings = {"lock_timeout": "0", "statement_timeout": "0", "maintenance_work_mem": f"{kib}kB"}
     current = ", ".join(f"current_setting('{name}') as {name}" for name in settings)
@@ -320,32 +334,32 @@ def _unhurried(raw: Raw, memory_bytes: int) -> Iterator[None]:
         raw.execute(f"select {changed}", before)
 
 
-def schema_of_pgvector(db: Db) -> str | None:
-    """The schema of pgvector, quoted; None if the store has no table that uses it."""
+def pgvector_schema(db: Db) -> str | None:
+    """The schema of pgvector, quoted; None if the store has no table of vectors."""
     row = db.one(_PGVECTOR)
     return None if row is None else row["schema"]
 
 
-def _name(workspace_id: int) -> str:
+def _hnsw_name(workspace_id: int) -> str:
     return f"passage_vectors_{int(workspace_id)}"
 
 
-def regular_expression(pattern: str) -> str:
-    """A pattern of a shell (``*``, ``?``, ``[a-z]``, ``[^a-z]``) as PostgreSQL matches it."""
+def glob_to_regex(pattern: str) -> str:
+    """A shell pattern (``*``, ``?``, ``[a-z]``, ``[^a-z]``) as a POSIX regular expression."""
     parts = []
     for part in _PATTERN_PART.findall(pattern):
         if part in ("*", "?"):
             parts.append(".*" if part == "*" else ".")
         else:
-            parts.append(_one_of(part[1:-1]) if len(part) > 1 else _literal(part))
+            parts.append(_character_class(part[1:-1]) if len(part) > 1 else _escape(part))
     return f"^{''.join(parts)}$"
 
 
-def _one_of(characters: str) -> str:
-    """One character of a set; of an empty one there is none."""
+def _character_class(characters: str) -> str:
+    """A set of characters; an empty one matches nothing."""
     negated = characters.startswith("^")
     parts = [
-        _literal(single) if single else f"{_literal(first)}-{_literal(last)}"
+        _escape(single) if single else f"{_escape(first)}-{_escape(last)}"
         for first, last, single in _SET_PART.findall(characters.removeprefix("^"))
         if single or first <= last
     ]
@@ -354,24 +368,40 @@ def _one_of(characters: str) -> str:
     return f"[{'^' if negated else ''}{''.join(parts)}]"
 
 
-def _literal(character: str) -> str:
+def _escape(character: str) -> str:
     is_special = character.isascii() and not character.isalnum()
     return f"\\{character}" if is_special else character
 
 
-def _texts(scales: bytes, codes: bytes) -> list[str]:
-    """Packed vectors as the text of vectors."""
+def _vector_literals(scales: bytes, codes: bytes) -> list[str]:
+    """Packed vectors as literals of pgvector."""
     all_scales, all_codes = array("f", scales), array("b", codes)
     dimension = len(all_codes) // len(all_scales)
-    texts = []
+    literals = []
     for i, scale in enumerate(all_scales):
-        texts.append(_text([scale * c for c in all_codes[i * dimension : (i + 1) * dimension]]))
-    return texts
+        row = all_codes[i * dimension : (i + 1) * dimension]
+        literals.append(_vector_literal([scale * code for code in row]))
+    return literals
 
 
-def _packed(ids: bytes, vectors: bytes) -> dict[str, bytes]:
-    """Ids and vectors as they are sent (a vector's length, two bytes, its halves; big-endian) as
-    they were entered: the codes are found exactly, the scales as nearly as halves can tell."""
+def _packed_block(row: Row) -> VectorBlockRow:
+    ids, scales, codes = _pack(row["ids"], row["vectors"])
+    return {
+        "first_id": row["first_id"],
+        "last_id": row["last_id"],
+        "revision": row["revision"],
+        "ids": ids,
+        "scales": scales,
+        "codes": codes,
+    }
+
+
+def _pack(ids: bytes, vectors: bytes) -> PackedVectors:
+    """Ids and vectors in PostgreSQL's binary format, packed as they were added.
+
+    A vector is its dimension, two unused bytes, and its values as big-endian halves. The codes are
+    restored exactly, the scales as precisely as half precision allows.
+    """
     import numpy as np
 
     numbers = np.frombuffer(ids, ">i8").astype(np.int64)
@@ -380,12 +410,12 @@ def _packed(ids: bytes, vectors: bytes) -> dict[str, bytes]:
     largest[largest == 0] = 1
     codes = np.rint(halves / largest * 127)
     scales = (halves * codes).sum(1) / np.maximum(np.square(codes).sum(1), 1)
-    return {
-        "ids": numbers.tobytes(),
-        "scales": scales.astype(np.float32).tobytes(),
-        "codes": codes.astype(np.int8).tobytes(),
-    }
+    return (
+        numbers.tobytes(),
+        scales.astype(np.float32).tobytes(),
+        codes.astype(np.int8).tobytes(),
+    )
 
 
-def _text(vector: list[float]) -> str:
+def _vector_literal(vector: list[float]) -> str:
     return f"[{','.join(f'{value:.6g}' for value in vector)}]"

@@ -197,14 +197,14 @@ class PostgresStore:
                 return
             pause = min(pause * 1.3, POLL_MAX_S)
 
-    def settle_search(self, workspace_id: int) -> None:
-        """Look at a workspace that has grown, and make its index of neighbours if it is large."""
-        from fastio_cli.storage.postgres.search import make_neighbours, refresh_statistics
+    def build_ann_index(self, workspace_id: int) -> None:
+        """Refresh the planner's statistics, and build the workspace's HNSW index if it is large."""
+        from fastio_cli.storage.postgres.search import build_hnsw_index, refresh_statistics
 
         try:
             with self._connection() as raw:
                 refresh_statistics(raw, workspace_id)
-                make_neighbours(raw, workspace_id)
+                build_hnsw_index(raw, workspace_id)
         except psycopg.Error as e:
             raise server_error(e, self.address) from None
 
@@ -308,14 +308,14 @@ class PostgresStore:
 
     def _upgrade(self, raw: Raw, version: int | None) -> None:
         with raw.transaction():
-            from fastio_cli.storage.postgres.search import add_vectors
+            from fastio_cli.storage.postgres.search import create_vector_table
 
             db = Migration(raw, self.address, self._clock)
             if version is None:
                 db.run("create table fastio_schema (version bigint not null primary key)")
                 db.run("insert into fastio_schema (version) values (0)")
             migrate.upgrade(db)
-            add_vectors(raw)
+            create_vector_table(raw)
 
 
 class Transaction:
@@ -365,10 +365,10 @@ class Transaction:
 
     def open_search(self) -> PostgresSearch:
         """The search index of this store."""
-        from fastio_cli.storage.postgres.search import PostgresSearch, schema_of_pgvector
+        from fastio_cli.storage.postgres.search import PostgresSearch, pgvector_schema
 
         if not self._pgvector:
-            self._pgvector.append(schema_of_pgvector(self))
+            self._pgvector.append(pgvector_schema(self))
         return PostgresSearch(self, self._pgvector[0])
 
     def put(self, sql: str, row: dict[str, object]) -> None:

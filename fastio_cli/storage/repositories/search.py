@@ -1,4 +1,8 @@
-"""SQL of the search index: passages, their words, their vectors, and how far it has read."""
+"""SQL of the search index: passages, the inverted index over them, and how far it has read the log.
+
+The inverted index is a log-structured merge tree. The table ``loose_passages`` is its memtable,
+``word_blocks`` are its segments, ``postings`` the posting lists of those.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.contract import Db
+    from fastio_cli.storage.repositories.search_rows import (
+        AnalyzedPassage,
+        HitRow,
+        IndexRow,
+        LaggingRow,
+        MemtableRow,
+        ObjectRow,
+        PassageBody,
+        PassageRow,
+        PostingsRow,
+        ProblemRow,
+        RevisionRow,
+        SegmentRow,
+    )
     from fastio_cli.storage.repositories.vectors import Vectors
 
 _INDEX = "seq, next_id, embedded_id, format, model, passage_count, token_count, revision"
 _OBJECT = "path, version, kind, updated_at, passage_count, complete, problem"
 _PASSAGE = "line, end_line, page, pointer, heading, body"
-_BLOCK = "first_id, last_id, passage_count, alive_count, revision, ids, token_counts"
+_SEGMENT = "first_id, last_id, passage_count, alive_count, revision, ids, token_counts"
 
 
 class Search:
-    """What both databases say alike; the adapters add what they say in words of their own."""
+    """The statements that both databases share; subclasses add those that differ."""
 
     def __init__(self, db: Db) -> None:
         self._db = db
@@ -28,34 +46,38 @@ class Search:
         """The vectors of the passages."""
         raise NotImplementedError
 
-    def listed(self, values: Iterable[object]) -> object:
-        """A parameter that holds many values, for ``among``."""
+    def array_param(self, values: Iterable[object]) -> object:
+        """A parameter that holds many values, for :meth:`in_array`."""
         raise NotImplementedError
 
-    def among(self, name: str) -> str:
-        """The condition that a column's value is one of a parameter's."""
+    def in_array(self, name: str) -> str:
+        """The condition that a column's value is one of an array parameter's."""
         raise NotImplementedError
 
-    def _pattern(self, name: str) -> str:
-        """The condition that a column's value matches a parameter, a pattern of a shell."""
+    def _glob_condition(self, name: str) -> str:
+        """The condition that a column's value matches a parameter made by :meth:`_glob_param`."""
         raise NotImplementedError
 
-    def _pattern_of(self, path: str) -> str:
-        """The parameter for ``_pattern``."""
+    def _glob_param(self, pattern: str) -> str:
+        """The parameter for a shell pattern."""
         raise NotImplementedError
 
-    def _ids(self, source: str, values: dict[str, object]) -> array[int]:
-        """The ids of the passages (``p``) of a query's ``from`` and ``where``, in order: there may
-        be very many, so that a row for each would take longest."""
+    def _select_ids(self, source: str, values: dict[str, object]) -> array[int]:
+        """The ids of the passages (``p``) that a ``from`` and ``where`` select, in order.
+
+        They come as one value: with a million ids, a row for each would take most of the time.
+        """
         raise NotImplementedError
 
-    def add_postings(self, workspace_id: int, first_id: int, places: dict[str, bytes]) -> None:
-        """Enter where each word stands in a block."""
+    def add_postings(self, workspace_id: int, first_id: int, postings: dict[str, bytes]) -> None:
+        """Add the posting lists of a segment, by their terms."""
         raise NotImplementedError
 
-    def index(self, workspace_id: int) -> Row | None:
-        """How far the index has come; None when there is none yet. A writing transaction keeps
-        other writers of this index out from here."""
+    def index(self, workspace_id: int) -> IndexRow | None:
+        """The index of a workspace, None if it has none yet.
+
+        A writing transaction locks it against other writers.
+        """
         return self._db.one(
             f"""select enabled, {_INDEX} from search_indexes
             where workspace_id = :workspace_id {self._db.lock_clause}""",
@@ -63,7 +85,7 @@ class Search:
         )
 
     def create(self, workspace_id: int, format: str) -> None:
-        """Make an empty index if there is none."""
+        """Create an empty index if there is none."""
         self._db.run(
             f"""insert into search_indexes (workspace_id, enabled, {_INDEX})
             values (:workspace_id, 1, 0, 1, 0, :format, '', 0, 0, 0)
@@ -72,8 +94,8 @@ class Search:
             format=format,
         )
 
-    def outdate(self, workspace_id: int, enabled: bool) -> None:
-        """Have an index made anew, or from now on none; whoever reads the log next does it."""
+    def invalidate(self, workspace_id: int, enabled: bool) -> None:
+        """Have the next indexer rebuild the index, or (``enabled`` False) drop it for good."""
         self._db.run(
             f"""insert into search_indexes (workspace_id, enabled, {_INDEX})
             values (:workspace_id, :enabled, 0, 1, 0, '', '', 0, 0, 0)
@@ -83,8 +105,8 @@ class Search:
             enabled=int(enabled),
         )
 
-    def save(self, workspace_id: int, index: dict[str, object]) -> None:
-        """Write down how far the index has come."""
+    def save(self, workspace_id: int, index: IndexRow) -> None:
+        """Update the row of the index."""
         self._db.run(
             """update search_indexes set seq = :seq, next_id = :next_id,
             embedded_id = :embedded_id, format = :format, model = :model,
@@ -92,14 +114,21 @@ class Search:
             token_count = :token_count, revision = :revision
             where workspace_id = :workspace_id""",
             workspace_id=workspace_id,
-            **{name: index[name] for name in _INDEX.split(", ")},
+            seq=index["seq"],
+            next_id=index["next_id"],
+            embedded_id=index["embedded_id"],
+            format=index["format"],
+            model=index["model"],
+            passage_count=index["passage_count"],
+            token_count=index["token_count"],
+            revision=index["revision"],
         )
 
     def behind(
         self, worker: str, now_ms: int, *, after: int, embeds: bool, limit: int
-    ) -> list[Row]:
-        """Workspaces (``id``, ``seq``) after one whose index has events to catch up with, or
-        vectors if the worker ``embeds``, and which no other worker has taken."""
+    ) -> list[LaggingRow]:
+        """Workspaces with an id above ``after`` that have events to index or, if the worker
+        ``embeds``, passages without vectors, and whose lease no other worker holds."""
         return self._db.all(
             """select w.id, w.seq from workspaces w
             left join search_indexes i on i.workspace_id = w.id
@@ -116,8 +145,8 @@ class Search:
         )
 
     def take(self, workspace_id: int, worker: str, now_ms: int, until: int) -> bool:
-        """Have other workers leave this index to one; False if another has it. Those who search
-        bring it up to date all the same."""
+        """Lease the index to a worker; False if another holds it. Searches update the index
+        regardless of the lease."""
         row = self._db.one(
             """update search_indexes set worker = :worker, taken_until = :until
             where workspace_id = :workspace_id
@@ -130,8 +159,8 @@ class Search:
         )
         return row is not None
 
-    def known(self, workspace_id: int, path: str) -> Row | None:
-        """What the index knows of a path."""
+    def indexed_object(self, workspace_id: int, path: str) -> ObjectRow | None:
+        """What is indexed of an object, None if it is not in the index."""
         return self._db.one(
             f"""select {_OBJECT} from search_objects
             where workspace_id = :workspace_id and path = :path""",
@@ -169,32 +198,28 @@ class Search:
             problem=problem,
         )
 
-    def forget_object(self, workspace_id: int, path: str) -> None:
+    def delete_object(self, workspace_id: int, path: str) -> None:
         self._db.run(
             "delete from search_objects where workspace_id = :workspace_id and path = :path",
             workspace_id=workspace_id,
             path=path,
         )
 
-    def next_object(self, workspace_id: int) -> Row | None:
-        """Any path that the index still knows."""
+    def any_object(self, workspace_id: int) -> ObjectRow | None:
+        """Any object that is in the index, None if it is empty."""
         return self._db.one(
             f"select {_OBJECT} from search_objects where workspace_id = :workspace_id limit 1",
             workspace_id=workspace_id,
         )
 
     def object_count(self, workspace_id: int) -> int:
-        """How many objects are in the index, or are to be."""
-        row = self._db.one(
-            "select count(*) as count from search_objects where workspace_id = :workspace_id",
-            workspace_id=workspace_id,
+        """How many objects are in the index."""
+        return self._count(
+            "from search_objects where workspace_id = :workspace_id", workspace_id=workspace_id
         )
-        assert row is not None
-        count: int = row["count"]
-        return count
 
-    def problems(self, workspace_id: int, limit: int) -> list[Row]:
-        """Objects that could not be read, or not whole."""
+    def problems(self, workspace_id: int, limit: int) -> list[ProblemRow]:
+        """Objects that could not be indexed, or not completely."""
         return self._db.all(
             """select path, version, problem from search_objects where problem is not null
             and workspace_id = :workspace_id order by path limit :limit""",
@@ -202,10 +227,8 @@ class Search:
             limit=limit,
         )
 
-    def add_passage(self, workspace_id: int, id: int, path: str, row: dict[str, object]) -> None:
-        """Enter one passage and its words; ``next_id`` has to be moved on afterwards."""
-        values = dict(row)
-        words, token_count = values.pop("words"), values.pop("token_count")
+    def add_passage(self, workspace_id: int, id: int, path: str, passage: AnalyzedPassage) -> None:
+        """Insert a passage and add it to the memtable; the caller advances ``next_id``."""
         self._db.run(
             f"""insert into passages (workspace_id, id, path, {_PASSAGE})
             values (:workspace_id, :id, :path, :line, :end_line, :page, :pointer, :heading,
@@ -213,12 +236,17 @@ class Search:
             workspace_id=workspace_id,
             id=id,
             path=path,
-            **values,
+            line=passage["line"],
+            end_line=passage["end_line"],
+            page=passage["page"],
+            pointer=passage["pointer"],
+            heading=passage["heading"],
+            body=passage["body"],
         )
-        self.add_loose(workspace_id, id, token_count, words)
+        self.add_to_memtable(workspace_id, id, passage["token_count"], passage["words"])
 
-    def passages_of(self, workspace_id: int, path: str, after: int, limit: int) -> list[int]:
-        """Ids of the passages of a path after one, in order."""
+    def passage_ids(self, workspace_id: int, path: str, after: int, limit: int) -> list[int]:
+        """Ids of the passages of a path above ``after``, in order."""
         rows = self._db.all(
             """select id from passages where workspace_id = :workspace_id and path = :path
             and id > :after order by id limit :limit""",
@@ -229,8 +257,8 @@ class Search:
         )
         return [row["id"] for row in rows]
 
-    def passage_rows(self, workspace_id: int, path: str) -> list[Row]:
-        """The passages of a path as they are stored, in order."""
+    def stored_passages(self, workspace_id: int, path: str) -> list[PassageRow]:
+        """The passages of a path, in order."""
         return self._db.all(
             f"""select id, {_PASSAGE} from passages where workspace_id = :workspace_id
             and path = :path order by id""",
@@ -238,64 +266,61 @@ class Search:
             path=path,
         )
 
-    def passage_count(self, workspace_id: int, path: str, upto: int) -> int:
-        """How many passages of a path there are up to one."""
-        row = self._db.one(
-            """select count(*) as count from passages where workspace_id = :workspace_id
-            and path = :path and id <= :upto""",
+    def count_passages(self, workspace_id: int, path: str, upto: int) -> int:
+        """How many passages a path has with ids up to ``upto``."""
+        return self._count(
+            """from passages where workspace_id = :workspace_id and path = :path
+            and id <= :upto""",
             workspace_id=workspace_id,
             path=path,
             upto=upto,
         )
-        assert row is not None
-        count: int = row["count"]
-        return count
 
-    def existing(self, workspace_id: int, ids: list[int]) -> set[int]:
-        """Which of these passages are there."""
+    def existing_ids(self, workspace_id: int, ids: list[int]) -> set[int]:
+        """Which of these passages exist."""
         rows = self._db.all(
             f"""select id from passages where workspace_id = :workspace_id
-            and id {self.among("ids")}""",
+            and id {self.in_array("ids")}""",
             workspace_id=workspace_id,
-            ids=self.listed(ids),
+            ids=self.array_param(ids),
         )
         return {row["id"] for row in rows}
 
-    def remove_passages(self, workspace_id: int, ids: list[int]) -> None:
-        """Take passages out of the table; their words and vectors are not in it."""
+    def delete_passages(self, workspace_id: int, ids: list[int]) -> None:
+        """Delete the rows of passages; their terms and vectors are in other tables."""
         self._db.run(
             f"""delete from passages where workspace_id = :workspace_id
-            and id {self.among("ids")}""",
+            and id {self.in_array("ids")}""",
             workspace_id=workspace_id,
-            ids=self.listed(ids),
+            ids=self.array_param(ids),
         )
 
-    def passages(self, workspace_id: int, ids: list[int]) -> list[Row]:
-        """Passages with what is known of their objects."""
+    def passages(self, workspace_id: int, ids: list[int]) -> list[HitRow]:
+        """Passages with the version, kind and time of their objects."""
         return self._db.all(
             f"""select p.id, p.path, p.line, p.end_line, p.page, p.pointer, p.heading, p.body,
             o.version, o.kind, o.updated_at
             from passages p join search_objects o on o.workspace_id = p.workspace_id
             and o.path = p.path where p.workspace_id = :workspace_id
-            and p.id {self.among("ids")}""",
+            and p.id {self.in_array("ids")}""",
             workspace_id=workspace_id,
-            ids=self.listed(ids),
+            ids=self.array_param(ids),
         )
 
     def schemas(self, workspace_id: int, paths: list[str]) -> dict[str, str]:
         """The JSON Schemas of those of these objects that have one."""
         rows = self._db.all(
             f"""select path, schema from objects where workspace_id = :workspace_id
-            and schema is not null and path {self.among("paths")}""",
+            and schema is not null and path {self.in_array("paths")}""",
             workspace_id=workspace_id,
-            paths=self.listed(paths),
+            paths=self.array_param(paths),
         )
         return {row["path"]: row["schema"] for row in rows}
 
     def filtered_ids(self, workspace_id: int, filters: dict[str, object]) -> array[int]:
-        """The passages that filters (``path``, ``kind``, ``since``) let through, in order."""
+        """Ids of the passages that pass the filters (``path``, ``kind``, ``since``), in order."""
         conditions = {
-            "path": f"and p.path {self._pattern('path')}",
+            "path": f"and p.path {self._glob_condition('path')}",
             "kind": "and o.kind = :kind",
             "since": "and o.updated_at >= :since",
         }
@@ -303,15 +328,15 @@ class Search:
             on o.workspace_id = p.workspace_id and o.path = p.path"""
         values = {**filters}
         if "path" in filters:
-            values["path"] = self._pattern_of(str(filters["path"]))
-        return self._ids(
+            values["path"] = self._glob_param(str(filters["path"]))
+        return self._select_ids(
             f"""from passages p {objects if filters.keys() - {"path"} else ""}
             where p.workspace_id = :workspace_id {" ".join(conditions[f] for f in filters)}""",
             {"workspace_id": workspace_id, **values},
         )
 
-    def add_loose(self, workspace_id: int, id: int, token_count: object, words: object) -> None:
-        """Enter the words of a passage that is in no block."""
+    def add_to_memtable(self, workspace_id: int, id: int, token_count: int, words: str) -> None:
+        """Add a passage's encoded term frequencies to the memtable."""
         self._db.run(
             """insert into loose_passages (workspace_id, id, token_count, words)
             values (:workspace_id, :id, :token_count, :words)""",
@@ -321,8 +346,8 @@ class Search:
             words=words,
         )
 
-    def loose(self, workspace_id: int, limit: int) -> list[Row]:
-        """Passages that are in no block, in order."""
+    def memtable(self, workspace_id: int, limit: int) -> list[MemtableRow]:
+        """The first passages of the memtable, in order."""
         return self._db.all(
             """select id, token_count, words from loose_passages
             where workspace_id = :workspace_id order by id limit :limit""",
@@ -330,105 +355,107 @@ class Search:
             limit=limit,
         )
 
-    def loose_lengths(self, workspace_id: int, ids: list[int]) -> dict[int, int]:
-        """The lengths of those of these passages that are in no block."""
+    def memtable_lengths(self, workspace_id: int, ids: list[int]) -> dict[int, int]:
+        """The lengths of those of these passages that are in the memtable."""
         rows = self._db.all(
             f"""select id, token_count from loose_passages where workspace_id = :workspace_id
-            and id {self.among("ids")}""",
+            and id {self.in_array("ids")}""",
             workspace_id=workspace_id,
-            ids=self.listed(ids),
+            ids=self.array_param(ids),
         )
         return {row["id"]: row["token_count"] for row in rows}
 
-    def remove_loose(self, workspace_id: int, ids: list[int]) -> None:
+    def delete_from_memtable(self, workspace_id: int, ids: list[int]) -> None:
         self._db.run(
             f"""delete from loose_passages where workspace_id = :workspace_id
-            and id {self.among("ids")}""",
+            and id {self.in_array("ids")}""",
             workspace_id=workspace_id,
-            ids=self.listed(ids),
+            ids=self.array_param(ids),
         )
 
-    def block_revisions(self, workspace_id: int) -> list[Row]:
-        """Every block of words and when it changed, in order."""
+    def segment_revisions(self, workspace_id: int) -> list[RevisionRow]:
+        """All segments with their revisions, in order."""
         return self._db.all(
             """select first_id, revision from word_blocks where workspace_id = :workspace_id
             order by first_id""",
             workspace_id=workspace_id,
         )
 
-    def blocks(self, workspace_id: int, first_ids: list[int]) -> list[Row]:
-        """Blocks by the ids that name them."""
+    def segments(self, workspace_id: int, first_ids: list[int]) -> list[SegmentRow]:
+        """Segments by the ids of their first passages."""
         return self._db.all(
-            f"""select {_BLOCK} from word_blocks where workspace_id = :workspace_id
-            and first_id {self.among("first_ids")}""",
+            f"""select {_SEGMENT} from word_blocks where workspace_id = :workspace_id
+            and first_id {self.in_array("first_ids")}""",
             workspace_id=workspace_id,
-            first_ids=self.listed(first_ids),
+            first_ids=self.array_param(first_ids),
         )
 
-    def blocks_between(self, workspace_id: int, first_id: int, last_id: int) -> list[Row]:
-        """Blocks that may hold passages with ids from first to last."""
+    def segments_between(self, workspace_id: int, first_id: int, last_id: int) -> list[SegmentRow]:
+        """Segments that may hold passages with ids in this range."""
         return self._db.all(
-            f"""select {_BLOCK} from word_blocks where workspace_id = :workspace_id
+            f"""select {_SEGMENT} from word_blocks where workspace_id = :workspace_id
             and first_id <= :last_id and last_id >= :first_id order by first_id""",
             workspace_id=workspace_id,
             first_id=first_id,
             last_id=last_id,
         )
 
-    def worn_block(self, workspace_id: int) -> Row | None:
-        """A block of which less than half is left."""
+    def sparse_segment(self, workspace_id: int) -> SegmentRow | None:
+        """A segment that has more deleted passages than live ones, None if there is none."""
         return self._db.one(
-            f"""select {_BLOCK} from word_blocks where workspace_id = :workspace_id
+            f"""select {_SEGMENT} from word_blocks where workspace_id = :workspace_id
             and 2 * alive_count < passage_count order by first_id limit 1""",
             workspace_id=workspace_id,
         )
 
-    def put_block(self, workspace_id: int, block: dict[str, object]) -> None:
-        """Enter a block, or one that lost passages."""
+    def put_segment(self, workspace_id: int, segment: SegmentRow) -> None:
+        """Insert a segment, or update one whose passages were deleted."""
         self._db.run(
-            f"""insert into word_blocks (workspace_id, {_BLOCK})
+            f"""insert into word_blocks (workspace_id, {_SEGMENT})
             values (:workspace_id, :first_id, :last_id, :passage_count, :alive_count, :revision,
             :ids, :token_counts)
             on conflict (workspace_id, first_id) do update set
             alive_count = excluded.alive_count, revision = excluded.revision,
             token_counts = excluded.token_counts""",
             workspace_id=workspace_id,
-            **block,
+            **segment,
         )
 
-    def drop_block(self, workspace_id: int, first_id: int) -> None:
-        """Forget a block with its postings."""
-        names = {"workspace_id": workspace_id, "first_id": first_id}
+    def drop_segment(self, workspace_id: int, first_id: int) -> None:
+        """Delete a segment and its posting lists."""
+        key = {"workspace_id": workspace_id, "first_id": first_id}
         self._db.run(
             "delete from postings where workspace_id = :workspace_id and first_id = :first_id",
-            **names,
+            **key,
         )
         self._db.run(
             "delete from word_blocks where workspace_id = :workspace_id and first_id = :first_id",
-            **names,
+            **key,
         )
 
-    def postings(self, workspace_id: int, first_ids: list[int], words: list[str]) -> list[Row]:
-        """Where words stand in blocks."""
+    def postings(
+        self, workspace_id: int, first_ids: list[int], terms: list[str]
+    ) -> list[PostingsRow]:
+        """The posting lists of terms in these segments."""
         return self._db.all(
             f"""select first_id, word, places from postings where workspace_id = :workspace_id
-            and first_id {self.among("first_ids")} and word {self.among("words")}""",
+            and first_id {self.in_array("first_ids")} and word {self.in_array("words")}""",
             workspace_id=workspace_id,
-            first_ids=self.listed(first_ids),
-            words=self.listed(words),
+            first_ids=self.array_param(first_ids),
+            words=self.array_param(terms),
         )
 
-    def postings_of(self, workspace_id: int, first_id: int) -> list[Row]:
-        """Where all words of a block stand."""
+    def segment_postings(self, workspace_id: int, first_id: int) -> list[PostingsRow]:
+        """All posting lists of a segment."""
         return self._db.all(
-            """select word, places from postings where workspace_id = :workspace_id
-            and first_id = :first_id""",
+            """select first_id, word, places from postings
+            where workspace_id = :workspace_id and first_id = :first_id""",
             workspace_id=workspace_id,
             first_id=first_id,
         )
 
-    def unembedded(self, workspace_id: int, limit: int) -> list[Row]:
-        """The next passages that have no vector yet, in order."""
+    def unembedded_passages(self, workspace_id: int, limit: int) -> list[PassageBody]:
+        """The next passages without a vector, in order."""
         return self._db.all(
             """select id, body from passages where workspace_id = :workspace_id
             and id > (select embedded_id from search_indexes where workspace_id = :workspace_id)
@@ -437,14 +464,17 @@ class Search:
             limit=limit,
         )
 
-    def pending(self, workspace_id: int) -> int:
-        """How many passages have no vector yet."""
-        row = self._db.one(
-            """select count(*) as count from passages where workspace_id = :workspace_id
+    def count_unembedded(self, workspace_id: int) -> int:
+        """How many passages have no vector."""
+        return self._count(
+            """from passages where workspace_id = :workspace_id
             and id > (select embedded_id from search_indexes where workspace_id = :workspace_id)
             """,
             workspace_id=workspace_id,
         )
+
+    def _count(self, source: str, **params: object) -> int:
+        row = self._db.one(f"select count(*) as count {source}", **params)
         assert row is not None
         count: int = row["count"]
         return count

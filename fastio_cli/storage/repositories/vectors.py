@@ -1,4 +1,4 @@
-"""The vectors of passages, packed in blocks: for databases that have no type of them."""
+"""The vectors of passages, packed in blocks: for databases without a vector type."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal, TypeAlias
 
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.contract import Db
     from fastio_cli.storage.postgres.search import PgVectors
     from fastio_cli.storage.repositories.search import Search
+    from fastio_cli.storage.repositories.search_rows import RevisionRow, VectorBlockRow
 
-    # The vectors of passages, whichever way a store holds them. They come and go as signed bytes
-    # with a scale each, so that all stores rank alike. Whoever searches takes them in blocks and
-    # compares them itself; ``compares`` tells whether the store can find the nearest for it.
+    # The vectors of a store. They are written and read as int8 codes with a scale for each vector,
+    # so that all stores rank alike. ``supports_knn`` tells whether the database can search them;
+    # otherwise they are read in blocks and compared in memory.
     Vectors: TypeAlias = "BlockVectors | PgVectors"
+    # Ids, scales and codes of vectors, one after another.
+    PackedVectors: TypeAlias = tuple[bytes, bytes, bytes]
 
 BLOCK_VECTORS = 1024
-EXACT_MAX = 20_000  # passages of a workspace that are compared one by one, whatever the store can
+EXACT_KNN_PASSAGES_MAX = 20_000  # of a workspace; with more, an approximate index is used
 _BLOCK = "first_id, last_id, revision, ids, scales, codes"
 
 
 class BlockVectors:
-    """Vectors in blocks of about a thousand, which whoever searches compares itself."""
+    """Vectors in blocks of about a thousand, to be compared in memory."""
 
-    compares: Literal[False] = False
+    supports_knn: Literal[False] = False
 
     def __init__(self, db: Db, search: Search) -> None:
         self._db = db
@@ -34,66 +37,68 @@ class BlockVectors:
     def add(
         self, workspace_id: int, ids: list[int], scales: bytes, codes: bytes, revision: int
     ) -> None:
-        """Enter vectors; the ids rise, and are higher than all there are."""
-        last = self._last(workspace_id)
-        first_id, parts = ids[0], (array("q", ids).tobytes(), scales, codes)
+        """Add vectors. Their ids rise, and are higher than all that are stored."""
+        last = self._last_block(workspace_id)
+        first_id, packed_ids = ids[0], array("q", ids).tobytes()
         if last is not None and len(last["ids"]) // 8 + len(ids) <= BLOCK_VECTORS:
             first_id = last["first_id"]
-            before = (last["ids"], last["scales"], last["codes"])
-            parts = tuple(a + b for a, b in zip(before, parts, strict=True))
-        self._put(workspace_id, first_id, ids[-1], revision, parts)
+            packed_ids = last["ids"] + packed_ids
+            scales, codes = last["scales"] + scales, last["codes"] + codes
+        packed = (packed_ids, scales, codes)
+        self._upsert_block(workspace_id, first_id, ids[-1], revision, packed)
 
-    def remove(self, workspace_id: int, ids: list[int], revision: int) -> None:
-        """Forget those of these vectors that there are."""
+    def delete(self, workspace_id: int, ids: list[int], revision: int) -> None:
+        """Delete those of these vectors that are stored."""
         left = sorted(ids)
         while left:
             block = self._block_of(workspace_id, left[0])
-            if block is None:  # this one waited for its vector
+            if block is None:  # this passage was not embedded yet
                 left = left[1:]
                 continue
-            gone = {id for id in left if id <= block["last_id"]}
+            deleted = {id for id in left if id <= block["last_id"]}
             left = [id for id in left if id > block["last_id"]]
-            held = array("q", block["ids"])
-            kept = [i for i, id in enumerate(held) if id not in gone]
+            stored = array("q", block["ids"])
+            kept = [i for i, id in enumerate(stored) if id not in deleted]
+            first_id, last_id = block["first_id"], block["last_id"]
             if not kept:
-                self._drop(workspace_id, block["first_id"])
-            elif len(kept) < len(held):
-                parts = selected((block["ids"], block["scales"], block["codes"]), kept)
-                self._put(workspace_id, block["first_id"], block["last_id"], revision, parts)
+                self._delete_block(workspace_id, first_id)
+            elif len(kept) < len(stored):
+                packed = select_vectors((block["ids"], block["scales"], block["codes"]), kept)
+                self._upsert_block(workspace_id, first_id, last_id, revision, packed)
 
     def clear(self, workspace_id: int) -> None:
-        """Forget all vectors of a workspace."""
+        """Delete all vectors of a workspace."""
         self._db.run(
             "delete from vector_blocks where workspace_id = :workspace_id",
             workspace_id=workspace_id,
         )
 
-    def revisions(self, workspace_id: int) -> list[Row]:
-        """Every block and when it changed, in order."""
+    def revisions(self, workspace_id: int) -> list[RevisionRow]:
+        """All blocks with their revisions, in order."""
         return self._db.all(
             """select first_id, revision from vector_blocks where workspace_id = :workspace_id
             order by first_id""",
             workspace_id=workspace_id,
         )
 
-    def blocks(self, workspace_id: int, first_ids: list[int]) -> list[Row]:
-        """Blocks by the ids that name them."""
+    def blocks(self, workspace_id: int, first_ids: list[int]) -> list[VectorBlockRow]:
+        """Blocks by the ids of their first vectors."""
         return self._db.all(
             f"""select {_BLOCK} from vector_blocks where workspace_id = :workspace_id
-            and first_id {self._search.among("first_ids")} order by first_id""",
+            and first_id {self._search.in_array("first_ids")} order by first_id""",
             workspace_id=workspace_id,
-            first_ids=self._search.listed(first_ids),
+            first_ids=self._search.array_param(first_ids),
         )
 
-    def _last(self, workspace_id: int) -> Row | None:
+    def _last_block(self, workspace_id: int) -> VectorBlockRow | None:
         return self._db.one(
             f"""select {_BLOCK} from vector_blocks where workspace_id = :workspace_id
             order by first_id desc limit 1""",
             workspace_id=workspace_id,
         )
 
-    def _block_of(self, workspace_id: int, id: int) -> Row | None:
-        """The block that would hold a passage's vector."""
+    def _block_of(self, workspace_id: int, id: int) -> VectorBlockRow | None:
+        """The block whose range of ids this one is in."""
         return self._db.one(
             f"""select {_BLOCK} from vector_blocks where workspace_id = :workspace_id
             and first_id <= :id and last_id >= :id order by first_id desc limit 1""",
@@ -101,15 +106,15 @@ class BlockVectors:
             id=id,
         )
 
-    def _put(
+    def _upsert_block(
         self,
         workspace_id: int,
         first_id: int,
         last_id: int,
         revision: int,
-        parts: tuple[bytes, ...],
+        packed: PackedVectors,
     ) -> None:
-        ids, scales, codes = parts
+        ids, scales, codes = packed
         self._db.run(
             f"""insert into vector_blocks (workspace_id, {_BLOCK})
             values (:workspace_id, :first_id, :last_id, :revision, :ids, :scales, :codes)
@@ -125,7 +130,7 @@ class BlockVectors:
             codes=codes,
         )
 
-    def _drop(self, workspace_id: int, first_id: int) -> None:
+    def _delete_block(self, workspace_id: int, first_id: int) -> None:
         self._db.run(
             """delete from vector_blocks
             where workspace_id = :workspace_id and first_id = :first_id""",
@@ -134,11 +139,13 @@ class BlockVectors:
         )
 
 
-def selected(parts: tuple[bytes, bytes, bytes], kept: list[int]) -> tuple[bytes, ...]:
-    """The vectors at some places of ids, scales and codes."""
-    dimension = len(parts[2]) // (len(parts[0]) // 8)
-    widths = (8, 4, dimension)
-    return tuple(
-        b"".join(part[width * i : width * (i + 1)] for i in kept)
-        for part, width in zip(parts, widths, strict=True)
-    )
+def select_vectors(packed: PackedVectors, rows: list[int]) -> PackedVectors:
+    """Some of the packed vectors, by their numbers."""
+    ids, scales, codes = packed
+    dimension = len(codes) // (len(ids) // 8)
+    return _select(ids, 8, rows), _select(scales, 4, rows), _select(codes, dimension, rows)
+
+
+def _select(items: bytes, width: int, rows: list[int]) -> bytes:
+    """Some of the items of this width that stand one after another."""
+    return b"".join(items[width * i : width * (i + 1)] for i in rows)

@@ -1,4 +1,4 @@
-"""The search index in SQLite's words."""
+"""The statements of the search index in SQLite's dialect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SqliteSearch(Search):
-    """The index of an embedded store; whoever searches compares the vectors itself."""
+    """The search index of an embedded store; vectors are compared in memory."""
 
     def __init__(self, db: Connection) -> None:
         super().__init__(db)
@@ -27,26 +27,26 @@ class SqliteSearch(Search):
     def vectors(self) -> BlockVectors:
         return self._vectors
 
-    def listed(self, values: Iterable[object]) -> str:
+    def array_param(self, values: Iterable[object]) -> str:
         return compact(list(values))
 
-    def among(self, name: str) -> str:
+    def in_array(self, name: str) -> str:
         return f"in (select value from json_each(:{name}))"
 
-    def _pattern(self, name: str) -> str:
+    def _glob_condition(self, name: str) -> str:
         return f"glob :{name}"
 
-    def _pattern_of(self, path: str) -> str:
-        return path
+    def _glob_param(self, pattern: str) -> str:
+        return pattern
 
-    def _ids(self, source: str, values: dict[str, object]) -> array[int]:
+    def _select_ids(self, source: str, values: dict[str, object]) -> array[int]:
         row = self._db.one(f"select group_concat(p.id) as ids {source}", **values)
         assert row is not None
         return array("q", sorted(map(int, row["ids"].split(",")))) if row["ids"] else array("q")
 
-    def add_postings(self, workspace_id: int, first_id: int, places: dict[str, bytes]) -> None:
+    def add_postings(self, workspace_id: int, first_id: int, postings: dict[str, bytes]) -> None:
         self._connection.run_many(
             "insert into postings (workspace_id, first_id, word, places) values (?, ?, ?, ?)",
-            # In the order of the key: each page is filled once.
-            [(workspace_id, first_id, word, places[word]) for word in sorted(places)],
+            # In the order of the primary key, so that each page is filled once.
+            [(workspace_id, first_id, term, postings[term]) for term in sorted(postings)],
         )

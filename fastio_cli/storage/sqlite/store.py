@@ -168,8 +168,8 @@ class SqliteStore:
             time.sleep(min(pause, left))
             pause = min(pause * 1.1, POLL_MAX_S)
 
-    def settle_search(self, workspace_id: int) -> None:
-        """Nothing: what searches this store compares all vectors."""
+    def build_ann_index(self, workspace_id: int) -> None:
+        """Nothing: vectors of this store are searched exactly, in memory."""
 
     def copy_to(self, target: sqlite3.Connection) -> None:
         """Copy the whole database as it is at one moment, while others go on writing."""

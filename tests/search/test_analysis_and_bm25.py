@@ -13,11 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastio_cli.search import analysis as words
-from fastio_cli.search import indexer as index
-from fastio_cli.search import inverted_index as lexicon
-from fastio_cli.search.indexer import Index
-from fastio_cli.search.inverted_index import Lexicon
+from fastio_cli.search import analysis, document_change, indexer, inverted_index
+from fastio_cli.search.indexer import Indexer
+from fastio_cli.search.inverted_index import InvertedIndex
 from tests.backends import BACKENDS
 
 ENGLISH = (files("fastio_cli.search") / "vocabulary.txt").read_text().split()
@@ -47,34 +45,39 @@ def test_the_stems_of_english_words_are_those_of_sqlite():
     plain = [word for word in ENGLISH if word.isascii() and word.isalpha()]
     assert len(plain) > 20_000
     expected = tokens_of_sqlite(plain)
-    assert [(w, [words.stem(w)]) for w in plain] == list(zip(plain, expected, strict=True))
+    assert [(w, [analysis.stem(w)]) for w in plain] == list(zip(plain, expected, strict=True))
 
 
 @pytest.mark.parametrize("text", SENTENCES)
 def test_the_words_of_a_text_are_those_of_sqlite(text):
-    assert list(words.indexed(text)) == tokens_of_sqlite([text])[0]
+    assert list(analysis.index_terms(text)) == tokens_of_sqlite([text])[0]
 
 
 def test_scripts_without_spaces_are_found_by_characters_and_pairs():
-    assert list(words.indexed("v2東京都")) == ["v2", "東", "京", "都", "東京", "京都"]
-    assert list(words.sought("v2東京都 京")) == ["v2", "東京", "京都", "京"]
+    assert list(analysis.index_terms("v2東京都")) == ["v2", "東", "京", "都", "東京", "京都"]
+    assert list(analysis.query_tokens("v2東京都 京")) == ["v2", "東京", "京都", "京"]
 
 
 def test_pictographs_are_words_whatever_varies_them():
     text = "Done\U0001f389\U0001f389 caf\u00e9 \u2b50 \u2764\ufe0f \U0001f44d\U0001f3fd"
     found = ["\U0001f389", "\U0001f389", "caf\u00e9", "\u2b50", "\u2764", "\U0001f44d"]
-    assert list(words.sought(text)) == ["done", *(words.plain(word) for word in found)]
-    assert words.places(text, {"\U0001f389", "\U0001f44d"}) == [[4, 6], [17, 18]]
+    assert list(analysis.query_tokens(text)) == [
+        "done",
+        *(analysis.strip_accents(word) for word in found),
+    ]
+    assert analysis.highlight_ranges(text, {"\U0001f389", "\U0001f44d"}) == [[4, 6], [17, 18]]
 
 
 @given(st.text(), st.text())
-def test_what_is_kept_of_any_text_is_read_back(body, context):
-    text, length = words.counted(body, context)
-    found = {word: (in_body, in_context) for word, in_body, in_context in words.times(text)}
-    expected = Counter(words.indexed(body)), Counter(words.indexed(context))
+def test_encoded_term_frequencies_are_decoded(body, context):
+    text, length = analysis.analyze_document(body, context)
+    found = {
+        word: (in_body, in_context) for word, in_body, in_context in analysis.term_frequencies(text)
+    }
+    expected = Counter(analysis.index_terms(body)), Counter(analysis.index_terms(context))
     assert length == sum(expected[0].values()) + sum(expected[1].values())
     assert found == {
-        word: tuple(min(words.TIMES_MAX, counts[word]) for counts in expected)
+        word: tuple(min(analysis.TERM_FREQUENCY_MAX, counts[word]) for counts in expected)
         for word in expected[0].keys() | expected[1].keys()
     }
 
@@ -83,14 +86,14 @@ def test_what_is_kept_of_any_text_is_read_back(body, context):
 @given(
     st.text(alphabet="ab e\u0301東京🎉 -", max_size=30), st.text(alphabet="ab東京🎉 ", max_size=6)
 )
-def test_marked_places_hold_words_of_the_query(text, query):
-    stems = set(map(words.stem, words.sought(query)))
-    places = words.places(text, stems)
-    assert places == sorted(places)
-    for start, end in places:
+def test_highlights_match_terms_of_the_query(text, query):
+    stems = set(map(analysis.stem, analysis.query_tokens(query)))
+    ranges = analysis.highlight_ranges(text, stems)
+    assert ranges == sorted(ranges)
+    for start, end in ranges:
         assert 0 <= start < end <= len(text)
-        assert stems & set(words.indexed(text[start:end]))
-    assert bool(places) == bool(stems & set(words.indexed(text)))
+        assert stems & set(analysis.index_terms(text[start:end]))
+    assert bool(ranges) == bool(stems & set(analysis.index_terms(text)))
 
 
 VOCABULARY = [f"w{i}" for i in range(40)]
@@ -108,9 +111,9 @@ def engine(request, tmp_path):
 
 def bm25(texts, query):
     """The formula, written down: k1 = 1.2, b = 0.75, paths of texts by their scores."""
-    bags = {path: Counter(words.indexed(text)) for path, text in texts.items()}
+    bags = {path: Counter(analysis.index_terms(text)) for path, text in texts.items()}
     contexts = {
-        path: Counter(words.indexed(context)) for path, context in context_of(texts).items()
+        path: Counter(analysis.index_terms(context)) for path, context in context_of(texts).items()
     }
     lengths = {p: sum(bags[p].values()) + sum(contexts[p].values()) for p in texts}
     mean = sum(lengths.values()) / len(texts)
@@ -131,9 +134,9 @@ def context_of(texts):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_are_those_of_the_formula_whatever_came_and_went(engine, monkeypatch, seed):
-    """Loose or in blocks, by numpy or without, after rewriting and deleting."""
-    monkeypatch.setattr(index, "BLOCK_PASSAGES", 8)
-    monkeypatch.setattr(index.time, "strftime", lambda *_: "")
+    """In the memtable or in segments, by numpy or without, after rewriting and deleting."""
+    monkeypatch.setattr(indexer, "SEGMENT_PASSAGES", 8)
+    monkeypatch.setattr(document_change.time, "strftime", lambda *_: "")
     draw = random.Random(seed)
     texts = {}
     for _ in range(6):
@@ -144,7 +147,7 @@ def test_scores_are_those_of_the_formula_whatever_came_and_went(engine, monkeypa
         for path in draw.sample(sorted(texts), 4):
             engine.call("object.delete", {"path": path})
             del texts[path]
-        Index(engine.store, engine.blobs, 1).catch_up()
+        Indexer(engine.store, engine.blobs, 1).update()
         query = draw.sample(VOCABULARY, 3)
         expected = bm25(texts, query)
         for by_arrays in (True, False):
@@ -154,10 +157,10 @@ def test_scores_are_those_of_the_formula_whatever_came_and_went(engine, monkeypa
 
 def scores(tx, query, by_arrays):
     """Scores by path, with numpy or without."""
-    kept = Lexicon(tx, 1, tx.search.index(1), None)
+    index = InvertedIndex(tx, 1, tx.search.index(1), None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lexicon, "has_numpy", lambda: by_arrays)
-        ids, found = kept.matches(tx, 1, query, 0.25, None, 1000)
+        patch.setattr(inverted_index, "is_numpy_loaded", lambda: by_arrays)
+        ids, found = index.search(tx, 1, query, 0.25, None, 1000)
     assert found == sorted(found, reverse=True)
     paths = {row["id"]: row["path"] for row in tx.search.passages(1, ids)}
     return {paths[id]: score for id, score in zip(ids, found, strict=True)}

@@ -13,19 +13,9 @@ import pytest
 from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
-from fastio_cli.search import (
-    analysis as words,
-)
-from fastio_cli.search import (
-    embedding as embed,
-)
-from fastio_cli.search import (
-    indexer as index,
-)
-from fastio_cli.search import (
-    inverted_index as lexicon,
-)
-from fastio_cli.search.indexer import Index
+from fastio_cli.search import analysis, document_change, embedding, extraction, indexer
+from fastio_cli.search.indexer import Indexer
+from fastio_cli.search.inverted_index import live_passages
 from fastio_cli.storage.sqlite.store import FILE, SqliteStore
 
 
@@ -47,10 +37,12 @@ def state(engine):
         passages = db.execute("select path, body from passages order by path, id").fetchall()
         bodies = dict(db.execute("select id, body from passages order by id"))
         ids = list(bodies)
-        worded, lengths = engine.store.read(words_of)
-        assert worded.keys() == bodies.keys()
-        for id, found in worded.items():
-            assert {word for word, body, _ in found if body} == set(words.indexed(bodies[id]))
+        terms, lengths = engine.store.read(terms_of)
+        assert terms.keys() == bodies.keys()
+        for id, found in terms.items():
+            assert {word for word, body, _ in found if body} == set(
+                analysis.index_terms(bodies[id])
+            )
         counts = db.execute("select passage_count, token_count from search_indexes").fetchall()
         assert counts in ([], [(len(bodies), sum(lengths))])
         vectors = []
@@ -59,14 +51,15 @@ def state(engine):
         return passages, ids, vectors
 
 
-def words_of(tx):
-    """The words and lengths of all passages, loose or in blocks; each is in one place."""
-    found = [(r["id"], r["token_count"], r["words"]) for r in tx.search.loose(1, 2**16)]
-    for row in tx.search.block_revisions(1):
-        (block,) = tx.search.blocks(1, [row["first_id"]])
-        found += lexicon.loose_of(block, tx.search.postings_of(1, row["first_id"]))
-    assert len({id for id, _, _ in found}) == len(found)
-    return {id: list(words.times(text)) for id, _, text in found}, [n for _, n, _ in found]
+def terms_of(tx):
+    """The terms and lengths of all passages; each is either in the memtable or in one segment."""
+    rows = tx.search.memtable(1, 2**16)
+    for row in tx.search.segment_revisions(1):
+        (segment,) = tx.search.segments(1, [row["first_id"]])
+        rows += live_passages(segment, tx.search.segment_postings(1, row["first_id"]))
+    terms = {row["id"]: list(analysis.term_frequencies(row["words"])) for row in rows}
+    assert len(terms) == len(rows)
+    return terms, [row["token_count"] for row in rows]
 
 
 def long_text(word, count=40):
@@ -96,21 +89,23 @@ class Dying:
 
 
 @pytest.mark.parametrize("later", ["otter", "heron"], ids=["other text", "more of it"])
-def test_ended_after_any_step_it_goes_on_without_loss_or_repetition(engine, monkeypatch, later):
-    monkeypatch.setattr(index, "LOCK_S_MAX", 0)  # every step does as little as it can
-    monkeypatch.setattr(index, "EMBED_PASSAGES", 4)
-    monkeypatch.setattr(index, "BLOCK_PASSAGES", 4)
-    local = embed.Local()
+def test_ended_after_any_transaction_it_goes_on_without_loss_or_repetition(
+    engine, monkeypatch, later
+):
+    monkeypatch.setattr(indexer, "LOCK_S_MAX", 0)  # every step does as little as it can
+    monkeypatch.setattr(indexer, "EMBED_PASSAGES", 4)
+    monkeypatch.setattr(indexer, "SEGMENT_PASSAGES", 4)
+    local = embedding.Local()
     write(engine, "a.json", long_text("heron", 6))
     write(engine, "b.json", "a badger")
-    Index(engine.store, engine.blobs, 1).catch_up()
-    Index(engine.store, engine.blobs, 1).embed(local)
+    Indexer(engine.store, engine.blobs, 1).update()
+    Indexer(engine.store, engine.blobs, 1).embed(local)
     write(engine, "a.json", long_text(later, 12))
     engine.call("object.delete", {"path": "b.json"}, actor="ada")
     for _ in range(200):
-        dying = Index(Dying(engine.store, 1), engine.blobs, 1)
+        dying = Indexer(Dying(engine.store, 1), engine.blobs, 1)
         try:
-            dying.catch_up()
+            dying.update()
             dying.embed(local)
             break
         except Dies:
@@ -122,8 +117,8 @@ def test_ended_after_any_step_it_goes_on_without_loss_or_repetition(engine, monk
 
 
 def test_many_index_at_once_and_each_passage_is_there_once(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr(index, "EVENTS_PER_STEP", 7)
-    monkeypatch.setattr(index, "BLOCK_PASSAGES", 16)
+    monkeypatch.setattr(indexer, "BATCH_EVENTS_MAX", 7)
+    monkeypatch.setattr(indexer, "SEGMENT_PASSAGES", 16)
     for i in range(60):
         write(engine, f"{i % 40}.json", f"the heron with the number {i}")
     errors = []
@@ -131,7 +126,7 @@ def test_many_index_at_once_and_each_passage_is_there_once(engine, tmp_path, mon
     def work():
         store = SqliteStore(engine.store.folder)
         try:
-            Index(store, engine.blobs, 1).catch_up()
+            Indexer(store, engine.blobs, 1).update()
         except Exception as e:
             errors.append(e)
         finally:
@@ -150,16 +145,16 @@ def test_many_index_at_once_and_each_passage_is_there_once(engine, tmp_path, mon
 
 
 def test_vectors_leave_with_their_passages(engine):
-    local = embed.Local()
+    local = embedding.Local()
     for i in range(10):
         write(engine, f"{i}.json", f"the heron with the number {i}")
-    reader = Index(engine.store, engine.blobs, 1)
-    reader.catch_up()
+    reader = Indexer(engine.store, engine.blobs, 1)
+    reader.update()
     assert reader.embed(local) == 0
     for i in (0, 4, 9):
         engine.call("object.delete", {"path": f"{i}.json"}, actor="ada")
     write(engine, "5.json", "something else")
-    reader.catch_up()
+    reader.update()
     passages, ids, vectors = state(engine)
     assert len(passages) == 7
     assert set(vectors) < set(ids)
@@ -169,11 +164,11 @@ def test_vectors_leave_with_their_passages(engine):
 
 
 def test_what_stays_of_an_object_keeps_its_vectors(engine):
-    local = embed.Local()
-    reader = Index(engine.store, engine.blobs, 1)
+    local = embedding.Local()
+    reader = Indexer(engine.store, engine.blobs, 1)
 
     def indexed():
-        reader.catch_up()
+        reader.update()
         _, ids, vectors = state(engine)
         pending = len(set(ids) - set(vectors))
         reader.embed(local)
@@ -210,56 +205,59 @@ def test_what_stays_of_an_object_keeps_its_vectors(engine):
 
 
 def test_words_of_what_stays_follow_a_new_neighbour(engine, monkeypatch):
-    """Also where the last passage that stays is in a block, in which words cannot change."""
-    monkeypatch.setattr(index, "BLOCK_PASSAGES", 8)
-    reader = Index(engine.store, engine.blobs, 1)
+    """Also where the last passage that stays is in a segment, which is immutable."""
+    monkeypatch.setattr(indexer, "SEGMENT_PASSAGES", 8)
+    reader = Indexer(engine.store, engine.blobs, 1)
     for count in range(2, 40):
         write(engine, "a.json", long_text("heron", count))
-        reader.catch_up()
+        reader.update()
         state(engine)
-        worded, _ = engine.store.read(words_of)
-        rows = reader.store.read(lambda tx: tx.search.passage_rows(1, "a.json"))
+        terms, _ = engine.store.read(terms_of)
+        rows = reader.store.read(lambda tx: tx.search.stored_passages(1, "a.json"))
         for row, after in itertools.pairwise(rows):
-            told = {word for word, _, _ in worded[row["id"]]}
-            assert set(words.indexed(after["body"][: index.NEIGHBOUR_CHARACTERS])) <= told
+            told = {word for word, _, _ in terms[row["id"]]}
+            assert (
+                set(analysis.index_terms(after["body"][: document_change.ADJACENT_CHARACTERS]))
+                <= told
+            )
     fresh = state(engine)[0]
     reader.clear()
-    reader.catch_up()
+    reader.update()
     assert state(engine)[0] == fresh
 
 
 def test_documents_that_take_long_are_entered_one_by_one(engine, monkeypatch):
-    monkeypatch.setattr(index, "READ_S_MAX", -1)
+    monkeypatch.setattr(indexer, "ANALYSIS_S_MAX", -1)
     for i in range(4):
         write(engine, f"{i}.json", f"the heron with the number {i}")
     with pytest.raises(Dies):
-        Index(Dying(engine.store, 4), engine.blobs, 1).catch_up()
+        Indexer(Dying(engine.store, 4), engine.blobs, 1).update()
     assert len(state(engine)[0]) == 3  # the first write only begins an index
 
 
 def test_an_object_that_takes_many_steps_is_read_once(engine, monkeypatch):
-    monkeypatch.setattr(index, "LOCK_S_MAX", 0)
+    monkeypatch.setattr(indexer, "LOCK_S_MAX", 0)
     read = []
-    passages = index.extract.passages
+    passages = extraction.passages
     monkeypatch.setattr(
-        index.extract, "passages", lambda path, *rest: read.append(path) or passages(path, *rest)
+        extraction, "passages", lambda path, *rest: read.append(path) or passages(path, *rest)
     )
     for path in ("a.json", "b.json"):
         write(engine, path, long_text("heron", 30))
-    Index(engine.store, engine.blobs, 1).catch_up()
+    Indexer(engine.store, engine.blobs, 1).update()
     assert len(state(engine)[0]) == 60
     assert read == ["a.json", "b.json"]
 
 
 def test_a_removal_that_was_cut_off_leaves_no_half_of_an_index(engine, monkeypatch):
-    monkeypatch.setattr(index, "LOCK_S_MAX", 0)
+    monkeypatch.setattr(indexer, "LOCK_S_MAX", 0)
     for i in range(5):
         write(engine, f"{i}.json", f"the heron with the number {i}")
-    reader = Index(engine.store, engine.blobs, 1)
-    reader.catch_up()
+    reader = Indexer(engine.store, engine.blobs, 1)
+    reader.update()
     with pytest.raises(Dies):
-        Index(Dying(engine.store, 3), engine.blobs, 1).clear()
-    reader.catch_up()
+        Indexer(Dying(engine.store, 3), engine.blobs, 1).clear()
+    reader.update()
     assert len(state(engine)[0]) == 5
 
 
@@ -271,27 +269,27 @@ def test_writing_opens_no_model_and_no_index(engine):
 
 
 def test_clearing_leaves_nothing_behind(engine, monkeypatch):
-    monkeypatch.setattr(index, "LOCK_S_MAX", 0)
+    monkeypatch.setattr(indexer, "LOCK_S_MAX", 0)
     for i in range(5):
         write(engine, f"{i}.json", long_text(f"heron{i}", 10))
-    reader = Index(engine.store, engine.blobs, 1)
-    reader.catch_up()
-    reader.embed(embed.Local())
+    reader = Indexer(engine.store, engine.blobs, 1)
+    reader.update()
+    reader.embed(embedding.Local())
     reader.clear()
     assert state(engine) == ([], [], [])
 
 
 def test_a_clearing_that_was_ended_is_finished_and_everything_comes_back(engine, monkeypatch):
-    monkeypatch.setattr(index, "LOCK_S_MAX", 0)
-    monkeypatch.setattr(index, "BLOCK_PASSAGES", 4)
+    monkeypatch.setattr(indexer, "LOCK_S_MAX", 0)
+    monkeypatch.setattr(indexer, "SEGMENT_PASSAGES", 4)
     for i in range(12):
         write(engine, f"{i}.json", f"the heron with the number {i}")
-    Index(engine.store, engine.blobs, 1).catch_up()
+    Indexer(engine.store, engine.blobs, 1).update()
     before = state(engine)[0]
     with pytest.raises(Dies):
-        Index(Dying(engine.store, 3), engine.blobs, 1).clear()
+        Indexer(Dying(engine.store, 3), engine.blobs, 1).clear()
     assert len(state_of_passages(engine)) == 12  # words went first: alone they would find nothing
-    Index(engine.store, engine.blobs, 1).catch_up()
+    Indexer(engine.store, engine.blobs, 1).update()
     assert state(engine)[0] == before
 
 
@@ -300,29 +298,29 @@ def state_of_passages(engine):
         return db.execute("select path, body from passages order by path, id").fetchall()
 
 
-def test_blocks_are_made_and_taken_apart(engine, monkeypatch):
-    monkeypatch.setattr(index, "BLOCK_PASSAGES", 8)
+def test_segments_are_flushed_and_compacted(engine, monkeypatch):
+    monkeypatch.setattr(indexer, "SEGMENT_PASSAGES", 8)
     for i in range(20):
         write(engine, f"{i:02}.json", f"the heron with the number {i}")
-    reader = Index(engine.store, engine.blobs, 1)
-    reader.catch_up()
-    assert blocks(engine) == [(8, 8), (8, 8)]
+    reader = Indexer(engine.store, engine.blobs, 1)
+    reader.update()
+    assert segments(engine) == [(8, 8), (8, 8)]
     engine.call("object.delete", {"path": "03.json"}, actor="ada")
-    reader.catch_up()
-    assert blocks(engine) == [(8, 7), (8, 8)]
+    reader.update()
+    assert segments(engine) == [(8, 7), (8, 8)]
     for i in range(8):
         if i != 3:
             write(engine, f"{i:02}.json", "an otter")
-    reader.catch_up()
+    reader.update()
     state(engine)
-    assert blocks(engine)[0] == (8, 8)  # of the block that wore out nothing is left
-    assert sum(alive for _, alive in blocks(engine)) <= 19
+    assert segments(engine)[0] == (8, 8)  # the sparse segment was compacted
+    assert sum(alive for _, alive in segments(engine)) <= 19
     found = engine.call("search.query", {"query": "number", "mode": "lexical", "limit": 50})
     assert sorted(m["path"] for m in found["items"]) == [f"{i:02}.json" for i in range(8, 20)]
 
 
-def blocks(engine):
-    rows = engine.store.read(lambda tx: tx.search.blocks_between(1, 0, 2**40))
+def segments(engine):
+    rows = engine.store.read(lambda tx: tx.search.segments_between(1, 0, 2**40))
     return [(row["passage_count"], row["alive_count"]) for row in rows]
 
 
@@ -349,5 +347,5 @@ def test_of_a_large_file_that_is_no_text_only_the_beginning_is_read(
     monkeypatch.setattr(
         engine.blobs, "read", lambda *args: (read.append(len(c)) or c for c in chunks(*args))
     )
-    Index(engine.store, engine.blobs, 1).catch_up()
-    assert sum(read) == (len(data) if is_whole else index.BEGIN_BYTES)
+    Indexer(engine.store, engine.blobs, 1).update()
+    assert sum(read) == (len(data) if is_whole else indexer.HEAD_BYTES)

@@ -1,4 +1,4 @@
-"""Answers held to their passages: by hand, and whatever a model may say, however it is cut."""
+"""Answers grounded in passages: by examples, and by any text in any chunks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastio_cli.search.grounding import NOT_FOUND, UNSOURCED, Holder
+from fastio_cli.search.grounding import NO_SOURCE, NOT_FOUND, CitationGrounder
 
 PASSAGES = [
     "Acme asks 40 euros for a crate. Bolt is cheapest at 31 euros.",
@@ -16,13 +16,13 @@ PASSAGES = [
 ]
 
 
-def held(answer: str, pieces: int = 1) -> tuple[str, list[int], bool, list[str]]:
-    heard: list[str] = []
-    holder = Holder(PASSAGES, heard.append)
+def ground(answer: str, pieces: int = 1) -> tuple[str, list[int], bool, list[str]]:
+    released: list[str] = []
+    grounder = CitationGrounder(PASSAGES, released.append)
     for start in range(0, len(answer), pieces):
-        if not holder.feed(answer[start : start + pieces]):
+        if not grounder.feed(answer[start : start + pieces]):
             break
-    return *holder.finish(), heard
+    return *grounder.finish(), released
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def held(answer: str, pieces: int = 1) -> tuple[str, list[int], bool, list[str]]
 )
 def test_each_sentence_is_cited_or_marked(answer, shown, cited):
     for pieces in (1, 3, 1000):
-        assert held(answer, pieces)[:3] == (shown, cited, True)
+        assert ground(answer, pieces)[:3] == (shown, cited, True)
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_each_sentence_is_cited_or_marked(answer, shown, cited):
     ],
 )
 def test_an_answer_without_any_source_is_none(answer):
-    assert held(answer) == (NOT_FOUND, [], False, [])
+    assert ground(answer) == (NOT_FOUND, [], False, [])
 
 
 def test_a_sentence_that_a_passage_says_is_given_its_citation():
-    text, cited, found, _ = held("The cheapest is Bolt at 31 euros. Anna joins in May!")
+    text, cited, found, _ = ground("The cheapest is Bolt at 31 euros. Anna joins in May!")
     assert (text, cited, found) == (
         "The cheapest is Bolt at 31 euros [1]. Anna joins in May [2]!",
         [1, 2],
@@ -73,14 +73,16 @@ def test_a_sentence_that_a_passage_says_is_given_its_citation():
 
 
 def test_what_is_shown_begins_with_a_source_and_is_the_answer():
-    text, _, _, heard = held("I think so myself. Bolt asks 31 euros [1]. That is all of it.", 2)
-    assert heard[0] == f"I think so myself. {UNSOURCED} "
-    assert "".join(heard) == text
+    text, _, _, released = ground(
+        "I think so myself. Bolt asks 31 euros [1]. That is all of it.", 2
+    )
+    assert released[0] == f"I think so myself. {NO_SOURCE} "
+    assert "".join(released) == text
 
 
 def test_a_model_that_goes_in_circles_is_left():
-    holder = Holder(PASSAGES)
-    fed = [holder.feed("Bolt asks 31 euros [1]. ") for _ in range(10)]
+    grounder = CitationGrounder(PASSAGES)
+    fed = [grounder.feed("Bolt asks 31 euros [1]. ") for _ in range(10)]
     assert fed[:3] == [True, True, True]
     assert not all(fed)
 
@@ -92,11 +94,11 @@ def test_a_model_that_goes_in_circles_is_left():
     max_size=40,
 ).map("".join), st.integers(1, 9))  # fmt: skip
 def test_no_sentence_of_any_answer_is_without_a_source_or_a_mark(answer, pieces):
-    text, cited, found, heard = held(answer, pieces)
+    text, cited, found, released = ground(answer, pieces)
     if not found:
-        assert (text, cited, heard) == (NOT_FOUND, [], [])
+        assert (text, cited, released) == (NOT_FOUND, [], [])
         return
     numbers = {int(n) for n in re.findall(r"\[(\d{1,3})\]", text)}
     assert set(cited) <= numbers
     assert numbers <= {1, 2}
-    assert "".join(heard).strip() == text
+    assert "".join(released).strip() == text

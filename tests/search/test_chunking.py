@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastio_cli.search import chunking as text
-from fastio_cli.search import extraction as extract
+from fastio_cli.search import chunking, extraction
 
 
 def lines(passages):
@@ -18,48 +17,48 @@ def lines(passages):
 
 def test_markdown_is_divided_at_its_headings():
     body = "# A\n\none\ntwo\n\n## B\n\nthree\n\n# C\n\nfour\n"
-    found = list(text.prose(body, markdown=True))
+    found = list(chunking.prose(body, markdown=True))
     assert lines(found) == [(1, 4, "A"), (6, 8, "A > B"), (10, 12, "C")]
 
 
 def test_headings_in_code_are_none():
     body = "# A\n\n```\n# not a heading\n```\n"
-    assert [p.heading for p in text.prose(body, markdown=True)] == ["A"]
+    assert [p.heading for p in chunking.prose(body, markdown=True)] == ["A"]
 
 
 def test_each_turn_of_a_conversation_is_a_passage():
     body = "Ada: I am late.\nBob: We waited\nfor you.\nAda: Sorry!"
-    assert lines(text.prose(body)) == [(1, 1, ""), (2, 3, ""), (4, 4, "")]
+    assert lines(chunking.prose(body)) == [(1, 1, ""), (2, 3, ""), (4, 4, "")]
 
 
 def test_the_turns_of_a_log_are_put_together_behind_the_first():
     line = "line {} of the huge log: event x on host y"
     body = "\n".join(line.format(i) for i in range(1, 3001))
-    found = list(text.prose(body))
-    alone, together = found[: text.TURNS_ALONE_MAX], found[text.TURNS_ALONE_MAX :]
+    found = list(chunking.prose(body))
+    alone, together = found[: chunking.TURNS_ALONE_MAX], found[chunking.TURNS_ALONE_MAX :]
     assert [(p.line, p.end_line) for p in alone] == [(i, i) for i in range(1, 2001)]
     assert len(together) < 100
-    assert max(len(p.text) for p in together) <= text.CHARACTERS_AIM
+    assert max(len(p.text) for p in together) <= chunking.CHARACTERS_AIM
     assert "\n".join(p.text for p in found) == body
     # A log as large as an object may be is searched to its end.
-    whole = "\n".join(line.format(i) for i in range(330_000))[: text.CHARACTERS_MAX]
-    found, problem = extract.passages("a.log", "file", whole.encode())
-    assert (problem, len(found) < text.PASSAGES_MAX) == (None, True)
+    whole = "\n".join(line.format(i) for i in range(330_000))[: chunking.CHARACTERS_MAX]
+    found, problem = extraction.passages("a.log", "file", whole.encode())
+    assert (problem, len(found) < chunking.PASSAGES_MAX) == (None, True)
 
 
 def test_definitions_are_the_headings_of_code():
     body = (
         "import os\n\nclass Reader:\n    def read(self):\n        pass\n\ndef main():\n    pass\n"
     )
-    assert [p.heading for p in text.prose(body)] == ["", "Reader", "main"]
+    assert [p.heading for p in chunking.prose(body)] == ["", "Reader", "main"]
 
 
 def test_long_paragraphs_are_divided_evenly_at_sentences():
     body = " ".join(f"This is sentence number {i}." for i in range(200))
-    found = list(text.prose(body))
+    found = list(chunking.prose(body))
     sizes = [len(p.text) for p in found]
-    assert max(sizes) <= text.CHARACTERS_WHOLE + 100
-    assert min(sizes) > text.CHARACTERS_AIM // 2
+    assert max(sizes) <= chunking.CHARACTERS_WHOLE + 100
+    assert min(sizes) > chunking.CHARACTERS_AIM // 2
     assert all(p.text.endswith(".") for p in found)
     assert " ".join(p.text for p in found) == body
     assert {p.line for p in found} == {1}
@@ -67,14 +66,14 @@ def test_long_paragraphs_are_divided_evenly_at_sentences():
 
 @pytest.mark.parametrize("body", ["a" * 100_000, "東" * 10_000, "😀" * 10_000])
 def test_text_without_spaces_is_divided_too(body):
-    found = list(text.prose(body))
+    found = list(chunking.prose(body))
     assert "".join(p.text for p in found) == body
-    assert max(text.cost(p.text) for p in found) <= 2 * text.CHARACTERS_WHOLE
+    assert max(chunking.cost(p.text) for p in found) <= 2 * chunking.CHARACTERS_WHOLE
 
 
 def test_json_is_divided_into_subtrees_with_their_pointers():
     value = {"name": "x", "a/b": {"long": "word " * 300}, "rows": [{"k": "value " * 50}] * 3}
-    found = list(text.document(value))
+    found = list(chunking.document(value))
     pointers = [p.pointer for p in found]
     assert pointers[0] == "/name"
     assert "/a~1b" in pointers or "/a~1b/long" in pointers
@@ -83,7 +82,7 @@ def test_json_is_divided_into_subtrees_with_their_pointers():
 
 def test_members_of_a_list_are_found_at_the_first_of_their_passage():
     entries = [f"entry {i}" for i in range(1500)]
-    found = list(text.document({"log": entries, "rows": [{"n": i} for i in range(900)]}))
+    found = list(chunking.document({"log": entries, "rows": [{"n": i} for i in range(900)]}))
     for key, first in (("log", "entry {}"), ("rows", "rows.n: {}")):
         pointers = [p.pointer for p in found if p.pointer.startswith(f"/{key}/")]
         lines = [p.text.split("\n")[0] for p in found if p.pointer.startswith(f"/{key}/")]
@@ -93,7 +92,7 @@ def test_members_of_a_list_are_found_at_the_first_of_their_passage():
 
 
 def test_small_members_of_an_object_are_found_at_the_object_and_say_their_names():
-    found = list(text.document({"a": {f"key {i}": i for i in range(200)}}))
+    found = list(chunking.document({"a": {f"key {i}": i for i in range(200)}}))
     assert len(found) > 1
     assert {p.pointer for p in found} == {"/a"}
     assert found[0].text.startswith("a.key 0: 0\n")
@@ -104,19 +103,19 @@ def test_small_members_of_an_object_are_found_at_the_object_and_say_their_names(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=9), inner),
 ))  # fmt: skip
 def test_every_word_of_a_json_value_is_in_a_passage(value):
-    whole = " ".join(p.text for p in text.document(value))
-    for line in text._lines(value, ""):
+    whole = " ".join(p.text for p in chunking.document(value))
+    for line in chunking._lines(value, ""):
         assert all(word in whole for word in line.split())
 
 
 @given(st.text(max_size=3000))
 def test_every_word_of_a_text_is_in_a_passage(body):
-    whole = " ".join(p.text for p in text.prose(body, markdown=True))
+    whole = " ".join(p.text for p in chunking.prose(body, markdown=True))
     assert "".join(body.split()) == "".join(whole.split())
 
 
 def test_rows_of_a_table_carry_their_column_names():
-    found, problem = extract.passages("a.csv", "file", b"name,price\nAcme,40\nBolt,31\n")
+    found, problem = extraction.passages("a.csv", "file", b"name,price\nAcme,40\nBolt,31\n")
     assert problem is None
     assert [p.text for p in found] == ["name: Acme\nprice: 40\nname: Bolt\nprice: 31"]
 
@@ -125,7 +124,7 @@ def test_rows_of_a_table_carry_their_column_names():
 def test_a_row_stands_on_all_lines_of_its_cells(end):
     row = "The heron stands in the reeds,40"
     table = ["name,note,price", 'Acme,"first line', 'second line",40', "", row]
-    found, problem = extract.passages("a.csv", "file", end.join(table).encode())
+    found, problem = extraction.passages("a.csv", "file", end.join(table).encode())
     assert problem is None
     assert [(p.line, p.end_line, p.text) for p in found] == [
         (2, 3, "name: Acme\nnote: first line\nsecond line\nprice: 40"),
@@ -136,20 +135,20 @@ def test_a_row_stands_on_all_lines_of_its_cells(end):
 def test_lines_of_jsonl_are_passages_with_their_number():
     records = [{"text": f"the record with the number {i} is here"} for i in range(3)]
     data = "\n".join(map(json.dumps, records)).encode()
-    found, _ = extract.passages("a.jsonl", "file", data)
+    found, _ = extraction.passages("a.jsonl", "file", data)
     assert [(p.line, p.end_line) for p in found] == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_a_text_that_is_too_long_is_read_as_far_as_allowed(monkeypatch):
-    monkeypatch.setattr(text, "CHARACTERS_MAX", 1000)
-    found, problem = extract.passages("a.txt", "file", b"word " * 1000)
+    monkeypatch.setattr(chunking, "CHARACTERS_MAX", 1000)
+    found, problem = extraction.passages("a.txt", "file", b"word " * 1000)
     assert sum(len(p.text) for p in found) <= 1000
     assert problem.startswith("Only the first")
 
 
 def test_tables_may_be_divided_by_other_marks_and_hold_what_they_like():
     data = b"name;price;name\nAcme;40,5;A\nBolt;31;B;more\n"
-    found, problem = extract.passages("a.csv", "file", data)
+    found, problem = extraction.passages("a.csv", "file", data)
     assert problem is None
     assert "\n".join(p.text for p in found).split("\n") == [
         "name: Acme",
@@ -161,7 +160,7 @@ def test_tables_may_be_divided_by_other_marks_and_hold_what_they_like():
         "column 4: more",
     ]
     # A field longer than the csv module takes costs its row, and nothing is said twice.
-    found, _ = extract.passages("a.csv", "file", b"name\nAcme\n" + b"y" * 200_000 + b"\nBolt\n")
+    found, _ = extraction.passages("a.csv", "file", b"name\nAcme\n" + b"y" * 200_000 + b"\nBolt\n")
     assert [p.text for p in found] == ["name: Acme\nname: Bolt"]
 
 
@@ -179,7 +178,7 @@ def test_tables_may_be_divided_by_other_marks_and_hold_what_they_like():
     ],
 )
 def test_bytes_are_read_as_text_where_they_are_text(data, words):
-    read = text.readable(data)
+    read = chunking.readable(data)
     assert (read is None) if words is None else (words in read)
 
 
@@ -193,7 +192,7 @@ def test_bytes_are_read_as_text_where_they_are_text(data, words):
     ],
 )
 def test_what_has_no_known_name_is_known_by_its_beginning(path, data, words):
-    found, _ = extract.passages(path, "file", data)
+    found, _ = extraction.passages(path, "file", data)
     assert " ".join(p.text for p in found).strip() == words
 
 
@@ -201,7 +200,7 @@ def test_what_has_no_known_name_is_known_by_its_beginning(path, data, words):
 @pytest.mark.parametrize("suffix", ["json", "jsonl"])
 def test_json_of_any_depth_is_found(depth, suffix):
     data = b'{"a":' * depth + b'"heron"' + b"}" * depth
-    found, _ = extract.passages(f"x.{suffix}", "file", data)
+    found, _ = extraction.passages(f"x.{suffix}", "file", data)
     assert "heron" in " ".join(p.text for p in found)
 
 
@@ -210,16 +209,16 @@ def test_a_deep_value_is_read_once_and_not_at_every_level(monkeypatch):
     for _ in range(150):
         value = [value]
     read = []
-    cost = text.cost
-    monkeypatch.setattr(text, "cost", lambda line: read.append(line) or cost(line))
-    assert len(list(text.document(value))) == 1000
+    cost = chunking.cost
+    monkeypatch.setattr(chunking, "cost", lambda line: read.append(line) or cost(line))
+    assert len(list(chunking.document(value))) == 1000
     assert len(read) < 20 * 1000
 
 
 def test_long_keys_are_not_said_again_with_every_value():
     value = {"k" * 100_000: list(range(10_000))}
-    found = list(text.document(value))
+    found = list(chunking.document(value))
     assert sum(len(p.text) for p in found) < 1000 * 10_000
     assert {p.pointer for p in found} == {""}
-    found = list(text.records([(1, 1, value)]))
-    assert max(len(p.text) for p in found) <= 2 * text.CHARACTERS_WHOLE
+    found = list(chunking.records([(1, 1, value)]))
+    assert max(len(p.text) for p in found) <= 2 * chunking.CHARACTERS_WHOLE
