@@ -341,11 +341,16 @@ class JsonValue:
         self.content = content
 
 
+def json_value(value: object, name: str = "value") -> JsonValue:
+    """A value with its stored form. Raises ``invalid`` if JSON has no form for it."""
+    return JsonValue(value, inline(encode(value, name)))
+
+
 class JsonRule(Rule):
-    """Any strict JSON value (see ``jsontext``)."""
+    """Any strict JSON value (see ``json_text``)."""
 
     def check(self, value: object, name: str) -> object:
-        return JsonValue(value, inline(encode(value, name)))
+        return json_value(value, name)
 
 
 class UploadRule(Rule):

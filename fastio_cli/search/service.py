@@ -92,6 +92,12 @@ class SearchHit:
         """The ranges of the text that match terms of a query."""
         return analysis.highlight_ranges(self.text, terms)
 
+    def matched_terms(self, terms: set[str]) -> set[str]:
+        """The different terms of what the text has of a query."""
+        text = self.text
+        matched = " ".join(text[start:end] for start, end in self.highlights(terms))
+        return set(map(analysis.stem, analysis.query_tokens(matched)))
+
 
 class SearchService:
     """Search in the workspaces of a store, with one embedding model and one cache of indexes."""
@@ -283,6 +289,11 @@ class SearchService:
             if len(hits) >= limit:
                 break
         return hits[:limit]
+
+    def rescore_across(self, hits: list[SearchHit], terms: set[str]) -> None:
+        """Give hits of several workspaces, for a query with these terms, scores that compare."""
+        counts = [len(hit.matched_terms(terms)) for hit in hits]
+        ranking.rescore_across([hit.candidate for hit in hits], counts)
 
     def filter_relevant(self, hits: list[SearchHit]) -> list[SearchHit]:
         """The hits that match a term of the query, or come near it in meaning."""

@@ -130,6 +130,26 @@ def test_a_role_in_one_workspace_opens_that_one_only(remote, client):
         assert caught.value.code == "not_found"
 
 
+def test_all_workspaces_are_those_that_one_may_read(remote, client):
+    for name in ("one", "two"):
+        remote.call("workspace.create", {"name": name})
+        remote.call("state.set", {"path": "a.json", "value": "vault"}, workspace=name)
+
+    def found(caller):
+        page = caller.call("search.query_all", {"query": "vault", "mode": "lexical"})
+        return {item["workspace"] for item in page["items"]}
+
+    member = {"member": "bob", "role": "viewer", "in_workspace": "one"}
+    bob = client(remote.call("token.create", member)["token"])
+    bound = client(remote.call("token.create", {"in_workspace": "two"})["token"])
+    other = client(remote.call("org.create", {"name": "acme"})["token"])
+    assert found(remote) == {"one", "two"}
+    assert found(bob) == {"one"}
+    assert found(bound) == {"two"}
+    assert [w["name"] for w in bound.call("workspace.list", {"limit": 1})["items"]] == ["two"]
+    assert found(other) == set()
+
+
 def test_that_a_workspace_was_deleted_is_told_to_those_who_saw_it(remote, client):
     for name in ("one", "two"):
         remote.call("workspace.create", {"name": name})
