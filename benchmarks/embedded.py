@@ -30,7 +30,8 @@ from harness import (
 from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
-from fastio_cli.storage.sqlite.store import FILE, SqliteStore
+from fastio_cli.storage.sqlite.connection import FILE
+from fastio_cli.storage.sqlite.store import SqliteStore
 
 MIB = 1024 * 1024
 PROCESSES = 16

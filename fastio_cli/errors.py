@@ -2,8 +2,10 @@
 
 Every failure that a user can cause or meet is a :class:`FastioError`. Its code is stable: programs
 may branch on it. The table maps a code to an HTTP status (RFC 9110, RFC 4918 for 423), a process
-exit code, and whether the same call may succeed later without any change.
+exit code, and whether the same call may succeed later without any change. Each code has a class.
 """
+
+from __future__ import annotations
 
 
 class Kind:
@@ -45,7 +47,13 @@ class FastioError(Exception):
     Parameters: ``code`` is a key of :data:`KINDS`; ``message`` one sentence; ``hint`` a runnable
     suggestion (default: the code's own); ``details`` plain JSON data for programs. A ``path`` or
     ``url`` among them is quoted where the hint names it: whoever runs the hint runs nothing else.
+
+    An error is made with its code and is then of that code's own class, so that Python programs
+    catch :class:`VersionConflict` and read ``error.current_version``.
     """
+
+    def __new__(cls, code: str, *args: object, **details: object) -> FastioError:
+        return super().__new__(CLASSES.get(code, cls))
 
     def __init__(self, code: str, message: str, hint: str | None = None, **details: object) -> None:
         super().__init__(message)
@@ -55,6 +63,15 @@ class FastioError(Exception):
         for name in ("path", "url"):
             self.hint = _quoted(self.hint, details.get(name))
         self.details = details
+
+    def __getattr__(self, name: str) -> object:
+        """What an error's details say of this name."""
+        if name != "details" and name in self.details:
+            return self.details[name]
+        raise AttributeError(f"{type(self).__name__} has no {name!r}", name=name, obj=self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restored, (self.code, self.message, self.hint, self.details)
 
     @property
     def kind(self) -> Kind:
@@ -75,6 +92,120 @@ class FastioError(Exception):
             "details": self.details,
             "retryable": self.is_retryable,
         }
+
+
+class Invalid(FastioError):
+    """A parameter, setting or request makes no sense."""
+
+
+class SchemaViolation(FastioError):
+    """A value would break the JSON Schema of its object, at ``pointer``."""
+
+    path: str
+    pointer: str
+
+
+class Unauthenticated(FastioError):
+    """There is no token, or it is not, or no longer, valid."""
+
+
+class Forbidden(FastioError):
+    """The token or its member may not do this."""
+
+
+class BlockedUrl(FastioError):
+    """A request would go to an address that is not public."""
+
+
+class NotFound(FastioError):
+    """There is no such thing."""
+
+
+class AlreadyExists(FastioError):
+    """There is one already, or the request was done before."""
+
+
+class VersionConflict(FastioError):
+    """The object is at ``current_version``, not at ``expected_version``."""
+
+    path: str
+    current_version: int
+    expected_version: int
+
+
+class LockLost(FastioError):
+    """The lock ended: it expired, or was released or broken."""
+
+    path: str
+    holder: str | None
+    fence: int | None
+
+
+class Locked(FastioError):
+    """Somebody else holds the lock."""
+
+    path: str
+    holder: str
+    purpose: str
+    fence: int | None
+    expires_at: str
+    retry_after_s: float
+    queue_position: int
+
+
+class Timeout(FastioError):
+    """What was waited for did not happen in time."""
+
+
+class QuotaExceeded(FastioError):
+    """A limit of storage or credits is reached."""
+
+
+class TooLarge(FastioError):
+    """A value or request is larger than what is taken."""
+
+
+class RateLimited(FastioError):
+    """There were too many requests; ``retry_after_s`` says when to come again."""
+
+    retry_after_s: float
+
+
+class Unavailable(FastioError):
+    """The store, server or service cannot be reached or used."""
+
+
+class Internal(FastioError):
+    """A fault in fastio itself."""
+
+
+class Interrupted(FastioError):
+    """The work was stopped."""
+
+
+CLASSES: dict[str, type[FastioError]] = {
+    "invalid": Invalid,
+    "schema_violation": SchemaViolation,
+    "unauthenticated": Unauthenticated,
+    "forbidden": Forbidden,
+    "blocked_url": BlockedUrl,
+    "not_found": NotFound,
+    "already_exists": AlreadyExists,
+    "version_conflict": VersionConflict,
+    "lock_lost": LockLost,
+    "locked": Locked,
+    "timeout": Timeout,
+    "quota_exceeded": QuotaExceeded,
+    "too_large": TooLarge,
+    "rate_limited": RateLimited,
+    "unavailable": Unavailable,
+    "internal": Internal,
+    "interrupted": Interrupted,
+}
+
+
+def _restored(code: str, message: str, hint: str, details: dict[str, object]) -> FastioError:
+    return FastioError(code, message, hint, **details)
 
 
 def _quoted(hint: str, value: object) -> str:

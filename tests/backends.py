@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import io
-import os
 import re
 import sqlite3
 import threading
@@ -26,10 +25,11 @@ from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
-from fastio_cli.storage.sqlite.store import FILE
+from fastio_cli.storage.sqlite.connection import FILE
 from tests import postgres
 from tests.engines import URL_FILE, open_engine
 from tests.remote import behind_server
+from tests.requirements import lacking
 
 DEADLINE_S = 30.0
 
@@ -134,9 +134,7 @@ def kind_of(name: str) -> Any:
     kind = {**BACKENDS, **SECOND}[name]
     reason = kind.missing()
     if reason is not None:
-        if os.environ.get("CI"):
-            pytest.fail(f"backend {name} is missing: {reason}")
-        pytest.skip(f"backend {name} is missing: {reason}")
+        lacking(f"backend {name} is missing: {reason}")
     return kind
 
 

@@ -13,7 +13,9 @@ FIRST = 20_000
 EACH_WORKER = 1_000
 
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_ports = itertools.cycle(range(FIRST + _worker * EACH_WORKER, FIRST + (_worker + 1) * EACH_WORKER))
+_range = range(FIRST + _worker * EACH_WORKER, FIRST + (_worker + 1) * EACH_WORKER)
+# Two runs on one machine begin at different ports.
+_ports = itertools.islice(itertools.cycle(_range), os.getpid() * 37 % EACH_WORKER, None)
 
 
 def free_port() -> int:

@@ -20,9 +20,12 @@ import pytest
 
 from fastio_cli.errors import FastioError
 from fastio_cli.storage import backup, doctor
-from fastio_cli.storage.sqlite import store as module
-from fastio_cli.storage.sqlite.store import FILE, SCHEMA_VERSION, SqliteStore, translate
+from fastio_cli.storage.sqlite import connection as module
+from fastio_cli.storage.sqlite.connection import FILE
+from fastio_cli.storage.sqlite.errors import translate
+from fastio_cli.storage.sqlite.store import SCHEMA_VERSION, SqliteStore
 from tests.backends import Clock
+from tests.requirements import lacking
 from tests.workers import ROOT, open_engine
 
 STORE = ROOT / "fastio_cli" / "storage"
@@ -146,10 +149,10 @@ def test_a_store_file_that_is_a_folder(folder):
 
 @contextlib.contextmanager
 def mounted(source, target, *options):
-    """A mount, where one may be made; else a loud skip."""
+    """A mount; it takes root."""
     done = subprocess.run(["mount", *options, str(source), str(target)], capture_output=True)
     if done.returncode != 0:
-        pytest.skip(f"cannot mount here: {done.stderr.decode().strip()}")
+        lacking(f"cannot mount here: {done.stderr.decode().strip()}")
     try:
         yield
     finally:

@@ -41,7 +41,8 @@ STEPS = (
     {"operations"},
     {"engine"},
     {"client", "jobs"},
-    {"server"},
+    {"opening"},
+    {"server", "sdk"},
     {"cli"},
     {"__main__"},
 )
@@ -280,8 +281,8 @@ def noun_of(operation):
 
 
 NOUNS = sorted({noun_of(operation) for operation in every()})
-# Rows that no operation names: of requests that may come again, of a copy, of vectors.
-INNER_REPOSITORIES = {"__init__", "requests", "rows", "search_rows", "vectors"}
+# Rows that no operation names: of requests that may come again, of a copy, of counters, of vectors.
+INNER_REPOSITORIES = {"__init__", "requests", "rows", "usage", "vectors"}
 
 
 @pytest.mark.parametrize("noun", NOUNS)

@@ -262,18 +262,15 @@ def _make_fatal(point: str, moment: str, call: int) -> None:
 
 def _step(point: str) -> tuple[Any, str]:
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.postgres.store import Migration, Transaction
-    from fastio_cli.storage.repositories.events import Events
+    from fastio_cli.storage.postgres.transaction import Migration, Transaction
     from fastio_cli.storage.repositories.locks import Locks
     from fastio_cli.storage.repositories.objects import Objects
-    from fastio_cli.storage.repositories.workspaces import Workspaces
-    from fastio_cli.storage.sqlite import later
-    from fastio_cli.storage.sqlite.store import Connection
+    from fastio_cli.storage.sqlite.connection import Connection
+    from fastio_cli.storage.unit_of_work import UnitOfWork
 
-    nouns = (Context, Events, Locks, Objects, Workspaces, BlobStore)
-    laters = (later.Later, later.LaterEvents, later.LaterObjects, later.LaterWorkspaces)
-    stores = (Connection, SqliteStore, Migration, Transaction, later.Unwritten)
-    owners = (*nouns, *laters, *stores)
+    nouns = (Context, UnitOfWork, Locks, Objects, BlobStore)
+    stores = (Connection, SqliteStore, Migration, Transaction)
+    owners = (*nouns, *stores)
     name, _, method = point.partition(".")
     return next(owner for owner in owners if owner.__name__ == name), method
 

@@ -147,12 +147,13 @@ def _work(cli: Session, queued: PendingImports) -> Steps:
             rows = [row for row in worker.step() if row["workspace_id"] == id]
             if time.monotonic() >= look_at:  # others may work on ours, or cancel them
                 look_at = time.monotonic() + LOOK_EVERY_S
-                rows += store.read(
+                found = store.read(
                     lambda tx: [tx.imports.get(id, n) for n in sorted(queued.waiting)]
                 )
+                rows += [row for row in found if row is not None]
             jobs = worker.running.values()
             yield (
-                [import_record(row) for row in rows if row is not None],
+                [import_record(row) for row in rows],
                 [
                     ImportProgress(j.id, j.row["url"], j.transfer.received, j.transfer.total)
                     for j in jobs

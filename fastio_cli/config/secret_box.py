@@ -1,18 +1,14 @@
-"""Secrets that have to be kept for a while: sealed with a key that is not in the store, or hidden
-from all but who asked for them.
+"""Secrets that a server uses again, encrypted with a key that is not in the store.
 
-``Key`` is for what a server uses again: AES-256 in Galois counter mode with a random nonce (NIST
-SP 800-38D). To whom a secret belongs is part of its seal: moved to another row, it does not open.
-The key file holds one key a line and is readable by its owner alone. The first key seals, all of
-them open: a new one is put first, and the old one removed when nothing is sealed with it any more.
-
-``Veil`` is for results that are kept for whoever repeats a request.
+AES-256 in Galois counter mode with a random nonce (NIST SP 800-38D). The owner of a secret is its
+associated data: moved to another row, it does not decrypt. The key file is a key ring of one key a
+line, readable by its owner alone. The first key encrypts, all of them decrypt: to rotate, a new one
+is put first, and the old one removed when nothing is encrypted with it any more.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 
@@ -27,8 +23,8 @@ NONCE_BYTES = 12
 FILE_BYTES_MAX = 64 * 1024
 
 
-class Key:
-    """The keys in a file, which is made if it is not there.
+class SecretBox:
+    """Encrypts and decrypts with the keys in a file, which is made if it is not there.
 
     Raises ``unavailable`` when the file cannot be read or written, and ``invalid`` when others may
     read it, it holds no keys, or the library is missing.
@@ -63,57 +59,33 @@ class Key:
                 "Restore it from a backup, or name another: FASTIO_SECRET_KEY_FILE",
             )
 
-    def seal(self, text: str, owner: list[str]) -> str:
-        """A secret as it may be stored; only the same ``owner`` opens it again."""
+    def encrypt(self, text: str, owner: list[str]) -> str:
+        """A secret as it may be stored; only the same ``owner`` decrypts it again."""
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._ciphers[0].encrypt(nonce, text.encode(), _bound(owner))
-        return base64.b64encode(nonce + sealed).decode()
+        encrypted = self._ciphers[0].encrypt(nonce, text.encode(), _associated(owner))
+        return base64.b64encode(nonce + encrypted).decode()
 
-    def open(self, sealed: str, owner: list[str]) -> str:
-        """The secret. Raises ``unauthenticated`` when none of the keys opens it."""
+    def decrypt(self, encrypted: str, owner: list[str]) -> str:
+        """The secret. Raises ``unauthenticated`` when none of the keys decrypts it."""
         from cryptography.exceptions import InvalidTag
 
-        raw = base64.b64decode(sealed)
+        raw = base64.b64decode(encrypted)
         for cipher in self._ciphers:
             try:
-                opened: bytes = cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound(owner))
-                return opened.decode()
+                text: bytes = cipher.decrypt(
+                    raw[:NONCE_BYTES], raw[NONCE_BYTES:], _associated(owner)
+                )
+                return text.decode()
             except InvalidTag:
                 continue
         raise FastioError(
             "unauthenticated",
-            f"A secret is sealed with a key that is not in {self._file}.",
-            "Name the file it was sealed with: FASTIO_SECRET_KEY_FILE",
+            f"A secret is encrypted with a key that is not in {self._file}.",
+            "Name the file with its key: FASTIO_SECRET_KEY_FILE",
         )
 
 
-class Veil:
-    """Hides the result of a request behind the idempotency key that it came with.
-
-    The key is stored nowhere: ``name`` is a hash by which the result is found again. What hides the
-    result is a pad drawn from key and nonce by SHAKE-256 (FIPS 202), never twice the same. It is as
-    strong as the key, of which our own client draws 128 random bits. It needs no library, as locks
-    are acquired where there is none.
-    """
-
-    def __init__(self, key: str) -> None:
-        self._key = key.encode()
-        self.name = hashlib.sha256(b"name\0" + self._key).hexdigest()
-
-    def hide(self, text: str) -> str:
-        nonce = os.urandom(NONCE_BYTES)
-        return base64.b64encode(nonce + self._padded(nonce, text.encode())).decode()
-
-    def show(self, hidden: str) -> str:
-        raw = base64.b64decode(hidden)
-        return self._padded(raw[:NONCE_BYTES], raw[NONCE_BYTES:]).decode()
-
-    def _padded(self, nonce: bytes, data: bytes) -> bytes:
-        pad = hashlib.shake_256(b"pad\0" + nonce + self._key).digest(len(data))
-        return (int.from_bytes(data) ^ int.from_bytes(pad)).to_bytes(len(data))
-
-
-def _bound(owner: list[str]) -> bytes:
+def _associated(owner: list[str]) -> bytes:
     return json.dumps(owner).encode()
 
 

@@ -39,6 +39,13 @@ PORTS = frozenset({80, 443, 8080, 8443})
 SCHEMES = {"http": 80, "https": 443}
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 URL_LENGTH_MAX = 8192
+FAILURES = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
 AGENT = "fastio"
 OWN_NETWORK = "For a network of your own: fastio config set egress_allow HOST,NETWORK"
 
@@ -278,11 +285,10 @@ def client_to(url: str, *, headers: Mapping[str, str], read_s: float, connect_s:
     )
 
 
-class _Transport(httpx.HTTPTransport):
-    """httpx's own transport over a pool whose connections are made by the guard."""
+class _Transport(httpx.BaseTransport):
+    """What httpx sends by: a pool whose connections are made by the guard."""
 
     def __init__(self, context: ssl.SSLContext, backend: httpcore.NetworkBackend) -> None:
-        super().__init__(verify=context, trust_env=False)
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=64,
@@ -290,6 +296,53 @@ class _Transport(httpx.HTTPTransport):
             keepalive_expiry=30,
             network_backend=backend,
         )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and read the head of its answer."""
+        url = request.url
+        sent = httpcore.Request(
+            request.method,
+            httpcore.URL(
+                scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+            ),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        with _errors_of_httpx():
+            answer = self._pool.handle_request(sent)
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(answer),
+            extensions=answer.extensions,
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of an answer, as it comes."""
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _errors_of_httpx():
+            yield from self._answer.iter_stream()
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+@contextmanager
+def _errors_of_httpx() -> Iterator[None]:
+    """httpcore's errors as those of httpx, which have the same names."""
+    try:
+        yield
+    except FAILURES as e:
+        raise getattr(httpx, type(e).__name__)(str(e)) from e
 
 
 class _Backend(httpcore.NetworkBackend):

@@ -15,7 +15,7 @@ from fastio_cli.identity import FIRST_ORG, RANKS, Grant, Identity, least, unauth
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.operations.operation import Operation
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 MONITORING = "server.metrics"  # the scope of a token that may read the server's metrics
@@ -86,7 +86,7 @@ def may_see(tx: Tx, identity: Identity, workspace: Row) -> bool:
 
 
 def _granted(tx: Tx, digest: str, workspace_id: int) -> Grant:
-    row = tx.tokens.grant(digest, workspace_id)
+    row = tx.unit.grant(digest, workspace_id)
     if row is None or row["revoked_at"] is not None:
         raise unauthenticated()
     if row["expires_at"] is not None and row["expires_at"] <= tx.now_ms:

@@ -8,19 +8,22 @@ never inside one.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import time
 from functools import cache
 from itertools import count
 
 from fastio_cli.blobs.local import Content
 from fastio_cli.engine.client import Client, PreparedCall
+from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical, encode
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context, Preparation
 from fastio_cli.operations.operation import UNPREPARED, Pending
 from fastio_cli.operations.types import ACTOR_RULE, NAME_RULE
+from fastio_cli.storage.tx import Work
+from fastio_cli.storage.unit_of_work import Prefetch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,13 +31,14 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from fastio_cli.blobs.local import BlobStore
-    from fastio_cli.config.secret_box import Key, Veil
+    from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.config.settings import Limits, SearchSettings
     from fastio_cli.identity import Grant, Identity
     from fastio_cli.operations.files import Download
     from fastio_cli.operations.operation import Operation
     from fastio_cli.search.service import SearchService
-    from fastio_cli.storage.contract import Row, Store
+    from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 KEY_LENGTH_MAX = 255
@@ -58,7 +62,6 @@ class Call(PreparedCall):
         request_hash: str,
         own_key: bool = False,
         identity: Identity | None = None,
-        veil: Veil | None = None,
     ) -> None:
         super().__init__(operation, params, workspace)
         self.actor = actor
@@ -68,18 +71,17 @@ class Call(PreparedCall):
         # The key that the engine made was never seen before this very call ran.
         self.may_be_done = idempotency_key is not None and not own_key
         self.identity = identity
-        self.veil = veil  # over a stored result that tells a secret
-        self.request_key = idempotency_key if veil is None else veil.name
+        self.result: Any = None  # of the last run, which may have been committed unknown to us
         self.prepared: object = None
         self.after_rollback: list[Callable[[Tx], object]] = []  # see Context
         self._id = ""
 
     @property
-    def reads(self) -> tuple[str, str | None, str | None, str | None]:
+    def prefetch(self) -> Prefetch:
         """What it reads first: a workspace, a path in it, what is stored by its key, a token."""
-        key = self.request_key if self.may_be_done else None
+        key = self.idempotency_key if self.may_be_done else None
         digest = self.identity.digest if self.identity is not None else None
-        return self.workspace, self.params.get("path"), key, digest
+        return Prefetch(self.workspace, self.params.get("path"), key, digest)
 
     def id(self) -> str:
         """What tells it from other calls. One that comes again keeps its place in a line."""
@@ -87,33 +89,6 @@ class Call(PreparedCall):
             key = self.idempotency_key
             self._id = new_id() if key is None else _short_hash(key)
         return self._id
-
-
-class Wait:
-    """A call that waits between two runs: until when, and whether it is worth another run now."""
-
-    def __init__(self, pending: Pending, started: float) -> None:
-        self.pending = pending
-        self._deadline = started + pending.wait_s
-        self._renew_at = time.monotonic() + (pending.renew_s or pending.wait_s)
-        self._wake_at_ms = pending.wake_at_ms
-
-    def is_over(self) -> bool:
-        return time.monotonic() >= self._deadline
-
-    def pause_s(self, now_ms: int) -> float:
-        """How long there is nothing to look at, unless something changes."""
-        pause = min(self._deadline, self._renew_at) - time.monotonic()
-        if self._wake_at_ms is not None:
-            pause = min(pause, (self._wake_at_ms - now_ms) / 1000)
-        return max(pause, 0.0)
-
-    def is_worth_a_run(self, store: Store) -> bool:
-        """To be asked after a change or the pause."""
-        self._wake_at_ms = None
-        if self.pending.ready is None or time.monotonic() >= self._renew_at:
-            return True
-        return store.read(self.pending.ready)
 
 
 class Engine(Client):
@@ -133,6 +108,7 @@ class Engine(Client):
         self._search_settings = search_settings
         self._key_file = key_file
         self._search: SearchService | None = None
+        self._lock_key: bytes | None = None
 
     @property
     def search(self) -> SearchService:
@@ -145,22 +121,20 @@ class Engine(Client):
             self._search = SearchService(self.blobs, settings)
         return self._search
 
-    def open_key(self) -> Key:
-        """The key that secrets in this store are sealed with. Raises as ``sealing.Key`` does."""
-        from fastio_cli.config.secret_box import Key
+    def open_secret_box(self) -> SecretBox:
+        """What encrypts secrets in this store. Raises as :class:`SecretBox` does."""
+        from fastio_cli.config.secret_box import SecretBox
 
         if self._key_file is None:
             raise FastioError("invalid", "No key file was named to keep secrets with.")
-        return Key(self._key_file())
+        return SecretBox(self._key_file())
 
     def run(self, call: PreparedCall) -> Any:
         """Do a prepared call, waiting for as long as it asks to."""
         assert isinstance(call, Call)
-        started = time.monotonic()
+        poll = None
         transaction = self.store.write if call.operation.effect == "write" else self.store.read
         while True:
-            # Taken before running, so that no change between the run and the wait is missed.
-            token = self.store.change_token(call.workspace) if self.may_wait(call) else None
             try:
                 outcome = transaction(lambda tx: self._run(tx, call))
             except FastioError:
@@ -168,13 +142,14 @@ class Engine(Client):
                 raise
             if outcome is UNPREPARED:
                 self.prepare_outside(call)
-                continue
-            if not isinstance(outcome, Pending):
+            elif isinstance(outcome, Pending):
+                poll = poll or LongPoll(call.workspace)
+                if not self._wait(poll, outcome):
+                    return expired(outcome)
+            else:
                 return outcome
-            if not self._wait(call, outcome, token, started):
-                return _give_up(outcome)
 
-    def work(self, call: Call) -> Callable[[Tx], Any]:
+    def work(self, call: Call) -> Work:
         """A prepared call as a store takes it.
 
         The outcome may be ``Pending``, to be waited for, or ``UNPREPARED``: then the work is to be
@@ -184,9 +159,7 @@ class Engine(Client):
         def run(tx: Tx) -> Any:
             return self._run(tx, call)
 
-        if call.operation.in_workspace:
-            run.reads = call.reads  # type: ignore[attr-defined]
-        return run
+        return Work(run, call.prefetch if call.operation.in_workspace else None)
 
     def call_many(self, calls: Sequence[PreparedCall]) -> list[Any]:
         """Do several calls in one commit; each fails alone: results or exceptions, in order.
@@ -194,21 +167,21 @@ class Engine(Client):
         A call that would have to wait fails as if its time were up.
         """
 
-        def work(call: Call) -> Callable[[Tx], Any]:
+        def work(call: Call) -> Work:
             def run(tx: Tx) -> Any:
                 outcome = self._run(tx, call)
-                return _give_up(outcome) if isinstance(outcome, Pending) else outcome
+                return expired(outcome) if isinstance(outcome, Pending) else outcome
 
-            return run
+            return Work(run)
 
         own = [call for call in calls if isinstance(call, Call)]
-        outcomes = self.store.write_many([work(call) for call in own])
+        outcomes = self.store.write_batch([work(call) for call in own])
         for i, call in enumerate(own):
             self.finish_rollback(call)
             if outcomes[i] is UNPREPARED:  # rare: the same call again, alone, in its place
                 try:
                     self.prepare_outside(call)
-                    outcomes[i] = self.store.write(work(call))
+                    outcomes[i] = self.store.write(work(call).run)
                 except FastioError as e:
                     outcomes[i] = e
         return outcomes
@@ -234,7 +207,7 @@ class Engine(Client):
             self.store,
             enter=enter,
             open_search=lambda: self.search,
-            open_key=self.open_key,
+            open_secret_box=self.open_secret_box,
             on_chunk=call.on_chunk,
         )
         call.prepared = prepare(preparation, **call.params)
@@ -252,7 +225,7 @@ class Engine(Client):
         workspace that was deleted meanwhile it is not done, and gives None.
         """
 
-        def run(workspace_id: int, actor: str, work: Callable[[Context], Any]) -> Any:
+        def run(workspace_id: int, actor: str, work: Callable[[Context], Any]) -> Work:
             def in_transaction(tx: Tx) -> Any:
                 row = tx.workspaces.by_id(workspace_id)
                 if row is None:
@@ -269,9 +242,9 @@ class Engine(Client):
                 ctx.finish()
                 return result
 
-            return in_transaction
+            return Work(in_transaction)
 
-        return self.store.write_many([run(*work) for work in works])
+        return self.store.write_batch([run(*work) for work in works])
 
     def prepare(
         self,
@@ -309,13 +282,8 @@ class Engine(Client):
             )
             if identity is not None:  # nobody gets an answer by another's key
                 idempotency_key = _whose(identity) + idempotency_key
-        elif self.store.reruns and operation.effect == "write":
+        elif self.store.retries_whole_transaction and operation.effect == "write":
             idempotency_key, own_key = f"rerun:{new_id()}", True
-        veil = None
-        if operation.returns_secret and idempotency_key is not None:
-            from fastio_cli.config.secret_box import Veil
-
-            veil = Veil(idempotency_key)
         return Call(
             operation,
             decoded,
@@ -325,7 +293,6 @@ class Engine(Client):
             request_hash,
             own_key,
             identity,
-            veil,
         )
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -340,15 +307,15 @@ class Engine(Client):
         operation = call.operation
         row = grant = None
         if operation.in_workspace:
-            row = tx.enter(*call.reads)
+            row = tx.unit.enter(call.prefetch)
         if call.identity is not None:
             grant = _authorization().authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.targets_workspace else 0
-        if call.request_key is not None and call.may_be_done:
-            done = tx.requests.get(scope, call.request_key, tx.now_ms)
+        if call.idempotency_key is not None and call.may_be_done:
+            done = tx.unit.request(scope, call.idempotency_key)
             if done is not None:
-                return _repeated(done, call)
+                return self._replay(tx, call, row, grant, done)
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
         if hidden or (row is None and operation.in_workspace):
             raise no_workspace(tx, call.workspace, call.identity)
@@ -362,17 +329,45 @@ class Engine(Client):
             if grant is not None and self.limits.metered == "on":
                 self._charge(tx, call)
             ctx.finish()
-            if call.request_key is not None and not isinstance(result, Pending):
-                text = encode(result).decode()
-                tx.requests.put(
+            if call.idempotency_key is not None and not isinstance(result, Pending):
+                tx.unit.put_request(
                     scope,
-                    call.request_key,
+                    call.idempotency_key,
                     request_hash=call.request_hash,
-                    result=text if call.veil is None else call.veil.hide(text),
-                    now_ms=tx.now_ms,
+                    result=encode(_without_secret(operation, result)).decode(),
                     kept_ms=call.key_kept_ms,
                 )
                 call.may_be_done = True
+                call.result = result
+        return result
+
+    def _replay(
+        self, tx: Tx, call: Call, row: Row | None, grant: Grant | None, done: Row
+    ) -> object:
+        """The answer to a request that was done before, by what was kept of it.
+
+        Raises ``invalid`` if another request used the key, and what the operation's ``replay``
+        raises.
+        """
+        if done["request_hash"] != call.request_hash:
+            key = str(call.idempotency_key)
+            if call.identity is not None:
+                key = key.removeprefix(_whose(call.identity))
+            raise FastioError(
+                "invalid",
+                f"The idempotency key {key!r} was used for another request.",
+                "Use a new key for a new request.",
+            )
+        record = json.loads(done["result"])
+        operation = call.operation
+        if operation.returns_secret is None:
+            return record
+        if call.result is not None and record == _without_secret(operation, call.result):
+            return call.result  # this very call did it, and did not hear of its commit
+        assert operation.replay is not None
+        ctx = self._context(tx, call, row, grant)
+        result = operation.replay(ctx, record)
+        ctx.finish()
         return result
 
     def _context(self, tx: Tx, call: Call, row: Row | None, grant: Grant | None) -> Context:
@@ -387,7 +382,13 @@ class Engine(Client):
             grant=grant,
             prepared=call.prepared,
             open_search=lambda: self.search,
+            lock_key=self._read_lock_key,
         )
+
+    def _read_lock_key(self, tx: Tx) -> bytes:
+        if self._lock_key is None:  # it never changes
+            self._lock_key = tx.locks.token_key()
+        return self._lock_key
 
     def admission(
         self, operation: Operation, workspace: str, identity: Identity
@@ -408,24 +409,16 @@ class Engine(Client):
 
         charge(tx, call.identity.org, self.limits.credits_per_month)
 
-    def _wait(self, call: Call, pending: Pending, token: object, started: float) -> bool:
-        """Wait until the call is worth another run. False when its time is up."""
-        wait = Wait(pending, started)
+    def _wait(self, poll: LongPoll, pending: Pending) -> bool:
+        """Wait until a call is worth another run. False when its time is up."""
+        poll.suspend(pending)
+        is_worth_a_run = False
         try:
-            while not wait.is_over():
-                self.store.wait_for_change(token, wait.pause_s(self.store.now_ms()))
-                token = self.store.change_token(call.workspace)
-                if wait.is_worth_a_run(self.store):
-                    return True
-            self._abandon(pending)
-            return False
-        except BaseException:
-            self._abandon(pending)
-            raise
-
-    def _abandon(self, pending: Pending) -> None:
-        if pending.abandon is not None:
-            self.store.write(pending.abandon)
+            is_worth_a_run = LongPollRegistry(self.store).wait(poll)
+        finally:
+            if not is_worth_a_run and pending.abandon is not None:
+                self.store.write(pending.abandon)
+        return is_worth_a_run
 
 
 @cache
@@ -453,12 +446,6 @@ def no_workspace(tx: Tx, stored_name: str, identity: Identity | None) -> FastioE
     return FastioError("not_found", f"There is no workspace {name!r}.", hint, workspace=name)
 
 
-def _give_up(pending: Pending) -> Any:
-    if isinstance(pending.otherwise, Exception):
-        raise pending.otherwise
-    return pending.otherwise
-
-
 def _whose(identity: Identity) -> str:
     """What stands before the idempotency keys of a member, whose name may hold a colon."""
     return f"{len(identity.member)}:{identity.org}/{identity.member}:"
@@ -476,17 +463,8 @@ def _request_hash(what: list[str], params: dict[str, Any]) -> str:
     return hashlib.sha256(canonical([*what, plain])).hexdigest()
 
 
-def _repeated(done: Any, call: Call) -> Any:
-    import json
-
-    if done["request_hash"] != call.request_hash:
-        key = str(call.idempotency_key)
-        if call.identity is not None:
-            key = key.removeprefix(_whose(call.identity))
-        raise FastioError(
-            "invalid",
-            f"The idempotency key {key!r} was used for another request.",
-            "Use a new key for a new request.",
-        )
-    stored = done["result"]
-    return json.loads(stored if call.veil is None else call.veil.show(stored))
+def _without_secret(operation: Operation, result: Any) -> Any:
+    """What may be kept of an answer."""
+    if operation.returns_secret is None:
+        return result
+    return {name: value for name, value in result.items() if name != operation.returns_secret}

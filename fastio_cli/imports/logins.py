@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any, Protocol
 
-    from fastio_cli.config.secret_box import Key
+    from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.imports.oauth import OAuthFlows
-    from fastio_cli.storage.contract import Row, Store
+    from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.db import Row
 
     class CredentialStore(Protocol):
         """Keeps grants (``oauth.OAuthFlows``) by service."""
@@ -151,11 +152,16 @@ class UserCredentialStore:
 
 
 class DatabaseCredentialStore:
-    """A member's grants in a server's store. ``open_key`` is called where there is one to open."""
+    """A member's grants in a server's store.
 
-    def __init__(self, store: Store, open_key: Callable[[], Key], org: str, member: str) -> None:
+    ``open_secret_box`` is called where there is one to decrypt.
+    """
+
+    def __init__(
+        self, store: Store, open_secret_box: Callable[[], SecretBox], org: str, member: str
+    ) -> None:
         self._store = store
-        self._open_key = open_key
+        self._open_secret_box = open_secret_box
         self._org = org
         self._member = member
 
@@ -167,13 +173,13 @@ class DatabaseCredentialStore:
     def opened(self, row: Row) -> dict[str, Any]:
         """The grant in a row. Raises ``unauthenticated`` when the key is another one."""
         owner = ["account", self._org, self._member, row["service"]]
-        grant: dict[str, Any] = json.loads(self._open_key().open(row["sealed"], owner))
+        grant: dict[str, Any] = json.loads(self._open_secret_box().decrypt(row["sealed"], owner))
         return grant
 
     def put(self, service: str, grant: dict[str, Any]) -> None:
         """Keep fresh tokens; a login itself comes by ``account.keep``."""
         who = self._org, self._member, service
-        sealed = self._open_key().seal(json.dumps(grant), ["account", *who])
+        sealed = self._open_secret_box().encrypt(json.dumps(grant), ["account", *who])
         self._store.write(lambda tx: tx.logins.refresh(*who, sealed))
 
     def remove(self, service: str) -> None:

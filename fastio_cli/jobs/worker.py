@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fastio_cli.config.sources import Config
     from fastio_cli.engine.engine import Engine
     from fastio_cli.imports.providers import TokenOf
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 LEASE_MS = 20_000
@@ -434,7 +434,7 @@ def stored_logins(engine: Engine, config: Config) -> Callable[[Row], TokenOf]:
             if workspace is None:
                 return None
             org = workspace["name"].rpartition("/")[0]
-            vault = DatabaseCredentialStore(engine.store, engine.open_key, org, row["actor"])
+            vault = DatabaseCredentialStore(engine.store, engine.open_secret_box, org, row["actor"])
             return OAuthGrants(vault, flows).token(service)
 
         return token
@@ -455,7 +455,7 @@ def revoke_one(engine: Engine, config: Config) -> bool:
     held = store.write(lambda tx: tx.logins.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS))
     if held is None or held["ended_at"] is None:
         return True  # another worker was faster, or somebody logged in again
-    vault = DatabaseCredentialStore(store, engine.open_key, row["org"], row["member"])
+    vault = DatabaseCredentialStore(store, engine.open_secret_box, row["org"], row["member"])
     try:
         _refreshing(config).revoke(row["service"], vault.opened(held))
     except FastioError as e:

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.blobs.local import BlobStore
-    from fastio_cli.config.secret_box import Key
+    from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.config.settings import Limits
     from fastio_cli.identity import Grant
     from fastio_cli.search.service import SearchService
-    from fastio_cli.storage.contract import Row, Store
+    from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
     T = TypeVar("T")
@@ -59,13 +60,13 @@ class Preparation:
         *,
         enter: Callable[[Tx], Context],
         open_search: Callable[[], SearchService],
-        open_key: Callable[[], Key],
+        open_secret_box: Callable[[], SecretBox],
         on_chunk: Callable[[str], None] | None = None,
     ) -> None:
         self.store = store
         self._enter = enter
         self.open_search = open_search
-        self.open_key = open_key
+        self.open_secret_box = open_secret_box
         self.on_chunk = on_chunk
 
     def read(self, work: Callable[[Context], T]) -> T:
@@ -94,6 +95,7 @@ class Context:
         grant: Grant | None = None,
         prepared: Any = None,
         open_search: Callable[[], SearchService] | None = None,
+        lock_key: Callable[[Tx], bytes] | None = None,
     ) -> None:
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -105,6 +107,7 @@ class Context:
         self.prepared = prepared
         self.after_rollback: list[Callable[[Tx], object]] = []
         self._open_search = open_search
+        self._lock_key = lock_key
         self.workspace_id = self.seq = self._seq_before = 0
         if workspace is not None:
             self.enter(workspace)
@@ -115,9 +118,10 @@ class Context:
         self.workspace_name: str = workspace["name"].rpartition("/")[2]
         self.seq = self._seq_before = workspace["seq"]
         self.head_hash: str = workspace["head_hash"]
-        self._object_count: int = workspace["object_count"]
+        self._workspace = workspace
         self._size_bytes: int = workspace["size_bytes"]
-        self._size_before = self._size_bytes
+        self._live_bytes: int = workspace["live_bytes"]
+        self._counts = {"state": workspace["state_count"], "file": workspace["file_count"]}
 
     def stored_name(self, workspace: str) -> str:
         """The name that a workspace of this org has in the store."""
@@ -160,6 +164,12 @@ class Context:
         return self._open_search()
 
     @property
+    def lock_key(self) -> bytes:
+        """The store's own key, which the tokens of locks are derived with."""
+        assert self._lock_key is not None
+        return self._lock_key(self.tx)
+
+    @property
     def now_ms(self) -> int:
         """The store's time of this transaction."""
         return self.tx.now_ms
@@ -185,20 +195,24 @@ class Context:
             "prev_hash": self.head_hash,
         }
         self.head_hash = event["hash"] = event_hash(event)
-        self.tx.events.add(event)
+        self.tx.unit.add_event(event)
         return self.seq
 
     def finish(self) -> None:
         """Write the workspace's counter and totals, if anything happened."""
         if self.seq != self._seq_before:
-            self.tx.workspaces.save(
-                self.workspace_id,
-                seq=self.seq,
-                head_hash=self.head_hash,
-                object_count=self._object_count,
-                size_bytes=self._size_bytes,
-                updated_at=self.now_ms,
-            )
+            state_count, file_count = self._counts["state"], self._counts["file"]
+            counters = {
+                "seq": self.seq,
+                "head_hash": self.head_hash,
+                "object_count": state_count + file_count,
+                "size_bytes": self._size_bytes,
+                "state_count": state_count,
+                "file_count": file_count,
+                "live_bytes": self._live_bytes,
+                "updated_at": self.now_ms,
+            }
+            self.tx.unit.save_workspace(self._workspace, counters)
 
     def guard(self, path: str, lock_token: str | None, if_version: int | None = None) -> Slot:
         """Permission to change a path.
@@ -208,7 +222,7 @@ class Context:
         not exist).
         """
         self.check_lock(path, lock_token)
-        slot = Slot(path, self.tx.objects.slot(self.workspace_id, path))
+        slot = Slot(path, self.tx.unit.head(self.workspace_id, path))
         if if_version is not None:
             current = slot.live["version"] if slot.live is not None else 0
             if current != if_version:
@@ -252,7 +266,7 @@ class Context:
         A lock lives for its ttl from when it was granted or renewed. If the clock has since jumped
         back past that moment, the ttl counts from now, so that no lock is stuck for longer.
         """
-        lock = self.tx.locks.get(self.workspace_id, path)
+        lock = self.tx.unit.lock(self.workspace_id, path)
         if lock is None or lock["expires_at"] <= self.now_ms:
             return None
         if lock["renewed_at"] > self.now_ms and self.tx.writable:
@@ -308,12 +322,17 @@ class Context:
         ``added_bytes`` is what the version adds to the workspace's size when that is not its own
         size. Raises ``quota_exceeded`` when the workspace would outgrow its limit.
         """
-        head, was_live = slot.head, slot.live is not None
+        head = slot.head
         version = head["version"] + 1 if head is not None else 1
         now_ms = self.now_ms
         created_at = slot.live["created_at"] if slot.live is not None else now_ms
         self._account(content.size_bytes if added_bytes is None else added_bytes)
-        self._object_count += (not deleted) - was_live
+        if slot.live is not None:
+            self._counts[slot.live["kind"]] -= 1
+            self._live_bytes -= slot.live["size_bytes"]
+        if not deleted:
+            self._counts[kind] += 1
+            self._live_bytes += content.size_bytes
         columns: dict[str, Any] = {
             "workspace_id": self.workspace_id,
             "path": slot.path,
@@ -333,7 +352,7 @@ class Context:
             "change": change,
             "deleted": int(deleted),
         }
-        self.tx.objects.write(columns, is_new=head is None)
+        self.tx.unit.add_version(columns, is_new=head is None)
         self.emit(
             f"{kind}.{change}",
             slot.path,
@@ -342,7 +361,7 @@ class Context:
         )
         kept = self.limits.versions_max
         if version > kept and version % PRUNE_EVERY == 0:
-            self._size_bytes -= self.tx.objects.forget_versions(
+            self._size_bytes -= self.tx.unit.prune_versions(
                 self.workspace_id, slot.path, version - kept + 1
             )
         return object_record(columns)
@@ -364,11 +383,11 @@ class Context:
     def content(self, path: str, version: int | None) -> Row:
         """A kept version (None: the live one) with its content. Raises ``not_found``."""
         if version is None:
-            row = self.tx.objects.live_content(self.workspace_id, path)
+            row = self.tx.unit.live_content(self.workspace_id, path)
             if row is not None:
                 return row
             version = self.live(path)["version"]  # says why there is none
-        row = self.tx.objects.content(self.workspace_id, path, version)
+        row = self.tx.unit.content(self.workspace_id, path, version)
         if row is None:
             raise FastioError(
                 "not_found",
@@ -381,7 +400,7 @@ class Context:
 
     def live(self, path: str) -> Row:
         """The head of a live object. Raises ``not_found``."""
-        head = self.tx.objects.head(self.workspace_id, path)
+        head = self.tx.unit.head(self.workspace_id, path)
         if head is None or head["deleted"]:
             raise self.not_found(path, head)
         return head
@@ -413,9 +432,9 @@ class Context:
             who = f"Workspace {self.workspace_name}"
             raise _over("storage_bytes_max", who, self._size_bytes, limits.storage_bytes_max)
         if self.grant is not None:
-            others = self.tx.size_beside(self.org, self.workspace_id, self._size_before)
-            if others + self._size_bytes > limits.org_bytes_max:
-                total = others + self._size_bytes
+            added = self._size_bytes - self._workspace["size_bytes"]
+            total = self.tx.unit.org_bytes(self.org) + added
+            if total > limits.org_bytes_max:
                 raise _over("org_bytes_max", "The org", total, limits.org_bytes_max)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 SIZE_BYTES_MAX = 1024 * 1024
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.blobs.local import BlobStore
     from fastio_cli.operations.context import Context, Slot
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
     Read = Callable[[Callable[[Tx], list[Row]]], list[Row]]

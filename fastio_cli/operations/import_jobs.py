@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 NUMBERED_MAX = 1000
@@ -259,7 +259,7 @@ def _path(row: Row, name: str) -> str:
 
 def _slot(ctx: Context, row: Row, path: str, numbered: Callable[[str, int], str]) -> Slot:
     """The place to write to, by the import's way with conflicts, if it may be written."""
-    slot = Slot(path, ctx.tx.objects.head(ctx.workspace_id, path))
+    slot = Slot(path, ctx.tx.unit.head(ctx.workspace_id, path))
     if slot.live is not None and row["on_conflict"] == "rename":
         slot = _free(ctx, path, numbered)
     ctx.check_lock_hash(slot.path, row["lock_hash"])
@@ -284,7 +284,7 @@ def _slot(ctx: Context, row: Row, path: str, numbered: Callable[[str, int], str]
 def _free(ctx: Context, path: str, numbered: Callable[[str, int], str]) -> Slot:
     for number in range(2, NUMBERED_MAX):
         slot = Slot(
-            numbered(path, number), ctx.tx.objects.head(ctx.workspace_id, numbered(path, number))
+            numbered(path, number), ctx.tx.unit.head(ctx.workspace_id, numbered(path, number))
         )
         if slot.live is None:
             return slot

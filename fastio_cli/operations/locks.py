@@ -6,19 +6,20 @@ clocks, so whoever guards something outside fastio can refuse a lower one (Klepp
 distributed locking", 2016).
 """
 
-import os
+import hmac
 
 from fastio_cli.errors import FastioError
+from fastio_cli.json_text import canonical
 from fastio_cli.operations.context import token_hash
 from fastio_cli.operations.operation import Pending, operation
-from fastio_cli.operations.records import lock_record
+from fastio_cli.operations.records import lock_record, timestamp
 from fastio_cli.operations.types import Cursor, Limit, Line, ObjectPath, Prefix, Token, Ttl, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
 BASE = "/v1/workspaces/{workspace}/locks"
@@ -26,12 +27,19 @@ RENEW_S = 1.0  # how often a waiter says that it lives
 LAST = chr(0x10FFFF)
 
 
+def _hold_again(ctx: "Context", record: "model.Lock") -> "model.HeldLock":
+    """The answer of an acquisition whose first answer was lost, with its token."""
+    token = _derive_token(ctx, record["path"], record["fence"], record["acquired_at"])
+    return {**record, "token": token}
+
+
 @operation(
     "lock.acquire",
     f"POST {BASE}/{{path:path}}",
     effect="write",
     role="editor",
-    returns_secret=True,
+    returns_secret="token",
+    replay=_hold_again,
     inline=True,
 )
 def acquire(
@@ -150,8 +158,8 @@ def _grant(ctx: "Context", path: str, ttl_s: float, purpose: str) -> "model.Held
         data = {"fence": expired["fence"], "holder": expired["holder"]}
         ctx.emit("lock.expire", path, data=data)
     ttl_ms = int(ttl_s * 1000)
-    token = "lk_" + os.urandom(24).hex()
     fence = ctx.emit("lock.acquire", path, data={"purpose": purpose, "ttl_ms": ttl_ms})
+    token = _derive_token(ctx, path, fence, timestamp(ctx.now_ms))
     ctx.tx.locks.leave(ctx.workspace_id, path, ctx.call_id(), ctx.now_ms)
     ctx.tx.locks.put(
         ctx.workspace_id,
@@ -164,6 +172,15 @@ def _grant(ctx: "Context", path: str, ttl_s: float, purpose: str) -> "model.Held
         now_ms=ctx.now_ms,
     )
     return {**show(ctx, path=path), "token": token}
+
+
+def _derive_token(ctx: "Context", path: str, fence: int, acquired_at: str) -> str:
+    """The token of one grant, which nobody can tell without the store's key.
+
+    The time is in it because a store that was restored from a backup gives out fences again.
+    """
+    grant = canonical(["fastio lock token", ctx.workspace_id, path, fence, acquired_at])
+    return "lk_" + hmac.digest(ctx.lock_key, grant, "sha256").hex()[:48]
 
 
 def _held(ctx: "Context", path: str, lock_token: str) -> "Row":

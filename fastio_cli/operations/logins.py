@@ -3,21 +3,20 @@
 import json
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.operation import UNPREPARED, operation
+from fastio_cli.operations.operation import UNPREPARED, Unprepared, operation
 from fastio_cli.operations.records import timestamp
 from fastio_cli.operations.types import SERVICES, Line, Remaining, Secret, ServiceName
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
-    from fastio_cli.config.secret_box import Key
+    from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.operations.context import Context, Preparation
-    from fastio_cli.operations.operation import Unprepared
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 
-def _open_key(preparation: "Preparation", **params: object) -> "Key":
-    return preparation.open_key()  # its file may have to be made
+def _open_secret_box(preparation: "Preparation", **params: object) -> "SecretBox":
+    return preparation.open_secret_box()  # its file may have to be made
 
 
 @operation(
@@ -25,7 +24,7 @@ def _open_key(preparation: "Preparation", **params: object) -> "Key":
     "PUT /v1/accounts/{service}",
     effect="write",
     role="member",
-    prepare=_open_key,
+    prepare=_open_secret_box,
 )
 def keep(
     ctx: "Context",
@@ -52,7 +51,7 @@ def keep(
         "client_id": client_id,
         "client_secret": client_secret,
     }
-    sealed = ctx.prepared.seal(json.dumps(tokens), ["account", ctx.org, ctx.actor, service])
+    sealed = ctx.prepared.encrypt(json.dumps(tokens), ["account", ctx.org, ctx.actor, service])
     ctx.enter_org()
     ctx.tx.logins.put(
         ctx.org,

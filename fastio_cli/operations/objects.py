@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Slot
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces/{workspace}/objects"
 

@@ -34,7 +34,9 @@ class Operation:
     admin, owner; or member: whoever has a token, or anyone). ``rules`` and ``defaults`` describe
     its parameters. Its traits say what is special about it, so that nobody asks for it by name:
 
-    * ``returns_secret``: the answer holds a secret, and is not kept for a repeated request;
+    * ``returns_secret``: the field of the answer that is a secret. It is never kept: a repeated
+      request is answered by ``replay``, which is given a context and the rest of the first answer,
+      and makes the secret again or raises the error that says how to get a new one;
     * ``inline``: it reads or changes a few rows by their keys, and may run in the event loop;
     * ``response``: ``json`` (a record), ``bytes`` (a download) or ``chunks`` (a record that is told
       piece by piece to whoever listens, while it is made);
@@ -52,7 +54,8 @@ class Operation:
         route: str,
         effect: str,
         role: str,
-        returns_secret: bool,
+        returns_secret: str | None,
+        replay: "Callable[[Any, Any], object] | None",
         inline: bool,
         response: str,
         prepare: "Callable[..., object] | None",
@@ -63,6 +66,7 @@ class Operation:
         self.effect = effect
         self.role = role
         self.returns_secret = returns_secret
+        self.replay = replay
         self.inline = inline
         self.response = response
         self.prepare = prepare
@@ -138,7 +142,8 @@ def operation(
     *,
     effect: str,
     role: str,
-    returns_secret: bool = False,
+    returns_secret: str | None = None,
+    replay: "Callable[[Any, Any], object] | None" = None,
     inline: bool = False,
     response: str = "json",
     prepare: "Callable[..., object] | None" = None,
@@ -147,7 +152,7 @@ def operation(
 
     def enter(run: "F") -> "F":
         CATALOGUE[name] = Operation(
-            name, route, effect, role, returns_secret, inline, response, prepare, run
+            name, route, effect, role, returns_secret, replay, inline, response, prepare, run
         )
         return run
 

@@ -7,21 +7,37 @@ from fastio_cli.identity import new_id, secret_digest
 from fastio_cli.operations.members import end_access
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.records import org_name, timestamp
-from fastio_cli.operations.tokens import add_token
+from fastio_cli.operations.tokens import add_token, new_owner_token
 from fastio_cli.operations.types import Cursor, Lifetime, Limit, Line, Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from fastio_cli import model
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 OFFER_TTL_S = 72 * 3600.0
 ALL = 2**31 - 1
 
 
+def _refuse_again(ctx: "Context", record: "model.Transfer") -> "NoReturn":
+    raise FastioError(
+        "already_exists",
+        f"This request made the offer {record['id']} already; its claim is shown once.",
+        f"If it was lost, take it back and make another: fastio org transfer revoke {record['id']}",
+        **record,
+    )
+
+
 @operation(
-    "transfer.create", "POST /v1/transfers", effect="write", role="owner", returns_secret=True
+    "transfer.create",
+    "POST /v1/transfers",
+    effect="write",
+    role="owner",
+    returns_secret="claim",
+    replay=_refuse_again,
 )
 def create(ctx: "Context", *, ttl_s: Lifetime = OFFER_TTL_S) -> "model.NewTransfer":
     """Offer the org to a new owner: the answer holds a claim to pass on, shown this once.
@@ -67,12 +83,19 @@ def revoke(ctx: "Context", *, id: Line) -> "model.Transfer":
     return {**_record(ctx, row), "state": "revoked"}
 
 
+def _open_again(ctx: "Context", record: "model.Claimed") -> "model.Claimed":
+    """A new token for who claimed an org and lost the answer: there is no other way in."""
+    token = new_owner_token(ctx, record["org"], record["member"], "transfer.claim")
+    return {**record, "token": token}
+
+
 @operation(
     "transfer.claim",
     "POST /v1/transfers-claim",
     effect="write",
     role="anyone",
-    returns_secret=True,
+    returns_secret="token",
+    replay=_open_again,
 )
 def claim(ctx: "Context", *, claim: Token, name: Line) -> "model.Claimed":
     """Take over an org by the claim that its owner passed on, as the member ``name``.

@@ -10,7 +10,7 @@ import types
 import typing
 
 from fastio_cli import model
-from fastio_cli.operations.operation import Pending, Unprepared
+from fastio_cli.operations.operation import Unprepared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def record_of(run: Callable[..., object]) -> type | None:
     ``"model.HeldLock | Pending"``.
     """
     stated = run.__annotations__["return"]
-    names = {"model": model, "Pending": Pending, "Unprepared": Unprepared}
+    names = {"model": model, "Unprepared": Unprepared}
     hint = eval(stated, run.__globals__, names) if isinstance(stated, str) else stated
     return next((t for t in (hint, *typing.get_args(hint)) if typing.is_typeddict(t)), None)
 

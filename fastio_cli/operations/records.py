@@ -9,7 +9,7 @@ from functools import lru_cache
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 FIRST_ORG_NAME = "default"  # how the store's first org, whose stored name is empty, is shown
 

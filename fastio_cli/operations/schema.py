@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 SCHEMA_BYTES_MAX = 256 * 1024
 

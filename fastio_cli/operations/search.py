@@ -6,7 +6,7 @@ The index is a reader of the event log. A search first brings it up to date outs
 
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import stored
-from fastio_cli.operations.operation import UNPREPARED, operation
+from fastio_cli.operations.operation import UNPREPARED, Unprepared, operation
 from fastio_cli.operations.records import timestamp
 from fastio_cli.operations.state import append, init
 from fastio_cli.operations.types import (
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Preparation
-    from fastio_cli.operations.operation import Unprepared
     from fastio_cli.search.service import PreparedQuery, SearchHit
-    from fastio_cli.storage.contract import Row
-    from fastio_cli.storage.repositories.search_rows import IndexRow
+    from fastio_cli.storage.db import Row
+    from fastio_cli.storage.search_rows import IndexRow
 
 BASE = "/v1/workspaces/{workspace}"
 PROBLEMS_MAX = 100

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.blobs.local import Content
     from fastio_cli.operations.context import Context, Slot
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces/{workspace}/state"
 MEDIA_TYPE = "application/json"
@@ -92,7 +92,7 @@ def init(
     lock_token: Token | None = None,
 ) -> "model.StateInit":
     """Write a default only if nothing is there; read what is there otherwise."""
-    head = ctx.tx.objects.head(ctx.workspace_id, path)
+    head = ctx.tx.unit.head(ctx.workspace_id, path)
     if head is not None and not head["deleted"]:
         row = ctx.content(path, head["version"])
         return {
@@ -244,7 +244,7 @@ def transact(ctx: "Context", *, changes: Changes) -> "model.Transaction":
             e.details = {**e.details, "change": number}
             raise
         items.append(params["path"])
-    heads = [ctx.tx.objects.head(ctx.workspace_id, path) for path in items]
+    heads = [ctx.tx.unit.head(ctx.workspace_id, path) for path in items]
     from fastio_cli.operations.records import object_record
 
     return {"items": [object_record(head) for head in heads if head], "seq": ctx.seq}
@@ -271,7 +271,7 @@ def wait(
     """
     from fastio_cli.operations.query import search, truth
 
-    head = ctx.tx.objects.head(ctx.workspace_id, path)
+    head = ctx.tx.unit.head(ctx.workspace_id, path)
     if head is not None and not head["deleted"]:
         row = ctx.content(path, head["version"])
         value = _value(row)

@@ -3,23 +3,40 @@
 import json
 
 from fastio_cli.errors import FastioError
-from fastio_cli.identity import digest_of, least, new_id, new_token
+from fastio_cli.identity import FIRST_ORG, digest_of, least, new_id, new_token
 from fastio_cli.operations.operation import operation
-from fastio_cli.operations.records import org_name, timestamp
+from fastio_cli.operations.records import FIRST_ORG_NAME, org_name, timestamp
 from fastio_cli.operations.types import Cursor, Lifetime, Limit, Line, Name, Role, Scopes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
     from fastio_cli import model
     from fastio_cli.operations.context import Context
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 ALL = 2**31 - 1
 
 
-@operation("token.create", "POST /v1/tokens", effect="write", role="member", returns_secret=True)
+def _refuse_again(ctx: "Context", record: "model.AccessToken") -> "NoReturn":
+    raise FastioError(
+        "already_exists",
+        f"This request made the token {record['id']} for {record['member']} already; a token is "
+        "shown once.",
+        f"If it was lost, end it and make another: fastio token revoke {record['id']}",
+        **record,
+    )
+
+
+@operation(
+    "token.create",
+    "POST /v1/tokens",
+    effect="write",
+    role="member",
+    returns_secret="token",
+    replay=_refuse_again,
+)
 def create(
     ctx: "Context",
     *,
@@ -135,6 +152,23 @@ def add_token(
     row = ctx.tx.tokens.by_id(ctx.org, id)
     assert row is not None
     return {**_record(ctx, row), "token": token}
+
+
+def new_owner_token(ctx: "Context", org: str, member: str, label: str) -> str:
+    """Let the owner of an org in once more: another token.
+
+    Raises ``forbidden`` for a member who is not, or no longer, the owner.
+    """
+    ctx.org = FIRST_ORG if org == FIRST_ORG_NAME else org
+    ctx.enter_org()
+    row = ctx.tx.members.get(ctx.org, member, 0)
+    if row is None or row["role"] != "owner":
+        raise FastioError(
+            "forbidden",
+            f"{member} owns the org {org} no longer.",
+            "Ask an owner for a token.",
+        )
+    return add_token(ctx, member=member, role="owner", label=label)["token"]
 
 
 def end_tokens(ctx: "Context", member: str) -> None:

@@ -1,7 +1,7 @@
 """Workspaces: named sets of objects, each with one order of writes and one log."""
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.operation import UNPREPARED, operation
+from fastio_cli.operations.operation import UNPREPARED, Unprepared, operation
 from fastio_cli.operations.records import workspace_record
 from fastio_cli.operations.types import Boolean, Cursor, Limit, Name, is_number
 
@@ -9,8 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Preparation
-    from fastio_cli.operations.operation import Unprepared
-    from fastio_cli.storage.contract import Row
+    from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces"
 ALL = 2**31 - 1
@@ -69,15 +68,14 @@ def show(ctx: "Context") -> "model.Workspace":
 @operation("workspace.usage", f"GET {BASE}-usage/{{workspace}}", effect="read", role="viewer")
 def usage(ctx: "Context") -> "model.WorkspaceUsage":
     """Show what a workspace holds, by kind, and what its history and locks add."""
-    counts = ctx.tx.objects.usage(ctx.workspace_id)
     row = ctx.tx.workspaces.by_id(ctx.workspace_id)
     assert row is not None
     return {
         "name": ctx.workspace_name,
         "object_count": row["object_count"],
-        "state_count": counts["state_count"],
-        "file_count": counts["file_count"],
-        "live_bytes": counts["live_bytes"],
+        "state_count": row["state_count"],
+        "file_count": row["file_count"],
+        "live_bytes": row["live_bytes"],
         "size_bytes": row["size_bytes"],
         "event_count": ctx.seq,
         "storage_bytes_max": ctx.limits.storage_bytes_max,
@@ -111,6 +109,7 @@ def delete(ctx: "Context") -> "model.Workspace":
     ctx.emit("workspace.delete")
     ctx.tx.workspaces.mark_deleted(ctx.workspace_id, ctx.now_ms)
     row = ctx.tx.workspaces.latest_deleted(ctx.stored_name(ctx.workspace_name))
+    assert row is not None
     return {**workspace_record(row), "seq": ctx.seq}
 
 

@@ -10,8 +10,8 @@ from fastio_cli.search import analysis, extraction
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.search.chunking import Passage
-    from fastio_cli.storage.contract import Row
-    from fastio_cli.storage.repositories.search_rows import (
+    from fastio_cli.storage.db import Row
+    from fastio_cli.storage.search_rows import (
         AnalyzedPassage,
         ObjectRow,
         PassageRow,

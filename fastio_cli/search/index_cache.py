@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from typing import Protocol, TypeVar
 
     from fastio_cli.search.vector_cache import VectorCache
-    from fastio_cli.storage.repositories.search_rows import IndexRow
     from fastio_cli.storage.repositories.vectors import Vectors
+    from fastio_cli.storage.search_rows import IndexRow
     from fastio_cli.storage.tx import Tx
 
     class Cached(Protocol):

@@ -9,7 +9,7 @@ from fastio_cli.search.inverted_index import delete_passages
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.search.document_change import DocumentChange
-    from fastio_cli.storage.repositories.search_rows import (
+    from fastio_cli.storage.search_rows import (
         AnalyzedPassage,
         IndexRow,
         ObjectRow,

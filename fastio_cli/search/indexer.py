@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from fastio_cli.blobs.local import BlobStore
     from fastio_cli.search.embedding import Embedder
-    from fastio_cli.storage.contract import Row, Store
-    from fastio_cli.storage.repositories.search_rows import (
+    from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.db import Row
+    from fastio_cli.storage.search_rows import (
         IndexRow,
         MemtableRow,
         PassageBody,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fastio_cli.storage.repositories.search_rows import (
+    from fastio_cli.storage.search_rows import (
         IndexRow,
         MemtableRow,
         PostingsRow,

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from fastio_cli.search.ranking import Candidate
     from fastio_cli.storage.contract import Store
     from fastio_cli.storage.postgres.search import PgVectors
-    from fastio_cli.storage.repositories.search_rows import HitRow, IndexRow
     from fastio_cli.storage.repositories.vectors import Vectors
+    from fastio_cli.storage.search_rows import HitRow, IndexRow
     from fastio_cli.storage.tx import Tx
 
     Vector = NDArray[np.float32]

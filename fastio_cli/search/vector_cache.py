@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fastio_cli.storage.repositories.search_rows import IndexRow
     from fastio_cli.storage.repositories.vectors import Vectors
+    from fastio_cli.storage.search_rows import IndexRow
 
     # Revision, ids, scales and codes.
     Block = tuple[int | str, NDArray[np.int64], NDArray[np.float32], NDArray[np.int8]]

@@ -1,4 +1,4 @@
-"""The access log: one JSON line a request. No paths, queries, headers or bodies, so no secrets."""
+"""The access log: one JSON line a ctx. No paths, queries, headers or bodies, so no secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from fastio_cli.server.app import Exchange
+    from fastio_cli.server.request_context import RequestContext
 
 FLUSH_S = 0.5
 LINES_MAX = 500
@@ -25,18 +25,17 @@ class AccessLog:
         self._stream = stream
         self._lines: list[str] = []
 
-    def note(self, x: Exchange, elapsed_s: float) -> None:
+    def note(self, ctx: RequestContext, elapsed_s: float) -> None:
         """One request was answered (status 0: its client went away)."""
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
         now = time.time()
-        request = x.request
-        # Written out: a third of what an encoder takes, in every request.
+        # Written out: a third of what an encoder takes, in every ctx.
         self._lines.append(
-            f'{{"at":"{timestamp(int(now * 1000))}","id":"{x.id}",'
-            f'"client":{quoted(request.client)},"method":{quoted(request.method)},'
-            f'"operation":{_named(x.operation)},"workspace":{_named(x.workspace)},'
-            f'"actor":{_named(x.actor)},"status":{x.status},"ms":{elapsed_s * 1000:.2f}}}'
+            f'{{"at":"{timestamp(int(now * 1000))}","id":"{ctx.id}",'
+            f'"client":{quoted(ctx.client)},"method":{quoted(ctx.method)},'
+            f'"operation":{_named(ctx.operation)},"workspace":{_named(ctx.workspace)},'
+            f'"actor":{_named(ctx.actor)},"status":{ctx.status},"ms":{elapsed_s * 1000:.2f}}}'
         )
         if len(self._lines) > LINES_MAX:
             self.flush()

@@ -14,56 +14,48 @@ from fastio_cli.identity import ANONYMOUS, Identity, digest_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.server.executor import Desk
+    from fastio_cli.server.executor import RequestExecutor
     from fastio_cli.storage.tx import Tx
 
-KNOWN_MAX = 10_000
+CACHED_MAX = 10_000
 TOUCH_S = 60.0
 
 
 class Authenticator:
     """Tells identities by their tokens and notes when they were used."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._known: OrderedDict[str, Identity] = OrderedDict()
+    def __init__(self, executor: RequestExecutor) -> None:
+        self._executor = executor
+        self._identities: OrderedDict[str, Identity] = OrderedDict()
         self._touched: OrderedDict[str, float] = OrderedDict()
 
     async def identify(self, token: str | None) -> Identity:
         """Whose token it is; nobody's without one. Raises ``unauthenticated``."""
         if token is None:
             return ANONYMOUS
-        known = self._known.get(token)
-        if known is None:
+        identity = self._identities.get(token)
+        if identity is None:
             digest = digest_of(token)
-            known = await self._desk.read(lambda tx: identify(tx, digest))
-            self._known[token] = known
-            if len(self._known) > KNOWN_MAX:
-                self._known.popitem(last=False)
-        return known
+            identity = await self._executor.read(lambda tx: identify(tx, digest))
+            self._identities[token] = identity
+            if len(self._identities) > CACHED_MAX:
+                self._identities.popitem(last=False)
+        return identity
 
-    def at_hand(self, token: str | None) -> Identity | None:
-        """Whose token it is, if that is known and its use was noted lately."""
-        identity = self._known.get(token or "")
-        if identity is None or identity.digest is None:
-            return None
-        touched = self._touched.get(identity.digest, -TOUCH_S)
-        return identity if time.monotonic() - touched < TOUCH_S else None
+    def is_issued(self, token: str) -> bool:
+        """Whether somebody was given this token, as far as is known: made-up ones are not."""
+        return token in self._identities
 
-    def known(self, token: str | None) -> str | None:
-        """The token, if it is one: made-up ones have no share of their own."""
-        return token if token in self._known else None
-
-    async def note_use(self, identity: Identity) -> None:
+    async def touch(self, identity: Identity) -> None:
         """Write when a token was last used, at most once a minute."""
         digest, now = identity.digest, time.monotonic()
         if digest is None or now - self._touched.get(digest, -TOUCH_S) < TOUCH_S:
             return
         self._touched[digest] = now
-        if len(self._touched) > KNOWN_MAX:
+        if len(self._touched) > CACHED_MAX:
             self._touched.popitem(last=False)
 
-        def touch(tx: Tx) -> None:
+        def write(tx: Tx) -> None:
             tx.tokens.touch(digest, tx.now_ms)
 
-        await self._desk.write(touch)
+        await self._executor.write(write)

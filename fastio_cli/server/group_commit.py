@@ -1,194 +1,141 @@
-"""Group commit in the event loop itself, for a store on this machine.
+"""Group commit in the event loop itself, for an embedded store.
 
-Whatever calls came in one turn of the loop are run at its end, in one commit, by the loop: a call
-takes less time than waking a thread for it, and two threads that run Python hinder each other. As
-long as turns bring more calls the commit is put off, by two turns at most: nothing is waited for,
-but what has come meanwhile joins in. The answers wait for the disk. A disk that is quick is waited
-for where we are; one that is not, by a thread, while the loop runs and commits the next calls,
-which then share the next sync. When somebody else is writing, nobody waits here: the calls go to
-the threads that can.
+The writes that came in one tick of the loop are run at its end, in one commit, by the loop: a write
+of a small object takes less time than waking a thread for it, and two threads that run Python
+hinder each other. As long as ticks bring more writes the commit is delayed, by two ticks at most:
+nothing is waited for, but what has come meanwhile joins in. The answers wait for the disk. A quick
+disk is waited for in the loop; a slow one by a thread, while the loop runs and commits the next
+writes, which then share the next fsync. When another process is writing, nobody waits here: the
+writes are handed back, for threads that can wait.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
-from queue import SimpleQueue
-
-from fastio_cli.operations.operation import UNPREPARED
+from concurrent.futures import ThreadPoolExecutor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any
 
-    from fastio_cli.engine.engine import Call
-    from fastio_cli.storage.contract import NearStore
-    from fastio_cli.storage.tx import Tx
+    from fastio_cli.storage.contract import EmbeddedStore
+    from fastio_cli.storage.tx import Work
 
-    class Reply(Protocol):
-        """Who is told what came of a work; a future, mostly. Told in the event loop."""
-
-        def done(self) -> bool:
-            """Whether nobody wants to know any longer."""
-
-        def set_result(self, result: Any, /) -> None: ...
-
-        def set_exception(self, error: Exception, /) -> None: ...
-
-    Work = Callable[[Tx], Any]
-    Item = tuple[Work, Reply, Call | None]  # the call that the work is of, if it is of one
-    Batch = tuple[list[Item], list[Any]]  # calls and their outcomes
+    Write = tuple[Work, asyncio.Future[Any]]
+    Batch = tuple[list[Write], list[Any]]  # writes and their outcomes
 
 BATCH_MAX = 256
-TURNS_MAX = 2  # of the loop, that calls are gathered in
-QUICK_SYNC_S = 0.0005  # a thread that waits instead costs about a tenth of this
-# What a sync takes is the median of so many: one that met a checkpoint says little of the next.
-SYNCS_NOTED = 5
-# Only a wait of our own tells: a thread's ends when it gets the interpreter back. So a slow disk is
-# tried again after so many commits.
-COMMITS_UNTRIED = 32
+DELAY_TICKS_MAX = 2
+QUICK_FSYNC_S = 0.0005  # a thread that waits instead costs about a tenth of this
+# What an fsync takes is the median of so many: one that met a checkpoint says little of the next.
+LATENCY_WINDOW = 5
+# Only an fsync in the loop tells: a thread's ends when it gets the interpreter back. So a slow disk
+# is tried again after so many commits.
+PROBE_INTERVAL = 32
 
 
 class GroupCommit:
-    """Runs works in batches. ``elsewhere`` takes one that cannot be done here, ``after`` is called
-    after every commit."""
+    """Commits writes in batches.
+
+    ``on_busy`` takes a write that cannot be done now, as another process is writing; ``on_commit``
+    is called after every commit, before it is durable.
+    """
 
     def __init__(
         self,
-        store: NearStore,
+        store: EmbeddedStore,
         loop: asyncio.AbstractEventLoop,
-        elsewhere: Callable[[Item], None],
-        after: Callable[[], None],
+        on_busy: Callable[[Write], None],
+        on_commit: Callable[[], None],
     ) -> None:
         self._store = store
         self._loop = loop
-        self._elsewhere = elsewhere
-        self._after = after
-        self._due: list[Item] = []
-        self._syncs_s: deque[float] = deque(maxlen=SYNCS_NOTED)
-        self._untried = 0  # commits since the last that waited for the disk here
+        self._on_busy = on_busy
+        self._on_commit = on_commit
+        self._collected: list[Write] = []
+        self._fsyncs_s: deque[float] = deque(maxlen=LATENCY_WINDOW)
+        self._unprobed = 0  # commits since the last fsync in the loop
         self._is_quick = True
-        self._syncer = Syncer(store, self._synced)
-        self._syncer.start()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="fsync")
+        self._undurable: list[Batch] = []  # committed, for the next fsync of the thread
+        self._is_syncing = False
 
-    def put(self, item: Item) -> None:
-        """Have a work done in the commit of this turn."""
-        if not self._due:
-            self._loop.call_soon(self._gather, 0, TURNS_MAX)
-        self._due.append(item)
+    def submit(self, write: Write) -> None:
+        """Do a write in the commit of this tick."""
+        if not self._collected:
+            self._loop.call_soon(self._collect, 0, DELAY_TICKS_MAX)
+        self._collected.append(write)
 
     def close(self) -> None:
-        """Finish what was begun. Not to be called by the loop, which has to answer."""
-        self._syncer.close()
+        """Wait for the thread. Not to be called by the loop, which has to answer."""
+        self._thread.shutdown()
 
-    def _gather(self, seen: int, turns: int) -> None:
-        if turns and len(self._due) > seen:
-            self._loop.call_soon(self._gather, len(self._due), turns - 1)
+    def _collect(self, count_before: int, ticks: int) -> None:
+        if ticks and len(self._collected) > count_before:
+            self._loop.call_soon(self._collect, len(self._collected), ticks - 1)
         else:
             self._commit()
 
     def _commit(self) -> None:
-        batch, self._due = self._due[:BATCH_MAX], self._due[BATCH_MAX:]
-        if self._due:
+        writes, self._collected = self._collected[:BATCH_MAX], self._collected[BATCH_MAX:]
+        if self._collected:
             self._loop.call_soon(self._commit)
         try:
-            outcomes = self._store.write_at_once([work for work, _, _ in batch])
+            outcomes = self._store.try_write_batch([work for work, _ in writes])
         except Exception as e:  # the commit itself failed: nobody's work was done
-            outcomes = [e] * len(batch)
+            resolve_all(writes, [e] * len(writes))
+            return
         if outcomes is None:
-            for item in batch:
-                self._elsewhere(item)
+            for write in writes:
+                self._on_busy(write)
             return
-        self._after()
-        if not self._is_quick and self._untried < COMMITS_UNTRIED:
-            self._untried += 1
-            self._syncer.put((batch, outcomes))
-            return
-        self._untried = 0
+        self._on_commit()
+        if self._is_quick or self._unprobed >= PROBE_INTERVAL:
+            self._fsync_here(writes, outcomes)
+        else:
+            self._unprobed += 1
+            self._undurable.append((writes, outcomes))
+            self._fsync_on_thread()
+
+    def _fsync_here(self, writes: list[Write], outcomes: list[Any]) -> None:
+        self._unprobed = 0
         began = time.perf_counter()
         try:
             self._store.sync()
         except Exception as e:
-            outcomes = [e] * len(batch)
-        self._note(time.perf_counter() - began)
-        self._answer(batch, outcomes)
+            outcomes = [e] * len(writes)
+        self._fsyncs_s.append(time.perf_counter() - began)
+        median_s = sorted(self._fsyncs_s)[(len(self._fsyncs_s) - 1) // 2]
+        self._is_quick = median_s <= QUICK_FSYNC_S
+        resolve_all(writes, outcomes)
 
-    def _synced(self, batches: list[Batch], error: Exception | None) -> None:
-        """By the thread that syncs: these are durable, or it is not known whether they are."""
+    def _fsync_on_thread(self) -> None:
+        """One fsync for all batches that were committed before it began."""
+        if self._is_syncing or not self._undurable:
+            return
+        self._is_syncing = True
+        batches, self._undurable = self._undurable, []
 
-        def answer() -> None:
-            for batch, outcomes in batches:
-                self._answer(batch, outcomes if error is None else [error] * len(batch))
+        def on_durable(done: asyncio.Future[None]) -> None:
+            self._is_syncing = False
+            self._fsync_on_thread()
+            error = done.exception()
+            for writes, outcomes in batches:
+                resolve_all(writes, outcomes if error is None else [error] * len(writes))
 
-        self._loop.call_soon_threadsafe(answer)
-
-    def _note(self, took_s: float) -> None:
-        self._syncs_s.append(took_s)
-        self._is_quick = sorted(self._syncs_s)[(len(self._syncs_s) - 1) // 2] <= QUICK_SYNC_S
-
-    def _answer(self, batch: list[Item], outcomes: list[Any]) -> None:
-        for item, outcome in zip(batch, outcomes, strict=True):
-            if outcome is UNPREPARED or (item[2] is not None and item[2].after_rollback):
-                self._elsewhere(item)  # what else there is to do would hinder others here
-            else:
-                resolve(item[1], outcome)
-
-
-def resolve(reply: Reply, outcome: Any) -> None:
-    """Give a caller what came of its work, unless it has left."""
-    if reply.done():
-        return
-    if isinstance(outcome, Exception):
-        reply.set_exception(outcome)
-    else:
-        reply.set_result(outcome)
+        fsync = self._loop.run_in_executor(self._thread, self._store.sync)
+        fsync.add_done_callback(on_durable)
 
 
-class Syncer(threading.Thread):
-    """Waits for the disk: one sync for all batches that were committed before it began."""
-
-    def __init__(
-        self,
-        store: NearStore,
-        synced: Callable[[list[Batch], Exception | None], None],
-    ) -> None:
-        super().__init__(name="syncs", daemon=True)
-        self._store = store
-        self._synced = synced
-        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
-
-    def put(self, batch: Batch) -> None:
-        """Have a batch made durable and answered."""
-        self._queue.put(batch)
-
-    def close(self) -> None:
-        """Make durable what is left, and end."""
-        self._queue.put(None)
-        self.join(timeout=10)
-
-    def run(self) -> None:
-        """Sync until told to end."""
-        last = False
-        while not last and (first := self._queue.get()) is not None:
-            batches = [first]
-            while not self._queue.empty():
-                batch = self._queue.get()
-                if batch is None:
-                    last = True
-                else:
-                    batches.append(batch)
-            self._sync(batches)
-
-    def _sync(self, batches: list[Batch]) -> None:
-        error = None
-        try:
-            self._store.sync()
-        except Exception as e:
-            error = e
-        try:
-            self._synced(batches, error)
-        except RuntimeError:
-            return  # the loop is gone, and with it all who asked
+def resolve_all(writes: list[Write], outcomes: list[Any]) -> None:
+    """Give every caller what came of its write, unless it has left. To be called by the loop."""
+    for (_, future), outcome in zip(writes, outcomes, strict=True):
+        if future.done():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

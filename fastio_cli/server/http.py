@@ -8,36 +8,27 @@ headers or bodies, never in a URL, which ends up in logs.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
-from collections import Counter
 from urllib.parse import unquote, unquote_plus
 
 from fastio_cli.errors import FastioError
-from fastio_cli.json_text import SIZE_BYTES_MAX, decode
+from fastio_cli.json_text import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+    from collections.abc import Iterator
     from typing import Any
 
     from fastio_cli.operations.operation import Operation
+    from fastio_cli.server.request_context import RequestContext
 
-    Message = MutableMapping[str, Any]
-    Scope = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
     Headers = list[tuple[bytes, bytes]]
-    # Sends status, headers and body of an answer at once; False if that cannot be done now.
-    SendWhole = Callable[[int, Headers, bytes], bool]
 
 # A body is an object around the parameters, the largest and deepest value among them.
 ENVELOPE_BYTES = 64 * 1024
 ENVELOPE_DEPTH = 1
-BODY_BYTES_MAX = SIZE_BYTES_MAX + ENVELOPE_BYTES
-WHOLE = "fastio.whole"  # the extension of ASGI that answers in one piece: protocol.py
-LATE = "fastio.late"  # set in the scope of a request whose body stopped coming, or hardly comes
-SMALL_BYTES_MAX = 64 * 1024
 BODYLESS = ("GET", "HEAD", "DELETE")
 IN_HEADERS = {"lock_token": "lock-token"}
 ETAG = re.compile(r'"([0-9]{1,16})(?:-[0-9a-f]{1,64})?"')
@@ -49,113 +40,20 @@ NO_SNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
 
 
-class Disconnected(FastioError):
-    """The client went away: nobody reads an answer. (One that were raised again and again would
-    keep the frames of every time.)"""
-
-    def __init__(self) -> None:
-        super().__init__("interrupted", "The client went away.")
-
-
-class Request:
-    """One request: its parts in plain Python, its body not yet read."""
-
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.method: str = scope["method"]
-        self.raw_path: str = scope["raw_path"].partition(b"?")[0].decode("latin-1")
-        self.query: bytes = scope["query_string"]
-        self.client: str = scope["client"][0] if scope.get("client") else ""
-        fields = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]]
-        self.headers: dict[str, str] = dict(fields)
-        if len(self.headers) < len(fields):
-            counts = Counter(name for name, _ in fields)
-            # Sent twice, so neither counts.
-            self.headers.update({name: "\0" for name in SINGLE if counts[name] > 1})
-        # The token of the Authorization header (RFC 6750).
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        self.token = token.strip() if scheme.lower() == "bearer" else None
-        self.scope = scope
-        self._receive = receive
-
-    @property
-    def is_small(self) -> bool:
-        """Whether its body is small, by what it says."""
-        if self.method in BODYLESS:
-            return True
-        length = self.headers.get("content-length", "")
-        return length.isdecimal() and int(length) <= SMALL_BYTES_MAX
-
-    async def body(self, size_bytes_max: int = BODY_BYTES_MAX) -> bytes:
-        """The whole body. Raises ``too_large``, ``timeout`` when it stops coming."""
-        self.refuse_encoding()
-        length = self.headers.get("content-length", "")
-        if length.isdecimal() and int(length) > size_bytes_max:
-            raise too_large(size_bytes_max)
-        parts, size, more = [], 0, True
-        while more:
-            part, more = await self._part()
-            size += len(part)
-            if size > size_bytes_max:
-                raise too_large(size_bytes_max)
-            parts.append(part)
-        return b"".join(parts)
-
-    async def parts(self) -> Any:
-        """The body as it comes. Raises ``timeout`` when it stops coming, or hardly comes."""
-        more = True
-        while more:
-            part, more = await self._part()
-            if part:
-                yield part
-
-    async def _part(self) -> tuple[bytes, bool]:
-        """Some of the body, and whether there is more."""
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected()
-        if LATE in self.scope:
-            raise FastioError("timeout", "The request's body stopped coming.")
-        return message.get("body", b""), message.get("more_body", False)
-
-    def refuse_encoding(self) -> None:
-        """A compressed body is refused: what it would unpack to is not known."""
-        if self.headers.get("content-encoding", "identity") != "identity":
-            raise FastioError("invalid", "A request's body must not be compressed.")
-
-
-SINGLE = (
-    "authorization",
-    "idempotency-key",
-    "lock-token",
-    "if-match",
-    "if-none-match",
-    "content-type",
-    "range",
-)
-
-
-def too_large(size_bytes_max: int) -> FastioError:
-    return FastioError(
-        "too_large",
-        f"The request's body is larger than {size_bytes_max:,} bytes.",
-        "Store large content as a file: fastio file put FILE",
-    )
-
-
 def params_of(
-    operation: Operation, request: Request, in_path: dict[str, str], body: bytes
+    operation: Operation, ctx: RequestContext, in_path: dict[str, str], body: bytes
 ) -> dict[str, Any]:
     """The parameters of a call, each from the one place where it may stand."""
-    params = _body_params(request, body) if body else {}
-    if request.query:
-        for name, text in query_of(request.query):
+    params = _body_params(ctx, body) if body else {}
+    if ctx.query:
+        for name, text in query_of(ctx.query):
             if name in SECRETS:
                 raise FastioError("invalid", f"{name} is a secret and must not stand in a URL.")
             rule = operation.rules.get(name)
             _add(params, name, rule.read(text, name) if rule is not None else text)
     for name, text in in_path.items():
         _add(params, name, operation.rules[name].read(text, name))
-    for name, value in _header_params(operation, request):
+    for name, value in _header_params(operation, ctx):
         _add(params, name, value)
     return params
 
@@ -178,8 +76,8 @@ def query_of(query: bytes) -> list[tuple[str, str]]:
 SECRETS = ("lock_token", "to_lock_token", "claim")
 
 
-def _body_params(request: Request, body: bytes) -> dict[str, Any]:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _body_params(ctx: RequestContext, body: bytes) -> dict[str, Any]:
+    media_type = ctx.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise FastioError("invalid", "The body must be JSON, as Content-Type: application/json.")
     params = decode(body, "body", ENVELOPE_BYTES, ENVELOPE_DEPTH)
@@ -194,8 +92,8 @@ def _add(params: dict[str, Any], name: str, value: Any) -> None:
     params[name] = value
 
 
-def _header_params(operation: Operation, request: Request) -> Iterator[tuple[str, Any]]:
-    headers = request.headers
+def _header_params(operation: Operation, ctx: RequestContext) -> Iterator[tuple[str, Any]]:
+    headers = ctx.headers
     for name, header in IN_HEADERS.items():
         if header in headers:
             if name not in operation.rules:
@@ -227,22 +125,22 @@ def etag_of(record: Any) -> str | None:
     return None
 
 
-def is_known(request: Request, etag: str | None) -> bool:
+def is_known(ctx: RequestContext, etag: str | None) -> bool:
     """Whether a reader has what has this ETag already (RFC 9110 §13.1.2: compared weakly)."""
-    if etag is None or request.method not in ("GET", "HEAD"):
+    if etag is None or ctx.method not in ("GET", "HEAD"):
         return False
-    known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
+    known = [tag.strip() for tag in ctx.headers.get("if-none-match", "").split(",")]
     return known == ["*"] or etag in (tag.removeprefix("W/") for tag in known)
 
 
-def range_of(request: Request) -> tuple[int, int | None] | None:
+def range_of(ctx: RequestContext) -> tuple[int, int | None] | None:
     """Offset and length of a single byte range; others are ignored, as RFC 9110 allows.
 
     So is one with ``If-Range``: what it is to be a part of is not known yet.
     """
-    if request.method != "GET" or "if-range" in request.headers:
+    if ctx.method != "GET" or "if-range" in ctx.headers:
         return None
-    match = RANGE.fullmatch(request.headers.get("range", "").strip().lower())
+    match = RANGE.fullmatch(ctx.headers.get("range", "").strip().lower())
     if match is None:
         return None
     start, end = int(match[1]), match[2]
@@ -277,11 +175,12 @@ def problem(error: FastioError, request_id: str) -> tuple[int, Headers, bytes]:
     return status, headers, json.dumps(body, separators=(",", ":")).encode()
 
 
-async def respond(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
-    """Send a whole response."""
-    whole = scope.get("extensions", {}).get(WHOLE)
-    if whole is None or not whole(status, headers, body):
-        if status != 304:
-            headers = [*headers, (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+def internal(error: Exception, request_id: str) -> FastioError:
+    """An unknown failure: the log gets the traceback, the client an id to ask about."""
+    logging.getLogger("fastio").error("request %s failed", request_id, exc_info=error)
+    return FastioError(
+        "internal",
+        "Something went wrong in the server.",
+        f"Tell its operator the request's id: {request_id}",
+        request_id=request_id,
+    )

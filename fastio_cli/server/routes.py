@@ -1,4 +1,4 @@
-"""From a method and a path to an operation, by the routes that the catalogue states.
+"""From a method and a path to an endpoint, by routes such as the catalogue states.
 
 A path is split before it is decoded, so that an encoded slash is never a separator. Only the last
 part of a route, ``{path:path}``, holds slashes of its own.
@@ -7,49 +7,59 @@ part of a route, ``{path:path}``, holds slashes of its own.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations import every
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from fastio_cli.operations.operation import Operation
-
+E = TypeVar("E")  # an endpoint
 ANY = "{}"
-KNOWN_MAX = 4096  # paths that are matched once
+CACHED_MAX = 4096  # paths that are matched once
 
 
-class Node:
+class Node(Generic[E]):
     """One level of the tree of routes: what may follow, and what may end here."""
 
     __slots__ = ("ends", "next", "rests")
 
     def __init__(self) -> None:
-        self.next: dict[str, Node] = {}
-        self.ends: dict[str, tuple[Operation, list[str]]] = {}
-        self.rests: dict[str, tuple[Operation, list[str]]] = {}
+        self.next: dict[str, Node[E]] = {}
+        self.ends: dict[str, tuple[E, list[str]]] = {}
+        self.rests: dict[str, tuple[E, list[str]]] = {}
 
 
-class Routes:
-    """All routes of the catalogue."""
+class Routes(Generic[E]):
+    """A tree of routes."""
 
     def __init__(self) -> None:
-        self._root = Node()
-        self._found = lru_cache(KNOWN_MAX)(self._find)
-        for operation in every():
-            self._add(operation)
+        self._root: Node[E] = Node()
+        self._cached = lru_cache(CACHED_MAX)(self._find)
 
-    def match(self, method: str, raw_path: str) -> tuple[Operation, dict[str, str]]:
-        """The operation and the parameters its path holds.
+    def add(self, method: str, route: str, endpoint: E) -> None:
+        """Add a route such as ``/v1/things/{id}``; to be done before the first match."""
+        node = self._root
+        names = []
+        for segment in route[1:].split("/"):
+            if segment.startswith("{"):
+                name, _, kind = segment.strip("{}").partition(":")
+                names.append(name)
+                if kind == "path":
+                    node.rests[method] = (endpoint, names)
+                    return
+                segment = ANY
+            node = node.next.setdefault(segment, Node())
+        node.ends[method] = (endpoint, names)
+
+    def match(self, method: str, raw_path: str) -> tuple[E, dict[str, str]]:
+        """The endpoint and the parameters its path holds.
 
         Raises ``not_found`` for a path that leads nowhere, ``invalid`` for one that is not UTF-8 or
         is not for this method (its detail ``allow`` names those it is for).
         """
-        operation, in_path = self._found(method, raw_path)
-        return operation, dict(in_path)
+        endpoint, in_path = self._cached(method, raw_path)
+        return endpoint, dict(in_path)
 
-    def _find(self, method: str, raw_path: str) -> tuple[Operation, dict[str, str]]:
+    def _find(self, method: str, raw_path: str) -> tuple[E, dict[str, str]]:
         segments = raw_path[1:].split("/")
         values: list[str] = []
         node = self._root
@@ -64,28 +74,19 @@ class Routes:
         return _found(node.ends, method, values, raw_path)
 
     def _rest(
-        self, node: Node, method: str, segments: list[str], values: list[str], raw_path: str
-    ) -> tuple[Operation, dict[str, str]]:
+        self,
+        node: Node[E],
+        method: str,
+        segments: list[str],
+        values: list[str],
+        raw_path: str,
+    ) -> tuple[E, dict[str, str]]:
         return _found(node.rests, method, [*values, "/".join(segments)], raw_path)
-
-    def _add(self, operation: Operation) -> None:
-        node = self._root
-        names = []
-        for segment in operation.route[1:].split("/"):
-            if segment.startswith("{"):
-                name, _, kind = segment.strip("{}").partition(":")
-                names.append(name)
-                if kind == "path":
-                    node.rests[operation.method] = (operation, names)
-                    return
-                segment = ANY
-            node = node.next.setdefault(segment, Node())
-        node.ends[operation.method] = (operation, names)
 
 
 def _found(
-    table: dict[str, tuple[Operation, list[str]]], method: str, values: list[str], raw_path: str
-) -> tuple[Operation, dict[str, str]]:
+    table: dict[str, tuple[E, list[str]]], method: str, values: list[str], raw_path: str
+) -> tuple[E, dict[str, str]]:
     found = table.get(method)
     if found is None and table:
         raise wrong_method(method, sorted(table))
@@ -95,8 +96,8 @@ def _found(
             f"{method} {raw_path[:200]} leads nowhere.",
             "See what there is: /openapi.json",
         )
-    operation, names = found
-    return operation, {name: decoded(value) for name, value in zip(names, values, strict=True)}
+    endpoint, names = found
+    return endpoint, {name: decoded(value) for name, value in zip(names, values, strict=True)}
 
 
 def wrong_method(method: str, allow: list[str]) -> FastioError:

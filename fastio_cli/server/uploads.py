@@ -19,7 +19,7 @@ from typing import cast
 
 from fastio_cli.blobs.local import INLINE_BYTES_MAX
 from fastio_cli.errors import FastioError
-from fastio_cli.server.http import MEDIA_TYPE, etag_of, range_of, respond
+from fastio_cli.server.http import MEDIA_TYPE, etag_of, range_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from fastio_cli.engine.engine import Engine
     from fastio_cli.identity import Identity
     from fastio_cli.operations.files import Download
-    from fastio_cli.server.http import Headers, Request, Send
+    from fastio_cli.server.http import Headers
+    from fastio_cli.server.request_context import RequestContext
 
 TRANSFERS_MAX = 32  # each occupies a thread while its bytes move
 UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
@@ -39,9 +40,9 @@ DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 class BodyStream(io.RawIOBase):
     """A request's body as a file for a thread, fed by the event loop at the pace it is read."""
 
-    def __init__(self, request: Request, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, ctx: RequestContext, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
-        self._parts = request.parts()
+        self._parts = ctx.parts()
         self._loop = loop
         self._rest = memoryview(b"")
 
@@ -59,40 +60,42 @@ class BodyStream(io.RawIOBase):
         return count
 
 
-class Transfers:
+class ByteTransfers:
     """Moves bytes between connections and the blobs, on threads of its own."""
 
-    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._loop = loop
         self._threads = ThreadPoolExecutor(TRANSFERS_MAX, thread_name_prefix="transfer")
 
-    async def content(self, request: Request, identity: Identity) -> Content:
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    async def content(self, ctx: RequestContext, identity: Identity) -> Content:
         """What a request uploads: its body, or the parts that came before."""
-        request.refuse_encoding()
-        if "upload-id" in request.headers:
-            name = self._upload_name(request.headers["upload-id"], identity)
+        ctx.refuse_encoding()
+        if "upload-id" in ctx.headers:
+            name = self._upload_name(ctx.headers["upload-id"], identity)
             content: Content = await self._on_thread(self._engine.blobs.finish_parts, name)
         else:
-            content = await self._from_body(request)
-        _verify(content, request.headers.get("content-digest"))
+            content = await self._from_body(ctx)
+        _verify(content, ctx.headers.get("content-digest"))
         return content
 
-    async def add_part(self, request: Request, id: str, identity: Identity) -> int:
+    async def add_part(self, ctx: RequestContext, id: str, identity: Identity) -> int:
         """One part of an upload; how many bytes there are then."""
-        request.refuse_encoding()
-        offset = request.headers.get("upload-offset", "")
+        ctx.refuse_encoding()
+        offset = ctx.headers.get("upload-offset", "")
         if not offset.isdecimal() or len(offset) > 16:
             raise FastioError("invalid", "Upload-Offset must say where the part begins.")
         name = self._upload_name(id, identity)
-        stream = cast("BinaryIO", BodyStream(request, self._loop))
+        stream = cast("BinaryIO", BodyStream(ctx, self._loop))
         size: int = await self._on_thread(self._add_part, name, int(offset), stream, identity.org)
         return size
 
     def _add_part(self, name: str, offset: int, stream: BinaryIO, org: str) -> int:
         """Parts count for their org's storage, which they are to be in."""
         limits, blobs = self._engine.limits, self._engine.blobs
-        kept = self._engine.store.read(lambda tx: tx.workspaces.usage(org)["size_bytes"])
+        kept = self._engine.store.read(lambda tx: tx.usage.of_org(org)["size_bytes"])
         left = limits.org_bytes_max - kept - blobs.parts_size(_prefix(org))
         if left <= 0:
             raise FastioError(
@@ -108,35 +111,32 @@ class Transfers:
         size: int = await self._on_thread(self._engine.blobs.part_size, name)
         return size
 
-    async def send(self, send: Send, request: Request, download: Download, extra: Headers) -> int:
-        """Send what ``file.get`` answered with; the status."""
-        status, headers = _describe(download, range_of(request))
-        headers += extra
-        if status == 304 or request.method == "HEAD":
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
-            return status
+    async def send(self, ctx: RequestContext, download: Download) -> None:
+        """Send what ``file.get`` answered with."""
+        status, headers = _describe(download, range_of(ctx))
+        if ctx.method == "HEAD":
+            await ctx.begin(status, headers)
+            await ctx.send({"type": "http.response.body", "body": b""})
+            return
         if download.content.body is not None:
-            body = b"".join(self._engine.chunks(download))
-            await respond(request.scope, send, status, headers, body)
-            return status
+            await ctx.respond(status, headers, b"".join(self._engine.chunks(download)))
+            return
         length = (b"content-length", str(download.end - download.start).encode())
-        await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+        await ctx.begin(status, [*headers, length])
         chunks = self._engine.chunks(download)
         while chunk := await self._on_thread(next, chunks, b""):
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-        return status
+            await ctx.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await ctx.send({"type": "http.response.body", "body": b""})
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _from_body(self, request: Request) -> Content:
-        length = request.headers.get("content-length", "")
+    async def _from_body(self, ctx: RequestContext) -> Content:
+        length = ctx.headers.get("content-length", "")
         content: Content
         if length.isdecimal() and int(length) <= INLINE_BYTES_MAX:
-            return self._engine.upload(io.BytesIO(await request.body(INLINE_BYTES_MAX)))
-        content = await self._on_thread(self._engine.upload, BodyStream(request, self._loop))
+            return self._engine.upload(io.BytesIO(await ctx.body(INLINE_BYTES_MAX)))
+        content = await self._on_thread(self._engine.upload, BodyStream(ctx, self._loop))
         return content
 
     def _on_thread(self, work: Any, *args: Any) -> Any:

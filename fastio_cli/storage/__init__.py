@@ -20,7 +20,8 @@ def open_store(target: str, *, durability: str = "full", make: bool = True) -> S
     """
     scheme, is_url, _ = target.partition("://")
     if not is_url:
-        from fastio_cli.storage.sqlite.store import FILE, SqliteStore
+        from fastio_cli.storage.sqlite.connection import FILE
+        from fastio_cli.storage.sqlite.store import SqliteStore
 
         if not make and not os.path.exists(os.path.join(target, FILE)):
             raise FastioError(

@@ -17,7 +17,9 @@ import tempfile
 from fastio_cli.blobs.local import BlobStore, private
 from fastio_cli.errors import FastioError
 from fastio_cli.storage.doctor import check_integrity
-from fastio_cli.storage.sqlite.store import FILE, SCHEMA_VERSION, Connection, SqliteStore, translate
+from fastio_cli.storage.sqlite.connection import FILE, Connection
+from fastio_cli.storage.sqlite.errors import translate
+from fastio_cli.storage.sqlite.store import SCHEMA_VERSION, SqliteStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

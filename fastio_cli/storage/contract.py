@@ -18,63 +18,37 @@ by a failing disk after the commit, which says that the outcome is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from fastio_cli.storage.repositories.search import Search
-from fastio_cli.storage.tx import Tx
+from fastio_cli.storage.tx import Tx, Work
 
 T = TypeVar("T")
-Row = Any  # reads as a mapping: row["name"]
-
-
-class Db(Protocol):
-    """One open transaction, as the SQL modules use it; parameters are written ``:name``."""
-
-    lock_clause: str
-    """What a SELECT ends with to keep other writers from its rows, where that needs words."""
-
-    now_column: str
-    """A further column ``, ... as now_ms`` with the time, where the clock is the database's."""
-
-    def one(self, sql: str, **params: object) -> Row | None: ...
-
-    def all(self, sql: str, **params: object) -> list[Row]: ...
-
-    def run(self, sql: str, **params: object) -> None:
-        """Execute a statement for its effect. Its failure may show at a later one, or at commit."""
-
-    def open_search(self) -> Search:
-        """The search index in the words of this database."""
-
-    def put(self, sql: str, row: dict[str, object]) -> None:
-        """``run`` with parameters that stand in a dict already, among others perhaps."""
 
 
 class Store(Protocol):
     """Where rows live. Safe to use from many threads; every call is its own transaction.
 
-    ``reruns`` is True for a store that runs a work again when it lost the database in mid-commit
-    and cannot know the outcome: every work of a write then finds its own trace if it was done.
-    ``local`` is True for a store on this machine: a read takes microseconds, and one transaction
-    writes at a time, whatever its workspace.
+    ``retries_whole_transaction`` is True for a store that runs a work again when it lost the
+    database in mid-commit and cannot know the outcome: every work of a write then finds its own
+    trace if it was done. ``local`` is True for a store on this machine: a read takes microseconds,
+    and one transaction writes at a time, whatever its workspace.
     """
 
-    reruns: bool
+    retries_whole_transaction: bool
     local: bool
 
-    def read(self, work: Callable[[Tx], T]) -> T: ...
+    def read(self, run: Callable[[Tx], T]) -> T: ...
 
-    def write(self, work: Callable[[Tx], T]) -> T: ...
+    def write(self, run: Callable[[Tx], T]) -> T: ...
 
-    def write_many(
-        self, works: list[Callable[[Tx], Any]], unlocked: Callable[[], None] | None = None
+    def write_batch(
+        self, works: Sequence[Work], on_commit: Callable[[], None] | None = None
     ) -> list[Any]:
         """Several works in one commit, each undone alone if it fails: results or exceptions.
 
-        A work may say by its attribute ``reads`` what it is going to read: the arguments of
-        ``Tx.enter``. ``unlocked`` is called, if the store can
-        tell, when others may write although this commit is not durable yet.
+        ``on_commit`` is called, if the store can tell, when others may write although this commit
+        is not durable yet.
         """
 
     def now_ms(self) -> int:
@@ -90,15 +64,16 @@ class Store(Protocol):
         """Build the approximate nearest neighbour index of a workspace if it is large and has none,
         where the database supports it. Outside any transaction; it may take minutes."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close every connection, of whichever thread. No other thread may be using the store."""
 
 
-class NearStore(Store, Protocol):
+class EmbeddedStore(Store, Protocol):
     """A store on this machine, whose writes are quick but for the disk."""
 
-    def write_at_once(self, works: list[Callable[[Tx], Any]]) -> list[Any] | None:
-        """``write_many`` without any waiting: None, with nothing done, if somebody else is writing;
-        and not durable before ``sync``."""
+    def try_write_batch(self, works: Sequence[Work]) -> list[Any] | None:
+        """``write_batch`` without any waiting: None, with nothing done, if somebody else is
+        writing; and not durable before ``sync``."""
 
     def sync(self) -> None:
         """Make durable whatever was committed before. Raises ``unavailable``."""

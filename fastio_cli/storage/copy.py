@@ -19,6 +19,7 @@ import re
 from fastio_cli.blobs.local import CHUNK_BYTES, Content
 from fastio_cli.errors import FastioError
 from fastio_cli.storage.repositories.rows import TABLES, key_of
+from fastio_cli.storage.repositories.workspaces import COUNTER_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.blobs.local import BlobStore
     from fastio_cli.storage.contract import Store
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
     Columns = dict[str, Any]
@@ -171,13 +173,14 @@ class StoreCopy:
         unsearched = self._source.store.read(lambda tx: _unsearched(tx, workspaces))
 
         def name_all(tx: Tx) -> None:
-            rows = {row["name"]: row["id"] for row in tx.workspaces.every()}
+            rows = {row["name"]: row for row in tx.workspaces.every()}
             # Those that are deleted first: a live one may have the name of a deleted one.
             for w in sorted(workspaces, key=lambda w: w["deleted_at"] is None):
-                id = rows.get(_name(w))
-                if id is None:
+                row = rows.get(_name(w))
+                if row is None:
                     return  # an earlier run of this very work was committed
-                _save(tx, id, w, w["seq"], w["head_hash"])
+                id = row["id"]
+                _save(tx, row, w, w["seq"], w["head_hash"])
                 tx.workspaces.mark_deleted(id, w["deleted_at"])
                 tx.workspaces.rename(id, w["name"])
                 if w["id"] in unsearched:
@@ -360,7 +363,9 @@ def _name(workspace: Columns) -> str:
 
 def _made(tx: Tx, workspace: Columns) -> Columns:
     row = tx.workspaces.by_name(_name(workspace))
-    return dict(row or tx.workspaces.add(_name(workspace), workspace["created_at"]))
+    return dict(
+        row or tx.workspaces.add(_name(workspace), workspace["created_at"], workspace["org"])
+    )
 
 
 def _batch(endpoint: Endpoint, workspace_id: int, after: int) -> _Batch:
@@ -397,23 +402,17 @@ def _put(tx: Tx, workspace: Columns, batch: _Batch) -> None:
     if row["seq"] != batch.after:
         return  # an earlier run of this very work was committed
     for event in batch.events:
-        tx.events.add({"workspace_id": row["id"], **event})
+        tx.unit.add_event({"workspace_id": row["id"], **event})
     for version in batch.versions:
         tx.objects.add_version({**version, "workspace_id": row["id"]})
     for head in batch.heads.values():
         tx.objects.set_head({**head, "workspace_id": row["id"]})
-    _save(tx, row["id"], workspace, batch.events[-1]["seq"], batch.events[-1]["hash"])
+    _save(tx, row, workspace, batch.events[-1]["seq"], batch.events[-1]["hash"])
 
 
-def _save(tx: Tx, id: int, workspace: Columns, seq: int, head_hash: str) -> None:
-    tx.workspaces.save(
-        id,
-        seq=seq,
-        head_hash=head_hash,
-        object_count=workspace["object_count"],
-        size_bytes=workspace["size_bytes"],
-        updated_at=workspace["updated_at"],
-    )
+def _save(tx: Tx, row: Row, workspace: Columns, seq: int, head_hash: str) -> None:
+    counters = {name: workspace[name] for name in (*COUNTER_NAMES, "updated_at")}
+    tx.unit.save_workspace(row, {**counters, "seq": seq, "head_hash": head_hash})
 
 
 def _as_copied(table: str, row: Columns, ids: dict[int | None, int | None]) -> Columns:

@@ -12,7 +12,8 @@ import sqlite3
 from functools import partial
 
 from fastio_cli.storage.migrations import expected
-from fastio_cli.storage.sqlite.store import FILE, SCHEMA_VERSION, Connection, as_uri
+from fastio_cli.storage.sqlite.connection import FILE, Connection, as_uri
+from fastio_cli.storage.sqlite.store import SCHEMA_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

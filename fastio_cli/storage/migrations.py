@@ -13,22 +13,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from fastio_cli.storage.tx import Tx
-
     class Migratable(Protocol):
         """A store's connection inside a transaction that keeps every other migration out."""
 
         dialect: str
         place: str
-        tx: Tx
 
-        def run(self, sql: str) -> None: ...
+        def run(self, sql: str, **params: object) -> None: ...
 
         def schema_version(self) -> int: ...
 
         def set_schema_version(self, version: int) -> None: ...
 
 
+# As the first schema has it.
+_FIRST_WORKSPACE = f"""insert into workspaces
+    (name, object_count, size_bytes, seq, head_hash, created_at, updated_at)
+    values ('default', 0, 0, 0, '{"0" * 64}', :now_ms, :now_ms)"""
 _FOLDER = os.path.join(os.path.dirname(__file__), "schema")
 
 
@@ -43,7 +44,7 @@ def expected(dialect: str, version: int) -> set[str]:
     return {s.split()[2] for s in statements if s.lower().split()[:2] == ["create", "table"]}
 
 
-def upgrade(db: Migratable) -> None:
+def upgrade(db: Migratable, now_ms: int) -> None:
     """Bring a store to this version's schema; called under the adapter's lock.
 
     Safe while other processes do the same: the first makes the change, the others find it done.
@@ -56,7 +57,7 @@ def upgrade(db: Migratable) -> None:
         for statement in _statements(name):
             db.run(statement)
         if number == 1:
-            db.tx.workspaces.add("default", db.tx.now_ms)
+            db.run(_FIRST_WORKSPACE, now_ms=now_ms)
         db.set_schema_version(number)
 
 

@@ -1,4 +1,4 @@
-"""A transaction as operations see it: one small object per noun, and the store's time."""
+"""A transaction as operations see it: its unit of work, and one repository per noun."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from fastio_cli.storage.repositories.events import Events
 from fastio_cli.storage.repositories.imports import Imports
 from fastio_cli.storage.repositories.locks import Locks
 from fastio_cli.storage.repositories.objects import Objects
-from fastio_cli.storage.repositories.requests import Requests
+from fastio_cli.storage.repositories.usage import Usage
 from fastio_cli.storage.repositories.workspaces import Workspaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from collections.abc import Callable
+    from typing import Any
+
+    from fastio_cli.storage.db import Db
     from fastio_cli.storage.repositories.logins import Logins
     from fastio_cli.storage.repositories.members import Members
     from fastio_cli.storage.repositories.org_transfers import OrgTransfers
@@ -19,28 +22,41 @@ if TYPE_CHECKING:
     from fastio_cli.storage.repositories.rows import Rows
     from fastio_cli.storage.repositories.search import Search
     from fastio_cli.storage.repositories.tokens import Tokens
+    from fastio_cli.storage.unit_of_work import Prefetch, UnitOfWork
 
 
 class Tx:
-    """The nouns of one open transaction. ``now_ms`` stands still while it is open."""
+    """One open transaction.
 
-    def __init__(self, db: Db) -> None:
-        self.now_ms = 0
-        self.writable = False
+    What every call reads and writes goes through ``unit``; all else through the repositories,
+    whose statements see what is pending in the unit.
+    """
+
+    def __init__(self, db: Db, unit: UnitOfWork, open_search: Callable[[Db], Search]) -> None:
+        self.unit = unit
         self.workspaces = Workspaces(db)
         self.objects = Objects(db)
         self.locks = Locks(db)
         self.events = Events(db)
-        self.requests = Requests(db)
         self.imports = Imports(db)
+        self.usage = Usage(db)
         self._db = db
-        # What the other workspaces of an org held when this transaction first asked.
-        self.beside_bytes: dict[tuple[str, int], int] = {}
+        self._open_search = open_search
+
+    @property
+    def now_ms(self) -> int:
+        """The store's time, which stands still while the transaction is open."""
+        return self.unit.now_ms
+
+    @property
+    def writable(self) -> bool:
+        """Whether the transaction may change something."""
+        return self.unit.writable
 
     @property
     def search(self) -> Search:
         """The search index; its module is not for those who only read and write."""
-        return self._db.open_search()
+        return self._open_search(self._db)
 
     @property
     def orgs(self) -> Orgs:
@@ -84,22 +100,12 @@ class Tx:
 
         return Rows(self._db)
 
-    def size_beside(self, org: str, workspace_id: int, size_bytes: int) -> int:
-        """The bytes of an org's workspaces but this one, which has ``size_bytes``.
 
-        Asked once in a transaction, as it adds up all of them.
-        """
-        key = (org, workspace_id)
-        if key not in self.beside_bytes:
-            self.beside_bytes[key] = self.workspaces.usage(org)["size_bytes"] - size_bytes
-        return self.beside_bytes[key]
+class Work:
+    """What a store runs in a transaction together with others, and what it will read first."""
 
-    def enter(
-        self, workspace: str, path: str | None, key: str | None, digest: str | None
-    ) -> Row | None:
-        """The workspace to work in; in a writing transaction it is ours alone from here.
+    __slots__ = ("prefetch", "run")
 
-        ``path``, ``key`` and a token's ``digest`` say what will probably be read next: a store that
-        is far away fetches it along.
-        """
-        return self.workspaces.by_name(workspace)
+    def __init__(self, run: Callable[[Tx], Any], prefetch: Prefetch | None = None) -> None:
+        self.run = run
+        self.prefetch = prefetch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from fastio_cli.cli.framework.completion import Cursor, words_of
 from fastio_cli.cli.framework.tree import GROUPS, LEAVES, every, lookup
+from tests.requirements import need_program
 
 pytestmark = pytest.mark.xdist_group("completion")  # each shell is started once
 
@@ -117,8 +117,7 @@ def shell(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shell]:
     name = request.param
-    if shutil.which(name) is None:
-        pytest.skip(f"{name} is not installed, so its completion went untested")
+    need_program(name)
     shell = Shell(name, tmp_path_factory.mktemp(name))
     shell.fastio("state", "set", "plan.json", "1")
     shell.fastio("state", "set", "with space.json", "1")
@@ -178,8 +177,7 @@ def test_tab_lists_what_fits(shell: Shell, typed: str, offered: list[str]) -> No
 def test_completion_is_loaded_as_the_manual_says(
     shell_name: str, script: str, tmp_path: Path
 ) -> None:
-    if shutil.which(shell_name) is None:
-        pytest.skip(f"{shell_name} is not installed, so its completion went untested")
+    need_program(shell_name)
     command = [
         *START[shell_name][:1],
         *{"zsh": ["-f"], "fish": ["--no-config"]}.get(shell_name, []),

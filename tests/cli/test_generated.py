@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from fastio_cli.cli.framework.command import COMPLETE, Arg, Flag
 from fastio_cli.cli.framework.generate import generated
 from fastio_cli.cli.help import described
 from fastio_cli.errors import KINDS, FastioError
+from tests.requirements import need_program
 
 ROOT = Path(__file__).parents[2]
 CHECKS = {
@@ -33,8 +33,7 @@ def test_generated_files_are_fresh() -> None:
 @pytest.mark.parametrize("tool", CHECKS)
 def test_generated_files_are_well_formed(tool: str) -> None:
     command, files = CHECKS[tool]
-    if shutil.which(tool) is None:
-        pytest.skip(f"{tool} is not installed, so {', '.join(files)} went unchecked")
+    need_program(tool)
     done = subprocess.run([*command, *files], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from fastio_cli import retry
-from fastio_cli.client import remote as calls
-from fastio_cli.client import transport
+from fastio_cli.client import remote, responses, streams
 from fastio_cli.client.remote import Remote
 from fastio_cli.identity import new_token
 from tests.client.line import Line
@@ -27,7 +26,7 @@ TOKEN = new_token()
 def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
     """The client's time; its pauses are as long as they may be."""
     clock = HandClock()
-    for module in (calls, transport, retry):
+    for module in (remote, responses, streams, retry):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(retry, "random", SimpleNamespace(uniform=lambda low, high: high))
     return clock

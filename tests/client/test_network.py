@@ -14,7 +14,8 @@ import pytest
 import trustme
 
 from fastio_cli.client import transport
-from fastio_cli.client.remote import SILENCE_S, Remote
+from fastio_cli.client.remote import Remote
+from fastio_cli.client.streams import SILENCE_S
 from fastio_cli.errors import FastioError
 from tests.client.conftest import TOKEN
 from tests.client.forward import ForwardProxy

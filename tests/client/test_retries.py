@@ -8,7 +8,6 @@ from email.utils import formatdate
 import pytest
 
 from fastio_cli import retry
-from fastio_cli.client import transport
 from fastio_cli.client.remote import Remote
 from fastio_cli.errors import FastioError
 from tests.client.conftest import TOKEN
@@ -195,7 +194,7 @@ def test_a_problem_that_lacks_parts(scripted):
 
 
 def test_an_answer_has_a_largest_size(scripted, monkeypatch):
-    monkeypatch.setattr(transport, "ANSWER_BYTES_MAX", 1000)
+    monkeypatch.setattr("fastio_cli.client.responses.ANSWER_BYTES_MAX", 1000)
     _, remote = scripted(record("x" * 2000))
     assert refused(remote).code == "invalid"
 

@@ -11,7 +11,7 @@ import queue
 import pexpect
 import pytest
 
-from fastio_cli.client.remote import WHOLE_BYTES_MAX
+from fastio_cli.client.uploads import RESENT_BYTES_MAX
 from fastio_cli.errors import FastioError
 from tests.client.scripted import page, reply
 from tests.client.serving import command
@@ -22,7 +22,7 @@ CUTS = (2 * MIB, 3 * MIB, 300, 5 * MIB)
 
 @pytest.fixture
 def body():
-    return os.urandom(WHOLE_BYTES_MAX + 12 * MIB)
+    return os.urandom(RESENT_BYTES_MAX + 12 * MIB)
 
 
 def test_an_upload_goes_on_where_it_was_cut(server, line, body):

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from fastio_cli.client.remote import SILENCE_S
 from fastio_cli.client.sse import messages
+from fastio_cli.client.streams import SILENCE_S
 from fastio_cli.errors import FastioError
 from tests.backends import Background, until
 from tests.client.scripted import cut, page, problem, reply
@@ -60,7 +60,7 @@ def test_it_begins_now_and_stays_there_when_cut(server, line):
     events = remote.watch("default", timeout_s=600)
     watching = Background(lambda: take(events, 2))
     until(lambda: broken.connections >= 1)
-    until(lambda: server.app._metrics.streams._value.get() == 1)
+    until(lambda: server.app.metrics.streams._value.get() == 1)
     broken.cut()
     write(server.engine, 2)
     assert watching.result() == [4, 5]
@@ -88,7 +88,7 @@ def test_what_had_happened_when_time_is_up_is_told(server, line):
 
 
 def test_a_silent_line_is_given_up(server, line, monkeypatch):
-    monkeypatch.setattr("fastio_cli.client.remote.SILENCE_S", 0.1)
+    monkeypatch.setattr("fastio_cli.client.streams.SILENCE_S", 0.1)
     broken, remote = line()
     watching = Background(lambda: take(remote.watch("default", after=0), 1))
     until(lambda: broken.connections >= 3)
@@ -100,7 +100,7 @@ def test_its_token_ends(server, line):
     _, remote = line()
     ids = [t["id"] for t in server.engine.call("token.list")["items"]]
     watching = Background(lambda: take(remote.watch("default", after=0, type="x"), 1))
-    until(lambda: server.app._metrics.streams._value.get() == 1)
+    until(lambda: server.app.metrics.streams._value.get() == 1)
     for id in ids:
         server.engine.call("token.revoke", {"id": id})
     with pytest.raises(FastioError) as caught:

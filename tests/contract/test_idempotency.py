@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from fastio_cli.cli.framework.parse import parse
+from fastio_cli.identity import digest_of
+from fastio_cli.operations import find
 from tests.backends import Background
 
 DAY_S = 24 * 3600
@@ -135,23 +140,84 @@ def test_reading_takes_no_key(caller):
     caller.refused("invalid", "state.get", path="v.json", key="k")
 
 
-@pytest.mark.parametrize(
-    ("operation", "params", "secret"),
-    [
-        ("lock.acquire", {"path": "v.json"}, "token"),
-        ("token.create", {"member": "bob", "role": "viewer"}, "token"),
-        ("org.create", {"name": "acme"}, "token"),
-        ("transfer.create", {}, "claim"),
-    ],
-)
-def test_secrets_are_repeated_but_not_kept_in_clear(caller, operation, params, secret):
-    first = caller(operation, key="my-key", **params)
-    assert caller(operation, key="my-key", **params) == first
-    for column in ("key", "result"):
-        for text in ("my-key", first[secret], secret):
-            sql = f"update requests set {column} = {column} where {column} like :text"
-            assert caller.backend.tamper(sql, text=f"%{text}%") == 0
-    assert caller.backend.tamper("update requests set result = result") >= 1
+# Every operation that tells a secret, with the parameters of a call; a claim takes an offer's.
+TELLING = {
+    "lock.acquire": {"path": "v.json"},
+    "token.create": {"member": "bob", "role": "viewer"},
+    "org.create": {"name": "acme"},
+    "transfer.create": {},
+    "transfer.claim": {"name": "hanna"},
+}
+
+
+def telling(caller, operation):
+    """The parameters of a call that tells a secret, and the field of its answer that holds it."""
+    params = dict(TELLING[operation])
+    if operation == "transfer.claim":
+        params["claim"] = caller("transfer.create")["claim"]
+    return params, find(operation).returns_secret
+
+
+@pytest.mark.parametrize("operation", TELLING)
+def test_an_answer_that_tells_a_secret_is_not_kept(caller, operation):
+    params, secret = telling(caller, operation)
+    told = caller(operation, key="my-key", **params)[secret]
+    for column in ("key", "request_hash", "result"):
+        sql = f"update requests set {column} = {column} where {column} like :text"
+        assert caller.backend.tamper(sql, text=f"%{told}%") == 0
+    sql = "update requests set key = key where key like :key"
+    assert caller.backend.tamper(sql, key="%my-key") == 1
+    files = [f for f in Path(caller.backend.folder).rglob("*") if f.is_file()]
+    assert not [f for f in files if told.encode() in f.read_bytes()]
+
+
+@pytest.mark.parametrize("operation", ["token.create", "transfer.create"])
+def test_a_repeat_says_that_it_was_done_and_what_to_do(caller, operation):
+    params, secret = telling(caller, operation)
+    first = caller(operation, key="k", **params)
+    refusal = caller.refused("already_exists", operation, key="k", **params)
+    assert refusal.details == {k: v for k, v in first.items() if k != secret}
+    command = refusal.hint.partition(": fastio ")[2].split()
+    assert parse(command).command.words in ("token revoke", "org transfer")
+    assert first["id"] in command
+    caller("token.revoke" if secret == "token" else "transfer.revoke", id=first["id"])
+    assert caller(operation, key="k2", **params)[secret] != first[secret]
+
+
+@pytest.mark.parametrize("operation", ["org.create", "transfer.claim"])
+def test_who_lost_the_only_way_into_an_org_gets_another(caller, operation):
+    params, secret = telling(caller, operation)
+    first = caller(operation, key="k", **params)
+    again = caller(operation, key="k", **params)
+    assert {**again, secret: None} == {**first, secret: None}
+    assert again[secret] != first[secret]
+    assert len(digest_of(again[secret])) == 64
+
+
+def test_the_holder_of_a_lock_is_told_its_token_again(caller, open_caller):
+    first = caller("lock.acquire", path="v.json", key="k")
+    again = open_caller()("lock.acquire", path="v.json", key="k")
+    assert again == first
+    caller("state.set", path="v.json", value=1, lock_token=again["token"])
+    caller("lock.release", path="v.json", lock_token=again["token"])
+    second = caller("lock.acquire", path="v.json", key="k2")
+    assert second["token"] != first["token"]
+    assert caller("lock.acquire", path="v.json", key="k") == first  # it was that one's
+    caller.refused("lock_lost", "state.set", path="v.json", value=2, lock_token=first["token"])
+
+
+def test_the_tokens_of_a_store_are_its_own(caller, tmp_path):
+    kind = type(caller.backend)
+    other = kind.made(tmp_path / "other")
+    engine = other.open()
+    try:
+        told = engine.call("lock.acquire", {"path": "v.json"}, actor="ada")
+        here = caller("lock.acquire", path="v.json")
+        assert here["fence"] == told["fence"]
+        assert here["token"] != told["token"]
+    finally:
+        engine.store.close()
+        other.give_back()
 
 
 def test_another_request_by_the_key_of_a_secret_is_refused(caller):
@@ -167,7 +233,9 @@ def test_whatever_tells_a_secret_is_marked():
         record = str(operation.run.__annotations__["return"]).partition(" ")[0].strip("'\"")
         kind = getattr(model, record.removeprefix("model."), None)
         names = set(getattr(kind, "__annotations__", {}))
-        assert operation.returns_secret == bool(names & {"token", "claim"}), operation.name
+        assert {operation.returns_secret} - {None} == names & {"token", "claim"}, operation.name
+        assert (operation.returns_secret is None) == (operation.replay is None)
+    assert {o.name for o in every() if o.returns_secret} == set(TELLING)
 
 
 def test_how_long_one_waits_is_no_part_of_what_is_asked(caller):

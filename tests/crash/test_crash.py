@@ -23,6 +23,10 @@ SHARED = {"shared.json": 0, "debit.json": 0, "credit.json": 0}
 
 POINTS = (
     "Context.finish",
+    "UnitOfWork.add_event",
+    "UnitOfWork.add_version",
+    "UnitOfWork.flush",
+    "UnitOfWork.save_workspace",
     "Objects.add_segment",
     "Locks.put",
     "Locks.remove",
@@ -31,29 +35,24 @@ POINTS = (
 )
 OWN_POINTS = {
     "sqlite": (
+        "Connection.apply",
         "Connection.begin",
         "Connection.lock",
+        "Connection.run_many",
         "Connection.unlock",
         "Connection.sync_log",
-        "Later.write",
-        "LaterEvents.add",
-        "LaterObjects.write",
-        "LaterWorkspaces.save",
         "SqliteStore._transaction",
-        "Unwritten.write",
     ),
     "postgres": (
-        "Events.add",
-        "Objects.write",
+        "Transaction.apply",
         "Transaction.begin",
         "Transaction.commit",
-        "Transaction.enter",
-        "Workspaces.save",
+        "Transaction.load",
     ),
 }
 MAKING_POINTS = {
-    "sqlite": ("Workspaces.add", "Connection.sync_log", "Connection.unlock"),
-    "postgres": ("Migration.schema_version", "Workspaces.add", "Migration.set_schema_version"),
+    "sqlite": ("Connection.set_schema_version", "Connection.sync_log", "Connection.unlock"),
+    "postgres": ("Migration.schema_version", "Migration.run", "Migration.set_schema_version"),
 }
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.recorded import RECORD, Entry, entries
+from tests.requirements import lacking
 from tests.workers import DEADLINE_S, ROOT, open_engine
 
 PROCESSES = 4
@@ -35,7 +36,7 @@ FILES = {"d": "store.sqlite", "w": "store.sqlite-wal"}
 def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = shutil.which("cc")
     if sys.platform != "linux" or compiler is None:
-        pytest.skip("the loss of power is not tested: that takes Linux and a C compiler")
+        lacking("the loss of power is not tested: that takes Linux and a C compiler")
     library = tmp_path_factory.mktemp("recorder") / "recorder.so"
     source = Path(__file__).with_name("recorder.c")
     command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, source]

@@ -220,7 +220,7 @@ def test_logout(logins: Logins, services: Services, service: str) -> None:
 def test_the_keyring_is_used_where_there_is_one(
     tmp_path: Path, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keyring = pytest.importorskip("keyring")
+    import keyring
     from keyring.backend import KeyringBackend
 
     class Memory(KeyringBackend):

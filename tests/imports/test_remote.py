@@ -19,7 +19,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from fastio_cli.storage.sqlite.store import FILE
+from fastio_cli.storage.sqlite.connection import FILE
 from tests.backends import until
 from tests.ports import free_port
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fastio_cli.search import analysis, document_change, indexer, inverted_index
 from fastio_cli.search.indexer import Indexer
 from fastio_cli.search.inverted_index import InvertedIndex
-from tests.backends import BACKENDS
+from tests.backends import kind_of
 
 ENGLISH = (files("fastio_cli.search") / "vocabulary.txt").read_text().split()
 SENTENCES = [
@@ -101,10 +101,7 @@ VOCABULARY = [f"w{i}" for i in range(40)]
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def engine(request, tmp_path):
-    backend = BACKENDS[request.param]
-    if backend.missing() is not None:
-        pytest.skip(f"backend {request.param} is missing: {backend.missing()}")
-    engine = backend(tmp_path / "store").open()
+    engine = kind_of(request.param)(tmp_path / "store").open()
     yield engine
     engine.store.close()
 

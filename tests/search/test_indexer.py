@@ -16,7 +16,8 @@ from fastio_cli.engine.engine import Engine
 from fastio_cli.search import analysis, document_change, embedding, extraction, indexer
 from fastio_cli.search.indexer import Indexer
 from fastio_cli.search.inverted_index import live_passages
-from fastio_cli.storage.sqlite.store import FILE, SqliteStore
+from fastio_cli.storage.sqlite.connection import FILE
+from fastio_cli.storage.sqlite.store import SqliteStore
 
 
 @pytest.fixture

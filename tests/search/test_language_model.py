@@ -22,6 +22,7 @@ from fastio_cli.search import answering
 from fastio_cli.search.grounding import NO_SOURCE, NOT_FOUND, SENTENCE_END
 from fastio_cli.storage.sqlite.store import SqliteStore
 from tests import llm
+from tests.requirements import lacking
 
 pytestmark = pytest.mark.xdist_group("language model")  # it is loaded once
 
@@ -36,9 +37,7 @@ pay Eve.
 def url():
     reason = llm.missing()
     if reason is not None:
-        if os.environ.get("CI"):
-            pytest.fail(f"the language model is missing: {reason}")
-        pytest.skip(f"the language model is missing: {reason}")
+        lacking(f"the language model is missing: {reason}")
     with llm.served() as url:
         yield url
 

@@ -9,7 +9,7 @@ import pytest
 
 from fastio_cli.search import analysis, embedding, indexer, service
 from fastio_cli.storage.postgres import search as postgres_search
-from tests.backends import BACKENDS
+from tests.backends import kind_of
 
 VOCABULARY = [f"w{i}" for i in range(60)]
 NEAR = 0.01  # of a score: as far as half precision may move it
@@ -35,9 +35,7 @@ def _seed(word):
 
 def ranked(kind, folder, monkeypatch):
     """Paths and scores that a store gives to some questions."""
-    backend = BACKENDS[kind]
-    if backend.missing() is not None:
-        pytest.skip(f"backend {kind} is missing: {backend.missing()}")
+    backend = kind_of(kind)
     monkeypatch.setattr("fastio_cli.search.service.SearchService.embedder", lambda self: ByWords())
     engine = backend(folder).open()
     draw = random.Random(3)

@@ -10,7 +10,7 @@ from fastio_cli.jobs import worker as module
 from fastio_cli.jobs.worker import INDEX_LEASE_MS, IndexWorker
 from fastio_cli.search import service
 from fastio_cli.server.run import Background
-from tests.backends import BACKENDS, Clock, until
+from tests.backends import Clock, kind_of, until
 from tests.remote import Running
 
 
@@ -21,10 +21,7 @@ def clock():
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def engine(request, tmp_path, clock):
-    backend = BACKENDS[request.param]
-    if backend.missing() is not None:
-        pytest.skip(f"backend {request.param} is missing: {backend.missing()}")
-    engine = backend(tmp_path / "store").open(clock)
+    engine = kind_of(request.param)(tmp_path / "store").open(clock)
     yield engine
     engine.store.close()
 

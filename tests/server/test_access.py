@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from fastio_cli.client.remote import _path
+from fastio_cli.client.requests import expand_route
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import ROLES, digest_of, new_token
 from fastio_cli.operations import every
@@ -40,7 +40,7 @@ def request_of(operation, workspace="default"):
         params["id"] = 1
     if "timeout_s" in operation.rules:
         params["timeout_s"] = 0
-    path = _path(operation, params, workspace)
+    path = expand_route(operation, params, workspace)
     headers = {}
     if "lock_token" in params:
         headers["lock-token"] = params.pop("lock_token")

@@ -8,7 +8,13 @@ import threading
 import pytest
 
 from fastio_cli.server import group_commit
-from fastio_cli.server.group_commit import COMMITS_UNTRIED, SYNCS_NOTED, TURNS_MAX, GroupCommit
+from fastio_cli.server.group_commit import (
+    DELAY_TICKS_MAX,
+    LATENCY_WINDOW,
+    PROBE_INTERVAL,
+    GroupCommit,
+)
+from fastio_cli.storage.tx import Work
 
 
 class Disk:
@@ -21,8 +27,8 @@ class Disk:
         self.here = 0  # syncs that the loop itself waited for
         self._loop_thread = threading.get_ident()
 
-    def write_at_once(self, works):
-        outcomes = [work(None) for work in works]
+    def try_write_batch(self, works):
+        outcomes = [work.run(None) for work in works]
         self.commits.append(outcomes)
         return outcomes
 
@@ -54,27 +60,29 @@ def committed(disk, script):
 
 def put(group, value):
     future = asyncio.get_running_loop().create_future()
-    group.put((lambda tx: value, future))
+    group.submit((Work(lambda tx: value), future))
     return future
 
 
-def test_calls_of_a_few_turns_share_a_commit(disk):
+def test_calls_of_a_few_ticks_share_a_commit(disk):
     async def script(group):
         calls = []
-        for turn in range(TURNS_MAX + 2):  # one call a turn, more turns than a commit waits for
-            calls.append(put(group, turn))
+        for tick in range(DELAY_TICKS_MAX + 2):  # more than a commit waits for
+            calls.append(put(group, tick))
             await asyncio.sleep(0)
-        assert await asyncio.gather(*calls) == list(range(TURNS_MAX + 2))
+        assert await asyncio.gather(*calls) == list(range(DELAY_TICKS_MAX + 2))
 
     committed(disk, script)
-    assert len(disk.commits[0]) == TURNS_MAX + 1
-    assert [value for commit in disk.commits for value in commit] == list(range(TURNS_MAX + 2))
+    assert len(disk.commits[0]) == DELAY_TICKS_MAX + 1
+    assert [value for commit in disk.commits for value in commit] == list(
+        range(DELAY_TICKS_MAX + 2)
+    )
 
 
 def test_one_slow_sync_makes_no_slow_disk(disk):
     async def script(group):
-        for number in range(4 * SYNCS_NOTED):
-            disk.sync_s = 0.05 if number % SYNCS_NOTED == SYNCS_NOTED - 1 else 0.0001
+        for number in range(4 * LATENCY_WINDOW):
+            disk.sync_s = 0.05 if number % LATENCY_WINDOW == LATENCY_WINDOW - 1 else 0.0001
             await put(group, number)
 
     committed(disk, script)
@@ -86,11 +94,11 @@ def test_a_slow_disk_is_left_to_a_thread_and_tried_again(disk):
         disk.sync_s = 0.002
         await put(group, 0)
         before = disk.here
-        for number in range(COMMITS_UNTRIED):
+        for number in range(PROBE_INTERVAL):
             await put(group, number)
         assert disk.here == before  # the loop waited for none of them
         disk.sync_s = 0.0001
-        for number in range(SYNCS_NOTED * (COMMITS_UNTRIED + 1)):
+        for number in range(LATENCY_WINDOW * (PROBE_INTERVAL + 1)):
             await put(group, number)
         before, commits = disk.here, len(disk.commits)
         await put(group, 0)

@@ -291,7 +291,7 @@ def test_a_body_beyond_the_limit_is_refused_before_it_comes(server, token):
 
 
 def test_a_body_without_a_length_is_stopped_at_the_limit(server, http, monkeypatch):
-    monkeypatch.setattr("fastio_cli.server.http.BODY_BYTES_MAX", MIB)
+    monkeypatch.setattr("fastio_cli.server.request_context.BODY_BYTES_MAX", MIB)
 
     def endless():
         for _ in range(1000):

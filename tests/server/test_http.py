@@ -194,7 +194,7 @@ def test_metrics_need_a_token(http, server):
 
 
 def test_too_many_requests(server, http, monkeypatch):
-    monkeypatch.setattr(server.app, "_limit", RateLimit(1))
+    monkeypatch.setattr(server.app.pipeline, "rate_limit", RateLimit(1))
     answers = [http.get("/v1/workspaces") for _ in range(4)]
     assert [a.status_code for a in answers[:2]] == [200, 200]
     assert answers[-1].status_code == 429
@@ -203,7 +203,7 @@ def test_too_many_requests(server, http, monkeypatch):
 
 def test_made_up_tokens_have_no_share_of_their_own(server, http, monkeypatch):
     http.get("/v1/workspaces")
-    monkeypatch.setattr(server.app, "_limit", RateLimit(1))
+    monkeypatch.setattr(server.app.pipeline, "rate_limit", RateLimit(1))
     made_up = [{"authorization": f"Bearer {new_token()}"} for _ in range(50)]
     statuses = [http.get("/v1/workspaces", headers=headers).status_code for headers in made_up]
     assert statuses[:2] == [401, 401]

@@ -85,7 +85,7 @@ def test_open_streams_and_waiters_do_not_hold_back_a_server_that_stops(server, t
         waiting = Background(lambda: http.post(path, json=wait))
         with http.stream("GET", STREAM) as stream:
             assert next(stream.iter_lines()) == ": hello"
-            until(lambda: patient.app._desk._room._waiters)
+            until(lambda: patient.app.executor.polls._polls)
             patient.stop()
         with pytest.raises(httpx.TransportError):
             waiting.result()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,16 +13,15 @@ from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from tests import postgres
+from tests.requirements import lacking
 
 
 @pytest.fixture
 def pg_url() -> str:
-    """A fresh database on the shared server. Without one: skipped loudly, in CI a failure."""
+    """A fresh database on the shared server."""
     url = postgres.server_url()
     if url is None:
-        if os.environ.get("CI"):
-            pytest.fail("no PostgreSQL server was found")
-        pytest.skip("no PostgreSQL server was found")
+        lacking("no PostgreSQL server was found")
     return postgres.new_database(url)
 
 
@@ -31,7 +29,7 @@ def pg_url() -> str:
 def own_server(pg_url: str) -> Iterator[Callable[..., postgres.Server]]:
     """Starts servers that the test alone uses; ``settings`` go into their configuration."""
     if not postgres.binaries():
-        pytest.skip("no programs of a PostgreSQL server were found")
+        lacking("no programs of a PostgreSQL server were found")
     servers = []
 
     def start(**settings: object) -> postgres.Server:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fastio_cli.storage.sqlite.store import FILE
+from fastio_cli.storage.sqlite.connection import FILE
 from tests.test_sqlite import mounted
 
 BODY = os.urandom(200_000)  # too large for a row

@@ -7,7 +7,8 @@ import pytest
 from fastio_cli.engine.authorization import identify
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import digest_of
-from tests.backends import BACKENDS
+from fastio_cli.storage.tx import Work
+from tests.backends import kind_of
 
 STORES = ("sqlite", "postgres")
 MIB = 1024 * 1024
@@ -15,10 +16,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture(params=STORES)
 def backend(request, tmp_path):
-    kind = BACKENDS[request.param]
-    if kind.missing():
-        pytest.skip(f"backend {request.param} is missing: {kind.missing()}")
-    return kind(tmp_path / "store")
+    return kind_of(request.param)(tmp_path / "store")
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def call(engine, operation, workspace="default", key=None, /, **params):
 
 
 def together(engine, calls):
-    return engine.store.write_many([engine.work(c) for c in calls])
+    return engine.store.write_batch([engine.work(c) for c in calls])
 
 
 def test_each_sees_what_those_before_it_did(engine):
@@ -161,10 +159,10 @@ def test_a_statement_that_the_store_refuses_fails_alone(engine):
 
     works = [
         engine.work(call(engine, "state.set", path="a", value=1)),
-        wrong,
+        Work(wrong),
         engine.work(call(engine, "state.set", path="b", value=2)),
     ]
-    outcomes = engine.store.write_many(works)
+    outcomes = engine.store.write_batch(works)
     assert isinstance(outcomes[1], Exception)
     assert [outcomes[0]["version"], outcomes[2]["version"]] == [1, 1]
     assert engine.call("audit.verify")["events"] == 2
@@ -175,7 +173,7 @@ def test_a_single_work_that_the_store_refuses_raises_or_returns_it(engine):
         tx.workspaces._db.one("select 1 from no_such_table")
 
     try:
-        (outcome,) = engine.store.write_many([wrong])
+        (outcome,) = engine.store.write_batch([Work(wrong)])
     except FastioError as e:
         outcome = e
     assert isinstance(outcome, Exception)

@@ -12,6 +12,7 @@ import pytest
 from fastio_cli.errors import FastioError
 from fastio_cli.search.embedding import FEW_TEXTS
 from fastio_cli.storage.postgres import store as postgres
+from fastio_cli.storage.tx import Work
 from tests.storage.proxy import Proxy
 
 DEADLINE_S = 30.0
@@ -140,9 +141,9 @@ def test_two_batches_that_lock_each_other_out_both_succeed(own_server, open_engi
 
         def write(workspace: str) -> Any:
             call = engine.prepare("state.set", {"path": "x", "value": 1}, workspace, "ada")
-            return lambda tx: engine._run(tx, call)
+            return Work(lambda tx: engine._run(tx, call))
 
-        outcomes[first] = engine.store.write_many([write(first), meet, write(second)])
+        outcomes[first] = engine.store.write_batch([write(first), Work(meet), write(second)])
 
     threads = [threading.Thread(target=batch, args=order) for order in (("a", "b"), ("b", "a"))]
     for thread in threads:

@@ -12,6 +12,7 @@ import pytest
 from tests.backends import until
 from tests.ports import free_port
 from tests.postgres import as_nobody
+from tests.requirements import lacking
 
 THREADS = 6
 EACH = 10
@@ -23,7 +24,7 @@ PROGRAM = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:/usr/bin:/us
 def pooled_url(pg_url, tmp_path):
     """A database's URL through a PgBouncer with two connections to share."""
     if PROGRAM is None:
-        pytest.skip("pgbouncer is not installed")
+        lacking("pgbouncer is not installed")
     parts = psycopg.conninfo.conninfo_to_dict(pg_url)
     port = free_port()
     users = tmp_path / "users.txt"

@@ -13,7 +13,9 @@ from psycopg.rows import dict_row
 from fastio_cli.search.indexer import INDEX_FORMAT
 from fastio_cli.storage.postgres import search as postgres_search
 from fastio_cli.storage.postgres.search import PgVectors, glob_to_regex
+from tests.backends import kind_of
 from tests.backends import open_engine as open_backend
+from tests.requirements import lacking
 
 DIMENSION = 16
 
@@ -39,7 +41,7 @@ def unpacked(scales, codes):
 def engine(pg_url, open_engine):
     engine = open_engine(pg_url)
     if not engine.store.read(lambda tx: tx.search.vectors.supports_knn):
-        pytest.skip("this server has no pgvector")
+        lacking("this server has no pgvector")
     return engine
 
 
@@ -233,11 +235,7 @@ def test_an_index_whose_build_was_interrupted_is_built_again(engine, monkeypatch
 
 
 def test_without_pgvector_vectors_are_kept_in_blocks(tmp_path, monkeypatch):
-    from tests.backends import BACKENDS
-
-    backend = BACKENDS["postgres"]
-    if backend.missing() is not None:
-        pytest.skip(f"backend postgres is missing: {backend.missing()}")
+    backend = kind_of("postgres")
     monkeypatch.setattr(postgres_search, "create_vector_table", lambda raw: None)
     backend(tmp_path / "store")
     engine = open_backend(tmp_path / "store")

@@ -1,40 +1,116 @@
-"""A store of the first version becomes one of the newest, once, whoever comes first."""
+"""A store of an earlier version becomes one of the newest, once, whoever comes first."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 
 import pytest
 
 from fastio_cli.errors import FastioError
+from fastio_cli.json_text import canonical
+from fastio_cli.operations.context import event_hash
 from fastio_cli.storage import migrations as migrate
 from fastio_cli.storage.migrations import newest
+from fastio_cli.storage.repositories.workspaces import Workspaces
 from fastio_cli.storage.sqlite import store as sqlite
 from tests.backends import BACKENDS
 
 
-@pytest.fixture
-def first_version(monkeypatch):
-    """Makes this code behave like the first version's, until it is undone."""
+class OldVersion:
+    """A process of the version before, with that version's statements, on one workspace."""
+
+    def __init__(self, backend, workspace_id: int) -> None:
+        self._backend = backend
+        self._id = workspace_id
+        self._seq, self._head_hash = 0, Workspaces.genesis_hash
+        self._versions: dict[str, int] = {}
+        self._size_bytes = 0
+
+    def set(self, path: str, value: object) -> None:
+        """Write a state object: a version, the head, the event, the counters."""
+        body = canonical(value)
+        version = self._versions[path] = self._versions.get(path, 0) + 1
+        self._seq += 1
+        self._size_bytes += len(body)
+        row = {
+            "workspace_id": self._id,
+            "path": path,
+            "version": version,
+            "kind": "state",
+            "etag": hashlib.sha256(body).hexdigest(),
+            "media_type": "application/json",
+            "size_bytes": len(body),
+            "author": "ada",
+            "at": 1,
+            "change": "set",
+            "deleted": 0,
+        }
+        self._insert("versions", {**row, "body": body})
+        head = {**row, "created_at": 1, "updated_at": 1}
+        del head["at"], head["change"]
+        if version == 1:
+            self._insert("objects", head)
+        else:
+            changes = ", ".join(f"{name} = :{name}" for name in head)
+            where = "workspace_id = :workspace_id and path = :path"
+            self._backend.tamper(f"update objects set {changes} where {where}", **head)
+        self._emit(path, version)
+
+    def _emit(self, path: str, version: int) -> None:
+        event = {
+            "workspace_id": self._id,
+            "seq": self._seq,
+            "type": "state.set",
+            "actor": "ada",
+            "path": path,
+            "version": version,
+            "at": 1,
+            "data": "{}",
+            "prev_hash": self._head_hash,
+        }
+        self._head_hash = event["hash"] = event_hash(event)
+        self._insert("events", event)
+        self._backend.tamper(
+            """update workspaces set seq = :seq, head_hash = :head_hash,
+            object_count = :count, size_bytes = :size_bytes, updated_at = 1 where id = :id""",
+            id=self._id,
+            seq=self._seq,
+            head_hash=self._head_hash,
+            count=len(self._versions),
+            size_bytes=self._size_bytes,
+        )
+
+    def _insert(self, table: str, row: dict[str, object]) -> None:
+        names = ", ".join(row)
+        self._backend.tamper(f"insert into {table} ({names}) values (:{', :'.join(row)})", **row)
+
+
+def make_old(backend, monkeypatch, version):
+    """A store with the schema of an earlier version, without anything in it."""
     files = migrate._files
-    monkeypatch.setattr(migrate, "_files", lambda dialect: files(dialect)[:1])
-    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", 1)
-    return monkeypatch
+    with monkeypatch.context() as patched:
+        patched.setattr(migrate, "_files", lambda dialect: files(dialect)[:version])
+        patched.setattr(sqlite, "SCHEMA_VERSION", version)
+        backend.open().store.close()
 
 
+ADD_WORKSPACE = """insert into workspaces
+    (id, name, object_count, size_bytes, seq, head_hash, created_at, updated_at)
+    values (:id, :name, 0, 0, 0, :head_hash, 1, 1)"""
 # A server of this version serves no store of an older one.
 LOCAL = [kind for kind in BACKENDS if not kind.startswith("remote")]
 
 
+@pytest.mark.parametrize("version", [1, 6])
 @pytest.mark.parametrize("kind", LOCAL)
-def test_a_store_of_the_first_version_is_upgraded(kind, tmp_path, pg_url, first_version):
+def test_a_store_of_an_earlier_version_is_upgraded(kind, tmp_path, pg_url, version, monkeypatch):
     backend = BACKENDS[kind](tmp_path / "store")
-    old = backend.open()
-    old.call("state.set", {"path": "a.json", "value": {"kept": True}})
-    old.call("workspace.create", {"name": "w"})
-    for n in range(5):  # what is sent often, its sessions have prepared
-        old.call("state.set", {"path": "b.json", "value": n})
-    first_version.undo()
+    make_old(backend, monkeypatch, version)
+    old = OldVersion(backend, 1)
+    old.set("a.json", {"kept": True})
+    for n in range(5):
+        old.set("b.json", n)
     failures = []
 
     def open_new():
@@ -49,35 +125,49 @@ def test_a_store_of_the_first_version_is_upgraded(kind, tmp_path, pg_url, first_
     for thread in threads:
         thread.start()
     # The process of the version before works on.
-    old.call("state.set", {"path": "b.json", "value": 10})
+    old.set("b.json", 10)
     for thread in threads:
         thread.join(30)
     assert failures == []
     new = backend.open()
-    old.call("state.increment", {"path": "b.json"})
+    old.set("b.json", 11)
     assert new.call("state.get", {"path": "b.json"})["value"] == 11
     assert new.call("import.list")["items"] == []
     assert new.call("audit.verify")["verified"]
     new.store.close()
-    old.store.close()
+
+
+@pytest.mark.parametrize("kind", LOCAL)
+def test_what_a_store_holds_is_counted_when_it_is_upgraded(kind, tmp_path, pg_url, monkeypatch):
+    backend = BACKENDS[kind](tmp_path / "store")
+    make_old(backend, monkeypatch, 6)
+    for id, name in ((100, "acme/default"), (101, "acme/other")):
+        backend.tamper(ADD_WORKSPACE, id=id, name=name, head_hash=Workspaces.genesis_hash)
+    for id, value in ((1, "x"), (100, "xx"), (101, "xxx")):
+        old = OldVersion(backend, id)
+        old.set("a.json", value)
+        old.set("a.json", value)
+        old.set("b.json", value)
+    new = backend.open()
+    usage = new.call("workspace.usage")
+    assert (usage["state_count"], usage["file_count"], usage["live_bytes"]) == (2, 0, 6)
+    first, acme = new.store.read(lambda tx: [dict(tx.usage.of_org(org)) for org in ("", "acme")])
+    assert first == {"workspace_count": 1, "object_count": 2, "size_bytes": 9}
+    assert acme == {"workspace_count": 2, "object_count": 4, "size_bytes": 27}
+    new.store.close()
 
 
 def test_what_is_not_to_be_searched_stays_so(tmp_path, monkeypatch):
     """The index of before is dropped and made anew, but not where intelligence is off."""
-    files = migrate._files
-    monkeypatch.setattr(migrate, "_files", lambda dialect: files(dialect)[:4])
-    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", 4)
     backend = BACKENDS["sqlite"](tmp_path / "store")
-    old = backend.open()
-    old.call("workspace.create", {"name": "off"})
-    for workspace in ("default", "off"):
-        old.call("state.set", {"path": "a.json", "value": "a heron"}, workspace=workspace)
+    make_old(backend, monkeypatch, 4)
+    backend.tamper(ADD_WORKSPACE, id=2, name="off", head_hash=Workspaces.genesis_hash)
+    for id in (1, 2):
+        OldVersion(backend, id).set("a.json", "a heron")
     indexes = """insert into search_indexes
         (workspace_id, enabled, seq, next_id, embedded_id, format, model)
         values (1, 1, 1, 9, 8, '1', 'm'), (2, 0, 1, 9, 8, '1', '')"""
     backend.tamper(indexes)
-    old.store.close()
-    monkeypatch.undo()
     new = backend.open()
     assert len(new.call("search.query", {"query": "heron", "mode": "lexical"})["items"]) == 1
     with pytest.raises(FastioError, match="Intelligence is off"):

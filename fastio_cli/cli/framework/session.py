@@ -8,6 +8,7 @@ import sys
 from fastio_cli.cli.framework.output import Output
 from fastio_cli.config.sources import Config
 from fastio_cli.errors import FastioError
+from fastio_cli.opening import is_server, open_client, open_engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Session:
     def engine(self) -> Client:
         """The operations on the store that the settings name."""
         if self._engine is None:
-            self._engine = self._remote() if self.is_remote else self._local()
+            note = self.out.note if sys.stderr.isatty() else None
+            self._engine = open_client(self.config, note=note)
         return self._engine
 
     def local_engine(self) -> Engine:
@@ -61,43 +63,13 @@ class Session:
         from fastio_cli.engine.engine import Engine
 
         if not isinstance(self._engine, Engine):
-            self._engine = self._local()
+            self._engine = open_engine(self.config)
         return self._engine
-
-    def _local(self) -> Engine:
-        from fastio_cli.engine.engine import Engine
-        from fastio_cli.storage import open_blobs, open_store
-
-        target = self.config.store()
-        if self.is_remote:
-            raise FastioError(
-                "invalid",
-                "This works on a store itself, not through a server.",
-                "Name one: --store FOLDER, or --profile local",
-            )
-        store = open_store(target, durability=self.config.text("durability"))
-        blobs = open_blobs(target, self.config.blobs())
-        config = self.config
-        return Engine(store, blobs, config.limits(), config.search, config.secret_key_file)
-
-    def _remote(self) -> Client:
-        from fastio_cli.client.remote import Remote
-        from fastio_cli.client.transport import server_url
-        from fastio_cli.config.credentials import find_token
-
-        url = server_url(self.config.store())  # as profiles keep it
-        return Remote(
-            url,
-            find_token(self.config, url),
-            retry_s=self.config.number("retry_s"),
-            ca_file=self.config.ca_file(url),
-            note=self.out.note if sys.stderr.isatty() else None,
-        )
 
     @property
     def is_remote(self) -> bool:
         """Whether the store is a server."""
-        return _is_url(self.config.store())
+        return is_server(self.config.store())
 
     @property
     def workspace(self) -> str:
@@ -170,10 +142,6 @@ class Session:
             named = workspace
             params[key] = path
         return named or self.workspace
-
-
-def _is_url(store: str) -> bool:
-    return store.startswith(("https://", "http://"))
 
 
 def lock_token_of(path: str) -> str | None:

@@ -29,7 +29,7 @@ def is_unknown(error: psycopg.Error) -> bool:
     return isinstance(error, Unknown) or error.sqlstate in ("40003", "57P01", "57P02")
 
 
-def is_passing(error: psycopg.Error) -> bool:
+def is_transient(error: psycopg.Error) -> bool:
     """Whether the same work may succeed in a moment."""
     state = error.sqlstate or ""
     if state:
@@ -134,7 +134,7 @@ def server_error(error: psycopg.Error, place: str) -> FastioError:
             f"The database {place} is read-only (a standby); nothing was changed.",
             "Name all hosts and add ?target_session_attrs=read-write to the URL of --store.",
         )
-    if is_passing(error):
+    if is_transient(error):
         return FastioError(
             "unavailable",
             f"The database {place} was lost and did not come back in time; nothing was changed.",

@@ -24,7 +24,7 @@ from psycopg.types.string import BytesBinaryDumper, StrBinaryDumper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from psycopg.pq.abc import PGresult
 
@@ -36,18 +36,18 @@ CANCEL_S = 2.0
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection with its line."""
+    """A connection with its pipeline."""
 
-    line: Line
+    pipelined: Pipeline
 
 
-class Answer:
+class PendingResult:
     """What a statement will have answered once its trip is over; reads as a cursor does."""
 
-    __slots__ = ("_line", "result")
+    __slots__ = ("_pipeline", "result")
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
         self.result: PGresult | None = None
 
     def fetchone(self) -> dict[str, Any] | None:
@@ -58,20 +58,20 @@ class Answer:
     def fetchall(self) -> list[dict[str, Any]]:
         """All rows, likewise."""
         if self.result is None:
-            self._line.trip()
+            self._pipeline.sync()
         assert self.result is not None
-        return self._line.rows(self.result)
+        return self._pipeline.rows(self.result)
 
 
-class Line:
+class Pipeline:
     """Sends statements in psycopg's notation (``%(name)s``) over a connection.
 
-    ``is_direct`` says that the session behind the connection is always the same one, which is not
-    so behind a pooler: then statements may be prepared there.
+    ``session_is_exclusive`` says that the session behind the connection is always the same one,
+    which is not so behind a pooler: then statements may be prepared there.
     """
 
     def __init__(self, raw: psycopg.Connection[Any]) -> None:
-        self.is_direct = False
+        self.session_is_exclusive = False
         self._raw = raw
         self._pgconn = raw.pgconn
         # One type for each of ours, whatever the value: statements are prepared by types. Lists in
@@ -85,7 +85,7 @@ class Line:
         for kind, dumper in kinds:
             raw.adapters.register_dumper(kind, dumper)
         self._transformer = Transformer(raw)
-        self._sent: deque[Answer] = deque()
+        self._sent: deque[PendingResult] = deque()
         self._uses: dict[tuple[bytes, tuple[int, ...]], int] = {}
         self._prepared: dict[tuple[bytes, tuple[int, ...]], bytes] = {}
         self._numbers = itertools.count()
@@ -99,26 +99,26 @@ class Line:
         """Wait for what is still to be answered, and stop sending ahead. Raises what was met."""
         try:
             if self._sent:
-                self.trip()
+                self.sync()
         finally:
             if self._pgconn.status == ConnStatus.OK:
                 self._pgconn.exit_pipeline_mode()
 
-    def send(self, sql: str, params: dict[str, Any]) -> Answer:
+    def send(self, sql: str, params: Mapping[str, object]) -> PendingResult:
         """Add a statement to the trip."""
         query, names = _numbered(sql)
         values = self._transformer.dump_sequence(
             [params[name] for name in names], [PyFormat.AUTO] * len(names)
         )
         types, formats = self._transformer.types or (), self._transformer.formats
-        name = self._name(query, types) if self.is_direct else None
+        name = self._name(query, types) if self.session_is_exclusive else None
         if name is None:
             self._pgconn.send_query_params(query, values, types, formats, BINARY)
         else:
             self._pgconn.send_query_prepared(name, values, formats, BINARY)
         return self._expected()
 
-    def trip(self) -> None:
+    def sync(self) -> None:
         """Send everything and read every answer. Raises the first error that the server met."""
         error = None
         try:
@@ -148,8 +148,8 @@ class Line:
             0, result.ntuples, lambda values: dict(zip(names, values, strict=True))
         )
 
-    def _expected(self) -> Answer:
-        answer = Answer(self)
+    def _expected(self) -> PendingResult:
+        answer = PendingResult(self)
         self._sent.append(answer)
         return answer
 

@@ -24,16 +24,16 @@ from fastio_cli.storage.repositories.vectors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from typing import Literal
+    from typing import Any, Literal
 
-    from fastio_cli.storage.contract import Db, Row
-    from fastio_cli.storage.postgres.store import Raw
-    from fastio_cli.storage.repositories.search_rows import (
+    from fastio_cli.storage.db import Db, Row
+    from fastio_cli.storage.postgres.pipeline import Connection
+    from fastio_cli.storage.repositories.vectors import PackedVectors, Vectors
+    from fastio_cli.storage.search_rows import (
         CosineRow,
         RevisionRow,
         VectorBlockRow,
     )
-    from fastio_cli.storage.repositories.vectors import PackedVectors, Vectors
 
 HNSW_NEIGHBOURS = 200  # of a query: more of them change no ranking
 HNSW_EF_SEARCH = 400  # with 100, recall is lower for queries that are far from every passage
@@ -147,7 +147,7 @@ class PgVectors:
         A revision is the count of the vectors and the last id: it changes with every insertion and
         deletion, as vectors are never updated and new ones have higher ids.
         """
-        return self._db.all(
+        return self._all(
             f"""select id / {BLOCK_VECTORS} as first_id, count(*) || '/' || max(id) as revision
             from passage_vectors where workspace_id = :workspace_id group by 1 order by 1""",
             workspace_id=workspace_id,
@@ -155,7 +155,7 @@ class PgVectors:
 
     def blocks(self, workspace_id: int, first_ids: list[int]) -> list[VectorBlockRow]:
         """The vectors of ranges, packed as the blocks of other stores."""
-        rows = self._db.all(
+        rows = self._all(
             f"""select first_id, max(id) as last_id, count(*) || '/' || max(id) as revision,
             string_agg(int8send(id), '' order by id) as ids,
             string_agg({self._type}_send(vector), '' order by id) as vectors
@@ -206,7 +206,7 @@ class PgVectors:
         would parse its 4,000 characters for every row.
         """
         condition = "" if ids is None else "and id = any(:ids)"
-        return self._db.all(
+        return self._all(
             f"""select id, -(vector {self._distance} (select :vector::{self._type})) as cosine
             from passage_vectors where workspace_id = :workspace_id {condition}
             order by cosine desc limit :limit""",
@@ -225,7 +225,7 @@ class PgVectors:
             set_config('enable_sort', 'off', true)"""
         )  # the planner underestimates the cost of an exact search
         sized = f"{self._type}({len(vector)})"
-        rows = self._db.all(
+        rows = self._all(
             f"""select id, -(vector::{sized} {self._distance} :vector::{sized}) as cosine
             from passage_vectors where workspace_id = :workspace_id
             order by vector::{sized} {self._distance} :vector::{sized} limit :limit""",
@@ -236,12 +236,17 @@ class PgVectors:
         self._db.run("select set_config('enable_sort', 'on', true)")
         return rows
 
+    def _all(self, sql: str, **params: object) -> list[Any]:
+        """Rows as ``search_rows.py`` types them."""
+        rows: list[Any] = self._db.all(sql, **params)
+        return rows
+
     def _has_hnsw_index(self, workspace_id: int) -> bool:
         row = self._db.one(_HNSW_INDEX, name=_hnsw_name(workspace_id))
         return row is not None and bool(row["is_valid"])
 
 
-def create_vector_table(raw: Raw) -> None:
+def create_vector_table(raw: Connection) -> None:
     """Create the table of vectors if pgvector is installed or can be.
 
     The extension is created in the schema ``public``: a database has it once for all its stores.
@@ -269,7 +274,7 @@ def create_vector_table(raw: Raw) -> None:
         )
 
 
-def refresh_statistics(raw: Raw, workspace_id: int) -> None:
+def refresh_statistics(raw: Connection, workspace_id: int) -> None:
     """Analyse the tables of the search index if they have more than doubled since the last time.
 
     PostgreSQL does so itself, but up to a minute later; until then the planner may choose an index
@@ -285,7 +290,7 @@ def refresh_statistics(raw: Raw, workspace_id: int) -> None:
         raw.execute("analyze passages, search_objects, postings")
 
 
-def build_hnsw_index(raw: Raw, workspace_id: int) -> None:
+def build_hnsw_index(raw: Connection, workspace_id: int) -> None:
     """Build the HNSW index of a workspace that has become large, without locking anybody out."""
     found = raw.execute(_PGVECTOR).fetchone()
     index = raw.execute(
@@ -319,7 +324,7 @@ def build_hnsw_index(raw: Raw, workspace_id: int) -> None:
 
 
 @contextmanager
-def _build_settings(raw: Raw, memory_bytes: int) -> Iterator[None]:
+def _build_settings(raw: Connection, memory_bytes: int) -> Iterator[None]:
     """Lift the session's timeouts, and give it memory: an index that outgrows it is built several
     times slower."""
     kib = min(max(memory_bytes, _BUILD_BYTES_MIN), _BUILD_BYTES_MAX) // 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
 _EVENT = "seq, type, actor, path, version, at, data, prev_hash, hash"
 ADD_EVENT = f"""insert into events (workspace_id, {_EVENT}) values (:workspace_id, :seq, :type,
@@ -15,9 +15,9 @@ class Events:
     def __init__(self, db: Db) -> None:
         self._db = db
 
-    def add(self, columns: dict[str, object]) -> None:
+    def add(self, columns: Row) -> None:
         """Append an event, by the names of its columns."""
-        self._db.put(ADD_EVENT, columns)
+        self._db.run_many(ADD_EVENT, [columns])
 
     def after(self, workspace_id: int, seq: int, limit: int) -> list[Row]:
         """Events after a sequence number, in order."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
 _IMPORT = """workspace_id, id, state, url, target, name, on_conflict, sha256, size_bytes_max,
     lock_hash, headers, actor, path, version, content_etag, media_type, unchanged, received_bytes,
@@ -37,7 +37,7 @@ class Imports:
         now_ms: int,
     ) -> Row:
         """Queue an import, due at once."""
-        row = self._db.one(
+        row = self._db.returning(
             f"""insert into imports (workspace_id, id, state, url, target, name, on_conflict,
             sha256, size_bytes_max, lock_hash, headers, actor, created_at, updated_at, due_at)
             values (:workspace_id, :id, 'queued', :url, :target, :name, :on_conflict, :checksum,
@@ -105,7 +105,7 @@ class Imports:
         self, workspace_id: int, id: int, worker: str, now_ms: int, lease_ms: int
     ) -> Row | None:
         """Make a due import run by this worker; None if somebody else was faster."""
-        return self._db.one(
+        return self._db.returning(
             f"""update imports set state = 'running', worker = :worker, attempts = attempts + 1,
             due_at = :lease_end, updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id and due_at <= :now_ms
@@ -131,7 +131,7 @@ class Imports:
         lease_ms: int,
     ) -> Row | None:
         """Record how far it is and renew the lease; None if it is no longer this worker's."""
-        return self._db.one(
+        return self._db.returning(
             """update imports set received_bytes = :received_bytes, total_bytes = :total_bytes,
             source_etag = :source_etag, source_modified = :source_modified,
             due_at = :lease_end, updated_at = :now_ms
@@ -166,7 +166,7 @@ class Imports:
         now_ms: int,
     ) -> Row | None:
         """End an import well; what it needed in secret is forgotten."""
-        return self._db.one(
+        return self._db.returning(
             f"""update imports set state = 'done', due_at = null, headers = null, fetched = null,
             path = :path,
             version = :version, content_etag = :content_etag, media_type = :media_type,
@@ -213,7 +213,7 @@ class Imports:
 
         ``fetched`` is kept in place of what was fetched before, if there is any.
         """
-        return self._db.one(
+        return self._db.returning(
             f"""update imports set state = :state, due_at = :due_at, failures = :failures,
             reason_code = :reason_code, reason = :reason, hint = :hint,
             received_bytes = :received_bytes, total_bytes = :total_bytes,
@@ -237,8 +237,8 @@ class Imports:
             now_ms=now_ms,
         )
 
-    def cancel(self, workspace_id: int, id: int, headers: str | None, now_ms: int) -> Row | None:
-        return self._db.one(
+    def cancel(self, workspace_id: int, id: int, headers: str | None, now_ms: int) -> Row:
+        row = self._db.returning(
             f"""update imports set state = 'cancelled', due_at = null, headers = :headers,
             fetched = null, received_bytes = 0, source_etag = null, source_modified = null,
             updated_at = :now_ms
@@ -248,6 +248,8 @@ class Imports:
             headers=headers,
             now_ms=now_ms,
         )
+        assert row is not None
+        return row
 
     def queue(
         self,
@@ -258,9 +260,9 @@ class Imports:
         lock_hash: str | None,
         headers: str | None,
         now_ms: int,
-    ) -> Row | None:
+    ) -> Row:
         """Make an import due at once."""
-        return self._db.one(
+        row = self._db.returning(
             f"""update imports set state = 'queued', due_at = :now_ms, failures = :failures,
             lock_hash = :lock_hash, headers = :headers, updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
@@ -271,6 +273,8 @@ class Imports:
             headers=headers,
             now_ms=now_ms,
         )
+        assert row is not None
+        return row
 
     def last_done(self, workspace_id: int, url: str, target: str, before: int) -> Row | None:
         """The newest finished import of a URL to the same place."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
 _LOCK = """path, fence, token_hash, holder, purpose, ttl_ms, acquired_at, renewed_at, expires_at"""
-LOCK_OF = f"select {_LOCK} from locks where workspace_id = :workspace_id and path = :path"
+LOCK_NAMES = [name.strip() for name in _LOCK.split(",")]
+_LOCK_OF = f"select {_LOCK} from locks where workspace_id = :workspace_id and path = :path"
 
 
 # A waiter says every second that it lives; one that was silent for this long is passed over.
@@ -18,9 +19,15 @@ class Locks:
     def __init__(self, db: Db) -> None:
         self._db = db
 
+    def token_key(self) -> bytes:
+        """The store's own random key, which the tokens of its locks are derived with."""
+        row = self._db.one("select value from store_keys where name = 'lock_tokens'")
+        assert row is not None, "the schema makes it"
+        return bytes.fromhex(row["value"])
+
     def get(self, workspace_id: int, path: str) -> Row | None:
         """The last lock granted on a path and not released; it may have expired."""
-        return self._db.one(LOCK_OF, workspace_id=workspace_id, path=path)
+        return self._db.one(_LOCK_OF, workspace_id=workspace_id, path=path)
 
     def put(
         self,

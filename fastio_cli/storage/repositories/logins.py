@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
 _LOGIN = "org, member, service, sealed, expires_at, created_at, ended_at"
 _ONE = "org = :org and member = :member and service = :service"
@@ -79,7 +79,7 @@ class Logins:
 
     def hold(self, org: str, member: str, service: str, now_ms: int, until_ms: int) -> Row | None:
         """Hold a login for oneself; None where another does, or there is none."""
-        return self._db.one(
+        return self._db.returning(
             f"""update accounts set held_until = :until_ms
             where {_ONE} and held_until <= :now_ms returning {_LOGIN}""",
             org=org,

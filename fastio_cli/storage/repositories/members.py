@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
 
 class Members:

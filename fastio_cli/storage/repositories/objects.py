@@ -10,12 +10,11 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.blobs.local import Content
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
 _HEAD = """path, kind, version, etag, media_type, size_bytes, schema, author,
     created_at, updated_at, deleted"""
-SLOT = "version, kind, media_type, schema, created_at, deleted"
-SLOT_OF = f"select {SLOT} from objects where workspace_id = :workspace_id and path = :path"
+HEAD_NAMES = [name.strip() for name in _HEAD.split(",")]
 _VERSION = """path, version, kind, etag, media_type, size_bytes, author, at, change, deleted"""
 # Every write runs two of these: texts made once, and no upsert, which costs three times an update.
 _HEAD_OF = f"select {_HEAD} from objects where workspace_id = :workspace_id and path = :path"
@@ -32,8 +31,6 @@ SET_HEAD = """update objects set kind = :kind, version = :version, etag = :etag,
 DROP_VERSIONS = """delete from versions where workspace_id = :workspace_id and path = :path
     and version < :below"""
 _OF_HEAD = ", ".join(f"v.{column.strip()}" for column in _VERSION.split(","))
-_HEAD_NAMES = [name.strip() for name in _HEAD.split(",")]
-_CONTENT_NAMES = [*(name.strip() for name in _VERSION.split(",")), "body", "blob", "chain"]
 LAST = chr(0x10FFFF)
 
 
@@ -43,15 +40,11 @@ class Objects:
 
     def head(self, workspace_id: int, path: str) -> Row | None:
         """The newest state of a path, live or deleted, without its content."""
-        return self._of_path(_HEAD_OF, workspace_id=workspace_id, path=path)
-
-    def slot(self, workspace_id: int, path: str) -> Row | None:
-        """What a change has to know of the head: of little use otherwise, but quickly read."""
-        return self._of_path(SLOT_OF, workspace_id=workspace_id, path=path)
+        return self._db.one(_HEAD_OF, workspace_id=workspace_id, path=path)
 
     def content(self, workspace_id: int, path: str, version: int) -> Row | None:
         """One kept version with its content: body, blob or chain."""
-        return self._of_path(
+        return self._db.one(
             f"""select {_VERSION}, body, blob, chain from versions
             where workspace_id = :workspace_id and path = :path and version = :version""",
             workspace_id=workspace_id,
@@ -61,7 +54,7 @@ class Objects:
 
     def live_content(self, workspace_id: int, path: str) -> Row | None:
         """The newest version of a path with its content, unless it is deleted."""
-        return self._of_path(
+        return self._db.one(
             f"""select {_OF_HEAD}, v.body, v.blob, v.chain from objects h
             join versions v on v.workspace_id = h.workspace_id and v.path = h.path
                 and v.version = h.version
@@ -70,26 +63,14 @@ class Objects:
             path=path,
         )
 
-    def _of_path(self, sql: str, **params: object) -> Row | None:
-        """The row of a statement that looks at what is stored of one path."""
-        return self._db.one(sql, **params)
-
-    def write(self, columns: dict[str, object], is_new: bool) -> None:
-        """Add a version and make it the head of its path, which ``is_new`` or has a head already.
-
-        ``columns`` are those of both rows, by name.
-        """
-        self._db.put(ADD_VERSION, columns)
-        self._db.put(ADD_HEAD if is_new else SET_HEAD, columns)
-
-    def add_version(self, columns: dict[str, object]) -> None:
+    def add_version(self, columns: Row) -> None:
         """Add a version as a row, with its content."""
-        self._db.put(ADD_VERSION, columns)
+        self._db.run_many(ADD_VERSION, [columns])
 
     def set_head(self, columns: Row) -> None:
         """Make a row the head of its path."""
         is_new = self.head(columns["workspace_id"], columns["path"]) is None
-        self._db.put(ADD_HEAD if is_new else SET_HEAD, columns)
+        self._db.run_many(ADD_HEAD if is_new else SET_HEAD, [columns])
 
     def page(
         self, workspace_id: int, prefix: str, after: str, kind: str | None, limit: int
@@ -119,29 +100,20 @@ class Objects:
             limit=limit,
         )
 
-    def forget_versions(self, workspace_id: int, path: str, below: int) -> int:
-        """Drop the versions below a number; the bytes they had."""
-        rows = self._db.all(
-            f"{DROP_VERSIONS} returning size_bytes, chain",
+    def bytes_of_versions(self, workspace_id: int, path: str, since: int, below: int) -> int:
+        """The bytes that versions between two numbers hold for themselves."""
+        row = self._db.one(
+            """select cast(coalesce(sum(size_bytes), 0) as bigint) as size_bytes from versions
+            where workspace_id = :workspace_id and path = :path
+            and version >= :since and version < :below and chain is null""",
             workspace_id=workspace_id,
             path=path,
+            since=since,
             below=below,
         )
-        return sum(row["size_bytes"] for row in rows if row["chain"] is None)
-
-    def usage(self, workspace_id: int) -> Row:
-        """How many live objects of each kind there are, and their size without history."""
-        row = self._db.one(
-            """select cast(coalesce(sum(case when kind = 'state' then 1 else 0 end), 0) as bigint)
-                as state_count,
-            cast(coalesce(sum(case when kind = 'file' then 1 else 0 end), 0) as bigint)
-                as file_count,
-            cast(coalesce(sum(size_bytes), 0) as bigint) as live_bytes
-            from objects where workspace_id = :workspace_id and deleted = 0""",
-            workspace_id=workspace_id,
-        )
         assert row is not None
-        return row
+        size_bytes: int = row["size_bytes"]
+        return size_bytes
 
     def add_segment(self, workspace_id: int, chain: int, start: int, content: Content) -> None:
         self._db.run(
@@ -210,32 +182,3 @@ class Objects:
             """select blob from versions where blob is not null
             union select blob from segments where blob is not null"""
         )
-
-
-class KnownObjects(Objects):
-    """Objects whose newest versions may be known without asking: each is the head of its path."""
-
-    def known(self, workspace_id: int, path: str) -> Row | None:
-        """The columns of a head and its content, if they are known."""
-        raise NotImplementedError
-
-    def head(self, workspace_id: int, path: str) -> Row | None:
-        row = self.known(workspace_id, path)
-        if row is None:
-            return super().head(workspace_id, path)
-        return {name: row[name] for name in _HEAD_NAMES}
-
-    def slot(self, workspace_id: int, path: str) -> Row | None:
-        return self.known(workspace_id, path) or super().slot(workspace_id, path)
-
-    def content(self, workspace_id: int, path: str, version: int) -> Row | None:
-        row = self.known(workspace_id, path)
-        if row is not None and row["version"] == version:
-            return {name: row[name] for name in _CONTENT_NAMES}
-        return super().content(workspace_id, path, version)
-
-    def live_content(self, workspace_id: int, path: str) -> Row | None:
-        row = self.known(workspace_id, path)
-        if row is None:
-            return super().live_content(workspace_id, path)
-        return None if row["deleted"] else row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
 _TRANSFER = "id, org, created_by, created_at, expires_at, claimed_at, claimed_by, revoked_at"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
 
+REQUEST_NAMES = ("request_hash", "result", "expires_at")
 TIDY_EVERY = 16  # milliseconds come at random, so this is one write in so many
 PUT_REQUEST = """insert into requests (workspace_id, key, request_hash, result, expires_at)
     values (:workspace_id, :key, :request_hash, :result, :expires_at)
@@ -27,39 +28,3 @@ class Requests:
             workspace_id=workspace_id,
             key=key,
         )
-
-    def get(self, workspace_id: int, key: str, now_ms: int) -> Row | None:
-        """The stored request of this key, unless its time is over."""
-        row = self.stored(workspace_id, key)
-        return row if row is not None and row["expires_at"] > now_ms else None
-
-    def put(
-        self,
-        workspace_id: int,
-        key: str,
-        *,
-        request_hash: str,
-        result: str,
-        now_ms: int,
-        kept_ms: int,
-    ) -> None:
-        """Store a result; now and then forget those of the workspace whose time is over."""
-        if now_ms % TIDY_EVERY == 0:
-            self.drop_expired(workspace_id, now_ms)
-        self.add(
-            {
-                "workspace_id": workspace_id,
-                "key": key,
-                "request_hash": request_hash,
-                "result": result,
-                "expires_at": now_ms + kept_ms,
-            }
-        )
-
-    def add(self, row: Row) -> None:
-        """Store a result in place of an older one of this key."""
-        self._db.put(PUT_REQUEST, row)
-
-    def drop_expired(self, workspace_id: int, now_ms: int) -> None:
-        """Forget the results of a workspace whose time is over."""
-        self._db.run(DROP_EXPIRED, workspace_id=workspace_id, now_ms=now_ms)

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.storage.contract import Db
+    from fastio_cli.storage.db import Db
 
 # With their keys; those that others refer to come first.
 TABLES = {

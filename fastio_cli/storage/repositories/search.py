@@ -11,13 +11,14 @@ from array import array
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
-    from fastio_cli.storage.contract import Db
-    from fastio_cli.storage.repositories.search_rows import (
+    from fastio_cli.storage.db import Db, Row
+    from fastio_cli.storage.repositories.vectors import Vectors
+    from fastio_cli.storage.search_rows import (
         AnalyzedPassage,
         HitRow,
         IndexRow,
-        LaggingRow,
         MemtableRow,
         ObjectRow,
         PassageBody,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
         RevisionRow,
         SegmentRow,
     )
-    from fastio_cli.storage.repositories.vectors import Vectors
 
 _INDEX = "seq, next_id, embedded_id, format, model, passage_count, token_count, revision"
 _OBJECT = "path, version, kind, updated_at, passage_count, complete, problem"
@@ -78,7 +78,7 @@ class Search:
 
         A writing transaction locks it against other writers.
         """
-        return self._db.one(
+        return self._one(
             f"""select enabled, {_INDEX} from search_indexes
             where workspace_id = :workspace_id {self._db.lock_clause}""",
             workspace_id=workspace_id,
@@ -126,10 +126,10 @@ class Search:
 
     def behind(
         self, worker: str, now_ms: int, *, after: int, embeds: bool, limit: int
-    ) -> list[LaggingRow]:
+    ) -> list[Row]:
         """Workspaces with an id above ``after`` that have events to index or, if the worker
         ``embeds``, passages without vectors, and whose lease no other worker holds."""
-        return self._db.all(
+        return self._all(
             """select w.id, w.seq from workspaces w
             left join search_indexes i on i.workspace_id = w.id
             where w.id > :after and w.deleted_at is null and coalesce(i.enabled, 1) = 1
@@ -147,7 +147,7 @@ class Search:
     def take(self, workspace_id: int, worker: str, now_ms: int, until: int) -> bool:
         """Lease the index to a worker; False if another holds it. Searches update the index
         regardless of the lease."""
-        row = self._db.one(
+        row = self._db.returning(
             """update search_indexes set worker = :worker, taken_until = :until
             where workspace_id = :workspace_id
             and (worker is null or worker = :worker or taken_until < :now_ms)
@@ -161,7 +161,7 @@ class Search:
 
     def indexed_object(self, workspace_id: int, path: str) -> ObjectRow | None:
         """What is indexed of an object, None if it is not in the index."""
-        return self._db.one(
+        return self._one(
             f"""select {_OBJECT} from search_objects
             where workspace_id = :workspace_id and path = :path""",
             workspace_id=workspace_id,
@@ -207,7 +207,7 @@ class Search:
 
     def any_object(self, workspace_id: int) -> ObjectRow | None:
         """Any object that is in the index, None if it is empty."""
-        return self._db.one(
+        return self._one(
             f"select {_OBJECT} from search_objects where workspace_id = :workspace_id limit 1",
             workspace_id=workspace_id,
         )
@@ -220,7 +220,7 @@ class Search:
 
     def problems(self, workspace_id: int, limit: int) -> list[ProblemRow]:
         """Objects that could not be indexed, or not completely."""
-        return self._db.all(
+        return self._all(
             """select path, version, problem from search_objects where problem is not null
             and workspace_id = :workspace_id order by path limit :limit""",
             workspace_id=workspace_id,
@@ -247,7 +247,7 @@ class Search:
 
     def passage_ids(self, workspace_id: int, path: str, after: int, limit: int) -> list[int]:
         """Ids of the passages of a path above ``after``, in order."""
-        rows = self._db.all(
+        rows = self._all(
             """select id from passages where workspace_id = :workspace_id and path = :path
             and id > :after order by id limit :limit""",
             workspace_id=workspace_id,
@@ -259,7 +259,7 @@ class Search:
 
     def stored_passages(self, workspace_id: int, path: str) -> list[PassageRow]:
         """The passages of a path, in order."""
-        return self._db.all(
+        return self._all(
             f"""select id, {_PASSAGE} from passages where workspace_id = :workspace_id
             and path = :path order by id""",
             workspace_id=workspace_id,
@@ -278,7 +278,7 @@ class Search:
 
     def existing_ids(self, workspace_id: int, ids: list[int]) -> set[int]:
         """Which of these passages exist."""
-        rows = self._db.all(
+        rows = self._all(
             f"""select id from passages where workspace_id = :workspace_id
             and id {self.in_array("ids")}""",
             workspace_id=workspace_id,
@@ -297,7 +297,7 @@ class Search:
 
     def passages(self, workspace_id: int, ids: list[int]) -> list[HitRow]:
         """Passages with the version, kind and time of their objects."""
-        return self._db.all(
+        return self._all(
             f"""select p.id, p.path, p.line, p.end_line, p.page, p.pointer, p.heading, p.body,
             o.version, o.kind, o.updated_at
             from passages p join search_objects o on o.workspace_id = p.workspace_id
@@ -309,7 +309,7 @@ class Search:
 
     def schemas(self, workspace_id: int, paths: list[str]) -> dict[str, str]:
         """The JSON Schemas of those of these objects that have one."""
-        rows = self._db.all(
+        rows = self._all(
             f"""select path, schema from objects where workspace_id = :workspace_id
             and schema is not null and path {self.in_array("paths")}""",
             workspace_id=workspace_id,
@@ -348,7 +348,7 @@ class Search:
 
     def memtable(self, workspace_id: int, limit: int) -> list[MemtableRow]:
         """The first passages of the memtable, in order."""
-        return self._db.all(
+        return self._all(
             """select id, token_count, words from loose_passages
             where workspace_id = :workspace_id order by id limit :limit""",
             workspace_id=workspace_id,
@@ -357,7 +357,7 @@ class Search:
 
     def memtable_lengths(self, workspace_id: int, ids: list[int]) -> dict[int, int]:
         """The lengths of those of these passages that are in the memtable."""
-        rows = self._db.all(
+        rows = self._all(
             f"""select id, token_count from loose_passages where workspace_id = :workspace_id
             and id {self.in_array("ids")}""",
             workspace_id=workspace_id,
@@ -375,7 +375,7 @@ class Search:
 
     def segment_revisions(self, workspace_id: int) -> list[RevisionRow]:
         """All segments with their revisions, in order."""
-        return self._db.all(
+        return self._all(
             """select first_id, revision from word_blocks where workspace_id = :workspace_id
             order by first_id""",
             workspace_id=workspace_id,
@@ -383,7 +383,7 @@ class Search:
 
     def segments(self, workspace_id: int, first_ids: list[int]) -> list[SegmentRow]:
         """Segments by the ids of their first passages."""
-        return self._db.all(
+        return self._all(
             f"""select {_SEGMENT} from word_blocks where workspace_id = :workspace_id
             and first_id {self.in_array("first_ids")}""",
             workspace_id=workspace_id,
@@ -392,7 +392,7 @@ class Search:
 
     def segments_between(self, workspace_id: int, first_id: int, last_id: int) -> list[SegmentRow]:
         """Segments that may hold passages with ids in this range."""
-        return self._db.all(
+        return self._all(
             f"""select {_SEGMENT} from word_blocks where workspace_id = :workspace_id
             and first_id <= :last_id and last_id >= :first_id order by first_id""",
             workspace_id=workspace_id,
@@ -402,7 +402,7 @@ class Search:
 
     def sparse_segment(self, workspace_id: int) -> SegmentRow | None:
         """A segment that has more deleted passages than live ones, None if there is none."""
-        return self._db.one(
+        return self._one(
             f"""select {_SEGMENT} from word_blocks where workspace_id = :workspace_id
             and 2 * alive_count < passage_count order by first_id limit 1""",
             workspace_id=workspace_id,
@@ -437,7 +437,7 @@ class Search:
         self, workspace_id: int, first_ids: list[int], terms: list[str]
     ) -> list[PostingsRow]:
         """The posting lists of terms in these segments."""
-        return self._db.all(
+        return self._all(
             f"""select first_id, word, places from postings where workspace_id = :workspace_id
             and first_id {self.in_array("first_ids")} and word {self.in_array("words")}""",
             workspace_id=workspace_id,
@@ -447,7 +447,7 @@ class Search:
 
     def segment_postings(self, workspace_id: int, first_id: int) -> list[PostingsRow]:
         """All posting lists of a segment."""
-        return self._db.all(
+        return self._all(
             """select first_id, word, places from postings
             where workspace_id = :workspace_id and first_id = :first_id""",
             workspace_id=workspace_id,
@@ -456,7 +456,7 @@ class Search:
 
     def unembedded_passages(self, workspace_id: int, limit: int) -> list[PassageBody]:
         """The next passages without a vector, in order."""
-        return self._db.all(
+        return self._all(
             """select id, body from passages where workspace_id = :workspace_id
             and id > (select embedded_id from search_indexes where workspace_id = :workspace_id)
             order by id limit :limit""",
@@ -473,8 +473,17 @@ class Search:
             workspace_id=workspace_id,
         )
 
+    def _one(self, sql: str, **params: object) -> Any | None:
+        """A row as ``search_rows.py`` types it."""
+        return self._db.one(sql, **params)
+
+    def _all(self, sql: str, **params: object) -> list[Any]:
+        """Rows as ``search_rows.py`` types them."""
+        rows: list[Any] = self._db.all(sql, **params)
+        return rows
+
     def _count(self, source: str, **params: object) -> int:
-        row = self._db.one(f"select count(*) as count {source}", **params)
+        row = self._one(f"select count(*) as count {source}", **params)
         assert row is not None
         count: int = row["count"]
         return count

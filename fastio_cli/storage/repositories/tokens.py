@@ -4,10 +4,24 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
 _TOKEN = """id, org, member, label, role, scopes, workspace_id, created_at, created_by, expires_at,
     revoked_at, last_used_at"""
+GRANT_NAMES = (
+    "token_role",
+    "scopes",
+    "workspace_id",
+    "expires_at",
+    "revoked_at",
+    "org_role",
+    "workspace_role",
+)
+GRANT_OF = """select t.role as token_role, t.scopes, t.workspace_id, t.expires_at, t.revoked_at,
+    o.role as org_role, w.role as workspace_role from tokens t
+    left join members o on o.org = t.org and o.name = t.member and o.workspace_id = 0
+    left join members w on w.org = t.org and w.name = t.member and w.workspace_id = {workspace_id}
+    where t.digest = {digest}"""
 
 
 class Tokens:
@@ -24,17 +38,8 @@ class Tokens:
 
     def grant(self, digest: str, workspace_id: int) -> Row | None:
         """A token with its member's roles in the org and in one workspace."""
-        return self._db.one(
-            """select t.role as token_role, t.scopes, t.workspace_id, t.expires_at, t.revoked_at,
-            o.role as org_role, w.role as workspace_role
-            from tokens t
-            left join members o on o.org = t.org and o.name = t.member and o.workspace_id = 0
-            left join members w on w.org = t.org and w.name = t.member
-                and w.workspace_id = :workspace_id
-            where t.digest = :digest""",
-            digest=digest,
-            workspace_id=workspace_id,
-        )
+        sql = GRANT_OF.format(digest=":digest", workspace_id=":workspace_id")
+        return self._db.one(sql, digest=digest, workspace_id=workspace_id)
 
     def add(
         self,

@@ -6,12 +6,12 @@ from array import array
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal, TypeAlias
+    from typing import Any, Literal, TypeAlias
 
-    from fastio_cli.storage.contract import Db
+    from fastio_cli.storage.db import Db
     from fastio_cli.storage.postgres.search import PgVectors
     from fastio_cli.storage.repositories.search import Search
-    from fastio_cli.storage.repositories.search_rows import RevisionRow, VectorBlockRow
+    from fastio_cli.storage.search_rows import RevisionRow, VectorBlockRow
 
     # The vectors of a store. They are written and read as int8 codes with a scale for each vector,
     # so that all stores rank alike. ``supports_knn`` tells whether the database can search them;
@@ -75,7 +75,7 @@ class BlockVectors:
 
     def revisions(self, workspace_id: int) -> list[RevisionRow]:
         """All blocks with their revisions, in order."""
-        return self._db.all(
+        return self._all(
             """select first_id, revision from vector_blocks where workspace_id = :workspace_id
             order by first_id""",
             workspace_id=workspace_id,
@@ -83,15 +83,24 @@ class BlockVectors:
 
     def blocks(self, workspace_id: int, first_ids: list[int]) -> list[VectorBlockRow]:
         """Blocks by the ids of their first vectors."""
-        return self._db.all(
+        return self._all(
             f"""select {_BLOCK} from vector_blocks where workspace_id = :workspace_id
             and first_id {self._search.in_array("first_ids")} order by first_id""",
             workspace_id=workspace_id,
             first_ids=self._search.array_param(first_ids),
         )
 
+    def _one(self, sql: str, **params: object) -> Any | None:
+        """A row as ``search_rows.py`` types it."""
+        return self._db.one(sql, **params)
+
+    def _all(self, sql: str, **params: object) -> list[Any]:
+        """Rows as ``search_rows.py`` types them."""
+        rows: list[Any] = self._db.all(sql, **params)
+        return rows
+
     def _last_block(self, workspace_id: int) -> VectorBlockRow | None:
-        return self._db.one(
+        return self._one(
             f"""select {_BLOCK} from vector_blocks where workspace_id = :workspace_id
             order by first_id desc limit 1""",
             workspace_id=workspace_id,
@@ -99,7 +108,7 @@ class BlockVectors:
 
     def _block_of(self, workspace_id: int, id: int) -> VectorBlockRow | None:
         """The block whose range of ids this one is in."""
-        return self._db.one(
+        return self._one(
             f"""select {_BLOCK} from vector_blocks where workspace_id = :workspace_id
             and first_id <= :id and last_id >= :id order by first_id desc limit 1""",
             workspace_id=workspace_id,

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from fastio_cli.storage.repositories.usage import Usage
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.storage.contract import Db, Row
+    from fastio_cli.storage.db import Db, Row
 
-_COLUMNS = """id, name, object_count, size_bytes, seq, head_hash,
-    created_at, updated_at, deleted_at"""
-SAVE_COUNTERS = """update workspaces set seq = :seq, head_hash = :head_hash,
-    object_count = :object_count, size_bytes = :size_bytes, updated_at = :updated_at
-    where id = :id"""
+COUNTER_NAMES = (
+    "seq",
+    "head_hash",
+    "object_count",
+    "size_bytes",
+    "state_count",
+    "file_count",
+    "live_bytes",
+)
+_COLUMNS = f"id, org, name, {', '.join(COUNTER_NAMES)}, created_at, updated_at, deleted_at"
+_SET_COUNTERS = ", ".join(f"{name} = :{name}" for name in COUNTER_NAMES)
+SAVE_COUNTERS = f"""update workspaces set {_SET_COUNTERS},
+    updated_at = :updated_at where id = :id"""
 
 
 class Workspaces:
@@ -21,11 +31,12 @@ class Workspaces:
 
     def by_name(self, name: str) -> Row | None:
         """The live workspace of this name; in a writing transaction it is ours alone from here."""
-        return self._db.one(
-            f"""select {_COLUMNS} {self._db.now_column} from workspaces
-            where name = :name and deleted_at is null {self._db.lock_clause}""",
-            name=name,
-        )
+        return self._db.one(self.by_name_sql(), name=name)
+
+    def by_name_sql(self) -> str:
+        """The statement of ``by_name``, with the time if the clock is the database's."""
+        return f"""select {_COLUMNS} {self._db.now_column} from workspaces
+            where name = :name and deleted_at is null {self._db.lock_clause}"""
 
     def by_id(self, id: int) -> Row | None:
         """The live workspace of this number; like ``by_name`` in a writing transaction."""
@@ -50,38 +61,21 @@ class Workspaces:
             name=name,
         )
 
-    def add(self, name: str, now_ms: int) -> Row:
-        row = self._db.one(
+    def add(self, name: str, now_ms: int, org: str | None = None) -> Row:
+        """Make a workspace; its name says in which org it is unless that is given."""
+        org = name.rpartition("/")[0] if org is None else org
+        row = self._db.returning(
             f"""insert into workspaces
-            (name, object_count, size_bytes, seq, head_hash, created_at, updated_at)
-            values (:name, 0, 0, 0, :genesis_hash, :now_ms, :now_ms) returning {_COLUMNS}""",
+            (org, name, object_count, size_bytes, seq, head_hash, created_at, updated_at)
+            values (:org, :name, 0, 0, 0, :genesis_hash, :now_ms, :now_ms) returning {_COLUMNS}""",
+            org=org,
             name=name,
             now_ms=now_ms,
             genesis_hash=self.genesis_hash,
         )
         assert row is not None
+        Usage(self._db).add_workspace(org, row["id"])
         return row
-
-    def save(
-        self,
-        id: int,
-        *,
-        seq: int,
-        head_hash: str,
-        object_count: int,
-        size_bytes: int,
-        updated_at: int,
-    ) -> None:
-        """Move the counter and the totals on; the last statement of every write."""
-        self._db.run(
-            SAVE_COUNTERS,
-            id=id,
-            seq=seq,
-            head_hash=head_hash,
-            object_count=object_count,
-            size_bytes=size_bytes,
-            updated_at=updated_at,
-        )
 
     def adopt(self, id: int, name: str, created_at: int) -> None:
         """Make an untouched workspace a copy of another."""
@@ -118,42 +112,17 @@ class Workspaces:
     ) -> list[Row]:
         """Live (or deleted) workspaces of an org by name and id; those where ``member`` has a role,
         if one is named."""
-        condition = _in_org(org)
-        condition += " and deleted_at is not null" if deleted else " and deleted_at is null"
+        condition = "deleted_at is not null" if deleted else "deleted_at is null"
         if member is not None:
             condition += """ and id in (select workspace_id from members
                 where members.org = :org and members.name = :member)"""
         return self._db.all(
             f"""select {_COLUMNS} from workspaces
-            where (name, id) > (:after, :after_id) and {condition}
+            where org = :org and (name, id) > (:after, :after_id) and {condition}
             order by name, id limit :limit""",
             after=after,
             after_id=after_id,
             limit=limit,
-            **_org_params(org),
-            **({"org": org, "member": member} if member is not None else {}),
+            org=org,
+            **({"member": member} if member is not None else {}),
         )
-
-    def usage(self, org: str) -> Row:
-        """How many workspaces, objects and bytes an org has, the deleted ones included."""
-        condition = _in_org(org)
-        row = self._db.one(
-            f"""select count(*) as workspace_count,
-            cast(coalesce(sum(object_count), 0) as bigint) as object_count,
-            cast(coalesce(sum(size_bytes), 0) as bigint) as size_bytes
-            from workspaces where {condition}""",
-            **_org_params(org),
-        )
-        assert row is not None
-        return row
-
-
-def _in_org(org: str) -> str:
-    # A workspace of the store's first org has a plain name, that of another "org/name".
-    if not org:
-        return "replace(name, '/', '') = name"
-    return "name >= :org_first and name < :org_last"
-
-
-def _org_params(org: str) -> dict[str, object]:
-    return {"org_first": f"{org}/", "org_last": f"{org}0"} if org else {}  # "0" follows "/"

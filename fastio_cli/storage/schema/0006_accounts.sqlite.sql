@@ -1,4 +1,4 @@
--- Members' logins at file services, sealed with a key that is not in the store (sealing.py). A login
+-- Members' logins at file services, encrypted with a key that is not in the store (secret_box.py). A login
 -- that was ended is still to be revoked at its service. Whoever refreshes or revokes one holds it.
 
 create table accounts (

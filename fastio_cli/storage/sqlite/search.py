@@ -12,15 +12,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fastio_cli.storage.sqlite.store import Connection
+    from fastio_cli.storage.db import Db
 
 
 class SqliteSearch(Search):
     """The search index of an embedded store; vectors are compared in memory."""
 
-    def __init__(self, db: Connection) -> None:
+    def __init__(self, db: Db) -> None:
         super().__init__(db)
-        self._connection = db
         self._vectors = BlockVectors(db, self)
 
     @property
@@ -45,8 +44,10 @@ class SqliteSearch(Search):
         return array("q", sorted(map(int, row["ids"].split(",")))) if row["ids"] else array("q")
 
     def add_postings(self, workspace_id: int, first_id: int, postings: dict[str, bytes]) -> None:
-        self._connection.run_many(
-            "insert into postings (workspace_id, first_id, word, places) values (?, ?, ?, ?)",
+        key = {"workspace_id": workspace_id, "first_id": first_id}
+        self._db.run_many(
+            """insert into postings (workspace_id, first_id, word, places)
+            values (:workspace_id, :first_id, :word, :places)""",
             # In the order of the primary key, so that each page is filled once.
-            [(workspace_id, first_id, term, postings[term]) for term in sorted(postings)],
+            [{**key, "word": term, "places": postings[term]} for term in sorted(postings)],
         )

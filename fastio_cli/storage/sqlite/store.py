@@ -10,67 +10,33 @@ Three choices carry it, each measured against its alternatives:
   sequential, a sync makes every earlier commit durable too: nothing that an acknowledged write
   could have seen can be lost without it. Where ``flock`` is not to be had (Windows), SQLite's own
   ``synchronous=FULL`` takes over.
-* **No close.** A process may leave without closing: the log stays and is not truncated, so the next
-  commit overwrites allocated blocks instead of growing the file.
+* **No close at exit.** A process may leave without closing: the log stays and is not truncated, so
+  the next commit overwrites allocated blocks instead of growing the file.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import time
 from _thread import _local as ThreadLocal  # threading costs a millisecond to import
-from functools import lru_cache
-from operator import itemgetter
-from sys import intern
 
-from fastio_cli.blobs.local import sync_data
 from fastio_cli.errors import FastioError
-from fastio_cli.storage.repositories.locks import LOCK_OF
-from fastio_cli.storage.repositories.objects import SLOT
-from fastio_cli.storage.sqlite.later import (
-    WRITTEN_LATER,
-    Later,
-    LaterEvents,
-    LaterObjects,
-    LaterRequests,
-    LaterWorkspaces,
-)
-from fastio_cli.storage.tables import changes_rows, read_tables
-from fastio_cli.storage.tx import Tx
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from fastio_cli.storage.sqlite.connection import FILE, Connection, is_frozen
+from fastio_cli.storage.sqlite.errors import translate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, TypeVar
 
-    from fastio_cli.storage.contract import Row
-    from fastio_cli.storage.sqlite.search import SqliteSearch
+    from fastio_cli.storage.tx import Tx, Work
 
     T = TypeVar("T")
 
-SCHEMA_VERSION = 6
-FILE = "store.sqlite"
-LOCK_FILE = "write.lock"
-BUSY_TIMEOUT_S = 10.0
+SCHEMA_VERSION = 8
 POLL_S = 0.002
 POLL_MAX_S = 0.02
-_NAME = re.compile(r":([a-z_][a-z_0-9]*)")
-# Read by every call over the network and hardly ever changed: remembered from call to call.
-STEADY = frozenset(("locks", "tokens", "members"))
-
-_SLOT = SLOT.split(", ")
-_ENTER = f"""select w.id, w.seq, w.head_hash, w.object_count, w.size_bytes, l.fence,
-    {", ".join(f"o.{name}" for name in _SLOT)} from workspaces w
-    left join objects o on o.workspace_id = w.id and o.path = ?
-    left join locks l on l.workspace_id = w.id and l.path = ?
-    where w.name = ? and w.deleted_at is null"""
 
 
 class SqliteStore:
@@ -82,7 +48,7 @@ class SqliteStore:
     made by a newer version.
     """
 
-    reruns = False
+    retries_whole_transaction = False
     local = True
 
     def __init__(
@@ -108,36 +74,36 @@ class SqliteStore:
             warn(problem, ResourceWarning, stacklevel=2, source=self)
             self.close()
 
-    def read(self, work: Callable[[Tx], T]) -> T:
-        """Run ``work`` on one snapshot."""
+    def read(self, run: Callable[[Tx], T]) -> T:
+        """Run a function on one snapshot, and return its result."""
         c = self._connection()
         try:
-            c.begin("begin", self.now_ms())
+            c.begin(self.now_ms(), writable=False)
             try:
-                return work(c.tx)
+                return run(c.tx)
             finally:
                 c.sql.execute("rollback")
         except sqlite3.Error as e:
             raise translate(e, self.file) from e
 
-    def write(self, work: Callable[[Tx], T]) -> T:
-        """Run ``work`` alone, commit, and return its result once it is durable."""
-        return self._commit(lambda c: work(c.tx), alone=True)
+    def write(self, run: Callable[[Tx], T]) -> T:
+        """Run a function alone, commit, and return its result once it is durable."""
+        return self._commit(lambda c: run(c.tx))
 
-    def write_many(
-        self, works: list[Callable[[Tx], Any]], unlocked: Callable[[], None] | None = None
+    def write_batch(
+        self, works: Sequence[Work], on_commit: Callable[[], None] | None = None
     ) -> list[Any]:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
-        return self._commit(lambda c: [c.attempt(work) for work in works], unlocked=unlocked)
+        return self._commit(lambda c: _run_all(c, works), on_commit)
 
-    def write_at_once(self, works: list[Callable[[Tx], Any]]) -> list[Any] | None:
-        """``write_many`` without any waiting; see ``contract.NearStore``."""
+    def try_write_batch(self, works: Sequence[Work]) -> list[Any] | None:
+        """``write_batch`` without any waiting; see ``contract.EmbeddedStore``."""
         c = self._connection()
         try:
             if not c.try_lock():
                 return None
             try:
-                return self._transaction(c, lambda c: [c.attempt(work) for work in works], False)
+                return self._transaction(c, lambda c: _run_all(c, works))
             finally:
                 c.unlock()
         except sqlite3.Error as e:
@@ -182,43 +148,36 @@ class SqliteStore:
             self._connections.pop().close()
 
     def _commit(
-        self,
-        work: Callable[[Connection], T],
-        *,
-        alone: bool = False,
-        unlocked: Callable[[], None] | None = None,
+        self, work: Callable[[Connection], T], on_commit: Callable[[], None] | None = None
     ) -> T:
         c = self._connection()
         try:
             changes = c.sql.total_changes
             c.lock()
             try:
-                result = self._transaction(c, work, alone)
+                result = self._transaction(c, work)
             finally:
                 c.unlock()
-            if unlocked is not None:
-                unlocked()
+            if on_commit is not None:
+                on_commit()
             if self._synced and c.sql.total_changes != changes:
                 c.sync_log()
             return result
         except sqlite3.Error as e:
             raise translate(e, self.file) from e
 
-    def _transaction(self, c: Connection, work: Callable[[Connection], T], alone: bool = True) -> T:
-        c.begin("begin immediate", self.now_ms())
-        c.tx.writable, c.alone = True, alone
+    def _transaction(self, c: Connection, work: Callable[[Connection], T]) -> T:
+        c.begin(self.now_ms(), writable=True)
         try:
             result = work(c)
-            c.later.write()
+            c.unit.flush()
             c.sql.execute("commit")
             return result
         except BaseException:
-            c.later.drop()
+            c.unit.abandon()
             if c.sql.in_transaction:
                 c.sql.execute("rollback")
             raise
-        finally:
-            c.tx.writable = False
 
     def _connection(self) -> Connection:
         held: _Held | None = getattr(self._threads, "held", None)
@@ -264,7 +223,7 @@ class SqliteStore:
         try:
             # The journal mode is kept in the file; setting it needs to be outside a transaction.
             c.sql.execute("pragma journal_mode = wal")
-            self._transaction(c, upgrade)
+            self._transaction(c, lambda c: upgrade(c, c.unit.now_ms))
             c.sync_log()
             sync_folder(self.folder)
             sync_folder(os.path.dirname(os.path.abspath(self.folder)))
@@ -288,351 +247,6 @@ class _Held:
         self.connection.close()
 
 
-class Connection:
-    """One thread's SQLite connection, its file lock and its handle on the write-ahead log."""
-
-    dialect = "sqlite"
-    now_column = ""
-    lock_clause = ""  # the file has one writer at a time; no row needs a lock
-
-    def __init__(self, folder: str, synced: bool, frozen: bool = False) -> None:
-        self.place = os.path.join(folder, FILE)
-        self.is_closed = False
-        self.sql = sqlite3.connect(
-            as_uri(folder) if frozen else self.place,
-            timeout=BUSY_TIMEOUT_S,
-            isolation_level=None,
-            check_same_thread=False,
-            uri=frozen,
-        )
-        own_sync = synced and fcntl is not None
-        level = "normal" if own_sync or not synced else "full"
-        try:
-            self.sql.execute(f"pragma synchronous = {level}")
-            self.sql.execute("pragma foreign_keys = on")
-        except BaseException:
-            self.sql.close()
-            raise
-        self.alone = True  # one work has the transaction for itself
-        self.later = Later(self._run_rows)
-        self.tx: Tx = SqliteTx(self)
-        self._data_version: int | None = None
-        self._begun = self._in_savepoint = self._broken = False
-        self._waits = True
-        self._lock_file = os.path.join(folder, LOCK_FILE)
-        self._lock_fd: int | None = None
-        self._log_fd: int | None = None
-        self._own_sync = own_sync
-
-    def one(self, sql: str, **params: object) -> Row | None:
-        """The first row a statement gives, unless it is known."""
-        key = (sql, *params.values())
-        known = self.later.rows
-        if key in known:
-            return known[key]
-        self._look(sql)
-        row = self.written(sql, params)
-        if self._data_version is not None and _is_steady(sql):
-            known[key] = row
-        return row
-
-    def written(self, sql: str, params: dict[str, object]) -> Row | None:
-        """The first row a statement gives, by what is written already."""
-        statement = _statement(sql)
-        cursor = self.sql.execute(statement.text, statement.in_order(params))
-        row = cursor.fetchone()
-        return None if row is None else statement.record(cursor, row)
-
-    def all(self, sql: str, **params: object) -> list[Row]:
-        """Every row a statement gives."""
-        self._look(sql)
-        statement = _statement(sql)
-        cursor = self.sql.execute(statement.text, statement.in_order(params))
-        return [statement.record(cursor, row) for row in cursor]
-
-    def run(self, sql: str, **params: object) -> None:
-        self.put(sql, params)
-
-    def put(self, sql: str, row: dict[str, object]) -> None:
-        """``run`` with parameters that stand in a dict already, among others perhaps."""
-        self._change()
-        statement = _statement(sql)
-        self.sql.execute(statement.text, statement.in_order(row))
-
-    def run_many(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
-        """Execute a statement for each of many rows of values."""
-        self._change()
-        self.sql.executemany(sql, rows)
-
-    def enter(self, workspace: str, path: str | None) -> Row | None:
-        """The workspace of this name; the head and the lock of a path are known from then on."""
-        later = self.later
-        row = later.workspace(workspace)
-        if row is not None:
-            return row
-        found = self.sql.execute(_ENTER, (path, path, workspace)).fetchone()
-        if found is None:
-            return None
-        id, seq, head_hash, object_count, size_bytes, fence, *slot = found
-        if path is not None:
-            head = dict(zip(_SLOT, slot, strict=True)) if slot[0] is not None else None
-            later.slots[id, path] = head
-            if fence is None:  # else the whole lock is read
-                later.rows[LOCK_OF, id, path] = None
-        row = later.workspaces[workspace] = {
-            "id": id,
-            "name": workspace,
-            "seq": seq,
-            "head_hash": head_hash,
-            "object_count": object_count,
-            "size_bytes": size_bytes,
-        }
-        return later.moved(row)
-
-    def open_search(self) -> SqliteSearch:
-        """The search index of this store."""
-        from fastio_cli.storage.sqlite.search import SqliteSearch
-
-        return SqliteSearch(self)
-
-    def schema_version(self) -> int:
-        version: int = self.sql.execute("pragma user_version").fetchone()[0]
-        return version
-
-    def set_schema_version(self, version: int) -> None:
-        self.sql.execute(f"pragma user_version = {version}")
-
-    def begin(self, statement: str, now_ms: int) -> None:
-        """Begin a transaction at this time; what is known is forgotten if it may be old."""
-        self.tx.now_ms = now_ms
-        self._in_savepoint = self._broken = False
-        self.tx.beside_bytes.clear()
-        self.sql.execute(statement)
-        if not self._begun:  # most commands have one transaction, and nothing to compare
-            self._begun = True
-            return
-        version: int = self.sql.execute("pragma data_version").fetchone()[0]
-        if version != self._data_version:  # somebody else has committed
-            self._data_version = version
-            self.later.forget()
-        self.later.bound()
-
-    def attempt(self, work: Callable[[Tx], Any]) -> Any:
-        """Run one of many works; undo it alone and return the exception when it fails."""
-        try:
-            result = work(self.tx)
-        except Exception as e:
-            if self._broken or not self.sql.in_transaction:
-                raise  # what others left to be written is lost with it
-            self.later.mine.clear()
-            if self._in_savepoint:
-                self.sql.execute("rollback to work")
-                self.later.forget()
-            self._release()
-            return e
-        self.later.keep()
-        self._release()
-        return result
-
-    def _release(self) -> None:
-        if self._in_savepoint:
-            self.sql.execute("release work")
-            self._in_savepoint = False
-
-    def _look(self, sql: str) -> None:
-        """Before a statement of one's own: write what it may read."""
-        later = self.later
-        if changes_rows(sql):
-            self._change()
-        elif (later.mine or later.ours) and not read_tables(sql).isdisjoint(WRITTEN_LATER):
-            self._settle()
-
-    def _change(self) -> None:
-        """Before a change that is made at once."""
-        self._settle()
-        self.later.forget()
-
-    def _settle(self) -> None:
-        """Write what was left for later; whatever the work does from here can be undone."""
-        later = self.later
-        later.write_ours()
-        if not (self.alone or self._in_savepoint):
-            self.sql.execute("savepoint work")
-            self._in_savepoint = True
-        later.write_mine()
-
-    def _run_rows(self, sql: str, rows: Iterable[Row]) -> None:
-        statement = _statement(sql)
-        self._broken = True
-        self.sql.executemany(statement.text, map(statement.in_order, rows))
-        self._broken = False
-
-    def change_token(self) -> object:
-        # data_version sees the others' commits, total_changes our own.
-        row = self.sql.execute("pragma data_version").fetchone()
-        return (row[0], self.sql.total_changes)
-
-    def lock(self) -> None:
-        """Stand in the kernel's queue of writers."""
-        if fcntl is not None:
-            fcntl.flock(self._lock_file_open(), fcntl.LOCK_EX)
-
-    def try_lock(self) -> bool:
-        """Take the lock if nobody has it. SQLite does not wait on this connection from then on."""
-        if self._waits:
-            self.sql.execute("pragma busy_timeout = 0")
-            self._waits = False
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._lock_file_open(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-        return True
-
-    def _lock_file_open(self) -> int:
-        if self._lock_fd is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            try:
-                self._lock_fd = os.open(self._lock_file, flags, 0o600)
-            except OSError as e:
-                raise FastioError(
-                    "forbidden",
-                    f"The store cannot be written: {self._lock_file}: {e.strerror}.",
-                    "Check the folder's permissions, or choose another with --store.",
-                ) from e
-        return self._lock_fd
-
-    def unlock(self) -> None:
-        if self._lock_fd is not None:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
-
-    def sync_log(self) -> None:
-        """Make every commit so far durable. Raises ``unavailable`` when the disk will not."""
-        if not self._own_sync:
-            return
-        try:
-            if self._log_fd is None:
-                self._log_fd = os.open(self.place + "-wal", os.O_RDONLY | os.O_CLOEXEC)
-            sync_data(self._log_fd)
-        except OSError as e:
-            raise FastioError(
-                "unavailable",
-                f"The disk did not confirm the write: {e.strerror}. Whether it holds is unknown.",
-                "Read the object back before going on: fastio doctor",
-            ) from e
-
-    def close(self) -> None:
-        """Let go of the file; once more changes nothing."""
-        self.is_closed = True
-        self.sql.close()
-        for fd in (self._lock_fd, self._log_fd):
-            if fd is not None:
-                os.close(fd)
-        self._lock_fd = self._log_fd = None
-
-
-class SqliteTx(Tx):
-    """The nouns of a transaction on SQLite."""
-
-    def __init__(self, db: Connection) -> None:
-        super().__init__(db)
-        self._connection = db
-        self.objects = LaterObjects(db, db.later, db.written)
-        self.events = LaterEvents(db, db.later)
-        self.workspaces = LaterWorkspaces(db, db.later)
-        self.requests = LaterRequests(db, db.later)
-
-    def enter(
-        self, workspace: str, path: str | None, key: str | None, digest: str | None
-    ) -> Row | None:
-        """One statement reads what a change of a path looks at; each column has its price."""
-        return self._connection.enter(workspace, path if self.writable else None)
-
-
-class Statement:
-    """A statement with ``?`` for ``:name``: parameters go in by position, columns come out by name.
-
-    The driver's own ways cost more than all else of a small statement: it looks up and encodes each
-    name at every execution, and its rows compare names one by one at every access.
-    """
-
-    def __init__(self, sql: str) -> None:
-        names = [intern(name) for name in _NAME.findall(sql)]
-        self.text = _NAME.sub("?", sql)
-        self.in_order: Callable[[dict[str, object]], Sequence[object]] = (
-            itemgetter(*names)
-            if len(names) > 1
-            else lambda params: [params[name] for name in names]
-        )
-        self._columns: list[str] = []
-
-    def record(self, cursor: sqlite3.Cursor, row: tuple[object, ...]) -> Row:
-        if not self._columns:
-            self._columns = [intern(column[0]) for column in cursor.description]
-        return dict(zip(self._columns, row, strict=False))
-
-
-_statement = lru_cache(maxsize=512)(Statement)
-
-
-@lru_cache(maxsize=512)
-def _is_steady(sql: str) -> bool:
-    return read_tables(sql) <= STEADY and not changes_rows(sql)
-
-
-def is_frozen(folder: str) -> bool:
-    """Whether a store can be read only as a file that nobody changes.
-
-    To read beside a writer SQLite needs the log and its index, which it would have to make: where
-    they are not, and cannot be made, nobody writes (sqlite.org/wal.html, "Read-Only Databases").
-    """
-    file = os.path.join(folder, FILE)
-    return (
-        not os.access(folder, os.W_OK)
-        and os.path.exists(file)
-        and not os.path.exists(f"{file}-wal")
-    )
-
-
-def as_uri(folder: str) -> str:
-    """The store's file for a connection that only reads it."""
-    from urllib.parse import quote
-
-    mode = "immutable=1" if is_frozen(folder) else "mode=ro"
-    return f"file:{quote(os.path.abspath(os.path.join(folder, FILE)))}?{mode}"
-
-
-def translate(error: sqlite3.Error, file: str) -> FastioError:
-    """SQLite's failure in fastio's terms."""
-    name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith("SQLITE_FULL"):
-        return FastioError(
-            "unavailable",
-            "The disk is full; nothing was changed.",
-            "Free some disk space and try again: fastio doctor",
-        )
-    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM")):
-        return FastioError(
-            "forbidden",
-            f"The store {file} is read-only; nothing was changed.",
-            "Check its permissions, or choose another store with --store.",
-        )
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return FastioError(
-            "unavailable",
-            f"The store file {file} is damaged.",
-            "See what is damaged and how to restore it: fastio doctor",
-        )
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return FastioError(
-            "unavailable",
-            f"The store stayed busy for {BUSY_TIMEOUT_S:g} seconds; nothing was changed.",
-            "Try again; another program may hold it open: fastio doctor",
-        )
-    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
-        return FastioError(
-            "unavailable",
-            f"The store {file} cannot be read or written ({name.removeprefix('SQLITE_')}).",
-            "Check the disk, its free space and the folder's permissions: fastio doctor",
-        )
-    return FastioError("internal", f"The store failed: {error}.")
+def _run_all(c: Connection, works: Sequence[Work]) -> list[Any]:
+    c.unit.share([])
+    return [c.unit.attempt(work.run, c.tx) for work in works]

@@ -1,4 +1,4 @@
-"""What a connection leaves for the end of a transaction, and what it believes to know."""
+"""The unit of work on SQLite: what is pending until the commit, what is known without reading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
-from fastio_cli.storage.sqlite.store import FILE, SqliteStore
+from fastio_cli.storage.sqlite.connection import FILE
+from fastio_cli.storage.sqlite.store import SqliteStore
 
 PATHS = st.sampled_from(["a", "b", "c/d"])
 NUMBERS = st.integers(0, 3)
@@ -48,7 +49,7 @@ CHANGES = st.one_of(
     ),
 )
 KEYS = st.one_of(st.none(), st.sampled_from(["k1", "k2"]))
-TABLES = ("workspaces", "objects", "versions", "events", "locks", "requests")
+TABLES = ("workspaces", "objects", "versions", "events", "locks", "requests", "org_usage")
 
 
 def opened(folder, **limits):
@@ -92,12 +93,12 @@ def test_a_batch_does_what_its_works_would_do_one_by_one(tmp_path_factory, batch
         opened(folder / "one", versions_max=2),
     )
     for batch in batches:
-        outcomes = together.store.write_many([prepared(together, c, key) for c, key in batch])
+        outcomes = together.store.write_batch([prepared(together, c, key) for c, key in batch])
         expected = []
         for change, key in batch:
             # Opened anew: nothing is known from before.
             single.store.close()
-            expected += single.store.write_many([prepared(single, change, key)])
+            expected += single.store.write_batch([prepared(single, change, key)])
         assert list(map(plain, outcomes)) == list(map(plain, expected))
         assert rows(together) == rows(single)
     assert together.call("audit.verify")["verified"]
@@ -167,7 +168,7 @@ def test_a_batch_that_cannot_be_written_fails_as_a_whole(engine):
         prepared(engine, ("state.increment", {"path": "n"})),
     ]
     with full_disk(engine), pytest.raises(FastioError, match="disk is full"):
-        engine.store.write_many(works)
+        engine.store.write_batch(works)
     assert engine.call("lock.list")["items"] == []
     assert engine.call("state.increment", {"path": "n"})["version"] == 4
     assert engine.call("audit.verify")["verified"]
@@ -178,19 +179,19 @@ def test_a_batch_is_not_waited_for(engine):
     store = engine.store
     engine.call("state.set", {"path": "n", "value": 0})
     work = prepared(engine, ("state.increment", {"path": "n"}))
-    assert store.write_at_once([work])[0]["value"] == 1
+    assert store.try_write_batch([work])[0]["value"] == 1
     held: list[list[object] | None] = []
 
     def beside(tx):
-        elsewhere(lambda: held.append(store.write_at_once([work])))
+        elsewhere(lambda: held.append(store.try_write_batch([work])))
 
     store.write(beside)
     foreign = sqlite3.connect(store.file, isolation_level=None)
     foreign.execute("begin immediate")
-    held.append(store.write_at_once([work]))
+    held.append(store.try_write_batch([work]))
     foreign.execute("rollback")
     assert held == [None, None]
-    assert store.write_at_once([work])[0]["value"] == 2
+    assert store.try_write_batch([work])[0]["value"] == 2
     store.sync()
 
 
@@ -201,9 +202,10 @@ def test_what_was_written_is_not_read_again(engine):
     engine.store.close()  # so that nothing is known
     works = [prepared(engine, ("state.increment", {"path": p})) for p in ("a", "b", "c", "a")]
     for _ in range(2):
-        engine.store.write_many(works)
+        engine.store.write_batch(works)
     statements: list[str] = []
     engine.store._connection().sql.set_trace_callback(statements.append)
-    engine.store.write_many(works)
+    engine.store.write_batch(works)
     assert [s for s in statements if s.startswith("select")] == []
-    assert [s.split()[0].lower() for s in statements].count("update") == 4  # heads and the counter
+    updates = [s.split()[1] for s in statements if s.startswith("update")]
+    assert sorted(updates) == ["objects"] * 3 + ["org_usage", "workspaces"]

@@ -124,13 +124,6 @@ class PassageBody(TypedDict):
     body: str
 
 
-class LaggingRow(TypedDict):
-    """A workspace whose index is behind the event log, or lacks vectors."""
-
-    id: int
-    seq: int
-
-
 class ProblemRow(TypedDict):
     """An object that could not be indexed, or not completely."""
 

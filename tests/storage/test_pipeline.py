@@ -1,4 +1,4 @@
-"""The connection's line: what goes out in a trip, what stays in a session, what an error leaves."""
+"""Statements sent ahead: what leaves in a trip, what a session keeps, what an error leaves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from fastio_cli.storage.postgres.pipeline import PREPARE_AFTER, PREPARED_MAX, Connection, Line
+from fastio_cli.storage.postgres.pipeline import PREPARE_AFTER, PREPARED_MAX, Connection, Pipeline
 from fastio_cli.storage.postgres.store import PostgresStore
 from tests.backends import until
 
@@ -25,11 +25,11 @@ def raw(pg_url):
 
 
 @pytest.fixture
-def line(raw):
-    line = Line(raw)
-    line.is_direct = True
-    line.open()
-    return line
+def pipeline(raw):
+    pipeline = Pipeline(raw)
+    pipeline.session_is_exclusive = True
+    pipeline.open()
+    return pipeline
 
 
 def session(store: PostgresStore, sql: str) -> Any:
@@ -38,75 +38,77 @@ def session(store: PostgresStore, sql: str) -> Any:
         return next(iter(raw.execute(sql).fetchone().values()))
 
 
-def test_answers_come_in_order(line):
-    answers = [line.send("select %(n)s as n, %(t)s as t", {"n": n, "t": "ä%"}) for n in range(10)]
-    nothing = line.send("select 1 where false", {})
+def test_answers_come_in_order(pipeline):
+    answers = [
+        pipeline.send("select %(n)s as n, %(t)s as t", {"n": n, "t": "ä%"}) for n in range(10)
+    ]
+    nothing = pipeline.send("select 1 where false", {})
     assert [a.fetchone() for a in answers] == [{"n": n, "t": "ä%"} for n in range(10)]
     assert nothing.fetchone() is None
     assert nothing.fetchall() == []
 
 
 @pytest.mark.parametrize("number", [1, 2**15, 2**31, 2**40])
-def test_a_list_holds_numbers_of_any_size(line, number):
-    small = line.send("select %(ids)s::bigint[] as ids", {"ids": [1]})
-    large = line.send("select %(ids)s::bigint[] as ids", {"ids": [1, number]})
-    words = line.send("select %(words)s::text[] as words", {"words": ["é", "{,}"]})
-    bodies = line.send("select %(bodies)s::bytea[] as bodies", {"bodies": [b"", b"\0"]})
+def test_a_list_holds_numbers_of_any_size(pipeline, number):
+    small = pipeline.send("select %(ids)s::bigint[] as ids", {"ids": [1]})
+    large = pipeline.send("select %(ids)s::bigint[] as ids", {"ids": [1, number]})
+    words = pipeline.send("select %(words)s::text[] as words", {"words": ["é", "{,}"]})
+    bodies = pipeline.send("select %(bodies)s::bytea[] as bodies", {"bodies": [b"", b"\0"]})
     assert small.fetchone() == {"ids": [1]}
     assert large.fetchone() == {"ids": [1, number]}
     assert words.fetchone() == {"words": ["é", "{,}"]}
     assert bodies.fetchone() == {"bodies": [b"", b"\0"]}
 
 
-def test_more_than_a_socket_holds_goes_both_ways(line):
+def test_more_than_a_socket_holds_goes_both_ways(pipeline):
     body = os.urandom(20_000_000)
-    answers = [line.send("select %(b)s as b", {"b": body}) for _ in range(2)]
+    answers = [pipeline.send("select %(b)s as b", {"b": body}) for _ in range(2)]
     assert [a.fetchone() for a in answers] == [{"b": body}] * 2
 
 
-def test_an_error_is_told_and_the_line_goes_on(line):
-    line.send("select 1", {})
-    bad = line.send("select 1 / %(n)s", {"n": 0})
-    after = line.send("select 2", {})
+def test_an_error_is_told_and_the_line_goes_on(pipeline):
+    pipeline.send("select 1", {})
+    bad = pipeline.send("select 1 / %(n)s", {"n": 0})
+    after = pipeline.send("select 2", {})
     with pytest.raises(psycopg.errors.DivisionByZero):
         bad.fetchone()
-    assert line.send("select 3 as n", {}).fetchone() == {"n": 3}
+    assert pipeline.send("select 3 as n", {}).fetchone() == {"n": 3}
     assert after.result.ntuples == 0, "it was not run"
 
 
-def test_what_is_sent_often_is_prepared_once(line):
+def test_what_is_sent_often_is_prepared_once(pipeline):
     for n in range(PREPARE_AFTER + 5):
-        assert line.send("select %(n)s + 1 as n", {"n": n}).fetchone() == {"n": n + 1}
-    assert line.send(PREPARED, {}).fetchone() == {"n": 1}
+        assert pipeline.send("select %(n)s + 1 as n", {"n": n}).fetchone() == {"n": n + 1}
+    assert pipeline.send(PREPARED, {}).fetchone() == {"n": 1}
     for n in range(PREPARE_AFTER, 0, -1):
-        line.send("select 1 / %(n)s", {"n": n})
-    bad = line.send("select 1 / %(n)s", {"n": 0})
+        pipeline.send("select 1 / %(n)s", {"n": n})
+    bad = pipeline.send("select 1 / %(n)s", {"n": 0})
     with pytest.raises(psycopg.errors.DivisionByZero):
         bad.fetchone()
-    assert line.send("select %(n)s + 1 as n", {"n": 1}).fetchone() == {"n": 2}
+    assert pipeline.send("select %(n)s + 1 as n", {"n": 1}).fetchone() == {"n": 2}
 
 
-def test_a_statement_that_failed_to_be_prepared_can_be_sent_again(line, raw):
+def test_a_statement_that_failed_to_be_prepared_can_be_sent_again(pipeline, raw):
     for _ in range(PREPARE_AFTER + 1):
         with pytest.raises(psycopg.errors.UndefinedTable):
-            line.send("select n from later", {}).fetchone()
-    line.send("create table later (n int)", {})
-    assert line.send("select n from later", {}).fetchall() == []
+            pipeline.send("select n from later", {}).fetchone()
+    pipeline.send("create table later (n int)", {})
+    assert pipeline.send("select n from later", {}).fetchall() == []
 
 
-def test_no_more_is_prepared_than_is_good(line):
+def test_no_more_is_prepared_than_is_good(pipeline):
     for number in range(PREPARED_MAX + 10):
         for _ in range(PREPARE_AFTER):
-            line.send(f"select {number}", {})
-    line.trip()
-    assert line.send(PREPARED, {}).fetchone() == {"n": PREPARED_MAX}
+            pipeline.send(f"select {number}", {})
+    pipeline.sync()
+    assert pipeline.send(PREPARED, {}).fetchone() == {"n": PREPARED_MAX}
 
 
-def test_a_lost_connection_is_said_so(line, raw, pg_url):
+def test_a_lost_connection_is_said_so(pipeline, raw, pg_url):
     with psycopg.connect(pg_url, autocommit=True) as other:
         other.execute("select pg_terminate_backend(%s)", [raw.info.backend_pid])
     with pytest.raises(psycopg.OperationalError):
-        line.send("select 1", {}).fetchone()
+        pipeline.send("select 1", {}).fetchone()
     assert raw.broken
 
 

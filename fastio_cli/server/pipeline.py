@@ -1,0 +1,84 @@
+"""A request's way to a call, once for every surface: rate limit, identity, parameters.
+
+A surface asks ``limit`` first, then finds out what is wanted, then has ``identify`` say by whom,
+and makes a ``call`` of it for the executor. Whether that member may do it is decided in the
+transaction of the call (``engine/authorization.py``).
+"""
+
+from __future__ import annotations
+
+from fastio_cli.identity import unauthenticated
+from fastio_cli.server.authentication import Authenticator
+from fastio_cli.server.http import params_of, range_of, text_of
+from fastio_cli.server.rate_limit import RateLimit, network_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.blobs.local import Content
+    from fastio_cli.engine.engine import Call, Engine
+    from fastio_cli.identity import Identity
+    from fastio_cli.operations.operation import Operation
+    from fastio_cli.server.executor import RequestExecutor
+    from fastio_cli.server.request_context import RequestContext
+
+
+class Pipeline:
+    """What every request goes through before its operation runs."""
+
+    def __init__(self, engine: Engine, executor: RequestExecutor, rate_per_s: float) -> None:
+        self._engine = engine
+        self._authenticator = Authenticator(executor)
+        self.rate_limit = RateLimit(rate_per_s)
+
+    def limit(self, ctx: RequestContext) -> None:
+        """Count a request for its token or address. Raises ``rate_limited``."""
+        token = ctx.token
+        is_issued = token is not None and self._authenticator.is_issued(token)
+        self.rate_limit.take(str(token) if is_issued else network_of(ctx.client))
+
+    async def identify(self, ctx: RequestContext, role: str = "member") -> Identity:
+        """Whose request it is. Raises ``unauthenticated`` unless ``role`` says anyone may ask."""
+        identity = await self._authenticator.identify(ctx.token)
+        if identity.digest is None and role != "anyone":
+            raise unauthenticated()
+        ctx.actor = identity.member
+        await self._authenticator.touch(identity)
+        return identity
+
+    def call(
+        self,
+        ctx: RequestContext,
+        operation: Operation,
+        in_path: dict[str, str],
+        identity: Identity,
+        body: bytes = b"",
+        content: Content | None = None,
+    ) -> Call:
+        """The call that an HTTP request asks for, from all its parts; ``content`` is an upload.
+
+        Raises ``invalid`` for parameters that are not what the operation takes.
+        """
+        params = params_of(operation, ctx, in_path, body)
+        if operation.upload_param is not None:
+            params[operation.upload_param] = content
+        if operation.response == "bytes" and (span := range_of(ctx)) is not None:
+            params["offset"], length = span
+            if length is not None:
+                params["length"] = length
+        key = ctx.headers.get("idempotency-key")
+        key = text_of(key) if key is not None else None
+        return self.prepare(ctx, operation.name, params, identity, key)
+
+    def prepare(
+        self,
+        ctx: RequestContext,
+        name: str,
+        params: dict[str, Any],
+        identity: Identity,
+        idempotency_key: str | None = None,
+    ) -> Call:
+        """A call of an operation in the request's workspace, its parameters checked."""
+        workspace = ctx.workspace or "default"
+        return self._engine.prepare(name, params, workspace, "", idempotency_key, identity=identity)
