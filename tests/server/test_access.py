@@ -9,33 +9,26 @@ from fastio_cli.client.requests import expand_route
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import ROLES, digest_of, new_token
 from fastio_cli.operations import every
+from fastio_cli.server import examples
 
-VALUES = {
-    "path": "plan.json",
-    "to": "other.json",
+VALUES = {  # where the example would be refused, or would end what others test
     "name": "someone",
-    "value": {"a": 1},
-    "patch": {},
-    "lock_token": "lk_none",
-    "expression": "a",
     "changes": [{"op": "delete", "path": "plan.json"}],
     "role": "viewer",
     "claim": "claim_none",
     "id": "none",
-    "question": "What?",
-    "query": "what",
-    "enabled": True,
     "urls": ["https://example.org/a"],
-    "service": "box",
-    "access_token": "at",
-    "client_id": "client",
 }
 
 
 def request_of(operation, workspace="default"):
     """A well-formed request for any operation: method, path and options for httpx."""
     names = [name for name in operation.rules if name not in operation.defaults]
-    params = {name: VALUES[name] for name in names if name != "content"}
+    params = {
+        name: VALUES[name] if name in VALUES else examples.parameter(name, operation.rules[name])
+        for name in names
+        if name != "content"
+    }
     if operation.in_workspace and "id" in params:
         params["id"] = 1
     if "timeout_s" in operation.rules:
