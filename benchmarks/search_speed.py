@@ -43,8 +43,8 @@ WORDS = 30
 HOLD_LIMIT_MS = 50
 MODEL_ALONE = """
 import numpy
-from fastio_cli.search.embedding import Local
-Local().encode(["what did we decide about pricing?"])
+from fastio_cli.search.embedding import MiniLMEmbedder
+MiniLMEmbedder().encode(["what did we decide about pricing?"])
 """
 
 

@@ -6,9 +6,9 @@ A local call has no identity: whoever can open the store owns it. Over HTTP ever
 
 from __future__ import annotations
 
-import hashlib
 from fnmatch import fnmatchcase
 
+from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
 
 # From least to most. "anyone" needs no token, "member" any valid one.
@@ -97,7 +97,7 @@ def digest_of(token: str) -> str:
 
 def secret_digest(secret: str) -> str:
     """The SHA-256 of a secret in hex."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return sha256(secret.encode()).hexdigest()
 
 
 def unauthenticated(message: str = "A valid token is needed.") -> FastioError:

@@ -297,6 +297,36 @@ class Import(TypedDict):
     updated_at: str
 
 
+class Job(TypedDict):
+    """Work in the background: how it stands and how it ended.
+
+    ``due_at`` says when a queued one begins, ``lease_until`` until when a running one is its
+    runner's. ``attempts`` counts since it was queued, ``failures`` those in a row; ``reason`` says
+    in words why it failed, or why it is going to be tried again.
+    """
+
+    id: str
+    kind: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    due_at: str | None
+    lease_until: str | None
+    attempts: int
+    failures: int
+    reason_code: str | None
+    reason: str | None
+    hint: str | None
+    actor: str
+    queued_at: str
+    updated_at: str
+
+
+class JobList(TypedDict):
+    """A page of jobs, those that were queued last first."""
+
+    items: list[Job]
+    next_cursor: str | None
+
+
 class ImportList(TypedDict):
     """A page of imports, newest first; those just made in the order of their URLs."""
 

@@ -235,6 +235,22 @@ def _index(engine: Engine) -> int:
             return int(status["passages"])
 
 
+def run_jobs(engine: Engine, actor: str) -> None:
+    """Run the jobs that count until none is due."""
+    from fastio_cli.jobs.runner import JobRunner
+    from tests.jobs.counting import Counting, work_off
+
+    runner = JobRunner(engine, [Counting()])
+    say(ended=len(work_off(runner)))
+    runner.close()
+
+
+def run_jobs_and_die(engine: Engine, actor: str, point: str, moment: str, call: str) -> None:
+    """Run the jobs that count until this call of a step is reached, and die at it."""
+    _make_fatal(point, moment, int(call))
+    run_jobs(engine, actor)
+
+
 def make_and_die(folder: str, point: str) -> None:
     """Make a new store, and die after a step of that."""
     _make_fatal(point, "after", 1)
@@ -261,16 +277,19 @@ def _make_fatal(point: str, moment: str, call: int) -> None:
 
 
 def _step(point: str) -> tuple[Any, str]:
+    from fastio_cli.jobs.runner import JobRunner
     from fastio_cli.operations.context import Context
     from fastio_cli.storage.postgres.transaction import Migration, Transaction
+    from fastio_cli.storage.repositories.jobs import Jobs
     from fastio_cli.storage.repositories.locks import Locks
     from fastio_cli.storage.repositories.objects import Objects
     from fastio_cli.storage.sqlite.connection import Connection
     from fastio_cli.storage.unit_of_work import UnitOfWork
+    from tests.jobs.counting import Counting
 
     nouns = (Context, UnitOfWork, Locks, Objects, BlobStore)
     stores = (Connection, SqliteStore, Migration, Transaction)
-    owners = (*nouns, *stores)
+    owners = (*nouns, *stores, Jobs, JobRunner, Counting)
     name, _, method = point.partition(".")
     return next(owner for owner in owners if owner.__name__ == name), method
 

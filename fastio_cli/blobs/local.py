@@ -6,11 +6,11 @@ name is never seen before its bytes are safe. Blobs are immutable; the same byte
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import time
 
+from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
 
 try:
@@ -55,7 +55,7 @@ class Content:
 
 def inline(body: bytes) -> Content:
     """Content that travels in its row."""
-    return Content(hashlib.sha256(body).hexdigest(), len(body), body=body)
+    return Content(sha256(body).hexdigest(), len(body), body=body)
 
 
 class BlobStore:
@@ -133,7 +133,7 @@ class BlobStore:
         """Make the parts of an upload one blob. Raises ``not_found`` when there are none."""
         path = self._part(upload)
         done = path + ".done"
-        digest = hashlib.sha256()
+        digest = sha256()
         try:
             if not os.path.exists(done):  # else finished before, and the answer was lost
                 with open(path, "rb") as f:
@@ -250,7 +250,7 @@ class BlobStore:
         temporary_folder = os.path.join(self.folder, "tmp")
         make_folder(temporary_folder)
         temporary = os.path.join(temporary_folder, os.urandom(8).hex())
-        digest = hashlib.sha256(head)
+        digest = sha256(head)
         size = len(head)
         try:
             with open(temporary, "xb", buffering=0, opener=private) as f:
@@ -327,7 +327,7 @@ class StagedBlob:
         self._head = b""
         self._unsynced = False
         self.size_bytes = 0
-        self._digest = hashlib.sha256()
+        self._digest = sha256()
         if size_bytes:
             self._go_on(size_bytes)
 
@@ -368,7 +368,7 @@ class StagedBlob:
         self.discard()
         self.size_bytes = 0
         self._head = b""
-        self._digest = hashlib.sha256()
+        self._digest = sha256()
 
     def finish(self) -> Content:
         """Make it a blob (or small content that travels in its row), durable."""

@@ -11,7 +11,8 @@ from fastio_cli.cli.framework.session import lock_token_of
 from fastio_cli.cli.framework.text import dumps
 from fastio_cli.cli.logins import accounts
 from fastio_cli.errors import FastioError
-from fastio_cli.jobs.worker import ImportWorker
+from fastio_cli.jobs.imports import ImportJob, Imports
+from fastio_cli.jobs.runner import JobRunner
 from fastio_cli.operations.imports import OVER
 from fastio_cli.operations.records import import_record
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.cli.framework.session import Session
+    from fastio_cli.storage.db import Row
 
     Steps = Generator[tuple[list[Any], list["ImportProgress"]], None, None]
 
@@ -136,31 +138,32 @@ def follow(cli: Session, queued: PendingImports, wait: bool, timeout_s: float | 
 
 
 def _work(cli: Session, queued: PendingImports) -> Steps:
-    """Work on them here, step by step: what changed, and how far the running ones are."""
-    store, token = cli.local_engine().store, accounts(cli).token
-    workspace = store.read(lambda tx: tx.workspaces.by_name(queued.workspace))
+    """Run their jobs here, step by step: what changed, and how far the running ones are."""
+    engine, token = cli.local_engine(), accounts(cli).token
+    workspace = engine.store.read(lambda tx: tx.workspaces.by_name(queued.workspace))
     id = workspace["id"] if workspace is not None else 0
-    worker = ImportWorker(cli.local_engine(), cli.config, lambda row: token, queued.actor)
+    imports = Imports(engine, cli.config, lambda row: token, is_owner=True)
+    runner = JobRunner(engine, [imports], queued.actor)
     look_at = time.monotonic() + LOOK_EVERY_S
     try:
         while queued.waiting:
-            rows = [row for row in worker.step() if row["workspace_id"] == id]
-            if time.monotonic() >= look_at:  # others may work on ours, or cancel them
+            rows: list[Row | None] = []
+            # Others may run or cancel ours, too.
+            if runner.step() or time.monotonic() >= look_at:
                 look_at = time.monotonic() + LOOK_EVERY_S
-                found = store.read(
+                rows = engine.store.read(
                     lambda tx: [tx.imports.get(id, n) for n in sorted(queued.waiting)]
                 )
-                rows += [row for row in found if row is not None]
-            jobs = worker.running.values()
+            jobs = [job for job in runner.running.values() if isinstance(job, ImportJob)]
             yield (
-                [import_record(row) for row in rows],
+                [import_record(row) for row in rows if row is not None],
                 [
-                    ImportProgress(j.id, j.row["url"], j.transfer.received, j.transfer.total)
+                    ImportProgress(j.import_id, j.row["url"], j.transfer.received, j.transfer.total)
                     for j in jobs
                 ],
             )
     finally:
-        worker.close()
+        runner.close()
 
 
 def _watch(cli: Session, queued: PendingImports) -> Steps:

@@ -54,8 +54,11 @@ def run(argv: list[str]) -> int:
     parsed = None
     try:
         _install_signal_handlers()
-        from fastio_cli.cli.framework.parse import parse
+        from fastio_cli.cli.framework.parse import VERSION_LINE, parse
 
+        if argv == ["--version"]:  # which would not be worth importing Typer for
+            print(VERSION_LINE)
+            return 0
         parsed = parse(argv)
         if parsed is None:
             from fastio_cli.cli.framework import typer_app

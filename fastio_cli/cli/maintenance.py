@@ -77,6 +77,7 @@ def restore(cli: Session, file: str, yes: bool) -> None:
 
 def _checks(cli: Session, sweep: bool) -> Iterator[Check]:
     from fastio_cli.storage import doctor
+    from fastio_cli.storage.recount import check_counters, mend_counters
 
     yield _installation()
     if cli.is_remote:
@@ -97,6 +98,10 @@ def _checks(cli: Session, sweep: bool) -> Iterator[Check]:
     engine = cli.local_engine()
     yield from doctor.check_blobs(engine.store, engine.blobs, hint)
     yield from _chains(cli)
+    if sweep:
+        mended = mend_counters(engine.store)
+        yield doctor.Check("recount", None, f"{mended:,} counters set")
+    yield from check_counters(engine.store)
     if sweep:
         freed = doctor.sweep(engine.store, engine.blobs)
         yield doctor.Check("sweep", None, f"{freed:,} bytes freed")

@@ -37,10 +37,19 @@ def is_stream(response: httpx.Response) -> bool:
 
 
 def messages(chunks: Iterable[bytes]) -> Iterator[Message]:
-    """The messages in a stream of bytes; what a cut left unfinished is none."""
+    """The messages in a stream of bytes; what a cut left unfinished is none.
+
+    Raises ``unavailable`` for a message of more than :data:`MESSAGE_BYTES_MAX`, whether it has one
+    line or many. (The public part of httpx-sse would keep any number of bytes of either, and drop
+    the empty messages that are signs of life.)
+    """
     id = type = ""
     data: list[str] = []
+    size_bytes = 0
     for line in _lines(chunks):
+        size_bytes = size_bytes + len(line) if line else 0
+        if size_bytes > MESSAGE_BYTES_MAX:
+            raise _endless()
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not line:
@@ -55,13 +64,21 @@ def messages(chunks: Iterable[bytes]) -> Iterator[Message]:
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    pending = b""
+    begun: list[bytes] = []  # what there is of the line that is not ended yet
+    size_bytes = 0
     for chunk in chunks:
-        *lines, pending = (pending + chunk).split(b"\n")
-        if len(pending) > MESSAGE_BYTES_MAX:
-            raise FastioError("unavailable", "A message of the stream is endless.")
-        for line in lines:
-            yield line.removesuffix(b"\r").decode("utf-8", "replace")
+        first, *others = chunk.split(b"\n")
+        begun.append(first)
+        size_bytes += len(first)
+        for other in others:
+            yield b"".join(begun).removesuffix(b"\r").decode("utf-8", "replace")
+            begun, size_bytes = [other], len(other)
+        if size_bytes > MESSAGE_BYTES_MAX:
+            raise _endless()
+
+
+def _endless() -> FastioError:
+    return FastioError("unavailable", "A message of the stream is endless.")
 
 
 @contextmanager

@@ -7,13 +7,13 @@ never inside one.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from functools import cache
 from itertools import count
 
 from fastio_cli.blobs.local import Content
+from fastio_cli.digest import sha256
 from fastio_cli.engine.client import Client, PreparedCall
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
@@ -218,33 +218,37 @@ class Engine(Client):
             works, call.after_rollback = call.after_rollback, []
             self.store.write(lambda tx: [work(tx) for work in works])
 
-    def act(self, works: list[tuple[int, str, Callable[[Context], Any]]]) -> list[Any]:
-        """Do background work on workspaces, in one commit, each alone: results or exceptions.
+    def act(self, works: list[tuple[int, str, Callable[[Tx, Context | None], Any]]]) -> list[Any]:
+        """Do background work, in one commit, each alone: results or exceptions.
 
-        A work is a workspace's number, the actor it is done for, and a function of a context; in a
-        workspace that was deleted meanwhile it is not done, and gives None.
+        A work is a workspace's number, the actor it is done for, and a function of a transaction
+        and a context. In a workspace that was deleted meanwhile it is not done, and gives None;
+        with the number 0 it is about no workspace, and there is no context.
         """
 
-        def run(workspace_id: int, actor: str, work: Callable[[Context], Any]) -> Work:
+        def run(workspace_id: int, actor: str, work: Callable[[Tx, Context | None], Any]) -> Work:
             def in_transaction(tx: Tx) -> Any:
-                row = tx.workspaces.by_id(workspace_id)
-                if row is None:
+                if not workspace_id:
+                    return work(tx, None)
+                ctx = self.background_context(tx, workspace_id, actor)
+                if ctx is None:
                     return None
-                ctx = Context(
-                    tx,
-                    workspace=row,
-                    actor=actor,
-                    call_id=str,
-                    blobs=self.blobs,
-                    limits=self.limits,
-                )
-                result = work(ctx)
+                result = work(tx, ctx)
                 ctx.finish()
                 return result
 
             return Work(in_transaction)
 
         return self.store.write_batch([run(*work) for work in works])
+
+    def background_context(self, tx: Tx, workspace_id: int, actor: str) -> Context | None:
+        """What work in the background may use in a workspace; None if that was deleted."""
+        row = tx.workspaces.by_id(workspace_id)
+        if row is None:
+            return None
+        return Context(
+            tx, workspace=row, actor=actor, call_id=str, blobs=self.blobs, limits=self.limits
+        )
 
     def prepare(
         self,
@@ -452,7 +456,7 @@ def _whose(identity: Identity) -> str:
 
 
 def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 def _request_hash(what: list[str], params: dict[str, Any]) -> str:
@@ -460,7 +464,7 @@ def _request_hash(what: list[str], params: dict[str, Any]) -> str:
         key: {"etag": value.etag} if isinstance(value, Content) else value
         for key, value in params.items()
     }
-    return hashlib.sha256(canonical([*what, plain])).hexdigest()
+    return sha256(canonical([*what, plain])).hexdigest()
 
 
 def _without_secret(operation: Operation, result: Any) -> Any:

@@ -6,9 +6,8 @@ Every change of an object goes the same way: :meth:`Context.guard` (lock and pre
 
 from __future__ import annotations
 
-import hashlib
-
 from fastio_cli.blobs.local import Content
+from fastio_cli.digest import EMPTY, sha256
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical, quoted
 from fastio_cli.operations.records import object_record, timestamp
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 # Old versions are dropped a batch at a time, so that most writes pay nothing for it.
 PRUNE_EVERY = 16
-NOTHING = Content(hashlib.sha256(b"").hexdigest(), 0, body=b"")
+NOTHING = Content(EMPTY, 0, body=b"")
 
 
 class Slot:
@@ -460,9 +459,9 @@ def event_hash(row: Row) -> str:
         f'"seq":{row["seq"]},"type":{quoted(row["type"])},'
         f'"version":{"null" if version is None else version}}}'
     )
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(text.encode()).hexdigest()
 
 
 def token_hash(token: str) -> str:
     """How a lock token is kept: only its SHA-256."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return sha256(token.encode()).hexdigest()

@@ -1,8 +1,7 @@
 """Files: bytes at a path, written whole or appended to, read whole or in part."""
 
-import hashlib
-
 from fastio_cli.blobs.local import Content
+from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.types import Line, ObjectPath, Size, Token, Upload, Version
@@ -142,7 +141,7 @@ def append(
             f"{path} would have {size:,} bytes; the limit is {ctx.limits.file_bytes_max:,}.",
             "Begin a new file, or raise the limit: fastio config set file_bytes_max BYTES",
         )
-    etag = hashlib.sha256(f"{old['etag']}{content.etag}".encode()).hexdigest()
+    etag = sha256(f"{old['etag']}{content.etag}".encode()).hexdigest()
     chain = _own_chain(ctx, old)
     if content.size_bytes:
         ctx.tx.objects.add_segment(ctx.workspace_id, chain, old["size_bytes"], content)

@@ -4,7 +4,6 @@ import json
 
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.context import token_hash
-from fastio_cli.operations.import_jobs import refuse_forgotten, without_values
 from fastio_cli.operations.operation import Pending, operation
 from fastio_cli.operations.records import import_record
 from fastio_cli.operations.types import (
@@ -51,6 +50,7 @@ _OURS = {
     "upgrade",
 }
 OVER = ("done", "failed", "cancelled")
+JOB_KIND = "import"
 
 
 @operation("import.create", f"POST {BASE}", effect="write", role="editor")
@@ -80,6 +80,7 @@ def create(
     rows = []
     for url in urls:
         id = ctx.emit("import.queue", data={"url": url, "to": to})
+        _queue_job(ctx, id, ctx.actor)
         rows.append(
             ctx.tx.imports.add(
                 ctx.workspace_id,
@@ -140,6 +141,7 @@ def cancel(ctx: "Context", *, id: Seq) -> "model.Import":
             f"See it: fastio import show {id}",
         )
     ctx.emit("import.cancel", row["path"], data={"import": id})
+    ctx.tx.jobs.cancel(ctx.workspace_id, job_id(id), ctx.now_ms)
     headers = without_values(row["headers"])
     return import_record(ctx.tx.imports.cancel(ctx.workspace_id, id, headers, ctx.now_ms))
 
@@ -165,15 +167,48 @@ def retry(
     if headers is None and row["fetched"] is None:
         refuse_forgotten(row)
     ctx.emit("import.retry", row["path"], data={"import": id})
+    _queue_job(ctx, id, row["actor"])
     return import_record(
         ctx.tx.imports.queue(
             ctx.workspace_id,
             id,
-            failures=0,
             lock_hash=token_hash(lock_token) if lock_token else row["lock_hash"],
             headers=row["headers"] if headers is None else json.dumps(headers),
             now_ms=ctx.now_ms,
         )
+    )
+
+
+def job_id(id: int) -> str:
+    """The id of the job that works on an import."""
+    return f"{JOB_KIND}-{id}"
+
+
+def refuse_forgotten(row: "Row") -> None:
+    """Raise ``invalid`` if an import would need headers that are no longer known."""
+    forgotten = [k for k, v in json.loads(row["headers"] or "{}").items() if v is None]
+    if forgotten:
+        raise FastioError(
+            "invalid",
+            f"Import {row['id']} forgot its headers ({', '.join(forgotten)}) when it ended.",
+            f"Give them again: fastio import retry {row['id']} --header-file FILE",
+        )
+
+
+def without_values(headers: str | None) -> str | None:
+    """The headers of an import that is over: which there were, and no longer what they said."""
+    return None if headers is None else json.dumps(dict.fromkeys(json.loads(headers)))
+
+
+def _queue_job(ctx: "Context", id: int, actor: str) -> None:
+    ctx.tx.jobs.queue(
+        ctx.workspace_id,
+        job_id(id),
+        kind=JOB_KIND,
+        actor=actor,
+        payload=json.dumps({"import": id}),
+        due_at=ctx.now_ms,
+        now_ms=ctx.now_ms,
     )
 
 

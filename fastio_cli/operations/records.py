@@ -102,6 +102,26 @@ def event_record(row: Row) -> model.Event:
     }
 
 
+def job_record(row: Row) -> model.Job:
+    state = row["state"]
+    at = None if row["due_at"] is None else timestamp(row["due_at"])
+    return {
+        "id": row["id"],
+        "kind": row["kind"],
+        "state": state,
+        "due_at": at if state == "queued" else None,
+        "lease_until": at if state == "running" else None,
+        "attempts": row["attempts"],
+        "failures": row["failures"],
+        "reason_code": row["reason_code"],
+        "reason": row["reason"],
+        "hint": row["hint"],
+        "actor": row["actor"],
+        "queued_at": timestamp(row["queued_at"]),
+        "updated_at": timestamp(row["updated_at"]),
+    }
+
+
 def import_record(row: Row) -> model.Import:
     fetched_at = row["fetched_at"]
     return {

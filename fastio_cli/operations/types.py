@@ -428,6 +428,9 @@ if TYPE_CHECKING:
     Sha256: TypeAlias = str
     OnConflict: TypeAlias = str
     ImportState: TypeAlias = str
+    JobId: TypeAlias = str
+    JobKindName: TypeAlias = str
+    JobState: TypeAlias = str
 else:
     ObjectPath = PATH_RULE
     Prefix = PatternRule(PATH_BYTES_MAX)
@@ -474,3 +477,6 @@ else:
     Sha256 = DigestRule()
     OnConflict = TextRule(7, choices=("version", "rename", "fail"))
     ImportState = TextRule(9, choices=("queued", "running", "done", "failed", "cancelled"))
+    JobId = TextRule(256, 1)
+    JobKindName = TextRule(32, 1)
+    JobState = ImportState

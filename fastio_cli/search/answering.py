@@ -17,14 +17,13 @@ from fastio_cli.search.grounding import NOT_FOUND, SENTENCE_END, CitationGrounde
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
 
     from fastio_cli.config.settings import SearchSettings
     from fastio_cli.search.embedding import Embedder
     from fastio_cli.search.service import SearchHit
 
     # Earlier turns, as callers send them: ``question`` and ``answer``.
-    History = Sequence[Mapping[str, Any]]
+    History = Sequence[Mapping[str, object]]
     # The number of a passage, and a sentence of it in parts.
     Sentence = tuple[int, list[str]]
 

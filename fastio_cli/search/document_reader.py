@@ -1,6 +1,9 @@
-"""The process that reads one document: bytes on standard input, on standard output a line of JSON
-for each page as soon as it is read, at last one with what the problem was, if there was one. Run by
-``sandbox.py`` as ``python -m fastio_cli.search.document_reader SUFFIX``."""
+"""The process that reads one document, run by ``sandbox.py``.
+
+Called as ``python -m fastio_cli.search.document_reader SUFFIX``, with the document on standard
+input. It writes a line of JSON for each page as soon as it is read: the page's number and its text.
+If there was a problem, the last line is a string that describes it.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,10 @@ if TYPE_CHECKING:
 
 PART_BYTES_MAX = 64 * 1024 * 1024  # of one part of an archive, unpacked
 CHARACTERS_MAX = 16 * 1024 * 1024
-SECONDS_MAX = 15
+CPU_S_MAX = 15
 MEMORY_BYTES_MAX = 1024**3
 Page = tuple["int | None", str]
-# What Office documents are made of, by the usual prefixes; a document may bind any other.
+# The namespaces of Office documents with their usual prefixes; a document may bind others.
 _PREFIXES = {
     "http://schemas.openxmlformats.org/wordprocessingml/2006/main": "w",
     "http://purl.oclc.org/ooxml/wordprocessingml/main": "w",
@@ -35,11 +38,11 @@ _PREFIXES = {
     "http://schemas.openxmlformats.org/officeDocument/2006/relationships": "r",
     "http://purl.oclc.org/ooxml/officeDocument/relationships": "r",
 }
-_BESIDE = re.compile(r"word/(header\d*|footer\d*|footnotes|endnotes|comments)\.xml")
+_ADDITIONAL_PART = re.compile(r"word/(header\d*|footer\d*|footnotes|endnotes|comments)\.xml")
 
 
 class Unreadable(Exception):
-    """The document cannot be read; the sentence says why."""
+    """The document cannot be read; the message says why."""
 
 
 def pdf(data: bytes) -> Iterator[Page]:
@@ -59,16 +62,15 @@ def pdf(data: bytes) -> Iterator[Page]:
 
 
 def docx(data: bytes) -> Iterator[Page]:
-    """A Word document, then what stands beside its text: headers and footers, each once, notes and
-    comments."""
+    """The text of a Word document, then its headers and footers, each once, notes and comments."""
     archive = _archive(data)
     yield None, _word_text(archive, "word/document.xml")
     seen = {""}
-    for name in sorted(filter(_BESIDE.fullmatch, archive.namelist())):
-        beside = _word_text(archive, name)
-        if beside.strip() not in seen:
-            seen.add(beside.strip())
-            yield None, beside
+    for name in sorted(filter(_ADDITIONAL_PART.fullmatch, archive.namelist())):
+        text = _word_text(archive, name)
+        if text.strip() not in seen:
+            seen.add(text.strip())
+            yield None, text
 
 
 def _word_text(archive: zipfile.ZipFile, name: str) -> str:
@@ -105,26 +107,26 @@ def _word_text(archive: zipfile.ZipFile, name: str) -> str:
 
 
 def epub(data: bytes) -> Iterator[Page]:
-    """The chapters of a book in the order they are read (EPUB 3.3, §5.7)."""
+    """The chapters of a book in reading order (EPUB 3.3, §5.7)."""
     archive = _archive(data)
     for number, name in enumerate(_spine(archive), 1):
-        yield number, _html_text(_decoded(_part(archive, name)))
+        yield number, _html_text(_decode(_part(archive, name)))
 
 
 def _spine(archive: zipfile.ZipFile) -> list[str]:
-    """The chapters' names as the book's package document lists them, else by name."""
+    """The names of the chapters in the order of the package document, else sorted."""
     packages: list[str] = []
     items: dict[str, str] = {}
     order: list[str] = []
 
     def container(name: str, attributes: dict[str, str]) -> None:
-        if _local(name) == "rootfile":
+        if _local_name(name) == "rootfile":
             packages.append(attributes.get("full-path", ""))
 
     def package(name: str, attributes: dict[str, str]) -> None:
-        if _local(name) == "item":
+        if _local_name(name) == "item":
             items[attributes.get("id", "")] = unquote(attributes.get("href", ""))
-        elif _local(name) == "itemref":
+        elif _local_name(name) == "itemref":
             order.append(attributes.get("idref", ""))
 
     names = archive.namelist()
@@ -141,15 +143,17 @@ def _spine(archive: zipfile.ZipFile) -> list[str]:
 
 
 def pptx(data: bytes) -> Iterator[Page]:
-    """The text of a presentation, slide by slide, each with its speaker's notes."""
+    """The text of a presentation: a page for each slide with its speaker's notes."""
     archive = _archive(data)
     for number, name in enumerate(_slides(archive), 1):
-        notes = [_slide_text(archive, n) for n in _related(archive, name, "notesSlide").values()]
+        notes = [
+            _slide_text(archive, n) for n in _related_parts(archive, name, "notesSlide").values()
+        ]
         yield number, "\n\n".join(filter(None, [_slide_text(archive, name), *notes]))
 
 
 def _slides(archive: zipfile.ZipFile) -> list[str]:
-    """The slides' names in the order they are shown, else by name (ECMA-376, §19.2.1.34)."""
+    """The names of the slides in order (ECMA-376, §19.2.1.34), else sorted."""
     order: list[str] = []
 
     def slide(name: str, attributes: dict[str, str]) -> None:
@@ -158,7 +162,7 @@ def _slides(archive: zipfile.ZipFile) -> list[str]:
 
     if (main := "ppt/presentation.xml") in archive.namelist():
         _parse(_part(archive, main), slide, is_office=True)
-    slides = _related(archive, main, "slide")
+    slides = _related_parts(archive, main, "slide")
     named = [n for n in archive.namelist() if re.fullmatch(r"ppt/slides/slide\d+\.xml", n)]
     return [slides[i] for i in order if i in slides] or sorted(named, key=lambda n: (len(n), n))
 
@@ -177,8 +181,8 @@ def _slide_text(archive: zipfile.ZipFile, name: str) -> str:
     return "\n".join(filter(None, lines))
 
 
-def _related(archive: zipfile.ZipFile, part: str, kind: str) -> dict[str, str]:
-    """The names of the parts that a part refers to as this kind, by the ids it has for them."""
+def _related_parts(archive: zipfile.ZipFile, part: str, kind: str) -> dict[str, str]:
+    """The names of the related parts of this kind, by the ids of their relationships."""
     folder, name = posixpath.split(part)
     relations = f"{folder}/_rels/{name}.rels"
     found: dict[str, str] = {}
@@ -195,7 +199,7 @@ def _related(archive: zipfile.ZipFile, part: str, kind: str) -> dict[str, str]:
 
 
 def xlsx(data: bytes) -> Iterator[Page]:
-    """The rows of a workbook, sheet by sheet, values only."""
+    """The rows of a workbook, values only: a page for each sheet."""
     try:
         import openpyxl
     except ImportError:
@@ -203,7 +207,7 @@ def xlsx(data: bytes) -> Iterator[Page]:
     _archive(data)
     try:
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-    except Exception as e:  # openpyxl raises whatever its parsers raise
+    except Exception as e:  # openpyxl lets the exceptions of its parsers through
         raise Unreadable(f"It is not a valid workbook ({type(e).__name__}).") from None
     for number, sheet in enumerate(book.worksheets, 1):
         rows = (
@@ -214,8 +218,8 @@ def xlsx(data: bytes) -> Iterator[Page]:
 
 
 def eml(data: bytes) -> Iterator[Page]:
-    """A mail: its subject, who wrote to whom and when, its text, the names of what is attached;
-    then what is attached, as far as it can be read, each under its name."""
+    """A mail: its subject, sender, recipients, date, text, and the names of its attachments; then
+    the attachments that can be read, each under its name."""
     import email
     import email.policy
 
@@ -223,8 +227,8 @@ def eml(data: bytes) -> Iterator[Page]:
     header = [f"{name} {message[name]}" for name in ("From", "To", "Cc", "Date") if message[name]]
     body = message.get_body(("plain", "html"))
     content = "" if body is None else _mail_text(body)
-    attached = list(message.iter_attachments())
-    names = ", ".join(filter(None, (part.get_filename() for part in attached)))
+    attachments = list(message.iter_attachments())
+    names = ", ".join(filter(None, (part.get_filename() for part in attachments)))
     title = str(message["Subject"] or "").replace("\n", " ")
     parts = [
         f"# {title}" if title else "",
@@ -234,20 +238,20 @@ def eml(data: bytes) -> Iterator[Page]:
     ]
     yield None, "\n\n".join(filter(None, parts))
     problems = []
-    for part in attached:
+    for part in attachments:
         try:
-            for _, text in _attached(part):
+            for _, text in _attachment(part):
                 yield None, f"# {part.get_filename() or part.get_content_type()}\n\n{text}"
         except Unreadable as e:
             problems.append(f"{part.get_filename()}: {e}")
-        except Exception as e:  # whatever a format's parser raises: the mail itself was read
+        except Exception as e:  # of a parser: the mail itself was read
             problems.append(f"{part.get_filename()}: It is damaged ({type(e).__name__}).")
     if problems:
         raise Unreadable(f"Not all that is attached could be read. {problems[0]}")
 
 
-def _attached(part: Any) -> Iterator[Page]:
-    """What is attached: another mail, a document, or text."""
+def _attachment(part: Any) -> Iterator[Page]:
+    """An attachment: another mail, a document, or text."""
     suffix = (part.get_filename() or "").rpartition(".")[2].lower()
     if part.get_content_type() == "message/rfc822":
         yield from eml(part.get_payload(0).as_bytes())
@@ -258,7 +262,7 @@ def _attached(part: Any) -> Iterator[Page]:
 
 
 def mbox(data: bytes) -> Iterator[Page]:
-    """The mails of a mailbox, each as a page (RFC 4155)."""
+    """The mails of a mailbox, a page for each (RFC 4155)."""
     mails = re.split(rb"^From \S+ .*\d{4}\r?\n", data, flags=re.M)
     problem = None
     for number, mail in enumerate(mails[1:], 1):
@@ -274,15 +278,15 @@ def mbox(data: bytes) -> Iterator[Page]:
 def _mail_text(body: MIMEPart) -> str:
     try:
         content = str(body.get_content())
-    except (LookupError, ValueError):  # an encoding that nobody knows
+    except (LookupError, ValueError):  # an unknown encoding
         payload = body.get_payload(decode=True)
-        content = _decoded(payload if isinstance(payload, bytes) else b"")
+        content = _decode(payload if isinstance(payload, bytes) else b"")
     return _html_text(content) if body.get_content_subtype() == "html" else content
 
 
 def html(data: bytes) -> Iterator[Page]:
     """The text of a web page."""
-    yield None, _html_text(_decoded(data))
+    yield None, _html_text(_decode(data))
 
 
 READERS: dict[str, Callable[[bytes], Iterator[Page]]] = {
@@ -299,8 +303,8 @@ READERS: dict[str, Callable[[bytes], Iterator[Page]]] = {
 }
 
 
-class _Text(HTMLParser):
-    """Text with its headings as in Markdown, and what is said in place of what is seen."""
+class _TextParser(HTMLParser):
+    """The text of a page, with headings as in Markdown and the descriptions of images."""
 
     HIDDEN = ("script", "style", "template", "noscript")
     BLOCKS = ("p", "div", "li", "tr", "br", "section", "article", "table", "ul", "ol", "pre")
@@ -336,19 +340,19 @@ class _Text(HTMLParser):
 
 
 def _html_text(source: str) -> str:
-    parser = _Text()
+    parser = _TextParser()
     parser.feed(source)
     parser.close()
     return "".join(parser.parts)
 
 
-def _decoded(data: bytes) -> str:
-    """A page's bytes as text, in the encoding that its beginning names."""
+def _decode(data: bytes) -> str:
+    """Bytes as text, in the encoding that their beginning declares."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace")
-    named = re.search(rb"(?:charset|encoding)\s*=\s*[\"']?([\w.:-]+)", data[:2048])
+    declared = re.search(rb"(?:charset|encoding)\s*=\s*[\"']?([\w.:-]+)", data[:2048])
     try:
-        return data.decode(named[1].decode() if named else "utf-8-sig", "replace")
+        return data.decode(declared[1].decode() if declared else "utf-8-sig", "replace")
     except LookupError:
         return data.decode("utf-8", "replace")
 
@@ -364,7 +368,7 @@ def _archive(data: bytes) -> zipfile.ZipFile:
 
 
 def _part(archive: zipfile.ZipFile, name: str) -> bytes:
-    """One part of an archive, however large its header says it is."""
+    """One part of an archive, whose header may lie about its size."""
     try:
         with archive.open(name) as f:
             data = f.read(PART_BYTES_MAX + 1)
@@ -375,13 +379,13 @@ def _part(archive: zipfile.ZipFile, name: str) -> bytes:
     return data
 
 
-def _local(name: str) -> str:
-    """An element's name without its namespace's prefix."""
+def _local_name(name: str) -> str:
+    """The name of an element without its prefix."""
     return name.rpartition(":")[2]
 
 
-def _usual(name: str) -> str:
-    """A name of an Office document by its namespace's usual prefix; others without one."""
+def _usual_name(name: str) -> str:
+    """A name with the usual prefix of its namespace; without one if it has no such prefix."""
     space, _, local = name.rpartition(" ")
     return f"{_PREFIXES[space]}:{local}" if space in _PREFIXES else local
 
@@ -394,23 +398,24 @@ def _parse(
     inside: str = "",
     is_office: bool = False,
 ) -> None:
-    """Walk XML; ``text`` gets what stands inside the elements of one name. Entities are refused.
+    """Parse XML with handlers; ``text`` gets the text in elements named ``inside``.
 
-    Names in Office documents are those of their namespaces, which books often forget to declare.
+    Entities are refused. Namespaces are resolved in Office documents only: books often lack their
+    declarations.
     """
     parser = expat.ParserCreate(namespace_separator=" " if is_office else None)
-    named = _usual if is_office else str
+    name_of = _usual_name if is_office else str
     depth = 0
 
     def opened(name: str, attributes: dict[str, str]) -> None:
         nonlocal depth
-        name = named(name)
+        name = name_of(name)
         depth += name == inside
-        start(name, {named(key): value for key, value in attributes.items()})
+        start(name, {name_of(key): value for key, value in attributes.items()})
 
     def closed(name: str) -> None:
         nonlocal depth
-        name = named(name)
+        name = name_of(name)
         depth -= name == inside
         end(name)
 
@@ -434,13 +439,13 @@ def _needs_extra(format: str) -> Unreadable:
     )
 
 
-def _limit() -> None:
-    """Bounds that the operating system holds, set before a byte of the document is looked at."""
+def _set_limits() -> None:
+    """Set the limits of this process, before it reads a byte of the document."""
     try:
         import resource
     except ImportError:  # Windows: the parent's time limit remains
         return
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS_MAX, SECONDS_MAX))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S_MAX, CPU_S_MAX))
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -448,24 +453,24 @@ def _limit() -> None:
 
 
 def main() -> None:
-    """Read one document and leave; a parser's crash is the parent's to notice."""
-    _limit()
+    """Read one document. If a parser crashes, the parent process notices."""
+    _set_limits()
     left = CHARACTERS_MAX
     try:
         for page, body in READERS[sys.argv[1]](sys.stdin.buffer.read()):
-            _say([page, body[:left].encode("utf-8", "replace").decode()])
+            _write((page, body[:left].encode("utf-8", "replace").decode()))
             left -= len(body)
             if left <= 0:
-                _say(f"Only its first {CHARACTERS_MAX // 2**20} Mi characters are searched.")
+                _write(f"Only its first {CHARACTERS_MAX // 2**20} Mi characters are searched.")
                 break
     except Unreadable as e:
-        _say(str(e))
+        _write(str(e))
     except (MemoryError, RecursionError):
-        _say("It needs more memory to read than is allowed.")
+        _write("It needs more memory to read than is allowed.")
 
 
-def _say(page_or_problem: list[Any] | str) -> None:
-    """Write a line at once: what was read counts even if what follows ends this process."""
+def _write(page_or_problem: Page | str) -> None:
+    """Write a line at once: pages are kept even if a later one ends this process."""
     print(json.dumps(page_or_problem), flush=True)
 
 

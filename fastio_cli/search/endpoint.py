@@ -1,4 +1,4 @@
-"""OpenAI-compatible endpoints: one request, with timeouts and few retries."""
+"""Requests to OpenAI-compatible endpoints, with timeouts and a few retries."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from fastio_cli.retry import Retries, RetryPolicy, parse_retry_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     import httpx
 
-CONNECT_S_MAX = 5.0
-SILENCE_S_MAX = 60.0  # between two pieces of an answer
-TOTAL_S_MAX = 180.0
-ANSWER_BYTES_MAX = 64 * 1024 * 1024
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 60.0  # between two chunks of a response
+TOTAL_TIMEOUT_S = 180.0
+RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 REASON_BYTES_MAX = 64 * 1024
 REASON_CHARACTERS_MAX = 300
 RETRY = RetryPolicy(1.0, 10.0, deadline_s=30.0, attempts_max=3)
-RETRIED = (408, 429, 500, 502, 503, 504)
-LASTING = (400, 401, 403, 404)  # the same request would be answered so again
+RETRIED_STATUSES = (408, 429, 500, 502, 503, 504)
+PERMANENT_STATUSES = (400, 401, 403, 404)  # a repetition of the request gets the same
 
 
-def post(url: str, path: str, body: dict[str, Any], key: str | None) -> Any:
-    """Post JSON and read JSON. Raises ``unavailable`` when there is no usable answer."""
+def post(url: str, path: str, body: Mapping[str, object], key: str | None) -> Any:
+    """Post JSON and read JSON. Raises ``unavailable`` if there is no usable response."""
     data = b"".join(_request(url, path, body, key))
     try:
         return json.loads(data)
@@ -36,41 +36,41 @@ def post(url: str, path: str, body: dict[str, Any], key: str | None) -> Any:
         raise _unavailable(url, "it did not answer with JSON") from None
 
 
-def stream_text(url: str, body: dict[str, Any], key: str | None) -> Iterator[str]:
-    """The pieces of a chat completion as they come (server-sent events, WHATWG HTML §9.2).
+def stream_text(url: str, body: Mapping[str, object], key: str | None) -> Iterator[str]:
+    """The chunks of a chat completion as they come (server-sent events, WHATWG HTML §9.2).
 
-    An endpoint that does not stream gives the whole as one piece. Raises ``unavailable`` for what
-    is no completion, and at the end of one that broke off: nobody can tell what it lacks.
+    An endpoint that does not stream sends the whole as one chunk. Raises ``unavailable`` for what
+    is no completion, and at the end of one that is incomplete.
     """
-    plain: list[bytes] = []  # of an answer that is not streamed
+    body_lines: list[bytes] = []  # of a response that is not streamed
     is_stream = is_complete = False
     for line in _lines(_request(url, "chat/completions", {**body, "stream": True}, key)):
         if not line.startswith(b"data:"):
-            plain += [] if is_stream else [line]
+            body_lines += [] if is_stream else [line]
             continue
         is_stream = True
         if line[5:].strip() == b"[DONE]":
             return
-        piece, is_last = _completion(url, line[5:])
+        text, is_last = _parse_completion(url, line[5:])
         is_complete = is_complete or is_last
-        yield piece
+        yield text
     if not is_stream:
-        piece, is_complete = _completion(url, b"\n".join(plain))
-        yield piece
+        text, is_complete = _parse_completion(url, b"\n".join(body_lines))
+        yield text
     if not is_complete:
         raise _unavailable(url, "its answer broke off")
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    waiting = b""
+    rest = b""
     for chunk in chunks:
-        *lines, waiting = (waiting + chunk).split(b"\n")
+        *lines, rest = (rest + chunk).split(b"\n")
         yield from lines
-    yield waiting
+    yield rest
 
 
-def _completion(url: str, data: bytes) -> tuple[str, bool]:
-    """What a completion or a piece of one says, and whether nothing comes after it."""
+def _parse_completion(url: str, data: bytes) -> tuple[str, bool]:
+    """The text of a completion or of a chunk of one, and whether it is the last."""
     try:
         completion = json.loads(data)
         error = completion.get("error")
@@ -81,37 +81,37 @@ def _completion(url: str, data: bytes) -> tuple[str, bool]:
     if error:
         raise _unavailable(url, f"its answer broke off{_reason(data)}")
     is_last = bool(choice.get("finish_reason")) or "message" in choice
-    return _readable(text) if isinstance(text, str) else "", is_last
+    return _replace_surrogates(text) if isinstance(text, str) else "", is_last
 
 
-def _readable(text: str) -> str:
-    """A text without halves of surrogate pairs, which JSON can state and nothing can store."""
+def _replace_surrogates(text: str) -> str:
+    """A text without lone surrogates, which JSON can express and no store can hold."""
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
-def _request(url: str, path: str, body: dict[str, Any], key: str | None) -> Iterator[bytes]:
-    """The bytes of the answer. Only what failed before any byte came is tried again."""
+def _request(url: str, path: str, body: Mapping[str, object], key: str | None) -> Iterator[bytes]:
+    """The bytes of the response. A request is retried only if it failed before the first byte."""
     import httpx
 
     from fastio_cli.egress.client import client_to
 
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    bounds = {"read_s": SILENCE_S_MAX, "connect_s": CONNECT_S_MAX}
+    timeouts = {"read_s": READ_TIMEOUT_S, "connect_s": CONNECT_TIMEOUT_S}
     target = f"{url.rstrip('/')}/{path}"
-    deadline = time.monotonic() + TOTAL_S_MAX
-    attempts = Retries(RETRY, total_s=TOTAL_S_MAX)
-    with client_to(url, headers=headers, **bounds) as client:
+    deadline = time.monotonic() + TOTAL_TIMEOUT_S
+    attempts = Retries(RETRY, total_s=TOTAL_TIMEOUT_S)
+    with client_to(url, headers=headers, **timeouts) as client:
         while True:
             began = False
             try:
                 with client.stream("POST", target, json=body) as response:
                     if response.status_code == 200:
-                        for chunk in _bounded(response.iter_bytes(), url, deadline):
+                        for chunk in _limit(response.iter_bytes(), url, deadline):
                             began = True
                             yield chunk
                         return
                     failure = _refusal(url, response)
-                    if response.status_code not in RETRIED:
+                    if response.status_code not in RETRIED_STATUSES:
                         raise failure
             except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError) as e:
                 failure = _unavailable(url, str(e) or type(e).__name__)
@@ -123,10 +123,11 @@ def _request(url: str, path: str, body: dict[str, Any], key: str | None) -> Iter
 
 
 def _refusal(url: str, response: httpx.Response) -> FastioError:
-    """The error that an answer without a result tells."""
+    """The error of a response without a result."""
     status = response.status_code
     reason = _reason(next(response.iter_bytes(REASON_BYTES_MAX), b""))
-    error = _unavailable(url, f"it answered {status}{reason}", transient=status not in LASTING)
+    is_transient = status not in PERMANENT_STATUSES
+    error = _unavailable(url, f"it answered {status}{reason}", transient=is_transient)
     retry_after_s = parse_retry_after(response.headers.get("retry-after"))
     if retry_after_s is not None:
         error.details["retry_after_s"] = retry_after_s
@@ -134,22 +135,25 @@ def _refusal(url: str, response: httpx.Response) -> FastioError:
 
 
 def _reason(body: bytes) -> str:
-    """What an endpoint says is wrong, if it says so as OpenAI's does."""
+    """The message of an error in the format of OpenAI, preceded by a colon."""
     try:
         message = json.loads(body)["error"]["message"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return f": {_readable(message[:REASON_CHARACTERS_MAX])}" if isinstance(message, str) else ""
+    if not isinstance(message, str):
+        return ""
+    return f": {_replace_surrogates(message[:REASON_CHARACTERS_MAX])}"
 
 
-def _bounded(chunks: Iterator[bytes], url: str, deadline: float) -> Iterator[bytes]:
+def _limit(chunks: Iterator[bytes], url: str, deadline: float) -> Iterator[bytes]:
+    """The chunks of a response, up to the limits of its size and time."""
     size = 0
     for chunk in chunks:
         size += len(chunk)
-        if size > ANSWER_BYTES_MAX:
+        if size > RESPONSE_BYTES_MAX:
             raise _unavailable(url, "its answer is too large")
         if time.monotonic() > deadline:
-            raise _unavailable(url, f"it took longer than {TOTAL_S_MAX:g} seconds")
+            raise _unavailable(url, f"it took longer than {TOTAL_TIMEOUT_S:g} seconds")
         yield chunk
 
 

@@ -1,7 +1,7 @@
-"""What of an object is searched: its passages, chosen by what it is.
+"""Text extraction: the passages of an object, by its format.
 
-Text, code, JSON and tables are read here. What needs a parser of a format that may be hostile is
-left to ``sandbox.py``, which works in a process with limits.
+Text, code, JSON and tables are read here. Formats that need a parser, which a hostile document may
+attack, are read by ``sandbox.py`` in a process with limits.
 """
 
 from __future__ import annotations
@@ -10,85 +10,87 @@ import csv
 import io
 import json
 
-from fastio_cli.search import chunking as text
+from fastio_cli.search import chunking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fastio_cli.search.chunking import Passage, Record
+
 DELIMITERS = ",;\t|"
 _MARKDOWN = ("md", "markdown", "mdx", "rst")
-_LINES = ("jsonl", "ndjson")
+_JSON_LINES = ("jsonl", "ndjson")
 
 
-def passages(path: str, kind: str, data: bytes) -> tuple[list[text.Passage], str | None]:
-    """The passages of an object, and what kept it from being read whole (None: nothing)."""
+def passages(path: str, kind: str, data: bytes) -> tuple[list[Passage], str | None]:
+    """The passages of an object, and what kept it from being read completely, if anything did."""
     suffix = _suffix(path, data)
     if kind == "file":
-        from fastio_cli.search import sandbox as documents
+        from fastio_cli.search import sandbox
 
-        if documents.handles(suffix):
-            return documents.passages(suffix, data)
-    body = text.readable(data)
-    if body is None:
+        if sandbox.handles(suffix):
+            return sandbox.passages(suffix, data)
+    text = chunking.decode(data)
+    if text is None:
         return [], "It is not text, nor a document whose format is known."
     problem = None
-    if len(body) > text.CHARACTERS_MAX:
-        body = body[: text.CHARACTERS_MAX]
-        problem = f"Only the first {text.CHARACTERS_MAX // 2**20} MiB are searched."
+    if len(text) > chunking.CHARACTERS_MAX:
+        text = text[: chunking.CHARACTERS_MAX]
+        problem = f"Only the first {chunking.CHARACTERS_MAX // 2**20} MiB are searched."
     try:
-        found, is_whole = _bounded(_by_format(suffix, kind, body))
-    except RecursionError:  # JSON deeper than it can be walked is read as the text it is
-        found, is_whole = _bounded(text.prose(body))
-    if not is_whole:
-        problem = f"Only the first {text.PASSAGES_MAX:,} passages are searched."
+        found, is_all = _limit(_chunk(suffix, kind, text))
+    except RecursionError:  # JSON that is too deep is searched as text
+        found, is_all = _limit(chunking.chunk_text(text))
+    if not is_all:
+        problem = f"Only the first {chunking.PASSAGES_MAX:,} passages are searched."
     return found, problem
 
 
 def is_unsearchable(path: str, head: bytes) -> bool:
     """Whether an object that begins like this is neither text nor a known document."""
-    from fastio_cli.search import sandbox as documents
+    from fastio_cli.search import sandbox
 
-    return text.is_binary(head) and not documents.handles(_suffix(path, head))
+    return chunking.is_binary(head) and not sandbox.handles(_suffix(path, head))
 
 
 def _suffix(path: str, data: bytes) -> str:
-    """The kind of an object by its name; one without a known name by how it begins."""
+    """The format of an object by the suffix of its name; without one, by its beginning."""
     name, dot, suffix = path.rpartition("/")[2].lower().rpartition(".")
     if dot and name:
         return suffix
-    begin = data[:64].lstrip().lower()
-    if begin.startswith(b"%pdf-"):
+    head = data[:64].lstrip().lower()
+    if head.startswith(b"%pdf-"):
         return "pdf"
-    return "html" if begin.startswith((b"<!doctype html", b"<html")) else ""
+    return "html" if head.startswith((b"<!doctype html", b"<html")) else ""
 
 
-def _bounded(passages: Iterator[text.Passage]) -> tuple[list[text.Passage], bool]:
+def _limit(passages: Iterator[Passage]) -> tuple[list[Passage], bool]:
     """As many passages as an object may have, and whether they are all."""
-    found: list[text.Passage] = []
+    found: list[Passage] = []
     for passage in passages:
-        if len(found) == text.PASSAGES_MAX:
+        if len(found) == chunking.PASSAGES_MAX:
             return found, False
         if passage.text.strip():
             found.append(passage)
     return found, True
 
 
-def _by_format(suffix: str, kind: str, body: str) -> Iterator[text.Passage]:
+def _chunk(suffix: str, kind: str, text: str) -> Iterator[Passage]:
     if kind == "state" or suffix == "json":
         try:
-            return text.document(json.loads(body))
+            return chunking.chunk_json(json.loads(text))
         except (ValueError, RecursionError):
-            return text.prose(body)
-    if suffix in _LINES:
-        return text.records(_json_lines(body))
+            return chunking.chunk_text(text)
+    if suffix in _JSON_LINES:
+        return chunking.chunk_records(_json_lines(text))
     if suffix in ("csv", "tsv"):
-        return text.records(_rows(body))
-    return text.prose(body, markdown=suffix in _MARKDOWN)
+        return chunking.chunk_records(_rows(text))
+    return chunking.chunk_text(text, markdown=suffix in _MARKDOWN)
 
 
-def _json_lines(body: str) -> Iterator[text.Record]:
-    for number, line in enumerate(body.split("\n"), 1):
+def _json_lines(text: str) -> Iterator[Record]:
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -98,17 +100,17 @@ def _json_lines(body: str) -> Iterator[text.Record]:
         yield number, number, value
 
 
-def _rows(body: str) -> Iterator[text.Record]:
-    """The rows of a table by the names in its first row; a cell may hold line breaks."""
-    first = body[: body.find("\n") + 1] or body
-    delimiter = max(DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(body, newline=None), delimiter=delimiter)
+def _rows(text: str) -> Iterator[Record]:
+    """The rows of a table, keyed by the names in its first row; a cell may have line breaks."""
+    first_line = text[: text.find("\n") + 1] or text
+    delimiter = max(DELIMITERS, key=first_line.count)
+    reader = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter)
     names: list[str] | None = None
     while True:
         line = reader.line_num + 1
         try:
             row = next(reader, None)
-        except csv.Error:  # a field that is far too long; the rows after it are read
+        except csv.Error:  # a field is too long; the rows after it are read
             continue
         if row is None:
             return
@@ -119,7 +121,7 @@ def _rows(body: str) -> Iterator[text.Record]:
 
 
 def _fields(names: list[str], row: list[str]) -> dict[str, str]:
-    """A row's values by their names; those without one by their column."""
+    """The values of a row by their names; those without one by the number of their column."""
     fields: dict[str, str] = {}
     for i, value in enumerate(row):
         name = names[i] if i < len(names) else ""

@@ -1,8 +1,8 @@
-"""The tokenizer of the BERT family: basic tokens, then WordPiece (Devlin et al., 2018, §3).
+"""The tokenizer of the BERT family: words, then WordPiece (Devlin et al., 2018, §3).
 
 The vocabulary is that of ``bert-base-uncased`` (Google, Apache-2.0), which all-MiniLM-L6-v2 uses.
-Written out here because the ``tokenizers`` package takes four times as long to import and to read
-its rules as a whole query takes to embed; a test holds that both give the same tokens.
+The package ``tokenizers`` takes four times as long to import and to load its rules as a query takes
+to embed.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _FILE = os.path.join(os.path.dirname(__file__), "vocabulary.txt")
 
 
 class WordPiece:
-    """Text to token numbers; words already seen are remembered."""
+    """Text to token ids; the tokens of words are cached."""
 
     def __init__(self) -> None:
         with open(_FILE, encoding="utf-8") as f:
-            self._numbers = {token: i for i, token in enumerate(f.read().split("\n"))}
-        self._words: dict[str, list[int]] = {}
+            self._ids = {token: i for i, token in enumerate(f.read().split("\n"))}
+        self._cache: dict[str, list[int]] = {}
 
     def encode(self, text: str, tokens_max: int) -> list[int]:
-        """The tokens of a text between the start and end marks, cut to ``tokens_max`` in all."""
+        """The tokens of a text, between those for its start and end; at most ``tokens_max``."""
         tokens = [START]
         for word in words(text):
             tokens += self._pieces(word)
@@ -34,15 +34,15 @@ class WordPiece:
         return [*tokens[: tokens_max - 1], END]
 
     def _pieces(self, word: str) -> list[int]:
-        known = self._words.get(word)
-        if known is None:
-            if len(self._words) >= CACHE_MAX:
-                self._words.clear()
-            known = self._words[word] = self._split(word)
-        return known
+        pieces = self._cache.get(word)
+        if pieces is None:
+            if len(self._cache) >= CACHE_MAX:
+                self._cache.clear()
+            pieces = self._cache[word] = self._split(word)
+        return pieces
 
     def _split(self, word: str) -> list[int]:
-        """Greedy longest match; a word that does not come out even is unknown as a whole."""
+        """Greedy longest match; a word with a part that matches nothing is unknown as a whole."""
         if len(word) > WORD_CHARACTERS_MAX:
             return [UNKNOWN]
         pieces = []
@@ -50,31 +50,33 @@ class WordPiece:
         while start < len(word):
             for end in range(len(word), start, -1):
                 piece = word[start:end] if start == 0 else "##" + word[start:end]
-                number = self._numbers.get(piece)
-                if number is not None:
+                id = self._ids.get(piece)
+                if id is not None:
                     break
             else:
                 return [UNKNOWN]
-            pieces.append(number)
+            pieces.append(id)
             start = end
         return pieces
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words without accents; punctuation and ideographs stand alone."""
+    """Lower-case words without accents; punctuation marks and ideographs are words."""
     text = text.lower()
     if not text.isascii():
         text = unicodedata.normalize("NFD", text)
     return "".join(map(_spaced, text)).split()
 
 
-class _Spacing(dict[str, str]):
+class _SpacedCharacters(dict[str, str]):
+    """Characters with spaces around those that are words of their own, computed once each."""
+
     def __missing__(self, character: str) -> str:
-        self[character] = spacing = _classify(character)
-        return spacing
+        self[character] = spaced = _space(character)
+        return spaced
 
 
-def _classify(character: str) -> str:
+def _space(character: str) -> str:
     category = unicodedata.category(character)
     if character in "\t\n\r" or category == "Zs":
         return " "
@@ -95,4 +97,4 @@ def _is_ideograph(code: int) -> bool:
     )
 
 
-_spaced = _Spacing().__getitem__
+_spaced = _SpacedCharacters().__getitem__

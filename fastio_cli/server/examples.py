@@ -87,7 +87,7 @@ LOCKED: dict[str, object] = {
 
 def parameter(name: str, rule: Rule) -> Any:
     """An accepted value of a parameter, a plain one if the table has none."""
-    plain = (name.replace("_", " "), 1, True, [], {})
+    plain: tuple[object, ...] = (name.replace("_", " "), 1, True, [], {})
     for value in (*EXAMPLES.get(name, ()), *plain):
         try:
             rule.check(value, name)

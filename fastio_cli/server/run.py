@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 from contextlib import contextmanager, nullcontext
 
 from fastio_cli.errors import FastioError
@@ -29,9 +28,6 @@ PORT_MAX = 65_535
 WORKERS_MAX = 64
 GRACE_S = 5  # for requests under way when the server is told to stop
 KEEP_ALIVE_S = 75
-INDEX_PAUSE_S = 0.2
-INDEX_QUIET_S = 1.0
-REVOKE_EVERY_S = 1.0
 
 
 class Options:
@@ -178,100 +174,22 @@ def _allow_files() -> int:
 
 
 class Background:
-    """What works while the server runs: each on a thread and a connection of its own.
+    """The jobs that run while the server does.
 
     Raises ``invalid`` when the settings for requests to elsewhere are wrong.
     """
 
     def __init__(self, engine: Engine, config: Config) -> None:
-        from fastio_cli.egress.client import Egress, rules_of
-        from fastio_cli.imports.providers import Endpoints
+        from fastio_cli.jobs.kinds import every
+        from fastio_cli.jobs.runner import JobRunner, RunnerThread
 
-        Egress(rules_of(config)).close()
-        Endpoints(config.get("import_endpoints") or "")
-        self._threads: list[Importing | Revoking | Indexing] = [
-            Importing(engine, config),
-            Revoking(engine, config),
-            Indexing(engine),
-        ]
+        self._thread = RunnerThread(JobRunner(engine, every(engine, config)))
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
 
     def stop(self) -> None:
-        for thread in self._threads:
-            thread.stopped.set()
-        for thread in self._threads:
-            thread.join(10)
-
-
-class Indexing(threading.Thread):
-    """Keeps the search indexes current."""
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(name="indexing", daemon=True)
-        self.stopped = threading.Event()
-        self._engine = engine
-
-    def run(self) -> None:
-        """Work until told to stop."""
-        from fastio_cli.jobs.worker import IndexWorker
-
-        worker = None
-        while not self.stopped.is_set():
-            try:
-                worker = worker or IndexWorker(self._engine, INDEX_QUIET_S)
-                if not worker.step():
-                    self.stopped.wait(INDEX_PAUSE_S)
-            except FastioError:
-                self.stopped.wait(1.0)  # the store or the embedding endpoint is away for a moment
-
-
-class Importing(threading.Thread):
-    """Works off what is to be imported."""
-
-    def __init__(self, engine: Engine, config: Config) -> None:
-        super().__init__(name="imports", daemon=True)
-        self.stopped = threading.Event()
-        self._engine = engine
-        self._config = config
-
-    def run(self) -> None:
-        """Work until told to stop."""
-        from fastio_cli.jobs.worker import ImportWorker, stored_logins
-
-        logins = stored_logins(self._engine, self._config)
-        worker = None
-        while not self.stopped.is_set():
-            try:
-                worker = worker or ImportWorker(self._engine, self._config, logins)
-                worker.step()
-            except FastioError:
-                self.stopped.wait(1.0)  # the store is away for a moment
-        if worker is not None:
-            worker.close()
-
-
-class Revoking(threading.Thread):
-    """Revokes the logins at file services that were ended."""
-
-    def __init__(self, engine: Engine, config: Config) -> None:
-        super().__init__(name="revocations", daemon=True)
-        self.stopped = threading.Event()
-        self._engine = engine
-        self._config = config
-
-    def run(self) -> None:
-        """Work until told to stop."""
-        from fastio_cli.jobs.worker import revoke_one
-
-        while not self.stopped.wait(REVOKE_EVERY_S):
-            try:
-                while revoke_one(self._engine, self._config):
-                    pass
-            except FastioError:
-                continue  # the store is away for a moment
+        self._thread.stop()
 
 
 def application(engine: Engine, options: Options) -> App:

@@ -421,8 +421,8 @@ def _as_copied(table: str, row: Columns, ids: dict[int | None, int | None]) -> C
         row["workspace_id"] = ids[row["workspace_id"]]
     if table == "imports":
         row["fetched"] = None  # bytes that wait to be written, in a place that is not copied
-        if row["due_at"] is not None:
-            row.update(_ANEW)
+        if row["state"] in ("queued", "running"):
+            row.update(_ANEW, due_at=row["created_at"])  # for a runner to make a job of it
     return row
 
 

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli.storage.db import Db
+    from fastio_cli.storage.repositories.jobs import Jobs
     from fastio_cli.storage.repositories.logins import Logins
     from fastio_cli.storage.repositories.members import Members
     from fastio_cli.storage.repositories.org_transfers import OrgTransfers
     from fastio_cli.storage.repositories.orgs import Orgs
+    from fastio_cli.storage.repositories.requests import Requests
     from fastio_cli.storage.repositories.rows import Rows
     from fastio_cli.storage.repositories.search import Search
     from fastio_cli.storage.repositories.tokens import Tokens
@@ -85,6 +87,20 @@ class Tx:
         from fastio_cli.storage.repositories.org_transfers import OrgTransfers
 
         return OrgTransfers(self._db)
+
+    @property
+    def jobs(self) -> Jobs:
+        """Work in the background, which plain reads and writes do not touch."""
+        from fastio_cli.storage.repositories.jobs import Jobs
+
+        return Jobs(self._db)
+
+    @property
+    def requests(self) -> Requests:
+        """Idempotency records as rows, for those who sweep them."""
+        from fastio_cli.storage.repositories.requests import Requests
+
+        return Requests(self._db)
 
     @property
     def logins(self) -> Logins:

@@ -126,7 +126,7 @@ class ChangeSet:
         self.usage[key] = before[0] + objects, before[1] + size_bytes
 
     def merge(self, later: ChangeSet) -> None:
-        """Add what came later, and leave that empty."""
+        """Add what came later."""
         self.versions += later.versions
         self.prunings.update(later.prunings)
         self.events += later.events
@@ -137,18 +137,6 @@ class ChangeSet:
         self.expired.update(later.expired)
         for org, (objects, size_bytes) in later.usage.items():
             self.add_usage(org, objects, size_bytes)
-        later.clear()
-
-    def clear(self) -> None:
-        """Have nothing to write."""
-        self.versions.clear()
-        self.events.clear()
-        self.prunings.clear()
-        self.heads.clear()
-        self.workspaces.clear()
-        self.requests.clear()
-        self.expired.clear()
-        self.usage.clear()
 
     def head_rows(self, is_new: bool) -> list[Row]:
         """The heads of new paths, or of those that had one."""
@@ -200,11 +188,13 @@ class IdentityMap:
         for key, (columns, _) in changes.heads.items():
             self.heads[key] = columns
             self._bytes += columns["size_bytes"]
-        for row in self.workspaces.values() if changes.workspaces else ():
-            row.update(changes.workspaces.get(row["id"], ()))
-        for key in changes.requests:
+        counters = changes.workspaces
+        for row in self.workspaces.values() if counters else ():
+            if row["id"] in counters:
+                row.update(counters[row["id"]])
+        for key in changes.requests if self.requests else ():
             self.requests.pop(key, None)
-        for (org, _), (_, size_bytes) in changes.usage.items():
+        for (org, _), (_, size_bytes) in changes.usage.items() if self.org_bytes else ():
             if org in self.org_bytes:
                 self.org_bytes[org] += size_bytes
 
@@ -381,13 +371,15 @@ class UnitOfWork:
         except Exception as e:
             if self._is_applying or self._session.is_lost(e):
                 raise  # what others have pending is lost with it
-            self._work.clear()
+            self._work = ChangeSet()
             if self._has_savepoint:
                 self._session.rollback()
                 self.identity.clear()
             self._release()
             return e
-        self._batch.merge(self._work)
+        if self._work:
+            self._batch.merge(self._work)
+            self._work = ChangeSet()
         self._release()
         return result
 
@@ -395,9 +387,11 @@ class UnitOfWork:
         """Write what is pending; whatever the work does from here can be undone."""
         if self._batch:
             self._apply(self._batch)
+            self._batch = ChangeSet()
         if self._work:
             self._save()
             self._apply(self._work)
+            self._work = ChangeSet()
 
     def before_change(self) -> None:
         """Before a statement that changes rows: nothing is known for certain after it."""
@@ -407,8 +401,7 @@ class UnitOfWork:
 
     def abandon(self) -> None:
         """Nothing of this transaction happened."""
-        self._work.clear()
-        self._batch.clear()
+        self._work, self._batch = ChangeSet(), ChangeSet()
         self.identity.clear()
 
     def _save(self) -> None:
@@ -425,7 +418,6 @@ class UnitOfWork:
         self._is_applying = True
         self.identity.absorb(changes)
         self._session.apply(changes)
-        changes.clear()
         self._is_applying = False
 
     def _pending_head(self, key: Key) -> Row | None:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from fastio_cli import __version__
 from fastio_cli.cli.framework import tree, typer_app
 from fastio_cli.cli.framework.command import COMPLETE, Arg, Flag
 from fastio_cli.cli.framework.generate import generated
 from fastio_cli.cli.help import described
+from fastio_cli.cli.main import run
 from fastio_cli.errors import KINDS, FastioError
 from tests.requirements import need_program
 
@@ -106,6 +108,13 @@ def test_help_as_json_describes_one_group_or_command() -> None:
     assert [op["name"] for op in described(["lock", "acquire"])["operations"]] == ["lock.acquire"]
     with pytest.raises(FastioError, match="no command 'state st'"):
         described(["state", "st"])
+
+
+def test_the_version_is_printed_the_same_way_by_both_parsers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert [run(["--version"]), run(["--quiet", "--version"])] == [0, 0]
+    assert capsys.readouterr().out == f"fastio {__version__}\n" * 2
 
 
 def test_every_parameter_is_explained() -> None:

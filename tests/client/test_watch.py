@@ -188,7 +188,24 @@ def test_messages_in_any_pieces(size):
     ]
 
 
-def test_a_message_has_a_largest_size(monkeypatch):
+@pytest.mark.parametrize(
+    "stream",
+    [
+        [b"data: " + b"x" * 200],
+        [b"data: " + b"x" * 50] * 4,
+        [b"x"] * 200,
+        [b"data: x\n"] * 200,
+        [b":\n" * 200],
+        [b"id: 1\n\n" * 50, b"nonsense\n" * 50],
+    ],
+)
+def test_a_message_has_a_largest_size(monkeypatch, stream):
+    """In one line or in many, in one piece or in many."""
     monkeypatch.setattr("fastio_cli.client.sse.MESSAGE_BYTES_MAX", 100)
-    with pytest.raises(FastioError):
-        list(messages([b"data: " + b"x" * 200]))
+    with pytest.raises(FastioError, match="endless"):
+        list(messages(stream))
+
+
+def test_a_stream_has_no_largest_size(monkeypatch):
+    monkeypatch.setattr("fastio_cli.client.sse.MESSAGE_BYTES_MAX", 100)
+    assert len(list(messages([b"data: " + b"x" * 50 + b"\n\n"] * 200))) == 200

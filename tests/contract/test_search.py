@@ -522,7 +522,7 @@ def test_the_recipe_of_a_small_summary_and_details_in_separate_files(caller):
 
 
 def test_without_a_model_search_is_by_words_and_says_so(caller, monkeypatch):
-    monkeypatch.setattr("fastio_cli.search.embedding.Local", _missing)
+    monkeypatch.setattr("fastio_cli.search.embedding.MiniLMEmbedder", _missing)
     caller("state.set", path="a.json", value="the heron stands in the reeds")
     page = caller("search.query", query="heron")
     assert (page["mode"], len(page["items"])) == ("lexical", 1)

@@ -1,4 +1,4 @@
-"""Running imports in a test: a store, the settings, and a worker that works until all is over."""
+"""Running imports in a test: a store, the settings, and a runner that works until all is over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.config.sources import Config
 from fastio_cli.engine.engine import Engine
-from fastio_cli.jobs.worker import ImportWorker
+from fastio_cli.jobs.imports import Imports
+from fastio_cli.jobs.runner import JobRunner
 from fastio_cli.storage.sqlite.store import SqliteStore
 
 DEADLINE_S = 60.0
@@ -41,19 +42,20 @@ class Importing:
     def queue(self, *urls: str, **params: Any) -> list[int]:
         return [i["id"] for i in self.call("import.create", urls=list(urls), **params)["items"]]
 
-    def worker(self) -> ImportWorker:
-        return ImportWorker(self.engine, self.config, lambda row: self.tokens.get)
+    def runner(self, actor: str | None = None) -> JobRunner:
+        imports = Imports(self.engine, self.config, lambda row: self.tokens.get)
+        return JobRunner(self.engine, [imports], actor)
 
     def work(self, *ids: int) -> list[Any]:
         """Work until these imports are over; their records."""
-        worker = self.worker()
+        runner = self.runner()
         deadline = time.monotonic() + DEADLINE_S
         try:
             while any(self.show(id)["state"] in ("queued", "running") for id in ids):
                 assert time.monotonic() < deadline, [self.show(id) for id in ids]
-                worker.step()
+                runner.step()
         finally:
-            worker.close()
+            runner.close()
         return [self.show(id) for id in ids]
 
     def run(self, *urls: str, **params: Any) -> Any:

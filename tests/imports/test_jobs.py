@@ -15,7 +15,6 @@ import pytest
 import trustme
 
 from fastio_cli.errors import FastioError
-from fastio_cli.jobs.worker import ImportWorker
 
 from .conftest import secure_site
 from .importing import Importing
@@ -135,18 +134,18 @@ def test_failures_that_may_pass_are_tried_again(importing: Importing, site: Site
 def test_retry_after_is_heeded(importing: Importing, site: Site) -> None:
     site.routes["/f"] = lambda h: h.answer(503, Retry_After="500")
     id = importing.queue(site.url("/f"))[0]
-    worker = importing.worker()
+    runner = importing.runner()
     while importing.show(id)["attempts"] == 0 or importing.show(id)["state"] == "running":
-        worker.step()
-    worker.step()
+        runner.step()
+    runner.step()
     assert len(site.requests) == 1
     assert importing.show(id)["state"] == "queued"
     assert "503" in importing.show(id)["reason"]
     site.file("/f", b"x")
     importing.clock = lambda: time.time() + 501
     while importing.show(id)["state"] != "done":
-        worker.step()
-    worker.close()
+        runner.step()
+    runner.close()
 
 
 def test_wrong_lengths(importing: Importing, site: Site) -> None:
@@ -293,16 +292,16 @@ def test_cancelled_before_and_during(importing: Importing, site: Site) -> None:
     site.routes["/f"] = route
     queued, running = importing.queue(site.url("/f"), site.url("/f"))
     assert importing.call("import.cancel", id=queued)["state"] == "cancelled"
-    worker = importing.worker()
-    worker.step()
+    runner = importing.runner()
+    runner.step()
     assert begun.wait(30)
     assert importing.call("import.cancel", id=running)["state"] == "cancelled"
     deadline = time.monotonic() + 30
-    while worker.running or importing.leftovers():
+    while runner.running or importing.leftovers():
         assert time.monotonic() < deadline
-        worker.step()
+        runner.step()
     gone.set()
-    worker.close()
+    runner.close()
     assert importing.paths() == []
     assert importing.show(queued)["attempts"] == 0
     with pytest.raises(FastioError, match="ended already"):
@@ -326,10 +325,10 @@ def test_retry_goes_on_where_a_failed_import_stopped(importing: Importing, site:
     assert importing.bytes("f.bin") == BODY
 
 
-def test_a_killed_worker_leaves_nothing_half_and_another_goes_on(
+def test_a_killed_runner_leaves_nothing_half_and_another_goes_on(
     importing: Importing, site: Site
 ) -> None:
-    """SIGKILL in mid-transfer; then a later worker asks for the rest only."""
+    """SIGKILL in mid-transfer; then a later runner asks for the rest only."""
     release = threading.Event()
     file = site.file("/f.bin", BODY)
 
@@ -370,10 +369,10 @@ def test_a_killed_worker_leaves_nothing_half_and_another_goes_on(
     safe = importing.show(rows[0]["id"])["received_bytes"]
     assert 0 < safe < len(BODY)
     site.routes["/f.bin"] = file
-    worker = importing.worker()
-    worker.step()
+    runner = importing.runner()
+    runner.step()
     assert importing.show(rows[0]["id"])["state"] == "running"  # the dead one's lease still holds
-    worker.close()
+    runner.close()
     importing.clock = lambda: time.time() + 60
     assert importing.work(rows[0]["id"])[0]["state"] == "done"
     assert site.headers("range")[-1] == f"bytes={safe}-"
@@ -381,30 +380,28 @@ def test_a_killed_worker_leaves_nothing_half_and_another_goes_on(
     assert importing.leftovers() == []
 
 
-def test_a_worker_for_one_actor_leaves_the_others_alone(importing: Importing, site: Site) -> None:
+def test_a_runner_for_one_actor_leaves_the_others_alone(importing: Importing, site: Site) -> None:
     site.file("/f", b"x")
     params = {"urls": [site.url("/f")]}
     theirs = importing.engine.call("import.create", params, actor="bob")["items"][0]["id"]
-    worker = ImportWorker(
-        importing.engine, importing.config, lambda row: lambda service: None, "ada"
-    )
+    runner = importing.runner("ada")
     mine = importing.queue(site.url("/f"), to="mine")[0]
     deadline = time.monotonic() + 30
     while importing.show(mine)["state"] != "done":
         assert time.monotonic() < deadline
-        worker.step()
-    worker.step()
-    worker.close()
+        runner.step()
+    runner.step()
+    runner.close()
     assert importing.show(theirs)["state"] == "queued"
     assert importing.work(theirs)[0]["state"] == "done"
 
 
-def test_a_worker_that_lost_its_lease_writes_nothing(importing: Importing, site: Site) -> None:
+def test_a_runner_that_lost_its_lease_writes_nothing(importing: Importing, site: Site) -> None:
     hold = threading.Event()
     file = site.file("/f", b"late")
     file.before_body = lambda h: hold.wait(30) and None
     id = importing.queue(site.url("/f"))[0]
-    slow = importing.worker()
+    slow = importing.runner()
     slow.step()
     importing.clock = lambda: time.time() + 60  # its lease has run out
     file.before_body = lambda h: None

@@ -14,7 +14,9 @@ from fastio_cli.config.sources import Config
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
 from fastio_cli.imports.logins import HOLD_MS
-from fastio_cli.jobs.worker import ImportWorker, revoke_one, stored_logins
+from fastio_cli.jobs.imports import Imports, stored_logins
+from fastio_cli.jobs.revocations import Revocations
+from fastio_cli.jobs.runner import JobRunner
 from tests.backends import BACKENDS, Clock
 
 from .services import Services
@@ -66,7 +68,13 @@ class Keeping:
         return stored_logins(engine or self.engine, self.config)(row)("box")
 
     def revoke(self) -> bool:
-        return revoke_one(self.engine, self.config)
+        """Have revocations run that are due; whether there were any."""
+        runner = JobRunner(self.engine, [Revocations(self.engine, self.config)])
+        tried = runner.step()
+        while runner.running:
+            tried += runner.step()
+        runner.close()
+        return bool(tried)
 
     def close(self) -> None:
         for engine in self._opened:
@@ -148,14 +156,12 @@ def test_an_import_uses_it(keeping: Keeping, services: Services) -> None:
     keeping.log_in()
     link = "https://app.box.com/s/42"
     id = keeping.call("import.create", urls=[link])["items"][0]["id"]
-    worker = ImportWorker(
-        keeping.engine, keeping.config, stored_logins(keeping.engine, keeping.config)
-    )
+    runner = JobRunner(keeping.engine, [Imports(keeping.engine, keeping.config)])
     deadline = time.monotonic() + 60
     while (record := keeping.call("import.show", id=id))["state"] in ("queued", "running"):
         assert time.monotonic() < deadline
-        worker.step()
-    worker.close()
+        runner.step()
+    runner.close()
     assert record["state"] == "done", record["reason"]
     assert services.grants == 1
 
@@ -168,7 +174,7 @@ def test_an_ended_login_is_revoked_and_forgotten(keeping: Keeping, services: Ser
     assert keeping.revoke()
     assert services.refresh == set()
     assert not keeping.revoke()
-    assert keeping.engine.store.read(lambda tx: tx.logins.ended(tx.now_ms)) is None
+    assert keeping.engine.store.read(lambda tx: tx.logins.ended()) == []
 
 
 def test_a_service_that_is_away_is_asked_again_for_a_day(

@@ -17,28 +17,28 @@ def lines(passages):
 
 def test_markdown_is_divided_at_its_headings():
     body = "# A\n\none\ntwo\n\n## B\n\nthree\n\n# C\n\nfour\n"
-    found = list(chunking.prose(body, markdown=True))
+    found = list(chunking.chunk_text(body, markdown=True))
     assert lines(found) == [(1, 4, "A"), (6, 8, "A > B"), (10, 12, "C")]
 
 
 def test_headings_in_code_are_none():
     body = "# A\n\n```\n# not a heading\n```\n"
-    assert [p.heading for p in chunking.prose(body, markdown=True)] == ["A"]
+    assert [p.heading for p in chunking.chunk_text(body, markdown=True)] == ["A"]
 
 
 def test_each_turn_of_a_conversation_is_a_passage():
     body = "Ada: I am late.\nBob: We waited\nfor you.\nAda: Sorry!"
-    assert lines(chunking.prose(body)) == [(1, 1, ""), (2, 3, ""), (4, 4, "")]
+    assert lines(chunking.chunk_text(body)) == [(1, 1, ""), (2, 3, ""), (4, 4, "")]
 
 
 def test_the_turns_of_a_log_are_put_together_behind_the_first():
     line = "line {} of the huge log: event x on host y"
     body = "\n".join(line.format(i) for i in range(1, 3001))
-    found = list(chunking.prose(body))
-    alone, together = found[: chunking.TURNS_ALONE_MAX], found[chunking.TURNS_ALONE_MAX :]
+    found = list(chunking.chunk_text(body))
+    alone, together = found[: chunking.TURN_PASSAGES_MAX], found[chunking.TURN_PASSAGES_MAX :]
     assert [(p.line, p.end_line) for p in alone] == [(i, i) for i in range(1, 2001)]
     assert len(together) < 100
-    assert max(len(p.text) for p in together) <= chunking.CHARACTERS_AIM
+    assert max(len(p.text) for p in together) <= chunking.TARGET_LENGTH
     assert "\n".join(p.text for p in found) == body
     # A log as large as an object may be is searched to its end.
     whole = "\n".join(line.format(i) for i in range(330_000))[: chunking.CHARACTERS_MAX]
@@ -50,15 +50,15 @@ def test_definitions_are_the_headings_of_code():
     body = (
         "import os\n\nclass Reader:\n    def read(self):\n        pass\n\ndef main():\n    pass\n"
     )
-    assert [p.heading for p in chunking.prose(body)] == ["", "Reader", "main"]
+    assert [p.heading for p in chunking.chunk_text(body)] == ["", "Reader", "main"]
 
 
 def test_long_paragraphs_are_divided_evenly_at_sentences():
     body = " ".join(f"This is sentence number {i}." for i in range(200))
-    found = list(chunking.prose(body))
+    found = list(chunking.chunk_text(body))
     sizes = [len(p.text) for p in found]
-    assert max(sizes) <= chunking.CHARACTERS_WHOLE + 100
-    assert min(sizes) > chunking.CHARACTERS_AIM // 2
+    assert max(sizes) <= chunking.PASSAGE_LENGTH_MAX + 100
+    assert min(sizes) > chunking.TARGET_LENGTH // 2
     assert all(p.text.endswith(".") for p in found)
     assert " ".join(p.text for p in found) == body
     assert {p.line for p in found} == {1}
@@ -66,14 +66,14 @@ def test_long_paragraphs_are_divided_evenly_at_sentences():
 
 @pytest.mark.parametrize("body", ["a" * 100_000, "東" * 10_000, "😀" * 10_000])
 def test_text_without_spaces_is_divided_too(body):
-    found = list(chunking.prose(body))
+    found = list(chunking.chunk_text(body))
     assert "".join(p.text for p in found) == body
-    assert max(chunking.cost(p.text) for p in found) <= 2 * chunking.CHARACTERS_WHOLE
+    assert max(chunking.length(p.text) for p in found) <= 2 * chunking.PASSAGE_LENGTH_MAX
 
 
 def test_json_is_divided_into_subtrees_with_their_pointers():
     value = {"name": "x", "a/b": {"long": "word " * 300}, "rows": [{"k": "value " * 50}] * 3}
-    found = list(chunking.document(value))
+    found = list(chunking.chunk_json(value))
     pointers = [p.pointer for p in found]
     assert pointers[0] == "/name"
     assert "/a~1b" in pointers or "/a~1b/long" in pointers
@@ -82,7 +82,7 @@ def test_json_is_divided_into_subtrees_with_their_pointers():
 
 def test_members_of_a_list_are_found_at_the_first_of_their_passage():
     entries = [f"entry {i}" for i in range(1500)]
-    found = list(chunking.document({"log": entries, "rows": [{"n": i} for i in range(900)]}))
+    found = list(chunking.chunk_json({"log": entries, "rows": [{"n": i} for i in range(900)]}))
     for key, first in (("log", "entry {}"), ("rows", "rows.n: {}")):
         pointers = [p.pointer for p in found if p.pointer.startswith(f"/{key}/")]
         lines = [p.text.split("\n")[0] for p in found if p.pointer.startswith(f"/{key}/")]
@@ -92,7 +92,7 @@ def test_members_of_a_list_are_found_at_the_first_of_their_passage():
 
 
 def test_small_members_of_an_object_are_found_at_the_object_and_say_their_names():
-    found = list(chunking.document({"a": {f"key {i}": i for i in range(200)}}))
+    found = list(chunking.chunk_json({"a": {f"key {i}": i for i in range(200)}}))
     assert len(found) > 1
     assert {p.pointer for p in found} == {"/a"}
     assert found[0].text.startswith("a.key 0: 0\n")
@@ -103,14 +103,14 @@ def test_small_members_of_an_object_are_found_at_the_object_and_say_their_names(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=9), inner),
 ))  # fmt: skip
 def test_every_word_of_a_json_value_is_in_a_passage(value):
-    whole = " ".join(p.text for p in chunking.document(value))
-    for line in chunking._lines(value, ""):
+    whole = " ".join(p.text for p in chunking.chunk_json(value))
+    for line in chunking._flatten(value, ""):
         assert all(word in whole for word in line.split())
 
 
 @given(st.text(max_size=3000))
 def test_every_word_of_a_text_is_in_a_passage(body):
-    whole = " ".join(p.text for p in chunking.prose(body, markdown=True))
+    whole = " ".join(p.text for p in chunking.chunk_text(body, markdown=True))
     assert "".join(body.split()) == "".join(whole.split())
 
 
@@ -178,7 +178,7 @@ def test_tables_may_be_divided_by_other_marks_and_hold_what_they_like():
     ],
 )
 def test_bytes_are_read_as_text_where_they_are_text(data, words):
-    read = chunking.readable(data)
+    read = chunking.decode(data)
     assert (read is None) if words is None else (words in read)
 
 
@@ -208,17 +208,17 @@ def test_a_deep_value_is_read_once_and_not_at_every_level(monkeypatch):
     value = [{"text": f"this is the record with the number {i}"} for i in range(1000)]
     for _ in range(150):
         value = [value]
-    read = []
-    cost = chunking.cost
-    monkeypatch.setattr(chunking, "cost", lambda line: read.append(line) or cost(line))
-    assert len(list(chunking.document(value))) == 1000
-    assert len(read) < 20 * 1000
+    measured = []
+    length = chunking.length
+    monkeypatch.setattr(chunking, "length", lambda line: measured.append(line) or length(line))
+    assert len(list(chunking.chunk_json(value))) == 1000
+    assert len(measured) < 20 * 1000
 
 
 def test_long_keys_are_not_said_again_with_every_value():
     value = {"k" * 100_000: list(range(10_000))}
-    found = list(chunking.document(value))
+    found = list(chunking.chunk_json(value))
     assert sum(len(p.text) for p in found) < 1000 * 10_000
     assert {p.pointer for p in found} == {""}
-    found = list(chunking.records([(1, 1, value)]))
-    assert max(len(p.text) for p in found) <= 2 * chunking.CHARACTERS_WHOLE
+    found = list(chunking.chunk_records([(1, 1, value)]))
+    assert max(len(p.text) for p in found) <= 2 * chunking.PASSAGE_LENGTH_MAX

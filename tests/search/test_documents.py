@@ -288,7 +288,7 @@ def test_what_is_attached_and_cannot_be_read_is_reported_and_the_mail_is_found()
 
 
 def test_what_was_read_counts_although_the_rest_takes_too_long(monkeypatch):
-    monkeypatch.setattr(sandbox, "SECONDS_MAX", 3)
+    monkeypatch.setattr(sandbox, "WALL_S_MAX", 3)
     message = mail()
     bomb = b"<div>" * 3_000_000
     hostile = packed({f"{i}.xhtml": bomb for i in range(4)})
@@ -336,7 +336,7 @@ def test_damaged_documents_are_reported_or_empty(suffix, data):
 
 
 def test_a_reader_that_takes_too_long_is_ended(monkeypatch):
-    monkeypatch.setattr(sandbox, "SECONDS_MAX", 0.01)
+    monkeypatch.setattr(sandbox, "WALL_S_MAX", 0.01)
     found, problem = sandbox.passages("html", b"<p>x</p>")
     assert found == []
     assert "seconds" in problem
@@ -360,6 +360,6 @@ def test_an_archive_with_very_many_parts_is_read_or_reported():
 
 
 def test_a_document_that_was_cut_for_its_size_is_too_large(monkeypatch):
-    monkeypatch.setattr(sandbox, "BYTES_MAX", 1024**2)
+    monkeypatch.setattr(sandbox, "DOCUMENT_BYTES_MAX", 1024**2)
     found, problem = sandbox.passages("pdf", b"%PDF-1.7" + b"x" * 1024**2)
     assert (found, problem) == ([], "Documents of 1 MiB or more are not searched.")

@@ -426,7 +426,7 @@ def test_what_an_endpoint_says_is_wrong_is_told(server, open_engine):
         asked(open_engine(chat_url=server.url))
 
 
-@pytest.mark.parametrize("limit", ["SILENCE_S_MAX", "TOTAL_S_MAX"])
+@pytest.mark.parametrize("limit", ["READ_TIMEOUT_S", "TOTAL_TIMEOUT_S"])
 def test_an_endpoint_that_falls_silent_is_left(server, open_engine, monkeypatch, limit):
     monkeypatch.setattr(endpoint, limit, 0.05)
     server.answer = f"Bolt asks {WAIT} {WAIT} 31 euros. [1]"

@@ -96,7 +96,7 @@ def test_ended_after_any_transaction_it_goes_on_without_loss_or_repetition(
     monkeypatch.setattr(indexer, "LOCK_S_MAX", 0)  # every step does as little as it can
     monkeypatch.setattr(indexer, "EMBED_PASSAGES", 4)
     monkeypatch.setattr(indexer, "SEGMENT_PASSAGES", 4)
-    local = embedding.Local()
+    local = embedding.MiniLMEmbedder()
     write(engine, "a.json", long_text("heron", 6))
     write(engine, "b.json", "a badger")
     Indexer(engine.store, engine.blobs, 1).update()
@@ -146,7 +146,7 @@ def test_many_index_at_once_and_each_passage_is_there_once(engine, tmp_path, mon
 
 
 def test_vectors_leave_with_their_passages(engine):
-    local = embedding.Local()
+    local = embedding.MiniLMEmbedder()
     for i in range(10):
         write(engine, f"{i}.json", f"the heron with the number {i}")
     reader = Indexer(engine.store, engine.blobs, 1)
@@ -165,7 +165,7 @@ def test_vectors_leave_with_their_passages(engine):
 
 
 def test_what_stays_of_an_object_keeps_its_vectors(engine):
-    local = embedding.Local()
+    local = embedding.MiniLMEmbedder()
     reader = Indexer(engine.store, engine.blobs, 1)
 
     def indexed():
@@ -275,7 +275,7 @@ def test_clearing_leaves_nothing_behind(engine, monkeypatch):
         write(engine, f"{i}.json", long_text(f"heron{i}", 10))
     reader = Indexer(engine.store, engine.blobs, 1)
     reader.update()
-    reader.embed(embedding.Local())
+    reader.embed(embedding.MiniLMEmbedder())
     reader.clear()
     assert state(engine) == ([], [], [])
 

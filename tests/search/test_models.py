@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def local() -> embedding.Local:
-    return embedding.Local()
+def local() -> embedding.MiniLMEmbedder:
+    return embedding.MiniLMEmbedder()
 
 
 def test_tokens_are_those_of_the_model():
@@ -47,7 +47,7 @@ def test_vectors_bring_like_meanings_together(local):
 
 def test_a_vector_does_not_depend_on_its_batch(local):
     texts = ["short", "a somewhat longer text about herons " * 20, ""]
-    plain = minilm.MiniLM(local._path)
+    plain = minilm.NumpyModel(local._path)
     tokens = [embedding.tokenizer().encode(text, 256) for text in texts]
     together = plain.encode(tokens)
     alone = np.concatenate([plain.encode([t]) for t in tokens])
@@ -56,35 +56,33 @@ def test_a_vector_does_not_depend_on_its_batch(local):
 
 def test_a_query_has_the_same_vector_whenever_it_is_asked(local):
     tokens = [embedding.tokenizer().encode("what did we decide about pricing?", 256)]
-    model = minilm.MiniLM(local._path)
+    model = minilm.NumpyModel(local._path)
     first = model.encode(tokens)
-    for _ in range(2 * minilm.SHORT_FEW):
-        again = model.encode(tokens)
-    assert model._layers[0]._up._blocks is not None  # its weights lie otherwise by now
-    assert np.allclose(again, first, atol=1e-6)
+    model.encode([embedding.tokenizer().encode("heron " * 300, 256)])
+    assert np.array_equal(model.encode(tokens), first)
 
 
 def test_onnxruntime_gives_the_same_vectors(local):
     texts = ["How much does it cost?", "def getUserName(self): pass", "東京都", "", "heron " * 300]
     tokens = [embedding.tokenizer().encode(text, 256) for text in texts]
-    plain, fast = minilm.MiniLM(local._path), minilm.Onnx(local._path)
+    plain, fast = minilm.NumpyModel(local._path), minilm.OnnxModel(local._path)
     assert (plain.encode(tokens) * fast.encode(tokens)).sum(1) == pytest.approx([1] * 5, abs=1e-4)
 
 
 def test_the_faster_runtime_serves_many_texts_and_its_absence_is_no_loss(local, monkeypatch):
     embedding.model.cache_clear()
-    assert isinstance(embedding.model(local._path, False), minilm.MiniLM)
-    assert isinstance(embedding.model(local._path, True), minilm.Onnx)
+    assert isinstance(embedding.model(local._path, False), minilm.NumpyModel)
+    assert isinstance(embedding.model(local._path, True), minilm.OnnxModel)
     embedding.model.cache_clear()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert isinstance(embedding.model(local._path, True), minilm.MiniLM)
+    assert isinstance(embedding.model(local._path, True), minilm.NumpyModel)
     embedding.model.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def multilingual() -> embedding.Embedder:
     embedder = embedding.open_embedder(SearchSettings(embedding_model=embedding.MULTILINGUAL))
-    assert isinstance(embedder, embedding.Multilingual)
+    assert isinstance(embedder, embedding.MultilingualEmbedder)
     return embedder
 
 

@@ -107,6 +107,28 @@ def test_damage_is_found_and_a_backup_mends_it(home: Path, kind: str) -> None:
     assert set(done(home, "doctor", "-q").split()) == {b"true"}
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update workspaces set state_count = 5",
+        "update workspaces set live_bytes = 0, size_bytes = 7",
+        "update org_usage set size_bytes = size_bytes + 1",
+        "delete from org_usage",
+    ],
+)
+def test_counters_that_differ_are_found_and_counted_anew(home: Path, statement: str) -> None:
+    before = done(home, "workspace", "usage")
+    execute(home / "store", statement)
+    report = fastio(home, "doctor")
+    assert report.returncode == 1
+    [finding] = [item for item in json.loads(report.stdout)["items"] if not item["ok"]]
+    assert finding["check"] == "counters"
+    assert finding["hint"] == "Count anew: fastio doctor --sweep"
+    assert set(done(home, "doctor", "--sweep", "-q").split()) == {b"true"}
+    assert set(done(home, "doctor", "-q").split()) == {b"true"}
+    assert done(home, "workspace", "usage") == before
+
+
 def test_a_store_of_a_newer_version_is_left_alone(home: Path) -> None:
     execute(home / "store", "pragma user_version = 99")
     for words in ("state get plan.json", "state set plan.json 1", "backup b.tar", "doctor"):

@@ -7,7 +7,10 @@ import threading
 
 import pytest
 
+from fastio_cli.config.sources import Config
 from fastio_cli.errors import FastioError
+from fastio_cli.jobs.imports import Imports
+from fastio_cli.jobs.runner import JobRunner
 from fastio_cli.json_text import canonical
 from fastio_cli.operations.context import event_hash
 from fastio_cli.storage import migrations as migrate
@@ -15,6 +18,7 @@ from fastio_cli.storage.migrations import newest
 from fastio_cli.storage.repositories.workspaces import Workspaces
 from fastio_cli.storage.sqlite import store as sqlite
 from tests.backends import BACKENDS
+from tests.jobs.counting import work_off
 
 
 class OldVersion:
@@ -173,6 +177,42 @@ def test_what_is_not_to_be_searched_stays_so(tmp_path, monkeypatch):
     with pytest.raises(FastioError, match="Intelligence is off"):
         new.call("search.query", {"query": "heron"}, workspace="off")
     assert new.call("index.update", {}, workspace="off")["objects"] == 0
+    new.store.close()
+
+
+@pytest.mark.parametrize("kind", LOCAL)
+def test_imports_of_a_version_before_jobs_become_jobs(kind, tmp_path, monkeypatch):
+    """Those that waited, and those whose worker died; not those that a worker still runs."""
+    files = migrate._files
+    monkeypatch.setattr(migrate, "_files", lambda dialect: files(dialect)[:8])
+    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", 8)
+    backend = BACKENDS[kind](tmp_path / "store")
+    old = backend.open()
+    old.call("state.set", {"path": "a.json", "value": 1})
+    values = ", ".join(
+        f"(1, {id}, '{state}', 'http://127.0.0.1/', '', 'version', 'ada', 1, 1, {due_at}, "
+        f"'{worker}')"
+        for id, state, due_at, worker in (
+            (2, "queued", 1, ""),
+            (3, "running", 1, "dead"),
+            (4, "running", 2**50, "alive"),
+        )
+    )
+    backend.tamper(
+        "insert into imports (workspace_id, id, state, url, target, on_conflict, actor, created_at,"
+        f" updated_at, due_at, worker) values {values}"
+    )
+    old.store.close()
+    monkeypatch.undo()
+    new = backend.open()
+    runner = JobRunner(new, [Imports(new, Config(environ={}, cwd=str(tmp_path)))])
+    work_off(runner)
+    runner.close()
+    states = {i["id"]: (i["state"], i["reason_code"]) for i in new.call("import.list")["items"]}
+    blocked = ("failed", "blocked_url")
+    assert states == {2: blocked, 3: blocked, 4: ("running", None)}
+    jobs = {job["id"]: job["state"] for job in new.call("job.list")["items"]}
+    assert jobs == {"import-2": "failed", "import-3": "failed"}
     new.store.close()
 
 

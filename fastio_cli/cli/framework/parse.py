@@ -8,6 +8,7 @@ test holds that whatever is accepted here, Typer reads the same way.
 
 from __future__ import annotations
 
+from fastio_cli import __version__
 from fastio_cli.cli.framework.command import GLOBALS, Arg, Flag, Opt
 from fastio_cli.cli.framework.tree import GROUPS, default_word, lookup
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.cli.framework.command import Command
 
+VERSION_LINE = f"fastio {__version__}"
 GLOBAL_FLAGS = {flag: p for p in GLOBALS for flag in p.flags}
 
 

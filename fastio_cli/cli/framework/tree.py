@@ -27,6 +27,7 @@ GROUPS = {
         ("imports", "logins"),
         "Fetch files from URLs into the workspace: fastio import URL...",
     ),
+    "job": (("jobs",), "Look after the work that is done in the background"),
     "store": (("store",), "Move whole stores between folders and databases"),
     "profile": (("profiles",), "Choose among the servers you are logged in at"),
     "config": (("config",), "Show and change settings"),

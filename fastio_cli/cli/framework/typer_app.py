@@ -22,7 +22,7 @@ from typer._click.exceptions import NoArgsIsHelpError
 from fastio_cli.cli.framework import tree
 from fastio_cli.cli.framework.command import GLOBALS, Arg, Command, Flag, Opt
 from fastio_cli.cli.framework.exit import Exit
-from fastio_cli.cli.framework.parse import Parsed, globals_before
+from fastio_cli.cli.framework.parse import VERSION_LINE, Parsed, globals_before
 from fastio_cli.errors import KINDS, FastioError
 
 EPILOG = "Options for every command: fastio --help"
@@ -170,9 +170,7 @@ def _root_callback(ctx: typer.Context, version: bool, **values: Any) -> None:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from fastio_cli import __version__
-
-        print(f"fastio {__version__}")
+        print(VERSION_LINE)
         raise typer.Exit
 
 

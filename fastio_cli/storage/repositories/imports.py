@@ -1,8 +1,5 @@
-"""SQL of imports: the queue of URLs to fetch, and afterwards the record of where bytes came from.
-
-``due_at`` is the whole scheduling: a worker may take what is due, and taking it moves ``due_at`` on
-by the worker's lease. A worker that dies stops moving it, and another one takes over.
-"""
+"""SQL of imports: what was asked for and how far it is, afterwards the record of where bytes came
+from. When they are run is a matter of their jobs (``jobs.py``)."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ if TYPE_CHECKING:
 
 _IMPORT = """workspace_id, id, state, url, target, name, on_conflict, sha256, size_bytes_max,
     lock_hash, headers, actor, path, version, content_etag, media_type, unchanged, received_bytes,
-    total_bytes, attempts, failures, reason_code, reason, hint, source_etag, source_modified,
-    final_url, fetched_at, created_at, updated_at, due_at, worker, fetched"""
+    total_bytes, attempts, reason_code, reason, hint, source_etag, source_modified, final_url,
+    fetched_at, created_at, updated_at, fetched"""
 
 
 class Imports:
@@ -36,12 +33,12 @@ class Imports:
         actor: str,
         now_ms: int,
     ) -> Row:
-        """Queue an import, due at once."""
+        """Enter an import."""
         row = self._db.returning(
             f"""insert into imports (workspace_id, id, state, url, target, name, on_conflict,
-            sha256, size_bytes_max, lock_hash, headers, actor, created_at, updated_at, due_at)
+            sha256, size_bytes_max, lock_hash, headers, actor, created_at, updated_at)
             values (:workspace_id, :id, 'queued', :url, :target, :name, :on_conflict, :checksum,
-            :size_bytes_max, :lock_hash, :headers, :actor, :now_ms, :now_ms, :now_ms)
+            :size_bytes_max, :lock_hash, :headers, :actor, :now_ms, :now_ms)
             returning {_IMPORT}""",
             workspace_id=workspace_id,
             id=id,
@@ -81,10 +78,11 @@ class Imports:
             limit=limit,
         )
 
-    def due(self, now_ms: int, actor: str | None, limit: int) -> list[Row]:
-        """What is due in any workspace (of this actor's, if given), the longest waiting first."""
+    def without_job(self, now_ms: int, actor: str | None, limit: int) -> list[Row]:
+        """Imports that a version before jobs queued, or that were copied from another store; those
+        that a worker of that version runs are left to it as long as it renews its lease."""
         return self._db.all(
-            """select workspace_id, id from imports
+            """select workspace_id, id, actor from imports
             where due_at is not null and due_at <= :now_ms and actor = coalesce(:actor, actor)
             order by due_at, workspace_id, id limit :limit""",
             now_ms=now_ms,
@@ -92,60 +90,51 @@ class Imports:
             limit=limit,
         )
 
-    def next_due(self, actor: str | None) -> int | None:
-        """When something will be due next."""
-        row = self._db.one(
-            """select min(due_at) as due_at from imports where due_at is not null
-            and actor = coalesce(:actor, actor)""",
-            actor=actor,
-        )
-        return row["due_at"] if row is not None else None
-
-    def take(
-        self, workspace_id: int, id: int, worker: str, now_ms: int, lease_ms: int
-    ) -> Row | None:
-        """Make a due import run by this worker; None if somebody else was faster."""
+    def begin(self, workspace_id: int, id: int, now_ms: int) -> Row | None:
+        """Begin another attempt; None if the import is over."""
         return self._db.returning(
-            f"""update imports set state = 'running', worker = :worker, attempts = attempts + 1,
-            due_at = :lease_end, updated_at = :now_ms
-            where workspace_id = :workspace_id and id = :id and due_at <= :now_ms
-            returning {_IMPORT}""",
+            f"""update imports set state = 'running', attempts = attempts + 1, due_at = null,
+            worker = null, updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id
+            and (state = 'queued' or state = 'running') returning {_IMPORT}""",
             workspace_id=workspace_id,
             id=id,
-            worker=worker,
             now_ms=now_ms,
-            lease_end=now_ms + lease_ms,
         )
 
     def advance(
         self,
         workspace_id: int,
         id: int,
-        worker: str,
         *,
         received_bytes: int,
         total_bytes: int | None,
         source_etag: str | None,
         source_modified: str | None,
         now_ms: int,
-        lease_ms: int,
-    ) -> Row | None:
-        """Record how far it is and renew the lease; None if it is no longer this worker's."""
-        return self._db.returning(
+    ) -> None:
+        """Write down how far it is."""
+        self._db.run(
             """update imports set received_bytes = :received_bytes, total_bytes = :total_bytes,
-            source_etag = :source_etag, source_modified = :source_modified,
-            due_at = :lease_end, updated_at = :now_ms
-            where workspace_id = :workspace_id and id = :id and worker = :worker
-            and state = 'running' returning id""",
+            source_etag = :source_etag, source_modified = :source_modified, updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id""",
             workspace_id=workspace_id,
             id=id,
-            worker=worker,
             received_bytes=received_bytes,
             total_bytes=total_bytes,
             source_etag=source_etag,
             source_modified=source_modified,
             now_ms=now_ms,
-            lease_end=now_ms + lease_ms,
+        )
+
+    def put_back(self, workspace_id: int, id: int, now_ms: int) -> None:
+        """Have an import that was running wait for another attempt."""
+        self._db.run(
+            """update imports set state = 'queued', updated_at = :now_ms
+            where workspace_id = :workspace_id and id = :id""",
+            workspace_id=workspace_id,
+            id=id,
+            now_ms=now_ms,
         )
 
     def finish(
@@ -196,8 +185,6 @@ class Imports:
         id: int,
         *,
         state: str,
-        due_at: int | None,
-        failures: int,
         reason_code: str,
         reason: str,
         hint: str,
@@ -214,7 +201,7 @@ class Imports:
         ``fetched`` is kept in place of what was fetched before, if there is any.
         """
         return self._db.returning(
-            f"""update imports set state = :state, due_at = :due_at, failures = :failures,
+            f"""update imports set state = :state,
             reason_code = :reason_code, reason = :reason, hint = :hint,
             received_bytes = :received_bytes, total_bytes = :total_bytes,
             source_etag = :source_etag, source_modified = :source_modified, headers = :headers,
@@ -223,8 +210,6 @@ class Imports:
             workspace_id=workspace_id,
             id=id,
             state=state,
-            due_at=due_at,
-            failures=failures,
             reason_code=reason_code,
             reason=reason,
             hint=hint,
@@ -256,19 +241,17 @@ class Imports:
         workspace_id: int,
         id: int,
         *,
-        failures: int,
         lock_hash: str | None,
         headers: str | None,
         now_ms: int,
     ) -> Row:
-        """Make an import due at once."""
+        """Begin an import anew, from where it stopped."""
         row = self._db.returning(
-            f"""update imports set state = 'queued', due_at = :now_ms, failures = :failures,
+            f"""update imports set state = 'queued', due_at = null,
             lock_hash = :lock_hash, headers = :headers, updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
             workspace_id=workspace_id,
             id=id,
-            failures=failures,
             lock_hash=lock_hash,
             headers=headers,
             now_ms=now_ms,

@@ -127,6 +127,15 @@ class Locks:
             expires_at=now_ms + WAITER_TTL_MS,
         )
 
+    def drop_expired_waiters(self, workspace_id: int, now_ms: int) -> None:
+        """Forget who died in a queue of a workspace."""
+        self._db.run(
+            """delete from lock_waiters where workspace_id = :workspace_id
+            and expires_at <= :now_ms""",
+            workspace_id=workspace_id,
+            now_ms=now_ms,
+        )
+
     def leave(self, workspace_id: int, path: str, waiter_id: str, now_ms: int) -> None:
         """Take a waiter out of the queue, and those who died in it."""
         self._db.run(

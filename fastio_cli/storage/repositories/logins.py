@@ -97,12 +97,11 @@ class Logins:
             service=service,
         )
 
-    def ended(self, now_ms: int) -> Row | None:
-        """A login that is to be revoked and that nobody holds."""
-        return self._db.one(
-            f"""select {_LOGIN} from accounts
-            where ended_at is not null and held_until <= :now_ms limit 1""",
-            now_ms=now_ms,
+    def ended(self) -> list[Row]:
+        """Logins that are to be revoked."""
+        return self._db.all(
+            f"""select {_LOGIN} from accounts where ended_at is not null
+            order by org, member, service"""
         )
 
     def forget(self, org: str, member: str, service: str) -> None:

@@ -28,3 +28,7 @@ class Requests:
             workspace_id=workspace_id,
             key=key,
         )
+
+    def drop_expired(self, workspace_id: int, now_ms: int) -> None:
+        """Forget the results of a workspace whose time is over."""
+        self._db.run(DROP_EXPIRED, workspace_id=workspace_id, now_ms=now_ms)

@@ -124,40 +124,20 @@ class Search:
             revision=index["revision"],
         )
 
-    def behind(
-        self, worker: str, now_ms: int, *, after: int, embeds: bool, limit: int
-    ) -> list[Row]:
-        """Workspaces with an id above ``after`` that have events to index or, if the worker
-        ``embeds``, passages without vectors, and whose lease no other worker holds."""
+    def behind(self, *, after: int, embeds: bool, limit: int) -> list[Row]:
+        """Workspaces (``id``, ``seq``) after one whose index has events to catch up with, or
+        vectors if there is a model that ``embeds``."""
         return self._all(
             """select w.id, w.seq from workspaces w
             left join search_indexes i on i.workspace_id = w.id
             where w.id > :after and w.deleted_at is null and coalesce(i.enabled, 1) = 1
             and (coalesce(i.seq, 0) < w.seq
                 or (:embeds = 1 and i.embedded_id < i.next_id - 1))
-            and (i.worker is null or i.worker = :worker or i.taken_until < :now_ms)
             order by w.id limit :limit""",
-            worker=worker,
-            now_ms=now_ms,
             after=after,
             embeds=int(embeds),
             limit=limit,
         )
-
-    def take(self, workspace_id: int, worker: str, now_ms: int, until: int) -> bool:
-        """Lease the index to a worker; False if another holds it. Searches update the index
-        regardless of the lease."""
-        row = self._db.returning(
-            """update search_indexes set worker = :worker, taken_until = :until
-            where workspace_id = :workspace_id
-            and (worker is null or worker = :worker or taken_until < :now_ms)
-            returning workspace_id""",
-            workspace_id=workspace_id,
-            worker=worker,
-            now_ms=now_ms,
-            until=until,
-        )
-        return row is not None
 
     def indexed_object(self, workspace_id: int, path: str) -> ObjectRow | None:
         """What is indexed of an object, None if it is not in the index."""

@@ -11,6 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.storage.db import Db, Row
 
+    Shard = tuple[str, int]  # of an org's counters
+    Counters = tuple[int, int, int]  # workspaces, objects, bytes
+
 SHARDS = 32
 ADD_USAGE = """update org_usage set object_count = object_count + :objects,
     size_bytes = size_bytes + :bytes where org = :org and shard = :shard"""
@@ -21,6 +24,18 @@ ORG_BYTES_BESIDE = """select cast(coalesce(sum(u.size_bytes), 0) as bigint) as s
 _SUMS = """cast(coalesce(sum(workspace_count), 0) as bigint) as workspace_count,
     cast(coalesce(sum(object_count), 0) as bigint) as object_count,
     cast(coalesce(sum(size_bytes), 0) as bigint) as size_bytes"""
+_OF_WORKSPACES = f"""org, id % {SHARDS} as shard, count(*) as workspace_count,
+    cast(sum(object_count) as bigint) as object_count,
+    cast(sum(size_bytes) as bigint) as size_bytes"""
+HELD_NAMES = ("object_count", "state_count", "file_count", "live_bytes")
+_HELD = """select workspace_id, cast(sum(1 - deleted) as bigint) as object_count,
+    cast(sum(case when kind = 'state' then 1 - deleted else 0 end) as bigint) as state_count,
+    cast(sum(case when kind = 'file' then 1 - deleted else 0 end) as bigint) as file_count,
+    cast(sum((1 - deleted) * size_bytes) as bigint) as live_bytes
+    from objects group by workspace_id"""
+_APPENDED = "select distinct workspace_id from segments"
+_STORED = """select workspace_id, cast(sum(size_bytes) as bigint) as size_bytes
+    from versions group by workspace_id"""
 
 
 def shard_of(workspace_id: int) -> int:
@@ -48,29 +63,68 @@ class Usage:
             shard=shard_of(workspace_id),
         )
 
-    def counted(self) -> list[Row]:
-        """Every row of the counters, in order."""
-        return self._db.all(
-            """select org, shard, workspace_count, object_count, size_bytes from org_usage
-            where workspace_count <> 0 or object_count <> 0 or size_bytes <> 0
-            order by org, shard"""
+    def counted(self) -> dict[Shard, Counters]:
+        """What the counters of every org say, by org and shard."""
+        return _by_shard(
+            self._db.all(
+                "select org, shard, workspace_count, object_count, size_bytes from org_usage"
+            )
         )
 
-    def recounted(self) -> list[Row]:
-        """The same rows as the workspaces add up to."""
-        return self._db.all(
-            f"""select org, id % {SHARDS} as shard, count(*) as workspace_count,
-            cast(sum(object_count) as bigint) as object_count,
-            cast(sum(size_bytes) as bigint) as size_bytes
-            from workspaces group by org, id % {SHARDS} order by 1, 2"""
+    def recounted(self) -> dict[Shard, Counters]:
+        """The same as the workspaces add up to."""
+        return _by_shard(
+            self._db.all(f"select {_OF_WORKSPACES} from workspaces group by org, id % {SHARDS}")
         )
 
-    def set_counters(self, row: Row) -> None:
-        """Make a row of the counters what it has to be."""
+    def recount(self, org: str, shard: int) -> None:
+        """Make one row of an org's counters what its workspaces add up to."""
         self._db.run(
             """insert into org_usage (org, shard, workspace_count, object_count, size_bytes)
-            values (:org, :shard, :workspace_count, :object_count, :size_bytes)
-            on conflict (org, shard) do update set workspace_count = excluded.workspace_count,
-            object_count = excluded.object_count, size_bytes = excluded.size_bytes""",
-            **row,
+            values (:org, :shard, 0, 0, 0) on conflict (org, shard) do nothing""",
+            org=org,
+            shard=shard,
         )
+        # Who changed a workspace either has this row and is waited for, or adds to it after us.
+        self._db.one(
+            f"""select shard from org_usage where org = :org and shard = :shard
+            {self._db.lock_clause}""",
+            org=org,
+            shard=shard,
+        )
+        rows = self._db.all(
+            f"""select {_OF_WORKSPACES} from workspaces
+            where org = :org and id % {SHARDS} = :shard group by org, id % {SHARDS}""",
+            org=org,
+            shard=shard,
+        )
+        workspaces, objects, size_bytes = _by_shard(rows).get((org, shard), (0, 0, 0))
+        self._db.run(
+            """update org_usage set workspace_count = :workspaces, object_count = :objects,
+            size_bytes = :size_bytes where org = :org and shard = :shard""",
+            org=org,
+            shard=shard,
+            workspaces=workspaces,
+            objects=objects,
+            size_bytes=size_bytes,
+        )
+
+    def of_workspaces(self) -> dict[int, dict[str, int]]:
+        """What every workspace holds by its objects, and by its versions if it has no segments:
+        those of an appended file share bytes."""
+        found: dict[int, dict[str, int]] = {}
+        for row in self._db.all(_HELD):
+            found[row["workspace_id"]] = {name: row[name] for name in HELD_NAMES}
+        appended = {row["workspace_id"] for row in self._db.all(_APPENDED)}
+        for row in self._db.all(_STORED):
+            if row["workspace_id"] not in appended:
+                found[row["workspace_id"]]["size_bytes"] = row["size_bytes"]
+        return found
+
+
+def _by_shard(rows: list[Row]) -> dict[Shard, Counters]:
+    found = {
+        (row["org"], row["shard"]): (row["workspace_count"], row["object_count"], row["size_bytes"])
+        for row in rows
+    }
+    return {key: counters for key, counters in found.items() if any(counters)}

@@ -145,7 +145,12 @@ class Connection:
             (ADD_USAGE, changes.usage_rows()),
         ):
             if rows:
-                self.run_many(sql, rows)
+                statement = _statement(sql)
+                if len(rows) == 1:
+                    (row,) = rows
+                    self.sql.execute(statement.text, statement.in_order(row))
+                else:
+                    self.sql.executemany(statement.text, map(statement.in_order, rows))
 
     def savepoint(self) -> None:
         """Begin what can be undone alone."""

@@ -1,8 +1,6 @@
-"""How an import goes from state to state, apart from what its owner asks for (``imports.py``).
+"""What an import fetched, or why it failed, written into its workspace.
 
-A worker takes an import, fetches without any transaction, and comes back with what it got or with
-why it failed. Each step here is one transaction, and does nothing if the import is no longer the
-worker's: it was cancelled, or the worker was slow and another one took over.
+Each function is called in the transaction that ends the import's job (``imports.py``).
 """
 
 from __future__ import annotations
@@ -12,12 +10,13 @@ import json
 
 from fastio_cli.blobs.local import Content
 from fastio_cli.errors import FastioError
+from fastio_cli.imports.naming import numbered
 from fastio_cli.operations.context import Slot
+from fastio_cli.operations.imports import without_values
 from fastio_cli.operations.types import PATH_RULE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from fastio_cli.operations.context import Context
@@ -28,7 +27,7 @@ NUMBERED_MAX = 1000
 
 
 class Outcome:
-    """What a worker fetched, and when if that was in an earlier run (in milliseconds since 1970).
+    """What an attempt fetched, and when if that was in an earlier run (in milliseconds since 1970).
 
     ``content`` None: the source said that nothing changed.
     """
@@ -53,27 +52,11 @@ class Outcome:
         self.fetched_at = fetched_at
 
 
-def take(
-    tx: Tx, worker: str, actor: str | None, lease_ms: int, limit: int
-) -> list[tuple[Row, Row | None]]:
-    """Take what is due: imports, each with the earlier one it may be unchanged against."""
-    taken = []
-    for due in tx.imports.due(tx.now_ms, actor, limit):
-        row = tx.imports.take(due["workspace_id"], due["id"], worker, tx.now_ms, lease_ms)
-        if row is not None:
-            taken.append((row, _known(tx, row)))
-    return taken
-
-
-def complete(
-    ctx: Context, id: int, worker: str, outcome: Outcome, numbered: Callable[[str, int], str]
-) -> Row | None:
+def complete(ctx: Context, id: int, outcome: Outcome) -> None:
     """Write the object and end the import. Raises what forbids it: a lock, a conflict, a quota."""
-    row = _own(ctx, id, worker)
-    if row is None:
-        return None
-    path = _path(row, outcome.name)
-    slot = _slot(ctx, row, path, numbered)
+    row = ctx.tx.imports.get(ctx.workspace_id, id)
+    assert row is not None
+    slot = _slot(ctx, row, _path(row, outcome.name))
     live = slot.live
     fetched_at = ctx.now_ms if outcome.fetched_at is None else outcome.fetched_at
     data = {
@@ -86,7 +69,7 @@ def complete(
     }
     content = outcome.content
     if content is None:
-        known = _known(ctx.tx, row)
+        known = last_fetch(ctx.tx, row)
         if live is None or known is None or known["path"] != slot.path:
             raise FastioError(
                 "unavailable", f"{slot.path} was changed while its source said it was unchanged."
@@ -100,7 +83,7 @@ def complete(
         version = ctx.put(
             slot, change="import", kind="file", content=content, media_type=media_type, data=data
         )["version"]
-    return ctx.tx.imports.finish(
+    ctx.tx.imports.finish(
         ctx.workspace_id,
         id,
         path=slot.path,
@@ -119,34 +102,28 @@ def complete(
 
 def fail(
     ctx: Context,
-    id: int,
-    worker: str,
+    row: Row,
     error: FastioError,
     *,
-    again_in_ms: int | None,
-    failures: int,
+    is_final: bool,
     progress: dict[str, Any],
     outcome: Outcome | None,
-) -> Row | None:
-    """Note why it failed; queue it again in a while, from ``progress`` on, or end it.
+) -> None:
+    """Note why it failed: it is queued again, to go on from ``progress``, or it has failed.
 
     With an ``outcome`` only its commit has failed: it is kept, so that another run commits it.
     """
-    row = _own(ctx, id, worker)
-    if row is None:
-        return None
-    if again_in_ms is None:
-        ctx.emit("import.fail", row["path"], data={"import": id, "reason": error.message})
-    return ctx.tx.imports.set_back(
+    if is_final:
+        data = {"import": row["id"], "reason": error.message}
+        ctx.emit("import.fail", row["path"], data=data)
+    ctx.tx.imports.set_back(
         ctx.workspace_id,
-        id,
-        state="queued" if again_in_ms is not None else "failed",
-        due_at=None if again_in_ms is None else ctx.now_ms + again_in_ms,
-        failures=failures,
+        row["id"],
+        state="failed" if is_final else "queued",
         reason_code=error.code,
         reason=error.message,
-        hint=error.hint.replace("retry ID", f"retry {id}"),
-        headers=row["headers"] if again_in_ms is not None else without_values(row["headers"]),
+        hint=error.hint,
+        headers=without_values(row["headers"]) if is_final else row["headers"],
         fetched=_as_text(outcome, ctx.now_ms) if outcome is not None else None,
         now_ms=ctx.now_ms,
         **progress,
@@ -190,60 +167,15 @@ def _as_text(outcome: Outcome, now_ms: int) -> str | None:
     )
 
 
-def refuse_forgotten(row: Row) -> None:
-    """Raise ``invalid`` if an import would need headers that are no longer known."""
-    forgotten = [k for k, v in json.loads(row["headers"] or "{}").items() if v is None]
-    if forgotten:
-        raise FastioError(
-            "invalid",
-            f"Import {row['id']} forgot its headers ({', '.join(forgotten)}) when it ended.",
-            f"Give them again: fastio import retry {row['id']} --header-file FILE",
-        )
-
-
-def without_values(headers: str | None) -> str | None:
-    """The headers of an import that is over: which there were, and no longer what they said."""
-    return None if headers is None else json.dumps(dict.fromkeys(json.loads(headers)))
-
-
-def checking(id: int, worker: str) -> Callable[[Context], None]:
-    """Fails before the transfer where it is plain that its end would fail."""
-
-    def check(ctx: Context) -> None:
-        row = _own(ctx, id, worker)
-        if row is not None:
-            _slot(ctx, row, row["target"], lambda path, number: f"{path}.{number}")
-
-    return check
-
-
-def letting_go(id: int, worker: str) -> Callable[[Context], None]:
-    """Gives an import back to the queue, due at once."""
-
-    def let_go(ctx: Context) -> None:
-        row = _own(ctx, id, worker)
-        if row is not None:
-            ctx.tx.imports.queue(
-                ctx.workspace_id,
-                id,
-                failures=row["failures"],
-                lock_hash=row["lock_hash"],
-                headers=row["headers"],
-                now_ms=ctx.now_ms,
-            )
-
-    return let_go
+def check(ctx: Context, row: Row) -> None:
+    """Fail before the transfer where it is plain that its end would fail."""
+    if is_exact(row):
+        _slot(ctx, row, row["target"])
 
 
 def is_exact(row: Row) -> bool:
     """Whether an import's path is known before its file's name is."""
     return bool(row["target"]) and not row["target"].endswith("/")
-
-
-def _own(ctx: Context, id: int, worker: str) -> Row | None:
-    row = ctx.tx.imports.get(ctx.workspace_id, id)
-    mine = row is not None and row["state"] == "running" and row["worker"] == worker
-    return row if mine else None
 
 
 def _is(live: Row, content: Content, media_type: str) -> bool:
@@ -257,11 +189,11 @@ def _path(row: Row, name: str) -> str:
     return str(PATH_RULE.check(target + name, "path"))
 
 
-def _slot(ctx: Context, row: Row, path: str, numbered: Callable[[str, int], str]) -> Slot:
+def _slot(ctx: Context, row: Row, path: str) -> Slot:
     """The place to write to, by the import's way with conflicts, if it may be written."""
     slot = Slot(path, ctx.tx.unit.head(ctx.workspace_id, path))
     if slot.live is not None and row["on_conflict"] == "rename":
-        slot = _free(ctx, path, numbered)
+        slot = _free(ctx, path)
     ctx.check_lock_hash(slot.path, row["lock_hash"])
     if slot.live is None:
         return slot
@@ -281,11 +213,10 @@ def _slot(ctx: Context, row: Row, path: str, numbered: Callable[[str, int], str]
     return slot
 
 
-def _free(ctx: Context, path: str, numbered: Callable[[str, int], str]) -> Slot:
+def _free(ctx: Context, path: str) -> Slot:
     for number in range(2, NUMBERED_MAX):
-        slot = Slot(
-            numbered(path, number), ctx.tx.unit.head(ctx.workspace_id, numbered(path, number))
-        )
+        free = numbered(path, number)
+        slot = Slot(free, ctx.tx.unit.head(ctx.workspace_id, free))
         if slot.live is None:
             return slot
     raise FastioError(
@@ -293,7 +224,7 @@ def _free(ctx: Context, path: str, numbered: Callable[[str, int], str]) -> Slot:
     )
 
 
-def _known(tx: Tx, row: Row) -> Row | None:
+def last_fetch(tx: Tx, row: Row) -> Row | None:
     """The last import of this URL to this place, if what it brought still stands there."""
     if row["on_conflict"] != "version" or row["received_bytes"]:
         return None

@@ -1,0 +1,52 @@
+"""fastio job"""
+
+from __future__ import annotations
+
+from fastio_cli.cli.framework.command import Arg, Opt, command
+from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, given
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastio_cli.cli.framework.session import Session
+
+ID = Arg("id", "Id of the job, as in fastio job list")
+COLUMNS = "id,state,due_at,attempts,failures,reason"
+
+
+@command(
+    "job list",
+    Opt(
+        "--state",
+        help="Only those in this state",
+        choices=("queued", "running", "done", "failed", "cancelled"),
+    ),
+    Opt("--kind", help="Only those of this kind, as import or index", metavar="KIND"),
+    LIMIT,
+    CURSOR,
+    op="job.list",
+)
+def list_(cli: Session, **params: Any) -> None:
+    """Imports and the search index are worked on in the background, by a server or by the command
+    that asked for them. One that failed in passing is queued again, and says why.
+
+    Example:
+    fastio job list --state failed
+    """
+    cli.out.page(cli.call("job.list", **given(**params)), columns=COLUMNS, essential="id")
+
+
+@command("job show", ID, op="job.show")
+def show(cli: Session, id: str) -> None:
+    cli.out.record(cli.call("job.show", id=id), essential="state")
+
+
+@command("job retry", ID, KEY, op="job.retry")
+def retry(cli: Session, **params: Any) -> None:
+    cli.out.record(cli.call("job.retry", **params), essential="state")
+
+
+@command("job cancel", ID, KEY, op="job.cancel")
+def cancel(cli: Session, **params: Any) -> None:
+    cli.out.record(cli.call("job.cancel", **params), essential="state")
