@@ -46,6 +46,7 @@ $(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 # The manual, from the table of commands.
 generate: $(VENV)/.installed
 	$(BIN)/python -m fastio_cli.cli.framework.generate .
+	$(BIN)/python -m fastio_cli.sdk.generate .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

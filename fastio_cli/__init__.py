@@ -1,7 +1,35 @@
 """fastio: durable, shared state for agents.
 
-Use it as a command (``fastio``), or from Python through :class:`fastio_cli.engine.engine.Engine`.
+Use it as a command (``fastio``), or from Python::
+
+    from fastio_cli import connect
+
+    with connect("state") as store:
+        plan = store.workspace("default", actor="planner")
+        plan.state.set("plan.json", {"step": 1})
 """
 
-__version__ = "0.1.0"
-__released__ = "2026-11-22"
+from fastio_cli.version import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.sdk.asynchronous import AsyncStore, aconnect
+    from fastio_cli.sdk.store import Store, connect
+
+    __all__ = ["AsyncStore", "Store", "__version__", "aconnect", "connect"]
+
+_LAZY = {
+    "connect": "store",
+    "Store": "store",
+    "aconnect": "asynchronous",
+    "AsyncStore": "asynchronous",
+}
+
+
+def __getattr__(name: str) -> object:
+    """What Python programs import, loaded when they do: commands start without it."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"fastio_cli.sdk.{_LAZY[name]}"), name)

@@ -7,6 +7,7 @@ duplicate keys, no NaN or Infinity, no lone surrogates. Integers keep every digi
 import json
 import sys
 
+from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -19,14 +20,36 @@ SIZE_BYTES_MAX = 16 * 1024 * 1024
 quoted = json.encoder.encode_basestring  # one string as JSON text
 
 
-def _encoder(sort_keys: bool, allow_nan: bool) -> "Callable[[object], str]":
+class RawJson:
+    """A JSON value as its text, which is known to be strict: passed on without being parsed."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+
+def _digest(value: object) -> object:
+    """What stands in canonical form for a text that is not to be parsed."""
+    if isinstance(value, RawJson):
+        return {"sha256": sha256(value.text).hexdigest()}
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def _encoder(
+    sort_keys: bool, allow_nan: bool, default: "Callable[[object], object] | None" = None
+) -> "Callable[[object], str]":
     """An encoder of compact text, made once.
 
     ``json.dumps`` makes two objects at every call, ``JSONEncoder.encode`` one: the C encoder that
     does the work. They cost more than the work itself for the values of most writes.
     """
     plain = json.JSONEncoder(
-        ensure_ascii=False, allow_nan=allow_nan, sort_keys=sort_keys, separators=(",", ":")
+        ensure_ascii=False,
+        allow_nan=allow_nan,
+        sort_keys=sort_keys,
+        separators=(",", ":"),
+        default=default,
     )
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
@@ -37,7 +60,7 @@ def _encoder(sort_keys: bool, allow_nan: bool) -> "Callable[[object], str]":
 
 
 compact = _encoder(sort_keys=False, allow_nan=False)  # without any other check
-_canonical = _encoder(sort_keys=True, allow_nan=True)
+_canonical = _encoder(sort_keys=True, allow_nan=True, default=_digest)
 
 
 def decode(
@@ -82,9 +105,10 @@ def stored(text: str) -> "Any":
     return _parsed(_plain, text)
 
 
-def encode(value: object, what: str = "value") -> bytes:
+def encode(value: object, what: str = "value", *, is_decoded: bool = False) -> bytes:
     """Write a JSON value as compact UTF-8, keys in the order given.
 
+    The depth of one that ``is_decoded`` was checked by ``decode``.
     Raises ``invalid`` for what strict JSON cannot say (NaN, lone surrogates, foreign types, nesting
     deeper than :data:`DEPTH_MAX`) and ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes.
     """
@@ -100,8 +124,21 @@ def encode(value: object, what: str = "value") -> bytes:
         raise FastioError("invalid", f"The {what} cannot be written as JSON: {reason}.") from None
     if len(body) > SIZE_BYTES_MAX:
         raise _too_large(what)
-    _check_depth(value, text, what)
+    if not is_decoded:
+        _check_depth(value, text, what)
     return body
+
+
+def record_text(record: object) -> bytes:
+    """A record as compact UTF-8, into which the texts that it holds are put as they are."""
+    if not isinstance(record, dict) or not any(type(v) is RawJson for v in record.values()):
+        return compact(record).encode()
+    parts = []
+    for name, value in record.items():
+        text = value.text if isinstance(value, RawJson) else compact(value).encode()
+        parts += [b",", quoted(name).encode(), b":", text]
+    parts[0] = b"{"
+    return b"".join([*parts, b"}"])
 
 
 def canonical(value: object) -> bytes:

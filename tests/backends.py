@@ -30,6 +30,7 @@ from tests import postgres
 from tests.engines import URL_FILE, open_engine
 from tests.remote import behind_server
 from tests.requirements import lacking
+from tests.sdk import through_sdk
 
 DEADLINE_S = 30.0
 
@@ -129,9 +130,13 @@ class SecondPostgres(Postgres):
 SECOND = {f"postgres-{postgres.version_of(p)}": SecondPostgres for p in [postgres.second()] if p}
 
 
+# The Python SDK keeps the contract too.
+SDK = {f"sdk-{name}": through_sdk(BACKENDS[name]) for name in ("sqlite", "remote-sqlite")}
+
+
 def kind_of(name: str) -> Any:
     """A kind of store; one that cannot run here is skipped, and in CI a failure."""
-    kind = {**BACKENDS, **SECOND}[name]
+    kind = {**BACKENDS, **SECOND, **SDK}[name]
     reason = kind.missing()
     if reason is not None:
         lacking(f"backend {name} is missing: {reason}")

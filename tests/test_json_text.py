@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import DEPTH_MAX, SIZE_BYTES_MAX, canonical, decode, encode
+from fastio_cli.operations.documents import merge
 from fastio_cli.operations.pointer import assign, resolve
-from fastio_cli.operations.state import merge
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 SAFE_INTEGERS = st.integers(-(2**53) + 1, 2**53 - 1)

@@ -1,4 +1,4 @@
-"""The README and the recipes tell the truth: their console sessions and Python are run as they
+"""The README and other pages tell the truth: their console sessions and Python are run as they
 stand."""
 
 import os
@@ -57,8 +57,15 @@ def test_console_sessions(page: str, tmp_path: Path) -> None:
         assert re.fullmatch(pattern(expected), actual), f"$ {command}\n{actual}"
 
 
-def test_python_examples(tmp_path: Path) -> None:
-    examples = blocks("README.md", "python")
-    assert examples
-    for example in examples:
-        subprocess.run([sys.executable, "-c", example], cwd=tmp_path, check=True, timeout=60)
+EXAMPLES = [
+    pytest.param(example, id=f"{page}-{number}")
+    for page in ("README.md", "docs/python.md")
+    for number, example in enumerate(blocks(page, "python"), 1)
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_python_examples(example: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", example]
+    env = environment(tmp_path)
+    subprocess.run(command, cwd=tmp_path, env=env, check=True, timeout=60)

@@ -31,7 +31,7 @@ LINE_LENGTH_MAX = 100
 
 # A module imports only what stands on lower steps, or its own package.
 STEPS = (
-    {"errors", "model", "retry", "digest"},
+    {"errors", "model", "retry", "digest", "version"},
     {"json_text", "identity"},
     {"config"},
     {"blobs"},
@@ -184,7 +184,7 @@ def test_imports_go_downward(file):
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_nothing_is_too_long(file):
     lines = file.read_text().splitlines()
-    assert len(lines) <= FILE_LINES_MAX
+    assert len(lines) <= FILE_LINES_MAX or file.name == "generated.py"
     assert max(map(len, lines), default=0) <= LINE_LENGTH_MAX
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -52,6 +52,9 @@ class Content:
         self.blob = blob
         self.chain = chain
 
+    def close(self) -> None:
+        """Let go of what was opened to read the bytes."""
+
 
 def inline(body: bytes) -> Content:
     """Content that travels in its row."""

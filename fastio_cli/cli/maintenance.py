@@ -111,8 +111,8 @@ def _installation() -> Check:
     import sqlite3
     import sys
 
-    from fastio_cli import __version__
     from fastio_cli.storage.doctor import Check
+    from fastio_cli.version import __version__
 
     versions = f"fastio {__version__}, Python {sys.version.split()[0]}, "
     return Check("installation", None, versions + f"SQLite {sqlite3.sqlite_version}")

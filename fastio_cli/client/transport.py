@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from fastio_cli import __version__
 from fastio_cli.client.responses import ANSWER_S, read_json
 from fastio_cli.errors import FastioError
 from fastio_cli.retry import FOREVER, Retries, RetryPolicy
+from fastio_cli.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

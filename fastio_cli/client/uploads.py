@@ -24,12 +24,17 @@ SPOOLED_BYTES_MAX = 16 * 1024 * 1024  # kept in memory; larger streams go to a t
 class Body(Content):
     """Bytes to be uploaded with a call; they can be read again from any offset."""
 
-    __slots__ = ("stream", "upload_id")
+    __slots__ = ("is_own", "stream", "upload_id")
 
-    def __init__(self, etag: str, size_bytes: int, stream: IO[bytes]) -> None:
+    def __init__(self, etag: str, size_bytes: int, stream: IO[bytes], is_own: bool) -> None:
         super().__init__(etag, size_bytes)
         self.stream = stream
+        self.is_own = is_own  # opened here, so to be closed here
         self.upload_id = os.urandom(16).hex()
+
+    def close(self) -> None:
+        if self.is_own:
+            self.stream.close()
 
     def read_from(self, offset: int) -> Iterator[bytes]:
         self.stream.seek(offset)
@@ -50,7 +55,7 @@ def body_of(stream: BinaryIO) -> Body:
         size += len(chunk)
         if not stream.seekable():
             reader.write(chunk)
-    return Body(digest.hexdigest(), size, reader)
+    return Body(digest.hexdigest(), size, reader, reader is not stream)
 
 
 def upload_ahead(transport: Transport, workspace: str, body: Body) -> None:

@@ -98,6 +98,10 @@ class Client:
         """The bytes that ``file.get`` answered with."""
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Close what was opened."""
+        raise NotImplementedError
+
     def watch(
         self,
         workspace: str,

@@ -17,9 +17,10 @@ from fastio_cli.digest import sha256
 from fastio_cli.engine.client import Client, PreparedCall
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
-from fastio_cli.json_text import canonical, encode
+from fastio_cli.json_text import canonical, record_text
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context, Preparation
+from fastio_cli.operations.documents import run_in_place
 from fastio_cli.operations.operation import UNPREPARED, Pending
 from fastio_cli.operations.types import ACTOR_RULE, NAME_RULE
 from fastio_cli.storage.tx import Work
@@ -49,8 +50,19 @@ _PROCESS = os.urandom(12).hex()
 _NUMBERS = count(1)
 
 
+TOO_LARGE = object()  # the outcome of a call whose object is larger than ``inline_bytes_max``
+
+
 class Call(PreparedCall):
-    """A call on a store."""
+    """A call on a store.
+
+    ``inline_bytes_max`` bounds the size of the object that it works on; the outcome is
+    :data:`TOO_LARGE`, with nothing done, beyond it, and where the object has a schema to satisfy.
+    ``raw_json``: JSON values in the answer may be :class:`RawJson`.
+    """
+
+    inline_bytes_max: int | None = None
+    raw_json = False
 
     def __init__(
         self,
@@ -109,6 +121,9 @@ class Engine(Client):
         self._key_file = key_file
         self._search: SearchService | None = None
         self._lock_key: bytes | None = None
+        # Do what may be large or slow for reads, and for writes; a server has helpers for it.
+        self.compute: Callable[..., Any] = run_in_place
+        self.compute_in_write: Callable[..., Any] = run_in_place
 
     @property
     def search(self) -> SearchService:
@@ -323,6 +338,8 @@ class Engine(Client):
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
         if hidden or (row is None and operation.in_workspace):
             raise no_workspace(tx, call.workspace, call.identity)
+        if call.inline_bytes_max is not None and _is_too_large(tx, call, row):
+            return TOO_LARGE
         ctx = self._context(tx, call, row, grant)
         try:
             result = operation.run(ctx, **call.params)
@@ -338,7 +355,7 @@ class Engine(Client):
                     scope,
                     call.idempotency_key,
                     request_hash=call.request_hash,
-                    result=encode(_without_secret(operation, result)).decode(),
+                    result=record_text(_without_secret(operation, result)).decode(),
                     kept_ms=call.key_kept_ms,
                 )
                 call.may_be_done = True
@@ -386,6 +403,8 @@ class Engine(Client):
             grant=grant,
             prepared=call.prepared,
             open_search=lambda: self.search,
+            compute=self.compute if call.operation.effect == "read" else self.compute_in_write,
+            raw_json=call.raw_json,
             lock_key=self._read_lock_key,
         )
 
@@ -393,6 +412,10 @@ class Engine(Client):
         if self._lock_key is None:  # it never changes
             self._lock_key = tx.locks.token_key()
         return self._lock_key
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
 
     def admission(
         self, operation: Operation, workspace: str, identity: Identity
@@ -431,6 +454,16 @@ def _authorization() -> Any:
     from fastio_cli.engine import authorization
 
     return authorization
+
+
+def _is_too_large(tx: Tx, call: Call, row: Row | None) -> bool:
+    path = call.params.get("path")
+    if path is None or row is None:
+        return False
+    head = tx.unit.head(row["id"], path)
+    if head is None:
+        return False
+    return bool(head["size_bytes"] > (call.inline_bytes_max or 0) or head["schema"] is not None)
 
 
 def new_id() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastio_cli.jobs.imports import Imports
 from fastio_cli.jobs.indexing import Indexing
 from fastio_cli.jobs.revocations import Revocations
+from fastio_cli.jobs.runner import JobRunner, RunnerThread
 from fastio_cli.jobs.sweeps import Sweeps
 
 TYPE_CHECKING = False
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from fastio_cli.jobs.kind import JobKind
 
 KINDS = (Imports, Revocations, Indexing, Sweeps)
+
+
+def runner_thread(engine: Engine, config: Config) -> RunnerThread:
+    """A thread, not started yet, that runs jobs of all kinds. Raises ``invalid`` as ``every``."""
+    return RunnerThread(JobRunner(engine, every(engine, config)))
 
 
 def every(engine: Engine, config: Config) -> list[JobKind[Any]]:

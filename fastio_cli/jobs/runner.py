@@ -17,6 +17,7 @@ import json
 import queue
 import threading
 import time
+import traceback
 from collections import Counter
 from functools import partial
 
@@ -410,6 +411,9 @@ class RunnerThread(threading.Thread):
                 self._runner.step()
             except FastioError:
                 self._is_told.wait(STORE_AWAY_S)  # the store is away for a moment
+            except Exception:  # one job's fault is not the end of all others
+                traceback.print_exc()
+                self._is_told.wait(STORE_AWAY_S)
         self._runner.close()
 
     def stop(self) -> None:

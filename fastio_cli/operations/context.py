@@ -9,7 +9,8 @@ from __future__ import annotations
 from fastio_cli.blobs.local import Content
 from fastio_cli.digest import EMPTY, sha256
 from fastio_cli.errors import FastioError
-from fastio_cli.json_text import canonical, quoted
+from fastio_cli.json_text import RawJson, canonical, quoted, stored
+from fastio_cli.operations.documents import run_in_place
 from fastio_cli.operations.records import object_record, timestamp
 
 TYPE_CHECKING = False
@@ -95,7 +96,11 @@ class Context:
         prepared: Any = None,
         open_search: Callable[[], SearchService] | None = None,
         lock_key: Callable[[Tx], bytes] | None = None,
+        compute: Callable[..., Any] = run_in_place,
+        raw_json: bool = False,
     ) -> None:
+        self.compute = compute  # does what may be large or slow (``documents.py``)
+        self._raw_json = raw_json
         self.org = org
         self.grant = grant  # None for the owner of a local store
         self.tx = tx
@@ -110,6 +115,10 @@ class Context:
         self.workspace_id = self.seq = self._seq_before = 0
         if workspace is not None:
             self.enter(workspace)
+
+    def json_value(self, text: bytes) -> Any:
+        """A stored JSON value as it stands in an answer: as its text if that is only sent on."""
+        return RawJson(text) if self._raw_json else stored(text.decode())
 
     def enter(self, workspace: Row) -> None:
         """Work in this workspace from here on (``workspace.create`` makes the one it enters)."""

@@ -217,9 +217,9 @@ def _put_copy(
     if schema is None and slot.live is not None and row["kind"] == "state":
         schema = slot.live["schema"]
     if schema is not None and row["kind"] == "state":
-        from fastio_cli.operations.schema import check_stored
+        from fastio_cli.operations.documents import check_schema
 
-        check_stored(row, schema, slot.path)
+        ctx.compute(check_schema, row["body"], schema.encode(), slot.path)
     content = Content(row["etag"], row["size_bytes"], row["body"], row["blob"], row["chain"])
     return ctx.put(
         slot,

@@ -37,7 +37,10 @@ class Operation:
     * ``returns_secret``: the field of the answer that is a secret. It is never kept: a repeated
       request is answered by ``replay``, which is given a context and the rest of the first answer,
       and makes the secret again or raises the error that says how to get a new one;
-    * ``inline``: it reads or changes a few rows by their keys, and may run in the event loop;
+    * ``inline``: it reads or changes a few rows by their keys, and may run in the event loop of a
+      server if the object at its path is small and none of ``outside_loop_params`` is given, which
+      are programs of the user's (queries, schemas) or reach for what may be large;
+    * ``json_params``: the parameters that are JSON values, or records with such values by name;
     * ``response``: ``json`` (a record), ``bytes`` (a download) or ``chunks`` (a record that is told
       piece by piece to whoever listens, while it is made);
     * ``wait_param``: the parameter that says how long to wait for something to happen;
@@ -79,6 +82,10 @@ class Operation:
         self.defaults = run.__kwdefaults__ or {}
         self.wait_param = next((k for k, rule in self.rules.items() if rule.waits), None)
         self.path_params = [key for key, rule in self.rules.items() if rule.is_path]
+        self.outside_loop_params = [k for k, rule in self.rules.items() if not rule.is_inline]
+        self.json_params = {
+            key: rule.json_keys for key, rule in self.rules.items() if rule.json_keys is not None
+        }
         self.upload_param = next((k for k, rule in self.rules.items() if rule.uploads), None)
 
     @property

@@ -10,8 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.operations.context import Slot
-
 
 def resolve(document: Any, pointer: str, path: str) -> Any:
     """The value at a pointer. Raises ``invalid`` (not a pointer) or ``not_found``."""
@@ -45,7 +43,7 @@ def assign(document: Any, pointer: str, value: Any, path: str) -> Any:
     return document
 
 
-def apply_patch(document: Any, patch: Any, slot: Slot) -> Any:
+def apply_patch(document: Any, patch: Any, path: str, version: int) -> Any:
     """Apply an RFC 6902 patch, all or none.
 
     Raises ``invalid`` for what is not a patch, ``not_found`` for a pointer that leads nowhere,
@@ -65,20 +63,19 @@ def apply_patch(document: Any, patch: Any, slot: Slot) -> Any:
     try:
         return parsed.apply(document, in_place=True)
     except jsonpatch.JsonPatchTestFailed:
-        assert slot.live is not None
         raise FastioError(
             "version_conflict",
-            f"A test in the patch does not hold for {slot.path}.",
-            f"Read it again and repeat the change: fastio state get {slot.path}",
-            path=slot.path,
-            current_version=slot.live["version"],
+            f"A test in the patch does not hold for {path}.",
+            f"Read it again and repeat the change: fastio state get {path}",
+            path=path,
+            current_version=version,
         ) from None
     except (jsonpatch.JsonPatchConflict, JsonPointerException, TypeError) as e:
         raise FastioError(
             "not_found",
-            f"The patch does not fit {slot.path}: {_reason(e)}.",
-            f"See what it holds: fastio state get {slot.path}",
-            path=slot.path,
+            f"The patch does not fit {path}: {_reason(e)}.",
+            f"See what it holds: fastio state get {path}",
+            path=path,
         ) from None
     except jsonpatch.JsonPatchException as e:
         raise _not_a_patch(e) from None

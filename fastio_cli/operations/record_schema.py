@@ -10,7 +10,6 @@ import types
 import typing
 
 from fastio_cli import model
-from fastio_cli.operations.operation import Unprepared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +28,8 @@ def record_of(run: Callable[..., object]) -> type | None:
     ``"model.HeldLock | Pending"``.
     """
     stated = run.__annotations__["return"]
-    names = {"model": model, "Unprepared": Unprepared}
+    # The catalogue imports these for type checkers only; just the record counts.
+    names = {"model": model, "Unprepared": None}
     hint = eval(stated, run.__globals__, names) if isinstance(stated, str) else stated
     return next((t for t in (hint, *typing.get_args(hint)) if typing.is_typeddict(t)), None)
 

@@ -10,7 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.storage.db import Row
 
 SCHEMA_BYTES_MAX = 256 * 1024
 
@@ -40,11 +39,6 @@ def check(value: Any, schema_text: str, path: str) -> None:
             path=path,
             pointer=pointer,
         )
-
-
-def check_stored(row: Row, schema_text: str, path: str) -> None:
-    """The same for a version that is kept already."""
-    check(json.loads(row["body"]), schema_text, path)
 
 
 def _refuse(uri: str) -> Any:

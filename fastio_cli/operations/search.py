@@ -4,8 +4,9 @@ The index is a reader of the event log. A search first brings it up to date outs
 (``prepare``), then ranks on one snapshot, so that what it returns reflects every earlier write.
 """
 
+from fastio_cli.blobs.local import inline
 from fastio_cli.errors import FastioError
-from fastio_cli.json_text import stored
+from fastio_cli.json_text import encode, stored
 from fastio_cli.operations.operation import UNPREPARED, Unprepared, operation
 from fastio_cli.operations.records import timestamp
 from fastio_cli.operations.state import append, init
@@ -21,7 +22,6 @@ from fastio_cli.operations.types import (
     SearchMode,
     Token,
     Tokens,
-    json_value,
 )
 from fastio_cli.operations.workspaces import ALL, visible
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Preparation
-    from fastio_cli.search.service import PreparedQuery, SearchHit
+    from fastio_cli.search.hits import SearchHit
+    from fastio_cli.search.service import PreparedQuery
     from fastio_cli.storage.db import Row
     from fastio_cli.storage.search_rows import IndexRow
 
@@ -275,9 +276,9 @@ def converse(
     answer: model.Answer = ctx.prepared
     turn = {"question": question, "answer": answer["answer"]}
     _turns(ctx, path)  # still a conversation, if it is there
-    value, schema = json_value([turn]), json_value(CONVERSATION)
+    value, schema = inline(encode([turn])), inline(encode(CONVERSATION))
     if not init(ctx, path=path, value=value, schema=schema, lock_token=lock_token)["created"]:
-        append(ctx, path=path, value=json_value(turn), lock_token=lock_token)
+        append(ctx, path=path, value=inline(encode(turn)), lock_token=lock_token)
     return answer
 
 
@@ -398,7 +399,7 @@ def _searched(ctx: "Context") -> "list[tuple[Row, IndexRow | None]]":
 
 def _turns(ctx: "Context", path: str) -> "list[dict[str, Any]]":
     """The turns of the conversation at a path. Raises ``invalid`` if that is none."""
-    head = ctx.tx.objects.head(ctx.workspace_id, path)
+    head = ctx.tx.unit.head(ctx.workspace_id, path)
     if head is None or head["deleted"]:
         return []
     row = ctx.content(path, head["version"])

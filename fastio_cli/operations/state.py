@@ -2,7 +2,8 @@
 
 from fastio_cli.blobs.local import inline
 from fastio_cli.errors import FastioError
-from fastio_cli.json_text import encode, stored
+from fastio_cli.json_text import stored
+from fastio_cli.operations import documents
 from fastio_cli.operations.operation import Pending, operation
 from fastio_cli.operations.types import (
     Changes,
@@ -10,8 +11,10 @@ from fastio_cli.operations.types import (
     Json,
     Number,
     ObjectPath,
+    PastVersion,
     PatchFormat,
     Pointer,
+    Schema,
     Token,
     Version,
     Wait,
@@ -37,23 +40,19 @@ def get(
     path: ObjectPath,
     at: Pointer | None = None,
     query: Expression | None = None,
-    version: Version | None = None,
+    version: PastVersion | None = None,
 ) -> "model.StateDoc":
     """Read one state object, whole or a part of it.
 
     ``at`` is a JSON Pointer (RFC 6901), ``query`` a JMESPath expression over what it points to.
     """
     row = ctx.content(path, version)
-    value = _value(row)
-    if at:
-        from fastio_cli.operations.pointer import resolve
-
-        value = resolve(value, at, path)
+    body = _body(row)
     if query is not None:
-        from fastio_cli.operations.query import search
-
-        value = search(query, value)
-    return {"path": path, "version": row["version"], "etag": row["etag"], "value": value}
+        body = ctx.compute(documents.query, body, at, query, path)
+    elif at:
+        body = ctx.compute(documents.select, body, at, path)
+    return _document(ctx, row, body)
 
 
 @operation("state.set", f"PUT {BASE}/{{path:path}}", effect="write", role="editor", inline=True)
@@ -63,7 +62,7 @@ def set_(
     path: ObjectPath,
     value: Json,
     at: Pointer | None = None,
-    schema: Json | None = None,
+    schema: Schema | None = None,
     if_version: Version | None = None,
     lock_token: Token | None = None,
 ) -> "model.Object":
@@ -73,11 +72,9 @@ def set_(
     """
     slot = ctx.guard(path, lock_token, if_version)
     if not at:
-        return _put(ctx, slot, "set", value.content, lambda: value.value, schema=schema)
-    from fastio_cli.operations.pointer import assign
-
-    document = assign(_current(ctx, slot), at, value.value, path)
-    return _put_value(ctx, slot, "set", document, {"at": at}, schema)
+        return _put(ctx, slot, "set", value, schema=schema)
+    body = ctx.compute(documents.assign, _current(ctx, slot), at, value.body, path)
+    return _put(ctx, slot, "set", inline(body), {"at": at}, schema)
 
 
 @operation(
@@ -88,32 +85,21 @@ def init(
     *,
     path: ObjectPath,
     value: Json,
-    schema: Json | None = None,
+    schema: Schema | None = None,
     lock_token: Token | None = None,
 ) -> "model.StateInit":
     """Write a default only if nothing is there; read what is there otherwise."""
     head = ctx.tx.unit.head(ctx.workspace_id, path)
     if head is not None and not head["deleted"]:
         row = ctx.content(path, head["version"])
-        return {
-            "path": path,
-            "version": row["version"],
-            "etag": row["etag"],
-            "value": _value(row),
-            "created": False,
-        }
+        return {**_document(ctx, row, _body(row)), "created": False}
     slot = ctx.guard(path, lock_token)
-    put = _put(ctx, slot, "init", value.content, lambda: value.value, schema=schema)
-    return {
-        "path": path,
-        "version": put["version"],
-        "etag": put["etag"],
-        "value": value.value,
-        "created": True,
-    }
+    put = _put(ctx, slot, "init", value, schema=schema)
+    assert value.body is not None
+    return {**_document(ctx, put, value.body), "created": True}
 
 
-@operation("state.patch", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor", inline=True)
+@operation("state.patch", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor")
 def patch(
     ctx: "Context",
     *,
@@ -131,12 +117,11 @@ def patch(
     slot = ctx.guard(path, lock_token, if_version)
     document = _current(ctx, slot)
     if format == "merge":
-        document = merge(document, patch.value)
+        body = ctx.compute(documents.merge_patch, document, patch.body)
     else:
-        from fastio_cli.operations.pointer import apply_patch
-
-        document = apply_patch(document, patch.value, slot)
-    return _put_value(ctx, slot, "patch", document)
+        version = slot.live["version"] if slot.live is not None else 0
+        body = ctx.compute(documents.json_patch, document, patch.body, path, version)
+    return _put(ctx, slot, "patch", inline(body))
 
 
 @operation(
@@ -153,20 +138,8 @@ def append(
 ) -> "model.Object":
     """Append a value to an array of a state object."""
     slot = ctx.guard(path, lock_token, if_version)
-    document = _current(ctx, slot)
-    target = document
-    if at:
-        from fastio_cli.operations.pointer import resolve
-
-        target = resolve(document, at, path)
-    if not isinstance(target, list):
-        raise FastioError(
-            "invalid",
-            f"There is no array at {at or 'the root'} of {path}.",
-            f"Point at an array with --at: fastio state get {path}",
-        )
-    target.append(value.value)
-    return _put_value(ctx, slot, "append", document, {"at": at} if at else None)
+    body = ctx.compute(documents.append, _current(ctx, slot), at, value.body, path)
+    return _put(ctx, slot, "append", inline(body), {"at": at} if at else None)
 
 
 @operation(
@@ -186,24 +159,9 @@ def increment(
     lock_token: Token | None = None,
 ) -> "model.StateDoc":
     """Add to a number in a state object, and read the sum."""
-    if at:
-        from fastio_cli.operations.pointer import assign, resolve
-
     slot = ctx.guard(path, lock_token, if_version)
-    document = _current(ctx, slot)
-    number = resolve(document, at, path) if at else document
-    if not isinstance(number, int | float) or isinstance(number, bool):
-        raise FastioError(
-            "invalid",
-            f"There is no number at {at or 'the root'} of {path}.",
-            f"Point at a number with --at: fastio state get {path}",
-        )
-    try:
-        total = number + by
-    except OverflowError:
-        raise FastioError("invalid", "The sum is too large to be a JSON number.") from None
-    document = assign(document, at, total, path) if at else total
-    put = _put_value(ctx, slot, "increment", document, {"at": at} if at else None)
+    body, total = ctx.compute(documents.increment, _current(ctx, slot), at, by, path)
+    put = _put(ctx, slot, "increment", inline(body), {"at": at} if at else None)
     return {"path": path, "version": put["version"], "etag": put["etag"], "value": total}
 
 
@@ -269,16 +227,15 @@ def wait(
     True is what JMESPath calls true: not false, null, or empty. An object that is not there (yet)
     is waited for. Raises ``timeout`` when ``timeout_s`` passes first.
     """
-    from fastio_cli.operations.query import search, truth
-
     head = ctx.tx.unit.head(ctx.workspace_id, path)
     if head is not None and not head["deleted"]:
         row = ctx.content(path, head["version"])
-        value = _value(row)
-        if truth(search(expression, value)):
-            return {"path": path, "version": row["version"], "etag": row["etag"], "value": value}
+        body = _body(row)
+        if ctx.compute(documents.holds, body, expression):
+            return _document(ctx, row, body)
     else:
-        search(expression, None)  # a wrong expression fails now, not when the object appears
+        # A wrong expression fails now, not when the object appears.
+        ctx.compute(documents.holds, b"null", expression)
     return Pending(
         timeout_s,
         FastioError(
@@ -290,20 +247,18 @@ def wait(
     )
 
 
-def merge(document: "Any", patch: "Any") -> "Any":
-    """The result of a JSON Merge Patch, by the algorithm of RFC 7396 §2."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(document) if isinstance(document, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge(merged.get(key), value)
-    return merged
+def _document(ctx: "Context", version: "Row | model.Object", value: bytes) -> "model.StateDoc":
+    """The record of a version, with a value from it."""
+    return {
+        "path": version["path"],
+        "version": version["version"],
+        "etag": version["etag"],
+        "value": ctx.json_value(value),
+    }
 
 
-def _value(row: "Row") -> "Any":
+def _body(row: "Row") -> bytes:
+    """The text of a version that is a state object."""
     if row["deleted"]:
         raise FastioError(
             "not_found",
@@ -318,27 +273,17 @@ def _value(row: "Row") -> "Any":
             f"Read it as a file: fastio file get {row['path']}",
             path=row["path"],
         )
-    return stored(row["body"].decode())
+    body: bytes = row["body"]
+    return body
 
 
-def _current(ctx: "Context", slot: "Slot") -> "Any":
+def _current(ctx: "Context", slot: "Slot") -> bytes:
     if slot.live is None:
         error = ctx.not_found(slot.path, slot.head)
         if slot.head is None:
             error.hint = f"Create it first: fastio state init {slot.path} '{{}}'"
         raise error
-    return _value(ctx.content(slot.path, slot.live["version"]))
-
-
-def _put_value(
-    ctx: "Context",
-    slot: "Slot",
-    change: str,
-    value: "Any",
-    data: "dict[str, Any] | None" = None,
-    schema: "Any" = None,
-) -> "model.Object":
-    return _put(ctx, slot, change, inline(encode(value)), lambda: value, data, schema)
+    return _body(ctx.content(slot.path, slot.live["version"]))
 
 
 def _put(
@@ -346,11 +291,10 @@ def _put(
     slot: "Slot",
     change: str,
     content: "Content",
-    value: "Any",
     data: "dict[str, Any] | None" = None,
-    schema: "Any" = None,
+    schema: "Content | None" = None,
 ) -> "model.Object":
-    """Write a state object; ``value()`` gives its value when there is a schema to satisfy."""
+    """Write a state object, if it satisfies its schema."""
     if slot.live is not None and slot.live["kind"] != "state":
         raise FastioError(
             "invalid",
@@ -359,12 +303,10 @@ def _put(
             path=slot.path,
         )
     schema_text = slot.live["schema"] if slot.live is not None else None
-    if schema is not None:
-        schema_text = schema.content.body.decode()
+    if schema is not None and schema.body is not None:
+        schema_text = schema.body.decode()
     if schema_text is not None:
-        from fastio_cli.operations.schema import check
-
-        check(value(), schema_text, slot.path)
+        ctx.compute(documents.check_schema, content.body, schema_text.encode(), slot.path)
     return ctx.put(
         slot,
         change=change,

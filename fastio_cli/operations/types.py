@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from fastio_cli.blobs.local import Content, inline
 from fastio_cli.errors import FastioError
-from fastio_cli.json_text import decode, encode
+from fastio_cli.json_text import RawJson, decode, encode
 
 TYPE_CHECKING = False
 
@@ -31,6 +31,10 @@ class Rule:
     optional = False
     waits = False
     uploads = False
+    # Whether a call that gives this parameter may run in the event loop of a server.
+    is_inline = True
+    # Of a JSON value: (); of records with JSON values: the keys of these.
+    json_keys: "tuple[str, ...] | None" = None
     is_path = False  # names what is in a workspace, so that fio://workspace/ may go before it
 
     def __or__(self, other: object) -> "Rule":
@@ -54,6 +58,8 @@ class Optional(Rule):
     def __init__(self, inner: Rule) -> None:
         self.inner = inner
         self.is_path = inner.is_path
+        self.is_inline = inner.is_inline
+        self.json_keys = inner.json_keys
         self.schema = {"anyOf": [inner.schema, {"type": "null"}]} if inner.schema else {}
 
     def check(self, value: object, name: str) -> object:
@@ -117,6 +123,12 @@ class ExpressionRule(Rule):
             )
         refuse_characters(value, name, ("Cs",))
         return value
+
+
+class ProgramRule(ExpressionRule):
+    """A query: how long it takes is up to who wrote it."""
+
+    is_inline = False
 
 
 class ProseRule(Rule):
@@ -227,6 +239,12 @@ class IntegerRule(ScalarRule):
         return value
 
 
+class PastVersionRule(IntegerRule):
+    """A version to be read, which may be larger than the object is now."""
+
+    is_inline = False
+
+
 class SecondsRule(ScalarRule):
     """A duration in seconds within bounds."""
 
@@ -275,8 +293,14 @@ class BooleanRule(ScalarRule):
 class RecordsRule(Rule):
     """A list of strict JSON objects like ``item``, each checked by the operation that reads it."""
 
-    def __init__(self, count_max: int, item: dict[str, object]) -> None:
+    def __init__(
+        self,
+        count_max: int,
+        item: dict[str, object],
+        json_keys: "tuple[str, ...] | None" = None,
+    ) -> None:
         self.count_max = count_max
+        self.json_keys = json_keys
         self.schema = {
             "type": "array",
             "minItems": 1,
@@ -289,7 +313,9 @@ class RecordsRule(Rule):
             raise FastioError("invalid", f"{name} must be a list of JSON objects.")
         if not 1 <= len(value) <= self.count_max:
             raise FastioError("invalid", f"{name} must have 1 to {self.count_max} entries.")
-        encode(value, name)
+        # What is kept as text was checked when it was read.
+        plain = [{k: v for k, v in r.items() if not isinstance(v, RawJson)} for r in value]
+        encode(plain, name)
         return value
 
 
@@ -331,26 +357,19 @@ class TextsRule(Rule):
         return value
 
 
-class JsonValue:
-    """A JSON value and its stored form, made before the transaction that writes it."""
-
-    __slots__ = ("content", "value")
-
-    def __init__(self, value: object, content: "Content") -> None:
-        self.value = value
-        self.content = content
-
-
-def json_value(value: object, name: str = "value") -> JsonValue:
-    """A value with its stored form. Raises ``invalid`` if JSON has no form for it."""
-    return JsonValue(value, inline(encode(value, name)))
-
-
 class JsonRule(Rule):
-    """Any strict JSON value (see ``json_text``)."""
+    """Any strict JSON value (``json_text.py``), in its stored form from here on."""
 
-    def check(self, value: object, name: str) -> object:
-        return json_value(value, name)
+    json_keys = ()
+
+    def check(self, value: object, name: str) -> Content:
+        return inline(value.text if isinstance(value, RawJson) else encode(value, name))
+
+
+class SchemaRule(JsonRule):
+    """A JSON Schema; how long it takes to check is up to who wrote it."""
+
+    is_inline = False
 
 
 class UploadRule(Rule):
@@ -406,8 +425,10 @@ if TYPE_CHECKING:
     Secret: TypeAlias = str
     Remaining: TypeAlias = float
     ServiceName: TypeAlias = str
-    Json: TypeAlias = JsonValue
+    Json: TypeAlias = Content
+    Schema: TypeAlias = Content
     Version: TypeAlias = int
+    PastVersion: TypeAlias = int
     Seq: TypeAlias = int
     Size: TypeAlias = int
     Limit: TypeAlias = int
@@ -444,13 +465,15 @@ else:
     MatchLimit = IntegerRule(1, 100)
     Tokens = IntegerRule(64, 1_000_000)
     Pointer = ExpressionRule(4096)
-    Expression = ExpressionRule(4096, 1)
+    Expression = ProgramRule(4096, 1)
     Token = TextRule(256, 1)
     Secret = TextRule(16_384, 1)
     Remaining = SecondsRule(0, 10 * 366 * 24 * 3600)
     ServiceName = TextRule(8, choices=SERVICES)
     Json = JsonRule()
+    Schema = SchemaRule()
     Version = IntegerRule(0, 2**53 - 1)
+    PastVersion = PastVersionRule(0, 2**53 - 1)
     Seq = IntegerRule(0, 2**53 - 1)
     Size = IntegerRule(0, 2**53 - 1)
     Limit = IntegerRule(1, 1000)
@@ -467,6 +490,7 @@ else:
             "properties": {"op": {"type": "string"}, "path": PATH_RULE.schema},
             "required": ["op", "path"],
         },
+        json_keys=("value", "patch", "schema"),
     )
     Role = TextRule(6, choices=("viewer", "editor", "admin", "owner"))
     Scopes = ListRule(TextRule(128, 1), 50)

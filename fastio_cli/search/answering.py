@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.config.settings import SearchSettings
     from fastio_cli.search.embedding import Embedder
-    from fastio_cli.search.service import SearchHit
+    from fastio_cli.search.hits import SearchHit
 
     # Earlier turns, as callers send them: ``question`` and ``answer``.
     History = Sequence[Mapping[str, object]]

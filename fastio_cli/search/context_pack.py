@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sized
 
-    from fastio_cli.search.service import SearchHit
+    from fastio_cli.search.hits import SearchHit
 
 CHARACTERS_PER_TOKEN_MAX = 16
 ENCODING = "o200k_base"

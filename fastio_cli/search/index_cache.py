@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Protocol, TypeVar
 
     from fastio_cli.search.vector_cache import VectorCache
-    from fastio_cli.storage.repositories.vectors import Vectors
+    from fastio_cli.storage.repositories.search import Vectors
     from fastio_cli.storage.search_rows import IndexRow
     from fastio_cli.storage.tx import Tx
 

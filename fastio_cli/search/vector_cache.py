@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fastio_cli.storage.repositories.vectors import Vectors
+    from fastio_cli.storage.repositories.search import Vectors
     from fastio_cli.storage.search_rows import IndexRow
 
     # Revision, ids, scales and codes.

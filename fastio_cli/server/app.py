@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from fastio_cli.engine.engine import Engine
-    from fastio_cli.server.run import Background
+    from fastio_cli.jobs.runner import RunnerThread
 
     Handler = Callable[[RequestContext], Awaitable[None]]
 
@@ -48,9 +48,9 @@ class App(Starlette):
         *,
         rate_per_s: int = RATE_PER_S,
         access_log: AccessLog | None = None,
-        background: Background | None = None,
+        jobs: RunnerThread | None = None,
     ) -> None:
-        self._background = background
+        self._jobs = jobs
         self._log = access_log
         self.metrics = Metrics()
         self.executor = RequestExecutor(engine)
@@ -73,12 +73,12 @@ class App(Starlette):
         loop = asyncio.get_running_loop()
         self.executor.start(loop)
         self._transfers.start(loop)
-        if self._background is not None:
-            self._background.start()
+        if self._jobs is not None:
+            self._jobs.start()
         yield
         self._transfers.close()
-        if self._background is not None:
-            await loop.run_in_executor(None, self._background.stop)
+        if self._jobs is not None:
+            await loop.run_in_executor(None, self._jobs.stop)
         await loop.run_in_executor(None, self.executor.close)
         if self._log is not None:
             self._log.flush()

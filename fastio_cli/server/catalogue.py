@@ -11,12 +11,12 @@ import asyncio
 import json
 from functools import partial
 
-from fastio_cli.json_text import compact
+from fastio_cli.json_text import record_text
 from fastio_cli.operations import every, find
 from fastio_cli.operations.files import Download
 from fastio_cli.server import events
 from fastio_cli.server.http import BODYLESS, JSON, NO_STORE, etag_of, is_known
-from fastio_cli.server.request_context import LONG_POLL, Disconnected
+from fastio_cli.server.request_context import LONG_POLL, SMALL_BYTES_MAX, Disconnected
 from fastio_cli.server.routes import Routes
 
 TYPE_CHECKING = False
@@ -86,7 +86,11 @@ class Catalogue:
         ctx.operation = operation.name
         identity = await self._pipeline.identify(ctx, operation.role)
         body = b"" if ctx.method in BODYLESS else await ctx.body()
-        return self._pipeline.call(ctx, operation, in_path, identity, body)
+        if len(body) <= SMALL_BYTES_MAX:
+            return self._pipeline.call(ctx, operation, in_path, identity, body)
+        return await self._executor.prepare(
+            self._pipeline.call, ctx, operation, in_path, identity, body
+        )
 
     async def _serve(self, operation: Operation, ctx: RequestContext, in_path: InPath) -> None:
         call = await self._prepared(ctx, operation, in_path)
@@ -172,7 +176,7 @@ async def _answer(ctx: RequestContext, record: Any) -> None:
     if is_known(ctx, etag):
         await ctx.respond(304, tag, b"")
     else:
-        await ctx.respond(200, [JSON, NO_STORE, *tag], compact(record).encode())
+        await ctx.respond(200, [JSON, NO_STORE, *tag], record_text(record))
 
 
 async def _answer_offset(ctx: RequestContext, offset: int) -> None:

@@ -19,7 +19,7 @@ from functools import partial
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from fastio_cli.errors import FastioError
-from fastio_cli.json_text import compact
+from fastio_cli.json_text import record_text
 from fastio_cli.server.http import internal, query_of
 from fastio_cli.server.request_context import Disconnected
 
@@ -135,7 +135,7 @@ async def _chunks(
         while (message := await _next_chunk(heard)) is not None:
             yield message
             told = True
-        yield _message(data=compact(call.result()))
+        yield _message(data=record_text(call.result()).decode())
     except Exception as e:
         if not told:
             raise

@@ -6,9 +6,11 @@ queues, each queue by one thread at a time: a thread takes whatever has come whi
 was committed, runs it in one transaction, each write undone alone if it fails, commits and syncs
 once, and only then are all of them answered. Nothing waits for a batch to fill.
 
-**Inline.** Operations that say so are done in the event loop itself on an embedded store, as they
-take less time than waking a thread: reads one by one, writes in a group commit of its own
-(``group_commit.py``). All other reads run on threads, beside the writes, on snapshots.
+**Inline.** Operations that say so, on small objects, are done in the event loop itself on an
+embedded store, as they take less time than waking a thread: reads one by one, writes in a group
+commit of its own (``group_commit.py``). All other reads run on threads, beside the writes, on
+snapshots. What takes long whatever the thread, as Python runs one at a time, is done by helper
+processes (``compute.py``).
 
 **Waiting.** A call that has to wait occupies no thread (``engine/waiting.py``).
 """
@@ -21,11 +23,13 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import cast
+from typing import TypeVar, cast
 
+from fastio_cli.engine.engine import TOO_LARGE
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import UNPREPARED, Pending
+from fastio_cli.server.compute import HELPERS, HelperPool
 from fastio_cli.server.group_commit import GroupCommit, resolve_all
 from fastio_cli.storage.tx import Work
 
@@ -39,8 +43,12 @@ if TYPE_CHECKING:
     from fastio_cli.storage.contract import EmbeddedStore, Store
     from fastio_cli.storage.tx import Tx
 
+T = TypeVar("T")
+
 BATCH_MAX = 256
-READERS = 4
+INLINE_BYTES_MAX = 32 * 1024  # an object is parsed and written in about a millisecond
+READERS = 8
+PREPARERS = 4  # threads for what is slow and needs no transaction
 WRITERS_EMBEDDED = 2  # while one waits for the disk, the other does the next batch
 WRITERS = 4
 CLOSE_S = 10
@@ -145,12 +153,16 @@ class RequestExecutor:
         self.queue = KeyedQueue()
         self.polls = LongPollRegistry(engine.store)
         self._waiting: dict[LongPoll, asyncio.Future[bool]] = {}
+        self._helpers = [HelperPool(HELPERS), HelperPool(1)]
+        # A write has a helper of its own, as others wait for it meanwhile.
+        engine.compute, engine.compute_in_write = self._helpers
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the threads."""
         store, on_commit = self.engine.store, self.polls.notify
         self._loop = loop
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._preparers = ThreadPoolExecutor(PREPARERS, thread_name_prefix="preparer")
         count = WRITERS_EMBEDDED if store.local else WRITERS
         self._threads: list[threading.Thread] = [
             WriterThread(f"writer-{n}", self.queue, store, loop, on_commit) for n in range(count)
@@ -170,18 +182,23 @@ class RequestExecutor:
             self._inline.close()
         self.queue.close()
         self._readers.shutdown()
+        self._preparers.shutdown()
         for thread in self._threads:
             thread.join(CLOSE_S)
+        for pool in self._helpers:
+            pool.close()
 
     async def call(self, call: Call, *, is_small: bool = False) -> Any:
         """Do a prepared call, waiting as long as it asks to. Raises what the operation raises.
 
         ``is_small``: what it brings along is, so that it may be done in the loop.
         """
-        inline = is_small and self._inline is not None and call.operation.inline
-        inline = inline and not call.params.get("query")
+        call.inline_bytes_max = INLINE_BYTES_MAX if is_small and self._is_inline(call) else None
         try:
-            outcome = await self._run(call, inline)
+            outcome = await self._run(call)
+            if outcome is TOO_LARGE:
+                call.inline_bytes_max = None
+                outcome = await self._run(call)
             if outcome is UNPREPARED or isinstance(outcome, Pending):
                 outcome = await self._go_on(call, outcome)
         except FastioError:
@@ -198,12 +215,16 @@ class RequestExecutor:
         """Run a function in the next commit (of a workspace)."""
         return self._write(Work(run), workspace)
 
+    def prepare(self, function: Callable[..., T], *args: object) -> Awaitable[T]:
+        """Run a function that is slow, and needs no transaction, on a thread."""
+        return self._loop.run_in_executor(self._preparers, function, *args)
+
     async def _go_on(self, call: Call, outcome: Any) -> Any:
         """Finish a call that needs something done outside its transaction, or has to wait."""
         poll = LongPoll(call.workspace)
         while True:
             if outcome is UNPREPARED:
-                await self._on_reader(self.engine.prepare_outside, call)
+                await self.prepare(self.engine.prepare_outside, call)
             elif isinstance(outcome, Pending):
                 if not await self._wait(poll, outcome):
                     if outcome.abandon is not None:
@@ -211,10 +232,19 @@ class RequestExecutor:
                     return expired(outcome)
             else:
                 return outcome
-            outcome = await self._run(call, False)
+            call.inline_bytes_max = None
+            outcome = await self._run(call)
 
-    async def _run(self, call: Call, inline: bool) -> Any:
+    def _is_inline(self, call: Call) -> bool:
+        """Whether a call may be done in the loop, if the object at its path is small."""
+        operation = call.operation
+        if self._inline is None or not operation.inline:
+            return False
+        return all(call.params[name] is None for name in operation.outside_loop_params)
+
+    async def _run(self, call: Call) -> Any:
         work = self.engine.work(call)
+        inline = call.inline_bytes_max is not None
         if call.operation.effect == "read":
             return self.engine.store.read(work.run) if inline else await self.read(work.run)
         if not inline:

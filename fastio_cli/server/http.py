@@ -14,11 +14,11 @@ import re
 from urllib.parse import unquote, unquote_plus
 
 from fastio_cli.errors import FastioError
-from fastio_cli.json_text import decode
+from fastio_cli.operations.documents import read_params
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from fastio_cli.operations.operation import Operation
@@ -41,10 +41,14 @@ NO_STORE = (b"cache-control", b"no-store")
 
 
 def params_of(
-    operation: Operation, ctx: RequestContext, in_path: dict[str, str], body: bytes
+    operation: Operation,
+    ctx: RequestContext,
+    in_path: dict[str, str],
+    body: bytes,
+    compute: Callable[..., Any],
 ) -> dict[str, Any]:
     """The parameters of a call, each from the one place where it may stand."""
-    params = _body_params(ctx, body) if body else {}
+    params = _body_params(operation, ctx, body, compute) if body else {}
     if ctx.query:
         for name, text in query_of(ctx.query):
             if name in SECRETS:
@@ -76,13 +80,15 @@ def query_of(query: bytes) -> list[tuple[str, str]]:
 SECRETS = ("lock_token", "to_lock_token", "claim")
 
 
-def _body_params(ctx: RequestContext, body: bytes) -> dict[str, Any]:
+def _body_params(
+    operation: Operation, ctx: RequestContext, body: bytes, compute: Callable[..., Any]
+) -> dict[str, Any]:
     media_type = ctx.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise FastioError("invalid", "The body must be JSON, as Content-Type: application/json.")
-    params = decode(body, "body", ENVELOPE_BYTES, ENVELOPE_DEPTH)
-    if not isinstance(params, dict):
-        raise FastioError("invalid", "The body must be a JSON object with the parameters.")
+    params: dict[str, Any] = compute(
+        read_params, body, ENVELOPE_BYTES, ENVELOPE_DEPTH, operation.json_params
+    )
     return params
 
 

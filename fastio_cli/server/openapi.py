@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 
-from fastio_cli import __version__
 from fastio_cli.errors import KINDS, FastioError
 from fastio_cli.operations import every
 from fastio_cli.operations.record_schema import definitions
@@ -13,6 +12,7 @@ from fastio_cli.operations.types import NAME_RULE
 from fastio_cli.server import examples
 from fastio_cli.server.http import BODYLESS, ETAG, IN_HEADERS, problem
 from fastio_cli.server.uploads import DIGEST, UPLOAD_ID
+from fastio_cli.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

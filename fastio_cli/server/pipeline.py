@@ -58,9 +58,10 @@ class Pipeline:
     ) -> Call:
         """The call that an HTTP request asks for, from all its parts; ``content`` is an upload.
 
+        A body that is not small is not to be read in the event loop.
         Raises ``invalid`` for parameters that are not what the operation takes.
         """
-        params = params_of(operation, ctx, in_path, body)
+        params = params_of(operation, ctx, in_path, body, self._engine.compute)
         if operation.upload_param is not None:
             params[operation.upload_param] = content
         if operation.response == "bytes" and (span := range_of(ctx)) is not None:
@@ -69,7 +70,9 @@ class Pipeline:
                 params["length"] = length
         key = ctx.headers.get("idempotency-key")
         key = text_of(key) if key is not None else None
-        return self.prepare(ctx, operation.name, params, identity, key)
+        call = self.prepare(ctx, operation.name, params, identity, key)
+        call.raw_json = True
+        return call
 
     def prepare(
         self,

@@ -59,7 +59,7 @@ class CoalescingTransport:
         """Send what was written."""
         if self._unsent:
             unsent, self._unsent = self._unsent, []
-            self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
+            self._transport.writelines(unsent)
 
     def close(self) -> None:
         """Close the connection once everything is sent."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from fastio_cli.config.sources import Config
     from fastio_cli.engine.engine import Engine
 
 CONNECTIONS_MAX = 10_000
@@ -173,31 +172,16 @@ def _allow_files() -> int:
     return max(wanted, 2 * FILES_OWN)
 
 
-class Background:
-    """The jobs that run while the server does.
+def application(engine: Engine, options: Options) -> App:
+    """The ASGI application that a process serves, with the jobs that run while it does.
 
     Raises ``invalid`` when the settings for requests to elsewhere are wrong.
     """
-
-    def __init__(self, engine: Engine, config: Config) -> None:
-        from fastio_cli.jobs.kinds import every
-        from fastio_cli.jobs.runner import JobRunner, RunnerThread
-
-        self._thread = RunnerThread(JobRunner(engine, every(engine, config)))
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._thread.stop()
-
-
-def application(engine: Engine, options: Options) -> App:
-    """The ASGI application that a process serves."""
     from fastio_cli.config.sources import Config
+    from fastio_cli.jobs.kinds import runner_thread
 
     config = Config()
     rate_per_s = config.number("rate_per_s")
     log = AccessLog(sys.stderr) if options.access_log else None
-    background = Background(engine, config)
-    return App(engine, rate_per_s=rate_per_s, access_log=log, background=background)
+    jobs = runner_thread(engine, config)
+    return App(engine, rate_per_s=rate_per_s, access_log=log, jobs=jobs)

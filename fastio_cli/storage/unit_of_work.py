@@ -156,7 +156,7 @@ class IdentityMap:
     A head has its content with it if this process wrote it.
     """
 
-    __slots__ = ("_bytes", "grants", "heads", "locks", "org_bytes", "requests", "workspaces")
+    __slots__ = ("_bytes", "grants", "heads", "locks", "org_usage", "requests", "workspaces")
 
     def __init__(self) -> None:
         self.workspaces: dict[str, dict[str, Any]] = {}
@@ -164,7 +164,7 @@ class IdentityMap:
         self.locks: dict[Key, Row | None] = {}
         self.requests: dict[Key, Row | None] = {}
         self.grants: dict[tuple[str, int], Row | None] = {}
-        self.org_bytes: dict[str, int] = {}
+        self.org_usage: dict[str, Row] = {}
         self._bytes = 0
 
     def clear(self) -> None:
@@ -174,7 +174,7 @@ class IdentityMap:
         self.locks.clear()
         self.requests.clear()
         self.grants.clear()
-        self.org_bytes.clear()
+        self.org_usage.clear()
         self._bytes = 0
 
     def trim(self) -> None:
@@ -194,9 +194,10 @@ class IdentityMap:
                 row.update(counters[row["id"]])
         for key in changes.requests if self.requests else ():
             self.requests.pop(key, None)
-        for (org, _), (_, size_bytes) in changes.usage.items() if self.org_bytes else ():
-            if org in self.org_bytes:
-                self.org_bytes[org] += size_bytes
+        for (org, _), (_, size_bytes) in changes.usage.items() if self.org_usage else ():
+            if org in self.org_usage:
+                usage = self.org_usage[org]
+                self.org_usage[org] = {**usage, "size_bytes": usage["size_bytes"] + size_bytes}
 
 
 class UnitOfWork:
@@ -305,11 +306,13 @@ class UnitOfWork:
 
     def org_bytes(self, org: str) -> int:
         """The bytes that an org has, with what this transaction will have added."""
-        known = self.identity.org_bytes
+        known = self.identity.org_usage
         if org not in known:
-            known[org] = Usage(self._db).of_org(org)["size_bytes"]
+            known[org] = Usage(self._db).of_org(org)
         pending = chain(self._work.usage.items(), self._batch.usage.items())
-        return known[org] + sum(bytes_ for (name, _), (_, bytes_) in pending if name == org)
+        added = sum(size_bytes for (name, _), (_, size_bytes) in pending if name == org)
+        size_bytes: int = known[org]["size_bytes"] + added
+        return size_bytes
 
     # What a call changes.
 

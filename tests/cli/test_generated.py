@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fastio_cli import __version__
 from fastio_cli.cli.framework import tree, typer_app
 from fastio_cli.cli.framework.command import COMPLETE, Arg, Flag
 from fastio_cli.cli.framework.generate import generated
 from fastio_cli.cli.help import described
 from fastio_cli.cli.main import run
 from fastio_cli.errors import KINDS, FastioError
+from fastio_cli.version import __version__
 from tests.requirements import need_program
 
 ROOT = Path(__file__).parents[2]

@@ -38,7 +38,7 @@ from fastio_cli.cli.framework import tree
 from fastio_cli.config.settings import Limits, SearchSettings
 from fastio_cli.config.sources import Config
 from fastio_cli.engine.engine import Engine
-from fastio_cli.server.run import Background
+from fastio_cli.jobs.kinds import runner_thread
 from fastio_cli.storage.sqlite.store import SqliteStore
 from tests.remote import Running
 
@@ -165,7 +165,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]
     store = SqliteStore(str(tmp_path / "served"), durability="normal")
     blobs = BlobStore(str(tmp_path / "served/blobs"))
     engine = Engine(store, blobs, Limits(), SearchSettings)
-    running = Running(engine, background=Background(engine, Config({})))
+    running = Running(engine, jobs=runner_thread(engine, Config({})))
     yield running
     running.stop()
     store.close()

@@ -11,7 +11,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations.search import CONVERSATION
 from fastio_cli.search import indexer
 from fastio_cli.search.embedding import FEW_TEXTS
-from fastio_cli.search.service import MERGED_CHARACTERS_MAX
+from fastio_cli.search.hits import MERGED_CHARACTERS_MAX
 
 NOTES = """# Pricing
 

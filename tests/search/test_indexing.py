@@ -11,9 +11,9 @@ from fastio_cli.errors import FastioError
 from fastio_cli.jobs import indexing as module
 from fastio_cli.jobs.indexing import Indexing
 from fastio_cli.jobs.kind import LEASE_MS
+from fastio_cli.jobs.kinds import runner_thread
 from fastio_cli.jobs.runner import JobRunner
 from fastio_cli.search import service
-from fastio_cli.server.run import Background
 from tests.backends import Clock, kind_of, until
 from tests.remote import Running
 
@@ -171,7 +171,7 @@ def test_without_a_model_words_are_indexed_and_vectors_not_waited_for(engine, mo
 
 
 def test_a_server_indexes_without_being_asked(engine):
-    server = Running(engine, background=Background(engine, Config()))
+    server = Running(engine, jobs=runner_thread(engine, Config()))
     try:
         write(engine, "a.json")
         until(lambda: status(engine)["passages"] == 1 and status(engine)["pending"] == 0)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from fastio_cli.config.settings import SearchSettings
 from fastio_cli.errors import FastioError
 from fastio_cli.search import analysis, context_pack, embedding, minilm, ranking
-from fastio_cli.search.service import SearchHit
+from fastio_cli.search.hits import SearchHit
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -40,6 +40,7 @@ ORG_TABLES = {
     "transfers",
     "credits",
     "accounts",
+    "store_keys",
 }
 FORBIDDEN = (
     "trigger",
@@ -114,7 +115,7 @@ class Recorder:
 
 
 def _nothing() -> Any:
-    return defaultdict(int, ids=b"", scales=b"", codes=b"")
+    return defaultdict(int, ids=b"", scales=b"", codes=b"", value="00")
 
 
 def every_statement() -> dict[str, set[str]]:

@@ -12,7 +12,8 @@ from psycopg.rows import dict_row
 
 from fastio_cli.search.indexer import INDEX_FORMAT
 from fastio_cli.storage.postgres import search as postgres_search
-from fastio_cli.storage.postgres.search import PgVectors, glob_to_regex
+from fastio_cli.storage.postgres.search import glob_to_regex
+from fastio_cli.storage.postgres.vectors import PgVectors
 from tests.backends import kind_of
 from tests.backends import open_engine as open_backend
 from tests.requirements import lacking
@@ -107,7 +108,7 @@ def plan(engine, vector):
 
     def read(tx):
         vectors = tx.search.vectors
-        PgVectors(Explaining(tx), tx.search, "public").nearest(1, vector, None, 10, 10**6)
+        PgVectors(Explaining(tx), "public").nearest(1, vector, None, 10, 10**6)
         return vectors.supports_knn
 
     engine.store.read(read)

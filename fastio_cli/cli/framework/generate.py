@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fastio_cli import __released__
 from fastio_cli.cli.framework.manpages import pages
 from fastio_cli.cli.framework.spec import spec
+from fastio_cli.version import __released__
 
 
 def generated() -> dict[str, str]:

@@ -111,7 +111,9 @@ class Output:
     def _tables(self) -> Any:
         from fastio_cli.cli.framework import tables
 
-        return tables.Markdown(self) if self.format == "markdown" else tables.Terminal(self)
+        if self.format == "markdown":
+            return tables.Markdown(self.line)
+        return tables.Terminal(self.note)
 
 
 def fail(error: FastioError, as_json: bool, stream: TextIO) -> None:

@@ -8,9 +8,9 @@ test holds that whatever is accepted here, Typer reads the same way.
 
 from __future__ import annotations
 
-from fastio_cli import __version__
 from fastio_cli.cli.framework.command import GLOBALS, Arg, Flag, Opt
 from fastio_cli.cli.framework.tree import GROUPS, default_word, lookup
+from fastio_cli.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

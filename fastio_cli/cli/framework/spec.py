@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from fastio_cli import __version__, operations
+from fastio_cli import operations
 from fastio_cli.cli.framework import tree
 from fastio_cli.cli.framework.command import GLOBALS, Arg, Command, Flag, Opt
 from fastio_cli.config.settings import SETTINGS
 from fastio_cli.errors import KINDS
+from fastio_cli.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from fastio_cli.cli.framework.values import fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
-
-    from fastio_cli.cli.framework.output import Output
 
 
 WHOLE_MAX = 40  # characters
@@ -19,8 +18,8 @@ SIZES = ("size_bytes", "live_bytes", "_bytes_max")
 class Terminal:
     """Tables as rich draws them; ``NO_COLOR`` and the width of the terminal are its business."""
 
-    def __init__(self, out: Output) -> None:
-        self._out = out
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
 
     def record(self, record: dict[str, Any]) -> None:
         from rich.table import Table
@@ -36,7 +35,7 @@ class Terminal:
         from rich.table import Table
 
         if not items:
-            self._out.note("Nothing to show.")
+            self._note("Nothing to show.")
             return
         paths = fields(columns)
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -64,8 +63,8 @@ class Terminal:
 class Markdown:
     """The same as Markdown tables."""
 
-    def __init__(self, out: Output) -> None:
-        self._out = out
+    def __init__(self, line: Callable[[str], None]) -> None:
+        self._line = line
 
     def record(self, record: dict[str, Any]) -> None:
         rows = [{"field": key, "value": value} for key, value in record.items()]
@@ -80,7 +79,7 @@ class Markdown:
 
     def _row(self, cells: list[str]) -> None:
         escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-        self._out.line("| " + " | ".join(escaped) + " |")
+        self._line("| " + " | ".join(escaped) + " |")
 
 
 def _label(key: str) -> str:

@@ -107,6 +107,8 @@ class PostgresStore:
         settings = partial(_SETTINGS.format, commit=_COMMIT[durability])
         self._settings = settings(local="true")
         self._settings_of = settings
+        # The id and org of workspaces by name: a wrong guess costs a needless read, nothing else.
+        self._known: dict[str, tuple[int, str]] = {}
         self._pgvector: list[str | None] = []  # its schema, once somebody searched
         first = self._connect(url)
         try:
@@ -256,7 +258,7 @@ class PostgresStore:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Transaction]:
         with self._connection() as raw:
-            t = Transaction(raw, self._pgvector, writable=begin is _WRITE)
+            t = Transaction(raw, self._known, self._pgvector, writable=begin is _WRITE)
             try:
                 t.begin(begin, self._settings, self._clock)
                 yield t

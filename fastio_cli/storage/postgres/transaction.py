@@ -15,24 +15,24 @@ import psycopg
 
 from fastio_cli.storage.postgres.errors import Unknown, is_unknown
 from fastio_cli.storage.repositories.events import ADD_EVENT
-from fastio_cli.storage.repositories.locks import LOCK_NAMES
+from fastio_cli.storage.repositories.locks import LOCK_OF
 from fastio_cli.storage.repositories.objects import (
     ADD_HEAD,
     ADD_VERSION,
     DROP_VERSIONS,
-    HEAD_NAMES,
+    HEAD_OF,
     SET_HEAD,
 )
-from fastio_cli.storage.repositories.requests import DROP_EXPIRED, PUT_REQUEST, REQUEST_NAMES
-from fastio_cli.storage.repositories.tokens import GRANT_NAMES, GRANT_OF
-from fastio_cli.storage.repositories.usage import ADD_USAGE, ORG_BYTES_BESIDE
+from fastio_cli.storage.repositories.requests import DROP_EXPIRED, PUT_REQUEST, STORED
+from fastio_cli.storage.repositories.tokens import GRANT
+from fastio_cli.storage.repositories.usage import ADD_USAGE, OF_ORG
 from fastio_cli.storage.repositories.workspaces import SAVE_COUNTERS, Workspaces
 from fastio_cli.storage.tx import Tx
 from fastio_cli.storage.unit_of_work import AutoflushDb, UnitOfWork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from fastio_cli.storage.db import Db, Row
@@ -43,25 +43,6 @@ if TYPE_CHECKING:
 # In a row that had to be waited for it is computed again, so that it is the time of the lock.
 _NOW = "floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms"
 _CLOCK = f"select {_NOW}"
-
-
-def _aliased(prefix: str, names: Sequence[str]) -> str:
-    return ", ".join(f"{prefix}.{name} as {prefix}_{name}" for name in names)
-
-
-# A limit keeps the planner from anything but looking up each row by its key.
-_LOAD = f"""select ws.id, p.path, p.key, p.digest, {_aliased("h", HEAD_NAMES)},
-    {_aliased("l", LOCK_NAMES)}, {_aliased("r", REQUEST_NAMES)}, {_aliased("g", GRANT_NAMES)}
-    from unnest(:paths::text[], :keys::text[], :digests::text[]) as p (path, key, digest)
-    join workspaces ws on ws.name = :name and ws.deleted_at is null
-    left join lateral (select {", ".join(HEAD_NAMES)} from objects
-        where workspace_id = ws.id and path = p.path limit 1) h on true
-    left join lateral (select {", ".join(LOCK_NAMES)} from locks
-        where workspace_id = ws.id and path = p.path limit 1) l on true
-    left join lateral (select {", ".join(REQUEST_NAMES)} from requests
-        where workspace_id = ws.id and key = p.key limit 1) r on true
-    left join lateral ({GRANT_OF.format(digest="p.digest", workspace_id="ws.id")} limit 1) g
-        on true"""
 
 
 class PlainDb:
@@ -91,12 +72,19 @@ class PlainDb:
 class Transaction:
     """One transaction on one connection: its statements, and what its unit of work needs."""
 
-    def __init__(self, raw: Connection, pgvector: list[str | None], writable: bool) -> None:
+    def __init__(
+        self,
+        raw: Connection,
+        known: dict[str, tuple[int, str]],
+        pgvector: list[str | None],
+        writable: bool,
+    ) -> None:
         self.lock_clause = "for update" if writable else ""
         self.now_column = f", {_NOW}"
         self._raw = raw
         self._pipeline = raw.pipelined
         self._open = False
+        self._known = known
         self._pgvector = pgvector
         self._clock: Callable[[], float] | None = None
         self._warnings: list[str] = []
@@ -140,22 +128,45 @@ class Transaction:
     def load(self, identity: IdentityMap, prefetch: Prefetch, others: list[Prefetch]) -> Row | None:
         """Lock a workspace, and read in the same round trip what calls in it look at."""
         name = prefetch.workspace
-        calls = [prefetch, *(o for o in others if o.workspace == name and o is not prefetch)]
         locked = self._send(Workspaces(self).by_name_sql(), {"name": name})
-        found = self._send(_LOAD, _load_params(name, calls))
-        org_bytes = None
-        if self.unit.writable and any(call.token_digest for call in calls):
-            org_bytes = self._send(ORG_BYTES_BESIDE, {"name": name})
+        answers = []
+        if (known := self._known.get(name)) is not None:
+            calls = [prefetch, *(other for other in others if other.workspace == name)]
+            answers = self._send_reads(identity, *known, calls)
         row = locked.fetchone()
         if row is None:
             return None
         self.unit.saw_time(self._time_of(row.pop("now_ms")))
+        self._known[name] = row["id"], row["org"]
         identity.workspaces[name] = row
-        for call in found.fetchall():
-            _remember(identity, call)
-        if org_bytes is not None and (counted := org_bytes.fetchone()) is not None:
-            identity.org_bytes[row["org"]] = counted["size_bytes"]
+        for rows, key, answer in answers:
+            rows[key] = answer.fetchone()
         return row
+
+    def _send_reads(
+        self, identity: IdentityMap, id: int, org: str, calls: list[Prefetch]
+    ) -> list[tuple[dict[Any, Any], object, PendingResult]]:
+        """Send what calls in a workspace look at: where each answer goes, and by which key."""
+        reads: dict[tuple[str, object], tuple[dict[Any, Any], object, str, Row]] = {}
+
+        def read(rows: dict[Any, Any], key: object, sql: str, params: Row) -> None:
+            reads[sql, key] = rows, key, sql, params
+
+        for call in calls:
+            if call.token_digest is not None:
+                digest = {"digest": call.token_digest, "workspace_id": id}
+                read(identity.grants, (call.token_digest, id), GRANT, digest)
+                if self.unit.writable:
+                    read(identity.org_usage, org, OF_ORG, {"org": org})
+            if call.request_key is not None:
+                key = {"workspace_id": id, "key": call.request_key}
+                read(identity.requests, (id, call.request_key), STORED, key)
+            if call.path is not None:
+                path = {"workspace_id": id, "path": call.path}
+                read(identity.heads, (id, call.path), HEAD_OF, path)
+                if self.unit.writable:
+                    read(identity.locks, (id, call.path), LOCK_OF, path)
+        return [(rows, key, self._send(sql, params)) for rows, key, sql, params in reads.values()]
 
     def apply(self, changes: ChangeSet) -> None:
         """Write a change set: the first rows of all tables as one statement, then the next."""
@@ -286,33 +297,6 @@ def server_time(db: Db) -> int:
     assert row is not None
     now: int = row["now_ms"]
     return now
-
-
-def _load_params(name: str, calls: list[Prefetch]) -> dict[str, object]:
-    # Nothing has an empty name.
-    return {
-        "name": name,
-        "paths": [call.path or "" for call in calls],
-        "keys": [call.request_key or "" for call in calls],
-        "digests": [call.token_digest or "" for call in calls],
-    }
-
-
-def _remember(identity: IdentityMap, row: dict[str, Any]) -> None:
-    """Take what was read for a call into the identity map."""
-    id = row["id"]
-    if row["path"]:
-        identity.heads[id, row["path"]] = _part(row, "h_", HEAD_NAMES)
-        identity.locks[id, row["path"]] = _part(row, "l_", LOCK_NAMES)
-    if row["key"]:
-        identity.requests[id, row["key"]] = _part(row, "r_", REQUEST_NAMES)
-    if row["digest"]:
-        identity.grants[row["digest"], id] = _part(row, "g_", GRANT_NAMES)
-
-
-def _part(row: dict[str, Any], prefix: str, names: Sequence[str]) -> Row | None:
-    # The first column of each is never null.
-    return {n: row[prefix + n] for n in names} if row[prefix + names[0]] is not None else None
 
 
 @lru_cache(maxsize=256)

@@ -7,8 +7,7 @@ if TYPE_CHECKING:
     from fastio_cli.storage.db import Db, Row
 
 _LOCK = """path, fence, token_hash, holder, purpose, ttl_ms, acquired_at, renewed_at, expires_at"""
-LOCK_NAMES = [name.strip() for name in _LOCK.split(",")]
-_LOCK_OF = f"select {_LOCK} from locks where workspace_id = :workspace_id and path = :path"
+LOCK_OF = f"select {_LOCK} from locks where workspace_id = :workspace_id and path = :path"
 
 
 # A waiter says every second that it lives; one that was silent for this long is passed over.
@@ -27,7 +26,7 @@ class Locks:
 
     def get(self, workspace_id: int, path: str) -> Row | None:
         """The last lock granted on a path and not released; it may have expired."""
-        return self._db.one(_LOCK_OF, workspace_id=workspace_id, path=path)
+        return self._db.one(LOCK_OF, workspace_id=workspace_id, path=path)
 
     def put(
         self,

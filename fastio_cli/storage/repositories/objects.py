@@ -17,7 +17,7 @@ _HEAD = """path, kind, version, etag, media_type, size_bytes, schema, author,
 HEAD_NAMES = [name.strip() for name in _HEAD.split(",")]
 _VERSION = """path, version, kind, etag, media_type, size_bytes, author, at, change, deleted"""
 # Every write runs two of these: texts made once, and no upsert, which costs three times an update.
-_HEAD_OF = f"select {_HEAD} from objects where workspace_id = :workspace_id and path = :path"
+HEAD_OF = f"select {_HEAD} from objects where workspace_id = :workspace_id and path = :path"
 ADD_VERSION = f"""insert into versions (workspace_id, {_VERSION}, body, blob, chain)
     values (:workspace_id, :path, :version, :kind, :etag, :media_type, :size_bytes,
     :author, :at, :change, :deleted, :body, :blob, :chain)"""
@@ -40,7 +40,7 @@ class Objects:
 
     def head(self, workspace_id: int, path: str) -> Row | None:
         """The newest state of a path, live or deleted, without its content."""
-        return self._db.one(_HEAD_OF, workspace_id=workspace_id, path=path)
+        return self._db.one(HEAD_OF, workspace_id=workspace_id, path=path)
 
     def content(self, workspace_id: int, path: str, version: int) -> Row | None:
         """One kept version with its content: body, blob or chain."""

@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from fastio_cli.storage.db import Db, Row
 
 
-REQUEST_NAMES = ("request_hash", "result", "expires_at")
+STORED = """select request_hash, result, expires_at from requests
+    where workspace_id = :workspace_id and key = :key"""
 TIDY_EVERY = 16  # milliseconds come at random, so this is one write in so many
 PUT_REQUEST = """insert into requests (workspace_id, key, request_hash, result, expires_at)
     values (:workspace_id, :key, :request_hash, :result, :expires_at)
@@ -22,12 +23,7 @@ class Requests:
 
     def stored(self, workspace_id: int, key: str) -> Row | None:
         """The stored request of this key, even if its time is over."""
-        return self._db.one(
-            """select request_hash, result, expires_at from requests
-            where workspace_id = :workspace_id and key = :key""",
-            workspace_id=workspace_id,
-            key=key,
-        )
+        return self._db.one(STORED, workspace_id=workspace_id, key=key)
 
     def drop_expired(self, workspace_id: int, now_ms: int) -> None:
         """Forget the results of a workspace whose time is over."""

@@ -11,10 +11,11 @@ from array import array
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Any, TypeAlias
 
     from fastio_cli.storage.db import Db, Row
-    from fastio_cli.storage.repositories.vectors import Vectors
+    from fastio_cli.storage.postgres.vectors import PgVectors
+    from fastio_cli.storage.repositories.vectors import BlockVectors
     from fastio_cli.storage.search_rows import (
         AnalyzedPassage,
         HitRow,
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
         RevisionRow,
         SegmentRow,
     )
+
+    # The vectors of a store. They are written and read as int8 codes with a scale for each vector,
+    # so that all stores rank alike. ``supports_knn`` tells whether the database can search them;
+    # otherwise they are read in blocks and compared in memory.
+    Vectors: TypeAlias = "BlockVectors | PgVectors"
 
 _INDEX = "seq, next_id, embedded_id, format, model, passage_count, token_count, revision"
 _OBJECT = "path, version, kind, updated_at, passage_count, complete, problem"

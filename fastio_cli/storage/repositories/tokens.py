@@ -8,20 +8,11 @@ if TYPE_CHECKING:
 
 _TOKEN = """id, org, member, label, role, scopes, workspace_id, created_at, created_by, expires_at,
     revoked_at, last_used_at"""
-GRANT_NAMES = (
-    "token_role",
-    "scopes",
-    "workspace_id",
-    "expires_at",
-    "revoked_at",
-    "org_role",
-    "workspace_role",
-)
-GRANT_OF = """select t.role as token_role, t.scopes, t.workspace_id, t.expires_at, t.revoked_at,
+GRANT = """select t.role as token_role, t.scopes, t.workspace_id, t.expires_at, t.revoked_at,
     o.role as org_role, w.role as workspace_role from tokens t
     left join members o on o.org = t.org and o.name = t.member and o.workspace_id = 0
-    left join members w on w.org = t.org and w.name = t.member and w.workspace_id = {workspace_id}
-    where t.digest = {digest}"""
+    left join members w on w.org = t.org and w.name = t.member and w.workspace_id = :workspace_id
+    where t.digest = :digest"""
 
 
 class Tokens:
@@ -38,8 +29,7 @@ class Tokens:
 
     def grant(self, digest: str, workspace_id: int) -> Row | None:
         """A token with its member's roles in the org and in one workspace."""
-        sql = GRANT_OF.format(digest=":digest", workspace_id=":workspace_id")
-        return self._db.one(sql, digest=digest, workspace_id=workspace_id)
+        return self._db.one(GRANT, digest=digest, workspace_id=workspace_id)
 
     def add(
         self,

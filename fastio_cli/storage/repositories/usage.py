@@ -17,13 +17,10 @@ if TYPE_CHECKING:
 SHARDS = 32
 ADD_USAGE = """update org_usage set object_count = object_count + :objects,
     size_bytes = size_bytes + :bytes where org = :org and shard = :shard"""
-# Of the org that a workspace is in.
-ORG_BYTES_BESIDE = """select cast(coalesce(sum(u.size_bytes), 0) as bigint) as size_bytes
-    from org_usage u join workspaces w on w.org = u.org
-    where w.name = :name and w.deleted_at is null"""
 _SUMS = """cast(coalesce(sum(workspace_count), 0) as bigint) as workspace_count,
     cast(coalesce(sum(object_count), 0) as bigint) as object_count,
     cast(coalesce(sum(size_bytes), 0) as bigint) as size_bytes"""
+OF_ORG = f"select {_SUMS} from org_usage where org = :org"
 _OF_WORKSPACES = f"""org, id % {SHARDS} as shard, count(*) as workspace_count,
     cast(sum(object_count) as bigint) as object_count,
     cast(sum(size_bytes) as bigint) as size_bytes"""
@@ -49,7 +46,7 @@ class Usage:
 
     def of_org(self, org: str) -> Row:
         """How many workspaces, objects and bytes an org has, the deleted ones included."""
-        row = self._db.one(f"select {_SUMS} from org_usage where org = :org", org=org)
+        row = self._db.one(OF_ORG, org=org)
         assert row is not None
         return row
 

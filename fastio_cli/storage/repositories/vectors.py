@@ -6,17 +6,12 @@ from array import array
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Literal, TypeAlias
 
     from fastio_cli.storage.db import Db
-    from fastio_cli.storage.postgres.search import PgVectors
-    from fastio_cli.storage.repositories.search import Search
     from fastio_cli.storage.search_rows import RevisionRow, VectorBlockRow
 
-    # The vectors of a store. They are written and read as int8 codes with a scale for each vector,
-    # so that all stores rank alike. ``supports_knn`` tells whether the database can search them;
-    # otherwise they are read in blocks and compared in memory.
-    Vectors: TypeAlias = "BlockVectors | PgVectors"
     # Ids, scales and codes of vectors, one after another.
     PackedVectors: TypeAlias = tuple[bytes, bytes, bytes]
 
@@ -30,9 +25,15 @@ class BlockVectors:
 
     supports_knn: Literal[False] = False
 
-    def __init__(self, db: Db, search: Search) -> None:
+    def __init__(
+        self,
+        db: Db,
+        in_array: Callable[[str], str],
+        array_param: Callable[[list[int]], object],
+    ) -> None:
         self._db = db
-        self._search = search
+        self._in_array = in_array  # as ``Search.in_array``
+        self._array_param = array_param
 
     def add(
         self, workspace_id: int, ids: list[int], scales: bytes, codes: bytes, revision: int
@@ -85,9 +86,9 @@ class BlockVectors:
         """Blocks by the ids of their first vectors."""
         return self._all(
             f"""select {_BLOCK} from vector_blocks where workspace_id = :workspace_id
-            and first_id {self._search.in_array("first_ids")} order by first_id""",
+            and first_id {self._in_array("first_ids")} order by first_id""",
             workspace_id=workspace_id,
-            first_ids=self._search.array_param(first_ids),
+            first_ids=self._array_param(first_ids),
         )
 
     def _one(self, sql: str, **params: object) -> Any | None:

@@ -2,7 +2,7 @@
 -- answer that holds one is kept. What the version before kept of such answers, hidden, goes.
 
 create table store_keys (
-    name text primary key,
+    name text collate "C" primary key,
     value text not null
 );
 

@@ -20,7 +20,7 @@ class SqliteSearch(Search):
 
     def __init__(self, db: Db) -> None:
         super().__init__(db)
-        self._vectors = BlockVectors(db, self)
+        self._vectors = BlockVectors(db, self.in_array, self.array_param)
 
     @property
     def vectors(self) -> BlockVectors:

@@ -1,0 +1,106 @@
+"""How a method of the SDK becomes a call: what the generated classes are made on."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from fastio_cli.engine.client import Client, PreparedCall
+    from fastio_cli.sdk.files import Download, Source
+
+
+class Caller:
+    """Calls operations in one workspace, as one actor.
+
+    ``lock_tokens`` are those of the leases that are held, by path: a call that changes such a path
+    is lent the token unless it brings one.
+    """
+
+    def __init__(self, client: Client, workspace: str, actor: str) -> None:
+        self.client = client
+        self.workspace = workspace
+        self.actor = actor
+        self.lock_tokens: dict[str, str] = {}
+
+    def call(
+        self,
+        name: str,
+        params: dict[str, Any],
+        idempotency_key: str | None = None,
+        on_chunk: Callable[[str], None] | None = None,
+    ) -> Any:
+        """Do an operation and return what it answers."""
+        self._lend(params, "path" if "path" in params else "to", "lock_token")
+        self._lend(params, "to", "to_lock_token")
+        call = self.client.prepare(name, params, self.workspace, self.actor, idempotency_key)
+        call.on_chunk = on_chunk
+        return self.client.run(call)
+
+    def upload(
+        self, name: str, params: dict[str, Any], source: Source, idempotency_key: str | None
+    ) -> Any:
+        """Do an operation whose parameter ``content`` is the bytes of a source."""
+        from fastio_cli.sdk.files import upload
+
+        content = upload(self.client, source)
+        try:
+            return self.call(name, {**params, "content": content}, idempotency_key)
+        finally:
+            if content is not source:
+                content.close()
+
+    def prepare(self, name: str, params: dict[str, Any]) -> PreparedCall:
+        """A call checked and ready to run."""
+        return self.client.prepare(name, params, self.workspace, self.actor)
+
+    def _lend(self, params: dict[str, Any], path: str, token: str) -> None:
+        if params.get(token, "") is None:
+            params[token] = self.lock_tokens.get(params.get(path, ""))
+
+
+class Operations:
+    """The methods of one noun."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def _call(
+        self,
+        name: str,
+        /,
+        idempotency_key: str | None = None,
+        on_chunk: Callable[[str], None] | None = None,
+        **params: Any,
+    ) -> Any:
+        return self._caller.call(name, params, idempotency_key, on_chunk)
+
+    def _upload(
+        self, name: str, /, *, content: Source, idempotency_key: str | None, **params: Any
+    ) -> Any:
+        return self._caller.upload(name, params, content, idempotency_key)
+
+    def _download(self, name: str, /, **params: Any) -> Download:
+        from fastio_cli.sdk.files import Download
+
+        return Download(self._caller.client, self._caller.call(name, params))
+
+    def _items(self, name: str, /, **params: Any) -> Iterator[Any]:
+        """The items of all pages of a list."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._caller.call(name, {**params, "cursor": cursor})
+            yield from page["items"]
+            cursor = page["next_cursor"]
+
+
+class Recorder:
+    """Collects changes, to be made together."""
+
+    def __init__(self) -> None:
+        self._changes: list[dict[str, Any]] = []
+
+    def _add(self, verb: str, /, **params: Any) -> None:
+        given = {name: value for name, value in params.items() if value is not None}
+        self._changes.append({"op": verb, **given})
