@@ -268,6 +268,46 @@ class Index(Operations):
         return self._call("index.update")
 
 
+class Jobs(Operations):
+    """Operations on jobs."""
+
+    def cancel(self, id: str, *, idempotency_key: str | None = None) -> model.Job:
+        """Stop a job that has not ended; what it works on is cancelled with it.
+
+        A job that comes back by itself, as that of the search index, stays away until it is
+        retried.
+        """
+        return self._call("job.cancel", id=id, idempotency_key=idempotency_key)
+
+    def list(
+        self,
+        *,
+        state: Literal["queued", "running", "done", "failed", "cancelled"] | None = None,
+        kind: str | None = None,
+        limit: int = 50,
+        cursor: str = "",
+    ) -> model.JobList:
+        """List the jobs of a workspace, those that were queued last first."""
+        return self._call("job.list", state=state, kind=kind, limit=limit, cursor=cursor)
+
+    def all(
+        self,
+        *,
+        state: Literal["queued", "running", "done", "failed", "cancelled"] | None = None,
+        kind: str | None = None,
+    ) -> Iterator[model.Job]:
+        """Iterate over the items of all pages of ``list``."""
+        return self._items("job.list", state=state, kind=kind)
+
+    def retry(self, id: str, *, idempotency_key: str | None = None) -> model.Job:
+        """Have a job run at once that ended, or that waits for its next attempt."""
+        return self._call("job.retry", id=id, idempotency_key=idempotency_key)
+
+    def show(self, id: str) -> model.Job:
+        """Show one job: when it is due or how it ended, its attempts, and why it failed."""
+        return self._call("job.show", id=id)
+
+
 class Locks(Operations):
     """Operations on locks."""
 
@@ -595,6 +635,35 @@ class Search(Operations):
             since_s=since_s,
         )
 
+    def converse(
+        self,
+        path: str,
+        question: str,
+        *,
+        within: str | None = None,
+        kind: Literal["state", "file"] | None = None,
+        since_s: float | None = None,
+        lock_token: str | None = None,
+        idempotency_key: str | None = None,
+        on_chunk: Callable[[str], None] | None = None,
+    ) -> model.Answer:
+        """Answer a question as ``search.ask`` does, and keep it in the conversation at a path.
+
+        The earlier turns that are kept there are its history; an object that is not there begins
+        with the first one. ``within`` is a pattern for the paths that are searched.
+        """
+        return self._call(
+            "search.converse",
+            path=path,
+            question=question,
+            within=within,
+            kind=kind,
+            since_s=since_s,
+            lock_token=lock_token,
+            idempotency_key=idempotency_key,
+            on_chunk=on_chunk,
+        )
+
     def query(
         self,
         query: str,
@@ -615,6 +684,39 @@ class Search(Operations):
         """
         return self._call(
             "search.query",
+            query=query,
+            mode=mode,
+            path=path,
+            kind=kind,
+            since_s=since_s,
+            limit=limit,
+            merge=merge,
+            explain=explain,
+        )
+
+
+class SearchOfStore(Operations):
+    """Operations on search."""
+
+    def query_all(
+        self,
+        query: str,
+        *,
+        mode: Literal["hybrid", "semantic", "lexical"] = "hybrid",
+        path: str | None = None,
+        kind: Literal["state", "file"] | None = None,
+        since_s: float | None = None,
+        limit: int = 10,
+        merge: bool = True,
+        explain: bool = False,
+    ) -> model.WorkspaceMatchList:
+        """Find the passages that answer a query best in all workspaces that one may read.
+
+        The parameters are those of ``search.query``. A workspace whose intelligence is off is left
+        out.
+        """
+        return self._call(
+            "search.query_all",
             query=query,
             mode=mode,
             path=path,
@@ -887,6 +989,7 @@ class WorkspaceOperations(Operations):
         self.files = Files(caller)
         self.imports = Imports(caller)
         self.index = Index(caller)
+        self.jobs = Jobs(caller)
         self.locks = Locks(caller)
         self.objects = Objects(caller)
         self.search = Search(caller)
@@ -926,6 +1029,7 @@ class StoreOperations(Operations):
         self.accounts = AccountsOfStore(caller)
         self.members = MembersOfStore(caller)
         self.orgs = OrgsOfStore(caller)
+        self.search = SearchOfStore(caller)
         self.tokens = TokensOfStore(caller)
         self.transfers = TransfersOfStore(caller)
         self.workspaces = WorkspacesOfStore(caller)
