@@ -308,7 +308,7 @@ def postgres(vectors: str) -> Callable[[str], Store]:
     from tests.postgres import new_namespace, server_url
 
     if vectors == "blocks":
-        postgres_search.add_vectors = lambda raw: None
+        postgres_search.create_vector_table = lambda raw: None
     return lambda folder: PostgresStore(new_namespace(server_url() or ""))
 
 

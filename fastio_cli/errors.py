@@ -1,7 +1,7 @@
 """The one error type of fastio, and the one table that says what each error code means.
 
 Every failure that a user can cause or meet is a :class:`FastioError`. Its code is stable: programs
-may branch on it. The table maps a code to an HTTP status (RFC 9110, RFC 4918 for 423), a process
+can branch on it. The table maps a code to an HTTP status (RFC 9110, RFC 4918 for 423), a process
 exit code, and whether the same call may succeed later without any change. Each code has a class.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 class Kind:
-    """What a code means to the surfaces: HTTP status, exit code, whether to retry, default hint."""
+    """The meaning of a code: HTTP status, exit code, default hint, whether a retry may succeed."""
 
     __slots__ = ("exit", "hint", "http", "retryable")
 
@@ -42,14 +42,14 @@ KINDS: dict[str, Kind] = {
 
 
 class FastioError(Exception):
-    """A failure with a stable code, a sentence for people, a hint that says what to do, and data.
+    """A failure with a stable code, a message, a hint that says what to do, and details.
 
     Parameters: ``code`` is a key of :data:`KINDS`; ``message`` one sentence; ``hint`` a runnable
     suggestion (default: the code's own); ``details`` plain JSON data for programs. A ``path`` or
-    ``url`` among them is quoted where the hint names it: whoever runs the hint runs nothing else.
+    ``url`` among them is shell-quoted in the hint, so that a hint can be run safely.
 
-    An error is made with its code and is then of that code's own class, so that Python programs
-    catch :class:`VersionConflict` and read ``error.current_version``.
+    An error created with a code is an instance of that code's own class, so that Python programs
+    can catch :class:`VersionConflict` and read ``error.current_version``.
     """
 
     def __new__(cls, code: str, *args: object, **details: object) -> FastioError:
@@ -80,7 +80,7 @@ class FastioError(Exception):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same call may succeed later: not where ``transient`` is false in details."""
+        """Whether the same call may succeed later: never if ``transient`` is false in details."""
         return self.kind.retryable and self.details.get("transient") is not False
 
     def as_dict(self) -> dict[str, object]:
@@ -209,7 +209,7 @@ def _restored(code: str, message: str, hint: str, details: dict[str, object]) ->
 
 
 def _quoted(hint: str, value: object) -> str:
-    """The hint with this word of its command as a POSIX shell has to be given it."""
+    """The hint with this word of its command quoted for a POSIX shell."""
     sentence, colon, command = hint.partition(": fastio ")
     if not isinstance(value, str) or all(c.isalnum() or c in "@%+=:,./_-" for c in value):
         return hint

@@ -1,7 +1,7 @@
-"""Who acts: identities, roles, grants, and the tokens that stand for them, as plain data.
+"""Identities, roles, grants and tokens, as plain data.
 
-A local call has no identity: whoever can open the store owns it. Over HTTP every call carries an
-:class:`Identity`; what it may do is decided by ``engine/authorization.py``.
+A local call has no identity: everyone who can open the store owns it. Over HTTP every call carries
+an :class:`Identity`; ``engine/authorization.py`` decides what it may do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FIRST_ORG = ""  # the org of a store from the beginning; its workspaces' names h
 
 
 class Identity:
-    """What a token says for ever: its org, its member, and the digest it is found by."""
+    """The fixed data of a token: its org, its member, and the digest it is found by."""
 
     __slots__ = ("digest", "member", "org")
 
@@ -34,7 +34,7 @@ ANONYMOUS = Identity(FIRST_ORG, "anonymous", None)
 
 
 class Grant:
-    """What an identity may do now: its role where the call works, and the token's own limits."""
+    """What an identity may do now: its roles, and the limits of its token."""
 
     __slots__ = ("expires_at", "org_role", "role", "scopes", "token_role", "workspace_id")
 
@@ -66,8 +66,8 @@ class Grant:
 def new_token() -> str:
     """``fio_``, 256 random bits as 43 url-safe characters, and their CRC-32 in hex.
 
-    The prefix lets secret scanners find a token, the checksum lets them (and us) tell a mistyped
-    one without asking the store.
+    Secret scanners find tokens by the prefix; the checksum reveals a mistyped one without asking
+    the store.
     """
     import secrets
 
@@ -83,10 +83,12 @@ def new_id(prefix: str) -> str:
 
 
 def digest_of(token: str) -> str:
-    """How a token is kept and found: its SHA-256. Raises ``unauthenticated`` if it is not one."""
+    """The digest under which a token is stored. Raises ``unauthenticated`` for malformed ones."""
     body = token[len(TOKEN_PREFIX) : -8]
-    well = token.isascii() and token.startswith(TOKEN_PREFIX) and len(token) == TOKEN_LENGTH
-    if not well or _checksum(body) != token[-8:]:
+    is_well_formed = (
+        token.isascii() and token.startswith(TOKEN_PREFIX) and len(token) == TOKEN_LENGTH
+    )
+    if not is_well_formed or _checksum(body) != token[-8:]:
         raise FastioError(
             "unauthenticated",
             "The token is not complete or was mistyped.",
@@ -101,7 +103,7 @@ def secret_digest(secret: str) -> str:
 
 
 def unauthenticated(message: str = "A valid token is needed.") -> FastioError:
-    """No token, or none that counts."""
+    """The error for a missing or invalid token."""
     return FastioError("unauthenticated", message, "Log in: fastio login URL, or set FASTIO_TOKEN.")
 
 

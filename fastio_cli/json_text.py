@@ -1,4 +1,4 @@
-"""JSON text in and out, strictly: what fastio accepts, how it is stored, how deep and how large.
+"""Strict JSON: what fastio accepts, how it is stored, how deep and how large it may be.
 
 Stricter than RFC 8259 allows a parser to be, in the spirit of I-JSON (RFC 7493): UTF-8 only, no
 duplicate keys, no NaN or Infinity, no lone surrogates. Integers keep every digit.
@@ -39,10 +39,10 @@ def _digest(value: object) -> object:
 def _encoder(
     sort_keys: bool, allow_nan: bool, default: "Callable[[object], object] | None" = None
 ) -> "Callable[[object], str]":
-    """An encoder of compact text, made once.
+    """An encoder of compact text, created once.
 
-    ``json.dumps`` makes two objects at every call, ``JSONEncoder.encode`` one: the C encoder that
-    does the work. They cost more than the work itself for the values of most writes.
+    ``json.dumps`` creates two objects per call, ``JSONEncoder.encode`` one, the C encoder. For most
+    values that takes longer than the encoding.
     """
     plain = json.JSONEncoder(
         ensure_ascii=False,
@@ -54,12 +54,12 @@ def _encoder(
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return plain.encode
-    # No memory of what was seen: a value that holds itself ends as one that is nested too deeply.
+    # Without a memo a circular value is reported as nested too deeply.
     parts = make(None, plain.default, quoted, None, ":", ",", sort_keys, False, allow_nan)
     return lambda value: "".join(parts(value, 0))
 
 
-compact = _encoder(sort_keys=False, allow_nan=False)  # without any other check
+compact = _encoder(sort_keys=False, allow_nan=False)  # unchecked
 _canonical = _encoder(sort_keys=True, allow_nan=True, default=_digest)
 
 
@@ -68,8 +68,8 @@ def decode(
 ) -> object:
     """Parse one JSON text.
 
-    ``what`` names the text in errors; ``more_bytes`` and ``more_depth`` allow for what a protocol
-    puts around a value. Raises ``invalid`` for anything that is not strict JSON or is
+    ``what`` names the text in errors; ``more_bytes`` and ``more_depth`` allow for the
+    envelope of a protocol. Raises ``invalid`` for anything that is not strict JSON or is
     nested deeper than :data:`DEPTH_MAX`, ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes.
     """
     if len(text) > SIZE_BYTES_MAX + more_bytes:
@@ -80,12 +80,12 @@ def decode(
         elif len(text.encode("utf-8")) > SIZE_BYTES_MAX:
             raise _too_large(what)
         value = _parsed(_strict, text)
-        if "\\u" in text:  # an escape may stand for half a character
+        if "\\u" in text:  # an escape may be a lone surrogate
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as e:
         raise FastioError("invalid", f"The {what} is not valid UTF-8 (byte {e.start}).") from None
     except UnicodeEncodeError:
-        raise _half_a_character(what) from None
+        raise _lone_surrogate(what) from None
     except RecursionError:
         raise _too_deep(what) from None
     except json.JSONDecodeError as e:
@@ -101,22 +101,22 @@ def decode(
 
 
 def stored(text: str) -> "Any":
-    """The value of a text that was checked before it was stored."""
+    """The value of a stored text, which was checked before."""
     return _parsed(_plain, text)
 
 
 def encode(value: object, what: str = "value", *, is_decoded: bool = False) -> bytes:
     """Write a JSON value as compact UTF-8, keys in the order given.
 
-    The depth of one that ``is_decoded`` was checked by ``decode``.
-    Raises ``invalid`` for what strict JSON cannot say (NaN, lone surrogates, foreign types, nesting
-    deeper than :data:`DEPTH_MAX`) and ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes.
+    The depth of a value that ``is_decoded`` was checked by ``decode``. Raises ``invalid`` for what
+    strict JSON cannot express (NaN, lone surrogates, foreign types, nesting deeper than
+    :data:`DEPTH_MAX`) and ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes.
     """
     try:
         text = compact(value)
         body = text.encode("utf-8")
     except UnicodeEncodeError:
-        raise _half_a_character(what) from None
+        raise _lone_surrogate(what) from None
     except RecursionError:
         raise _too_deep(what) from None
     except (ValueError, TypeError) as e:
@@ -182,7 +182,7 @@ _plain = json.JSONDecoder()
 
 
 def _parsed(decoder: json.JSONDecoder, text: str) -> "Any":
-    """``decoder.decode(text)``; of a text without space around it in half the time."""
+    """``decoder.decode(text)``, in half the time for text without surrounding space."""
     if not text[:1].isspace():
         value, end = decoder.raw_decode(text)
         if end == len(text):
@@ -191,14 +191,14 @@ def _parsed(decoder: json.JSONDecoder, text: str) -> "Any":
 
 
 def _reason(e: Exception) -> str:
-    # Python takes time by the square of the digits, so it has a limit, and tells how to raise it.
+    # Conversion takes quadratic time, so Python limits the digits; its message is not for users.
     if "set_int_max_str_digits" in str(e):
         return f"a whole number has more than {sys.get_int_max_str_digits()} digits"
     return str(e)
 
 
 def _check_depth(value: object, text: str, what: str, depth_max: int = DEPTH_MAX) -> None:
-    # Few brackets in the text mean little depth: most values never need the walk.
+    # Few brackets mean little depth: most values need no traversal.
     if text.count("[") + text.count("{") <= depth_max:
         return
     level = [value] if isinstance(value, dict | list) else []
@@ -214,7 +214,7 @@ def _check_depth(value: object, text: str, what: str, depth_max: int = DEPTH_MAX
     raise _too_deep(what)
 
 
-def _half_a_character(what: str) -> FastioError:
+def _lone_surrogate(what: str) -> FastioError:
     return FastioError("invalid", f"The {what} holds a lone surrogate, which is not text.")
 
 

@@ -1,4 +1,4 @@
-"""The nouns of fastio as they look on every surface: plain JSON records, no behaviour.
+"""The records of fastio, the same on every surface: plain JSON data, no behaviour.
 
 A record is a ``dict`` with these keys, the same from Python, the shell, HTTP and MCP, so nothing is
 converted on the way. Times are RFC 3339 in UTC with milliseconds, sizes bytes, durations seconds.
@@ -23,7 +23,7 @@ class Workspace(TypedDict):
 
 
 class Object(TypedDict):
-    """What stands at a path: a state object (JSON) or a file (bytes), without its content."""
+    """An object at a path: a state object (JSON) or a file (bytes), without its content."""
 
     path: str
     kind: Kind
@@ -48,7 +48,7 @@ class StateDoc(TypedDict):
 
 
 class StateInit(StateDoc):
-    """What stands at a path after ``state.init``; ``created`` says whether it was put there now."""
+    """The object at a path after ``state.init``; ``created`` says whether it is new."""
 
     created: bool
 
@@ -79,7 +79,7 @@ class Diff(TypedDict):
 
 
 class Lock(TypedDict):
-    """A live lock as anybody may see it: never with its token."""
+    """A live lock without its token."""
 
     path: str
     fence: int
@@ -92,7 +92,7 @@ class Lock(TypedDict):
 
 
 class HeldLock(Lock):
-    """A lock as its holder sees it: with the token that proves the holding."""
+    """A lock with its token, as its holder gets it."""
 
     token: str
 
@@ -123,7 +123,7 @@ class AuditReport(TypedDict):
 
 
 class WorkspaceUsage(TypedDict):
-    """What a workspace holds. ``size_bytes`` counts history, ``live_bytes`` what is there now."""
+    """The usage of a workspace. ``size_bytes`` includes history, ``live_bytes`` does not."""
 
     name: str
     object_count: int
@@ -145,7 +145,7 @@ class Org(TypedDict):
 
 
 class NewOrg(Org):
-    """An org just made, with the token of its owner, shown this once."""
+    """A new org with its owner's token, shown only once."""
 
     token: str
 
@@ -179,7 +179,7 @@ class MemberList(TypedDict):
 
 
 class AccessToken(TypedDict):
-    """A token as it may be listed: never itself."""
+    """A token's record, without the token itself."""
 
     id: str
     member: str
@@ -195,7 +195,7 @@ class AccessToken(TypedDict):
 
 
 class NewAccessToken(AccessToken):
-    """A token just made, shown this once."""
+    """A new token, shown only once."""
 
     token: str
 
@@ -220,7 +220,7 @@ class Transfer(TypedDict):
 
 
 class NewTransfer(Transfer):
-    """An offer just made, with the claim to pass on, shown this once."""
+    """A new offer with the claim to pass on, shown only once."""
 
     claim: str
 
@@ -233,7 +233,7 @@ class TransferList(TypedDict):
 
 
 class Claimed(TypedDict):
-    """What the new owner gets: the org, and a token for it, shown this once."""
+    """The org and the new owner's token for it, shown only once."""
 
     org: str
     member: str
@@ -242,7 +242,7 @@ class Claimed(TypedDict):
 
 
 class WhoAmI(TypedDict):
-    """Who a token stands for."""
+    """The identity behind a token."""
 
     org: str
     member: str
@@ -251,7 +251,7 @@ class WhoAmI(TypedDict):
 
 
 class Account(TypedDict):
-    """A login at a file service; ``expires_at`` is null for one that is refreshed by itself."""
+    """A login at a file service; ``expires_at`` is null for one that is refreshed automatically."""
 
     service: str
     logged_in: bool
@@ -267,10 +267,10 @@ class AccountList(TypedDict):
 
 
 class Import(TypedDict):
-    """The import of one URL: a job while it goes on, afterwards the record of the bytes' origin.
+    """The import of one URL: a job at first, then the record of the bytes' origin.
 
-    ``reason`` says in words why it failed, or why it is going to be tried again. ``final_url`` is
-    where redirects led, without its query.
+    ``reason`` says why it failed, or why it will be retried. ``final_url`` is the last URL of the
+    redirects, without its query.
     """
 
     id: int
@@ -298,7 +298,7 @@ class Import(TypedDict):
 
 
 class Job(TypedDict):
-    """Work in the background: how it stands and how it ended.
+    """Background work: its state and its outcome.
 
     ``due_at`` says when a queued one begins, ``lease_until`` until when a running one is its
     runner's. ``attempts`` counts since it was queued, ``failures`` those in a row; ``reason`` says
@@ -321,7 +321,7 @@ class Job(TypedDict):
 
 
 class JobList(TypedDict):
-    """A page of jobs, those that were queued last first."""
+    """A page of jobs, the newest first."""
 
     items: list[Job]
     next_cursor: str | None
@@ -363,7 +363,7 @@ class LockList(TypedDict):
 
 
 class EventList(TypedDict):
-    """A page of events; pass ``next_cursor`` as ``after`` to go on."""
+    """A page of events; pass ``next_cursor`` as ``after`` for the next page."""
 
     items: list[Event]
     next_cursor: str
@@ -377,7 +377,7 @@ class Transaction(TypedDict):
 
 
 class Location(TypedDict):
-    """Where in an object a passage stands: lines, page, or JSON Pointer."""
+    """Where in an object a passage is: lines, page, or JSON Pointer."""
 
     line: int | None
     end_line: int | None
@@ -386,7 +386,7 @@ class Location(TypedDict):
 
 
 class ScoreParts(TypedDict):
-    """What a score is made of: BM25 and cosine as they are, and as they count in the sum."""
+    """The parts of a score: BM25 and cosine, raw and as weighted in the sum."""
 
     bm25: float | None
     cosine: float | None
@@ -471,7 +471,7 @@ class ContextPack(TypedDict):
 
 
 class IndexProblem(TypedDict):
-    """An object that could not be searched, or not whole."""
+    """An object that could not be indexed, or only in part."""
 
     path: str
     version: int
@@ -479,7 +479,7 @@ class IndexProblem(TypedDict):
 
 
 class IndexStatus(TypedDict):
-    """How far the index of a workspace has come."""
+    """The progress of a workspace's index."""
 
     workspace: str
     enabled: bool

@@ -26,8 +26,8 @@ def open_client(
 ) -> Client:
     """The operations on the store that the settings name, wherever it is.
 
-    ``token`` goes to a server in place of the one that is configured; ``note`` tells a person that
-    it takes longer. Raises ``unavailable`` when the store cannot be opened.
+    ``token`` replaces the configured one; ``note`` is called when a retry takes longer.
+    Raises ``unavailable`` when the store cannot be opened.
     """
     if not is_server(config.store()):
         return open_engine(config)

@@ -1,4 +1,4 @@
-"""When and how often something that failed in passing is tried again: one policy for everybody.
+"""When and how often a transient failure is retried: one policy for all of fastio.
 
 Pauses grow exponentially with full jitter, so that many clients that failed together do not come
 back together (Marc Brooker, "Exponential Backoff and Jitter", AWS 2015), and are never shorter than
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastio_cli.errors import FastioError
 
     class Clock(Protocol):
-        """What of the module ``time`` is used."""
+        """The part of the module ``time`` that is used."""
 
         def monotonic(self) -> float: ...
 
@@ -31,12 +31,12 @@ DIGITS_MAX = 9  # of a Retry-After in seconds: 30 years
 
 
 class RetryPolicy:
-    """How failures in passing are tried again.
+    """How transient failures are retried.
 
     ``first_s`` bounds the pause after the first failure in a row, and each further failure doubles
     the bound up to ``pause_s_max``. No attempt begins later than ``deadline_s`` after the first
-    failure in a row, nor after ``attempts_max`` failures in a row. The other side's wish for a
-    longer pause is followed up to ``retry_after_s_max``.
+    failure in a row, nor after ``attempts_max`` failures in a row. A longer pause that
+    the peer asks for is honoured up to ``retry_after_s_max``.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class RetryPolicy:
         return min(self.pause_s_max, self.first_s * 2.0**doublings)
 
     def pause_s(self, failures: int, retry_after_s: float | None = None) -> float:
-        """How long to wait after so many failures in a row, when the other side asked for that."""
+        """How long to wait after so many failures in a row, and at least as the peer asked."""
         jitter_s = random.uniform(0, self.bound_s(failures))
         return jitter_s + max(0.0, min(retry_after_s or 0.0, self.retry_after_s_max))
 
     def is_exhausted(self, failures: int) -> bool:
-        """Whether so many failures in a row are as many as there may be."""
+        """Whether so many failures in a row exhaust the attempts."""
         return self.attempts_max is not None and failures >= self.attempts_max
 
 
@@ -91,7 +91,7 @@ class Retries:
         self.reset()
 
     def reset(self) -> None:
-        """Begin a new row of failures: the other side lives, or something was got done."""
+        """Start a new row of failures: the peer is up, or there was progress."""
         self._failures = 0
         self._give_up_at = self._end
 
@@ -131,7 +131,7 @@ class Retries:
 
 
 def asked_s(failure: FastioError) -> float | None:
-    """How long the other side asked to wait, by the error it told."""
+    """How long the peer asked to wait, by its error."""
     asked = failure.details.get("retry_after_s")
     return float(asked) if isinstance(asked, int | float) else None
 

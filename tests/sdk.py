@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from fastio_cli.blobs.local import Content
+from fastio_cli.blobs.content import Content
 from fastio_cli.operations import find
 from fastio_cli.operations.operation import Operation
 from fastio_cli.sdk.generate import place

@@ -13,7 +13,8 @@ import threading
 
 import pytest
 
-from fastio_cli.blobs.local import CHUNK_BYTES, INLINE_BYTES_MAX, BlobStore
+from fastio_cli.blobs.content import CHUNK_BYTES, INLINE_BYTES_MAX
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.errors import FastioError
 
 LARGE = 10**9

@@ -9,9 +9,11 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import _thread
 import ast
+import hashlib
 import importlib
 import inspect
 import json
+import random
 import re
 import signal
 import sys
@@ -22,17 +24,21 @@ from pathlib import Path
 
 import pytest
 
-from fastio_cli import json_text
+from fastio_cli import digest, json_text
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "fastio_cli").rglob("*.py"))
 IMPORTED = {
     "typer._click.exceptions.NoArgsIsHelpError",
+    "_sha2.sha256",
+    "_sha256.sha256",
     "_signal",
     "_thread.allocate_lock",
     "_thread._local",
 }
 """The private names that fastio may import."""
+
+OF_OTHER_VERSIONS = {"_sha256.sha256" if sys.version_info >= (3, 12) else "_sha2.sha256"}
 
 BOUNDED = {"typer", "uvicorn", "httpx", "httpcore"}
 """The packages whose next minor, or major, version may break it."""
@@ -130,7 +136,20 @@ def _members(kind: type) -> set[str]:
     return set(dir(kind)).union(*(m.__code__.co_names for m in methods))
 
 
-@pytest.mark.parametrize("name", sorted(IMPORTED))
+@pytest.mark.parametrize("size", [0, 1, 55, 64, 1000, digest.SMALL_BYTES_MAX, 10**5])
+def test_cpythons_own_sha256_is_that_of_hashlib(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = random.Random(size).randbytes(size)
+    expected = hashlib.sha256(data)
+    monkeypatch.delitem(sys.modules, "hashlib")
+    made = digest.sha256(data)
+    assert ("hashlib" in sys.modules) == (size == 0 or size > digest.SMALL_BYTES_MAX)
+    assert (made.hexdigest(), made.digest()) == (expected.hexdigest(), expected.digest())
+    made.update(data)
+    assert made.digest() == hashlib.sha256(data * 2).digest()
+    assert hashlib.sha256().hexdigest() == digest.EMPTY
+
+
+@pytest.mark.parametrize("name", sorted(IMPORTED - OF_OTHER_VERSIONS))
 def test_the_private_names_exist(name: str) -> None:
     module, _, member = name.rpartition(".")
     found = importlib.import_module(module or member)

@@ -1,9 +1,9 @@
 """Blobs of a database's store in a bucket: ``s3://``, ``gs://`` or ``az://``, by their SHA-256.
 
-A body is spooled to a local file while it is hashed, and then put under its name, so that nobody
-ever sees half of one, in constant memory both ways. Credentials are the environment's alone:
-stated there, for without the libraries of the clouds would ask the metadata service of the machine.
-A bucket's prefix belongs to one store, whose sweep removes what that store does not use.
+A body is staged in a local file while it is hashed, and then put under its name: readers never see
+half of one, and memory stays constant. Credentials come from the environment only. They have to be
+stated, because without them the cloud libraries would ask the metadata service of the machine. A
+bucket's prefix belongs to one store, whose sweep removes what that store does not use.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import os
 import re
 import time
 
-from fastio_cli.blobs.local import CHUNK_BYTES, GRACE_S, BlobStore, bytes_lost
+from fastio_cli.blobs.content import CHUNK_BYTES
+from fastio_cli.blobs.errors import damaged_blob
+from fastio_cli.blobs.local import GRACE_S, BlobStore
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, BinaryIO
 
-# Up to here a body is one request, which can ask that nothing be there; beyond it goes in parts.
+# A body up to this size is one conditional request; a larger one is put in parts.
 SINGLE_BYTES_MAX = 16 * 1024 * 1024
 PART_BYTES = 8 * 1024 * 1024
 PARTS_AT_ONCE = 4
-# A blob older than this is put again, so that no sweep takes it before its new user has named it.
+# An older blob is put again: no sweep may remove it before the new version refers to it.
 RENEW_S = GRACE_S / 2
 RETRIES_MAX = 8
 RETRY_S = 30
@@ -35,7 +37,7 @@ UNUSED = "unused"
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._=-]+)*/?")
 _NAME = re.compile(r"(?:[0-9a-f]{2}|unused)/([0-9a-f]{64})")
-# Any one set of these says who asks.
+# Any one of these sets is sufficient.
 CREDENTIALS = {
     "s3": (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),),
     "gs": (("GOOGLE_SERVICE_ACCOUNT",), ("GOOGLE_APPLICATION_CREDENTIALS",)),
@@ -49,7 +51,7 @@ CREDENTIALS = {
 def connect(
     scheme: str, place: str, retries_max: int, options: dict[str, Any] | None = None
 ) -> tuple[Any, Any]:
-    """A bucket's client (``place`` is ``bucket`` or ``bucket/prefix``) and the library it is of.
+    """A client for a bucket (``place`` is ``bucket`` or ``bucket/prefix``), and its library.
 
     ``options`` are those of the library's HTTP client.
 
@@ -80,9 +82,9 @@ def connect(
 
 
 class BucketBlobStore(BlobStore):
-    """Blobs in a bucket. ``staging_folder`` is a folder of this machine for what is being written.
+    """Blobs in a bucket. ``staging_folder`` is a local folder for unfinished ones.
 
-    Raises ``invalid`` for a URL that names no bucket; the bucket itself is asked at first use.
+    Raises ``invalid`` for a URL that names no bucket; the bucket is contacted when it is used.
     """
 
     def __init__(self, url: str, staging_folder: str) -> None:
@@ -97,19 +99,19 @@ class BucketBlobStore(BlobStore):
                 "Name one: fastio config set blobs s3://BUCKET/PREFIX (or gs://, az://, a folder)",
             )
         self._client: tuple[Any, Any] | None = None
-        self._proved = False
+        self._is_checked = False
 
     def check_place(self) -> None:
-        """Ask the bucket for what is needed of it.
+        """Check that the bucket exists and honours conditional writes.
 
-        Raises ``invalid`` when it does not exist or replaces what it is asked to create only (some
-        servers ignore the condition), ``forbidden`` when it refuses the credentials.
+        Raises ``invalid`` if it does not exist or replaces an object that was to be created only
+        (some servers ignore the condition), ``forbidden`` if it refuses the credentials.
         """
-        if self._proved:
+        if self._is_checked:
             return
-        for _ in range(2):  # the first of all users makes the marker, everybody finds it
+        for _ in range(2):  # the first user of the bucket creates the marker, then it exists
             if not self._create(MARKER, b"Made by fastio to see that it cannot be made twice.\n"):
-                self._proved = True
+                self._is_checked = True
                 return
         raise FastioError(
             "invalid",
@@ -119,7 +121,7 @@ class BucketBlobStore(BlobStore):
         )
 
     def commit(self, temporary: str, name: str) -> None:
-        """Put a local file into the bucket as the blob of this name; the file is gone then."""
+        """Move a local file into the bucket as the blob of this name."""
         self.check_place()
         key = _key(name)
         size = os.path.getsize(temporary)
@@ -138,13 +140,13 @@ class BucketBlobStore(BlobStore):
     def read(self, sha256: str, start: int, end: int) -> Iterator[bytes]:
         """The bytes ``start`` to ``end`` (exclusive) of a blob, in chunks.
 
-        Of a whole blob the hash is compared before its last bytes are given.
+        The hash of a whole blob is verified before its last chunk is yielded.
         """
         if start < end:
             yield from self._stream(sha256, (start, end))
 
     def has(self, sha256: str, size_bytes: int) -> bool:
-        """Whether a blob is there, in its full size."""
+        """Whether a blob exists, in its full size."""
         found = self._head(_key(sha256))
         return found is not None and found["size"] == size_bytes
 
@@ -155,35 +157,35 @@ class BucketBlobStore(BlobStore):
                 yield name
 
     def sweep(self, used: set[str]) -> int:
-        """Remove what is not ``used``: set aside after a day, removed after another; bytes freed.
+        """Move unused blobs to ``unused/`` after a day, remove them after another; bytes freed.
 
-        Whoever put the same bytes again meanwhile has named them by then, and they are put back; a
-        reader finds them in either place.
+        If a version refers to the same bytes meanwhile, they are moved back; readers look in both
+        places.
         """
         freed = self.sweep_temporary()
         for name, meta in self._list(UNUSED):
             if _age_s(meta) <= GRACE_S:
                 continue
             if name in used and self._head(_key(name)) is None:
-                self._copy(_aside(name), _key(name))
+                self._copy(_unused_key(name), _key(name))
             else:
                 freed += meta["size"]
-            self._delete(_aside(name))
+            self._delete(_unused_key(name))
         for name, meta in self._list(""):
             if name not in used and _age_s(meta) > GRACE_S:
-                self._copy(_key(name), _aside(name))
+                self._copy(_key(name), _unused_key(name))
                 self._delete(_key(name))
         return freed
 
     def _stream(self, sha256: str, span: tuple[int, int] | None) -> Iterator[bytes]:
-        """A blob's bytes; the last chunk of a whole one is held back until its hash is known."""
+        """A blob's bytes; the last chunk of a whole one is held back until its hash is verified."""
         try:
             result = self._get(_key(sha256), span)
         except FileNotFoundError:
             try:
-                result = self._get(_aside(sha256), span)
+                result = self._get(_unused_key(sha256), span)
             except FileNotFoundError:
-                raise bytes_lost(sha256, "missing") from None
+                raise damaged_blob(sha256, "missing") from None
         start, end = span or (0, result.meta["size"])
         whole = end - start == result.meta["size"]
         digest = hashlib.sha256()
@@ -195,9 +197,9 @@ class BucketBlobStore(BlobStore):
             start += len(chunk)
             digest.update(chunk)
         if start != end:
-            raise bytes_lost(sha256, "shorter than they were")
+            raise damaged_blob(sha256, "shorter than they were")
         if whole and digest.hexdigest() != sha256:
-            raise bytes_lost(sha256, "damaged")
+            raise damaged_blob(sha256, "damaged")
         yield held
 
     def _get(self, key: str, span: tuple[int, int] | None) -> Any:
@@ -217,7 +219,7 @@ class BucketBlobStore(BlobStore):
             raise self._failure(e) from None
 
     def _create(self, key: str, body: bytes) -> bool:
-        """Put an object where none is; whether none was."""
+        """Create an object; False if it exists."""
         client, obstore = self._connected()
         try:
             obstore.put(client, key, body, mode="create")
@@ -241,7 +243,7 @@ class BucketBlobStore(BlobStore):
         return found is not None and found["size"] == size_bytes and _age_s(found) < RENEW_S
 
     def _head(self, key: str) -> Any:
-        """What the bucket knows of an object; None when there is none."""
+        """An object's metadata; None if it does not exist."""
         client, obstore = self._connected()
         try:
             return obstore.head(client, key)
@@ -251,7 +253,7 @@ class BucketBlobStore(BlobStore):
             raise self._failure(e) from None
 
     def _list(self, folder: str) -> Iterator[tuple[str, Any]]:
-        """Blobs with what the bucket knows of each: those in use, or those set aside."""
+        """The blobs below a prefix (none, or ``unused``), each with its metadata."""
         client, obstore = self._connected()
         try:
             for page in obstore.list(client, folder or None, chunk_size=1000):
@@ -275,7 +277,7 @@ class BucketBlobStore(BlobStore):
         return self._client
 
     def _failure(self, e: Exception) -> FastioError:
-        """What went wrong, without the library's own words: they quote requests."""
+        """The error for the library's, without its text, which quotes requests."""
         if isinstance(e, FastioError):
             return e
         at = f"{self._scheme}://{self._place}"
@@ -290,7 +292,7 @@ class BucketBlobStore(BlobStore):
             return FastioError(
                 "forbidden",
                 f"{at} refused the credentials of the environment.",
-                f"Check {' and '.join(CREDENTIALS[self._scheme][0])}, and what they may do there.",
+                f"Check {' and '.join(CREDENTIALS[self._scheme][0])}, and their permissions there.",
             )
         return FastioError(
             "unavailable",
@@ -322,14 +324,14 @@ class _Chunks(io.RawIOBase):
 
 
 def _hashed(f: BinaryIO, sha256: str) -> Iterator[bytes]:
-    """A file's bytes; raises in time if the disk gives back others than it was given."""
+    """A file's bytes; raises before the last chunk if the disk returned other ones."""
     digest = hashlib.sha256()
     chunk = f.read(CHUNK_BYTES)
     while chunk:
         digest.update(chunk)
         following = f.read(CHUNK_BYTES)
         if not following and digest.hexdigest() != sha256:
-            raise bytes_lost(sha256, "damaged")
+            raise damaged_blob(sha256, "damaged")
         yield chunk
         chunk = following
 
@@ -338,7 +340,7 @@ def _key(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256}"
 
 
-def _aside(sha256: str) -> str:
+def _unused_key(sha256: str) -> str:
     return f"{UNUSED}/{sha256}"
 
 

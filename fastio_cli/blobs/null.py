@@ -1,8 +1,10 @@
-"""The blob store of a store that has no folder and was given no other place for blobs."""
+"""The blob store of a database for which no place for large files is set."""
 
 from __future__ import annotations
 
-from fastio_cli.blobs.local import BlobStore, Content, StagedBlob
+from fastio_cli.blobs.content import Content
+from fastio_cli.blobs.local import BlobStore
+from fastio_cli.blobs.staging import StagedBlob
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class NullBlobStore(BlobStore):
-    """No place for large bodies: small ones travel in rows, others are refused with advice."""
+    """Keeps nothing: small contents go into rows, large ones are refused (``invalid``)."""
 
     def __init__(self) -> None:
         super().__init__("")
@@ -26,7 +28,7 @@ class NullBlobStore(BlobStore):
         )
 
     def staged(self, name: str, size_bytes: int = 0) -> StagedBlob:
-        """A blob in the making that may become small content only."""
+        """A staged blob that may become small content only."""
         return StagedBlob(self, "", 0)
 
     def staged_names(self) -> list[str]:

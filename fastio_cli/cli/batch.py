@@ -48,7 +48,7 @@ def batch(cli: Session, stop: bool) -> None:
 
 
 def _groups(size_max: int) -> Iterator[list[bytes]]:
-    """The lines of standard input, in groups of what has arrived."""
+    """The lines of standard input, grouped as they arrive."""
     pending = b""
     while chunk := os.read(0, READ_BYTES):
         *lines, pending = (pending + chunk).split(b"\n")
@@ -62,7 +62,7 @@ def _groups(size_max: int) -> Iterator[list[bytes]]:
 
 
 def _answers(cli: Session, lines: list[bytes]) -> list[dict[str, Any]]:
-    """The answers to a group: consecutive calls in one commit, those that wait alone."""
+    """The answers to a group: consecutive calls share a commit, calls that wait run alone."""
     answers: list[dict[str, Any] | None] = []
     together: list[PreparedCall] = []
 
@@ -81,7 +81,7 @@ def _answers(cli: Session, lines: list[bytes]) -> list[dict[str, Any]]:
             continue
         if cli.engine.may_wait(call):
             commit()
-            answers.append(_answer(_outcome(cli, call)))
+            answers.append(_answer(_run(cli, call)))
         else:
             together.append(call)
             answers.append(None)
@@ -111,7 +111,7 @@ def _prepared(cli: Session, line: bytes) -> PreparedCall:
     return cli.prepare(name, params, key)
 
 
-def _outcome(cli: Session, call: PreparedCall) -> Any:
+def _run(cli: Session, call: PreparedCall) -> Any:
     try:
         return cli.engine.run(call)
     except FastioError as e:

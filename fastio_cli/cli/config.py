@@ -64,7 +64,7 @@ def set_(cli: Session, setting: str, value: str, project: bool) -> None:
             + ("@FILE" if known.secret else "VALUE"),
         )
     if known is not None and (known.secret or known.url):
-        value = _kept_from_argv(setting, value, known.secret)
+        value = _read_value(setting, value, known.secret)
     if project and has_password(value):
         raise FastioError(
             "invalid",
@@ -86,13 +86,13 @@ def unset(cli: Session, setting: str, project: bool) -> None:
     cli.out.record({"setting": setting, "value": None, "source": None}, essential="setting")
 
 
-def _kept_from_argv(setting: str, text: str, secret: bool) -> str:
-    """A value whose secrets, if any, come from a file or standard input: every user of the machine
-    can read a command line."""
+def _read_value(setting: str, text: str, secret: bool) -> str:
+    """A value whose secrets come from a file or standard input: command lines are visible to every
+    user of the machine."""
     if text == "-" or text.startswith("@"):
-        from fastio_cli.cli.framework.values import secret as read
+        from fastio_cli.cli.framework.values import secret as read_secret
 
-        value = read(text, setting)
+        value = read_secret(text, setting)
         if not value:
             raise FastioError("invalid", f"There is no {setting} in what was given.")
         return value
@@ -108,7 +108,7 @@ def _kept_from_argv(setting: str, text: str, secret: bool) -> str:
 
 
 def _place(cli: Session, project: bool) -> tuple[str, tuple[str, ...]]:
-    """The file, and the table in it: the profile that is named on the command line, if any."""
+    """The file and the table in it: the profile named on the command line, if any."""
     profile = cli.flags.get("profile")
     if not project:
         return cli.config.user_file, (PROFILES, str(profile)) if profile else ()

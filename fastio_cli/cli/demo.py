@@ -46,7 +46,7 @@ def demo(cli: Session) -> None:
 
 
 def play(story: Story) -> dict[str, Any]:
-    """Play the whole story in a store of its own; the report of what happened, with its claims."""
+    """Run the demo in a temporary store; returns the report of what happened, with its claims."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fastio-demo-", ignore_cleanup_errors=True) as folder:
         engine = open_engine(folder)
@@ -109,7 +109,7 @@ def _take_turns(story: Story, agents: dict[str, Agent]) -> list[str]:
 def _die(
     story: Story, engine: Engine, agents: dict[str, Agent], acknowledged: list[str], folder: str
 ) -> dict[str, Any]:
-    """The holder of the lock is killed, and those in line go on; the facts of it.
+    """The holder of the lock is killed, and the waiters continue; the facts.
 
     What they write is added to ``acknowledged``.
     """
@@ -133,7 +133,7 @@ def _die(
     second = reviewer.answer()["lock"]
     story.line("reviewer", f"gets the lock next, with fence {second['fence']}")
     acknowledged += _finish_turn(story, reviewer)
-    # Now that nobody holds the lock the dead one's token is as good for nothing as before.
+    # The dead agent's token is refused also while nobody holds the lock.
     late_writes.append(_write_late(story, folder, dead["token"], late))
     return {
         "killed": {
@@ -161,7 +161,7 @@ def _finish_turn(story: Story, agent: Agent) -> list[str]:
 
 
 def _wait_for_waiters(engine: Engine, count: int) -> str:
-    """Wait until so many stand in line for the lock; its holder."""
+    """Wait until there are so many waiters for the lock; its holder."""
     deadline = time.monotonic() + WAIT_S
     while True:
         token = engine.store.change_token("default")
@@ -171,7 +171,7 @@ def _wait_for_waiters(engine: Engine, count: int) -> str:
             return holder
         left = deadline - time.monotonic()
         if left <= 0:
-            raise FastioError("internal", "An agent of the demo did not stand in line.")
+            raise FastioError("internal", "An agent of the demo did not queue for the lock.")
         engine.store.wait_for_change(token, left)
 
 
@@ -193,7 +193,7 @@ def _write_late(story: Story, folder: str, token: str, document: str) -> dict[st
 
 
 def _look_back(engine: Engine) -> dict[str, Any]:
-    """What the store says in the end, by its document and by its log."""
+    """The final state of the store: its document and its log."""
     grants = engine.call("event.list", {"type": "lock.acquire", "limit": 1000})["items"]
     audit = engine.call("audit.verify")
     return {
@@ -204,7 +204,7 @@ def _look_back(engine: Engine) -> dict[str, Any]:
 
 
 def claims(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """What fastio promises, each held against what happened."""
+    """The promises of fastio, each checked against what happened."""
     killed, turns, audit = facts["killed"], facts["turns"], facts["audit"]
     written, document = facts["acknowledged"], facts["document"]
     fences = facts["fences"]
@@ -302,7 +302,7 @@ class Agent:
 
 
 class Story:
-    """Tells what happens, as it happens: in colour at a terminal, else in plain lines."""
+    """Prints what happens: in colour at a terminal, else in plain lines."""
 
     COLOURS = {"researcher": "cyan", "writer": "green", "reviewer": "magenta"}
 

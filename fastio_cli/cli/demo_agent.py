@@ -1,4 +1,4 @@
-"""One agent of ``fastio demo``: a process that does what it is told on standard input.
+"""One agent of ``fastio demo``: a process that reads its tasks from standard input.
 
 Run as ``python -m fastio_cli.cli.demo_agent NAME FOLDER``. A task is a line of JSON, ``{"do": …}``
 with its parameters; every answer is a line of JSON on standard output. It ends with its input.
@@ -52,13 +52,13 @@ def contribute(do: Do, lines: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def hold(do: Do, ttl_s: float) -> Iterator[dict[str, Any]]:
-    """Take the lock, read, and get no further."""
+    """Acquire the lock, read, and stop there."""
     lock = _take(do, ttl_s)
     yield {"lock": lock, "read": _read(do)}
 
 
 def take_turn(do: Do, line: str) -> Iterator[dict[str, Any]]:
-    """Stand in line for the lock, say when it came, write when told to."""
+    """Wait for the lock, report when it was acquired, write when the next line arrives."""
     lock = _take(do, TTL_S)
     yield {"lock": lock}
     sys.stdin.readline()
@@ -81,7 +81,7 @@ def _write(do: Do, document: list[str], lock: Any) -> None:
 
 
 def main(name: str, folder: str) -> None:
-    """Do the tasks that come, one after another."""
+    """Run the tasks from standard input, one after another."""
     do = partial(open_engine(folder).call, actor=name)
     tasks: dict[str, Task] = {
         "count": count,

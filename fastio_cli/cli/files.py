@@ -14,7 +14,7 @@ from fastio_cli.cli.framework.options import (
     given,
 )
 from fastio_cli.cli.framework.values import integer
-from fastio_cli.cli.objects import enter_common, list_objects
+from fastio_cli.cli.objects import list_objects, register_common
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.cli.framework.session import Session
 
-OVERWRITE = Flag("--overwrite", help="Replace what stands at the new path")
+OVERWRITE = Flag("--overwrite", help="Replace the object at the new path")
 TO = Arg("to", "The new path", complete="path")
 
 
@@ -91,7 +91,7 @@ def append(cli: Session, path: str, text: str, **params: Any) -> None:
         complete="file",
     ),
     VERSION,
-    Opt("--offset", help="Begin at this byte", metavar="BYTES", convert=integer),
+    Opt("--offset", help="Start at this byte", metavar="BYTES", convert=integer),
     Opt("--length", help="At most this many bytes", metavar="BYTES", convert=integer),
     op="file.get",
 )
@@ -106,16 +106,16 @@ def get(cli: Session, output: str | None, **params: Any) -> None:
         return
     from contextlib import closing
 
-    from fastio_cli.cli.uploads import received, write_file
+    from fastio_cli.cli.uploads import received_chunks, write_file
 
-    with closing(received(cli, download, params["length"])) as chunks:
+    with closing(received_chunks(cli, download, params["length"])) as chunks:
         write_file(output, chunks)
     cli.out.note(f"{download.record['path']} → {output}")
 
 
 @command(
     "file list",
-    Arg("prefix", "Only paths that begin so", required=False),
+    Arg("prefix", "Only paths that start with this", required=False),
     Opt("--type", help="Only objects of this kind", choices=("state", "file")),
     LIMIT,
     CURSOR,
@@ -140,4 +140,4 @@ def copy(cli: Session, **params: Any) -> None:
     cli.out.record(cli.call("object.copy", **params), essential="path")
 
 
-enter_common("file")
+register_common("file")

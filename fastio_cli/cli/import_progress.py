@@ -1,4 +1,4 @@
-"""Running imports for a command: queue them, work them off, and show how far they are."""
+"""Running imports for a command: queue them, run them, and show their progress."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from contextlib import closing
 
 from fastio_cli.cli.framework.options import given
-from fastio_cli.cli.framework.session import lock_token_of
+from fastio_cli.cli.framework.session import lock_token_for
 from fastio_cli.cli.framework.text import dumps
 from fastio_cli.cli.logins import accounts
 from fastio_cli.errors import FastioError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Steps = Generator[tuple[list[Any], list["ImportProgress"]], None, None]
 
 URLS_PER_CALL = 1000
-LOOK_EVERY_S = 1.0
+POLL_S = 1.0
 COLUMNS = "id,state,path,version,received_bytes,reason"
 
 
@@ -42,7 +42,7 @@ def create(cli: Session, params: dict[str, Any]) -> PendingImports:
     header_file, to = params.pop("header_file"), params["to"]
     key = params.pop("idempotency_key")
     if params["lock_token"] is None and to and not to.endswith("/"):
-        params["lock_token"] = lock_token_of(to)
+        params["lock_token"] = lock_token_for(to)
     wanted = given(
         headers=_headers(header_file) if header_file is not None else None,
         size_bytes_max=params.pop("max_size"),
@@ -76,7 +76,7 @@ class PendingImports:
         self._at_server = cli.is_remote
 
     def note(self, record: Any) -> bool:
-        """Take over what became of one of them; True if it has ended now."""
+        """Update one import's record; True if it has ended now."""
         if record is None or record["id"] not in self.waiting:
             return False
         self.records[record["id"]] = record
@@ -90,16 +90,16 @@ class PendingImports:
         if self._at_server:
             return FastioError(
                 code,
-                f"{left}; the server goes on with them.",
+                f"{left}; the server continues with them.",
                 f"Wait for one: fastio import show {id} --wait 60",
             )
         return FastioError(
-            code, f"{left}; they stay queued.", f"Go on with them: fastio import retry {id}"
+            code, f"{left}; they stay queued.", f"Continue them: fastio import retry {id}"
         )
 
 
 class ImportProgress:
-    """How far one transfer is."""
+    """The progress of one transfer."""
 
     def __init__(self, id: int, url: str, received: int, total: int | None) -> None:
         self.id = id
@@ -109,10 +109,10 @@ class ImportProgress:
 
 
 def follow(cli: Session, queued: PendingImports, wait: bool, timeout_s: float | None) -> None:
-    """See these imports through to their end, and print them.
+    """Follow these imports to their end, and print them.
 
-    A server works on its imports by itself: they are waited for only with ``wait`` or a
-    ``timeout_s``. Raises the failure of the first that failed, ``timeout`` when the time is up.
+    A server runs its imports itself: they are waited for only with ``wait`` or a ``timeout_s``.
+    Raises the failure of the first that failed, ``timeout`` when the time is up.
     """
     streamed = cli.out.format == "jsonl" and not cli.out.quiet
     if cli.is_remote and not wait and timeout_s is None:
@@ -122,11 +122,11 @@ def follow(cli: Session, queued: PendingImports, wait: bool, timeout_s: float | 
     steps = _watch(cli, queued) if cli.is_remote else _work(cli, queued)
     try:
         with _view(cli) as view, closing(steps):
-            for records, going in steps:
+            for records, running in steps:
                 for record in records:
                     if queued.note(record) and streamed:
                         cli.out.row(record)
-                view.show(going)
+                view.show(running)
                 if deadline is not None and queued.waiting and time.monotonic() >= deadline:
                     raise queued.unfinished("timeout")
     except KeyboardInterrupt:
@@ -138,19 +138,19 @@ def follow(cli: Session, queued: PendingImports, wait: bool, timeout_s: float | 
 
 
 def _work(cli: Session, queued: PendingImports) -> Steps:
-    """Run their jobs here, step by step: what changed, and how far the running ones are."""
+    """Run their jobs here in steps; yields what changed, and the progress of the running ones."""
     engine, token = cli.local_engine(), accounts(cli).token
     workspace = engine.store.read(lambda tx: tx.workspaces.by_name(queued.workspace))
     id = workspace["id"] if workspace is not None else 0
     imports = Imports(engine, cli.config, lambda row: token, is_owner=True)
     runner = JobRunner(engine, [imports], queued.actor)
-    look_at = time.monotonic() + LOOK_EVERY_S
+    poll_at = time.monotonic() + POLL_S
     try:
         while queued.waiting:
             rows: list[Row | None] = []
-            # Others may run or cancel ours, too.
-            if runner.step() or time.monotonic() >= look_at:
-                look_at = time.monotonic() + LOOK_EVERY_S
+            # Other processes may run or cancel them, too.
+            if runner.step() or time.monotonic() >= poll_at:
+                poll_at = time.monotonic() + POLL_S
                 rows = engine.store.read(
                     lambda tx: [tx.imports.get(id, n) for n in sorted(queued.waiting)]
                 )
@@ -167,10 +167,10 @@ def _work(cli: Session, queued: PendingImports) -> Steps:
 
 
 def _watch(cli: Session, queued: PendingImports) -> Steps:
-    """Look on while the server works on them."""
+    """Poll the server that runs them; yields as ``_work`` does."""
     while queued.waiting:
         first = min(queued.waiting)
-        one = cli.call("import.show", workspace=queued.workspace, id=first, wait_s=LOOK_EVERY_S)
+        one = cli.call("import.show", workspace=queued.workspace, id=first, wait_s=POLL_S)
         records = [one, *_others(cli, queued, first)]
         yield (
             records,
@@ -183,7 +183,7 @@ def _watch(cli: Session, queued: PendingImports) -> Steps:
 
 
 def _others(cli: Session, queued: PendingImports, first: int) -> Iterator[Any]:
-    """Those waited for besides the first, as they are now."""
+    """The current records of those waited for, besides the first."""
     last = max(queued.waiting)
     cursor = str(last + 1)
     while last > first and cursor is not None:
@@ -262,7 +262,7 @@ class QuietProgressView:
 
 
 class JsonProgressView(QuietProgressView):
-    """Once a second a JSON line for each transfer that goes on."""
+    """A JSON line per running transfer, once a second."""
 
     def __init__(self) -> None:
         self._at = time.monotonic() + 1
@@ -306,10 +306,10 @@ class BarProgressView(QuietProgressView):
     def show(self, transfers: list[ImportProgress]) -> None:
         from fastio_cli.cli.framework.text import visible
 
-        going = {one.id: one for one in transfers if one.received}
-        for id in set(self._tasks) - set(going):
+        running = {one.id: one for one in transfers if one.received}
+        for id in set(self._tasks) - set(running):
             self._progress.remove_task(self._tasks.pop(id))
-        for id, one in going.items():
+        for id, one in running.items():
             if id not in self._tasks:
                 label = visible(one.url.partition("?")[0].rstrip("/").rpartition("/")[2])
                 self._tasks[id] = self._progress.add_task(f"{id} {label[:40]}")

@@ -45,7 +45,7 @@ COLUMNS = "id,state,path,version,received_bytes,total_bytes,reason"
     HEADER_FILE,
     Opt(
         "--on-conflict",
-        help="Where something stands: its next version, a numbered name, or fail",
+        help="If the path is taken: its next version, a numbered name, or fail",
         choices=("version", "rename", "fail"),
     ),
     Opt(
@@ -134,6 +134,7 @@ def retry(
     timeout: float | None,
     **params: Any,
 ) -> None:
-    from fastio_cli.cli import import_progress as importing
+    from fastio_cli.cli import import_progress
 
-    importing.follow(cli, importing.retry(cli, id, header_file, params), wait, timeout)
+    pending = import_progress.retry(cli, id, header_file, params)
+    import_progress.follow(cli, pending, wait, timeout)

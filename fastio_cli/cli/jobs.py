@@ -29,7 +29,7 @@ COLUMNS = "id,state,due_at,attempts,failures,reason"
 )
 def list_(cli: Session, **params: Any) -> None:
     """Imports and the search index are worked on in the background, by a server or by the command
-    that asked for them. One that failed in passing is queued again, and says why.
+    that asked for them. One with a transient failure is queued again, with the reason.
 
     Example:
     fastio job list --state failed

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from fastio_cli.cli.framework.session import Session
 
 STOP_S = 5.0
-PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
-NOT_FOUND, NOT_RUNNABLE = 127, 126  # as the shell says it
+FORWARDED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+NOT_FOUND, NOT_RUNNABLE = 127, 126  # as shells report it
 
 
 def run_locked(cli: Session, path: str, command: list[str], lock: Any) -> None:
-    """Run the command, renewing the lock every third of its ttl; leave with its exit code.
+    """Run the command, renewing the lock every third of its ttl; exit with its exit code.
 
-    Raises ``lock_lost`` when the lock is no longer ours, after the command was stopped.
+    Raises ``lock_lost`` if the lock was lost, after the command was stopped.
     """
     token = lock["token"]
     environment = {
@@ -39,7 +39,7 @@ def run_locked(cli: Session, path: str, command: list[str], lock: Any) -> None:
         cli.call("lock.release", path=path, lock_token=token)
         cli.out.note(f"fastio: {command[0]}: {e.strerror}")
         raise Exit(NOT_FOUND if isinstance(e, FileNotFoundError) else NOT_RUNNABLE) from None
-    _pass_signals_on(child)
+    _forward_signals(child)
     try:
         code = _wait_renewing(cli, path, token, lock["ttl_s"], child)
     except BaseException:
@@ -52,8 +52,8 @@ def run_locked(cli: Session, path: str, command: list[str], lock: Any) -> None:
 def _wait_renewing(
     cli: Session, path: str, token: str, ttl_s: float, child: subprocess.Popen[bytes]
 ) -> int:
-    # Our own clock, which no one can set back: past this moment the lock may be another's.
-    safe_until = time.monotonic() + ttl_s
+    # By a monotonic clock, which cannot be set back: later somebody else may hold the lock.
+    held_until = time.monotonic() + ttl_s
     while True:
         try:
             return child.wait(timeout=ttl_s / 3)
@@ -62,13 +62,13 @@ def _wait_renewing(
         asked = time.monotonic()
         params = {"path": path, "lock_token": token, "ttl_s": ttl_s}
         renewal = cli.prepare("lock.renew", params, None)
-        # A server that is away is not tried for longer than the lock is sure to be ours.
-        renewal.deadline_s = max(0.1, safe_until - asked)
+        # An unavailable server is not retried for longer than the lock is certain to be held.
+        renewal.deadline_s = max(0.1, held_until - asked)
         try:
             cli.engine.run(renewal)
-            safe_until = asked + ttl_s
+            held_until = asked + ttl_s
         except FastioError as e:
-            if not e.kind.retryable or time.monotonic() >= safe_until:
+            if not e.kind.retryable or time.monotonic() >= held_until:
                 raise
 
 
@@ -86,13 +86,13 @@ def _release(cli: Session, path: str, token: str) -> None:
         ) from None
 
 
-def _pass_signals_on(child: subprocess.Popen[bytes]) -> None:
-    def pass_on(number: int, frame: object) -> None:
+def _forward_signals(child: subprocess.Popen[bytes]) -> None:
+    def forward(number: int, frame: object) -> None:
         child.send_signal(number)
 
-    for name in PASSED_ON:
+    for name in FORWARDED_SIGNALS:
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), pass_on)
+            signal.signal(getattr(signal, name), forward)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from fastio_cli.cli.framework.session import Session
 
-PURPOSE = Opt("--purpose", help="Why, for those who find it locked", metavar="TEXT")
+PURPOSE = Opt("--purpose", help="Why, shown to those who wait", metavar="TEXT")
 
 
 @command("lock acquire", PATH, TTL, WAIT, PURPOSE, KEY, op="lock.acquire")
 def acquire(cli: Session, **params: Any) -> None:
-    """Whoever holds the lock shows its token with every change: --lock-token or FASTIO_LOCK_TOKEN.
+    """Changes need the token of the lock, by --lock-token or FASTIO_LOCK_TOKEN.
 
     Examples:
     fastio lock acquire plan.json --ttl 60 --wait 30 --purpose drafting
@@ -45,7 +45,7 @@ def show(cli: Session, path: str) -> None:
 
 @command(
     "lock list",
-    Arg("prefix", "Only paths that begin so", required=False),
+    Arg("prefix", "Only paths that start with this", required=False),
     LIMIT,
     CURSOR,
     op="lock.list",
@@ -93,14 +93,14 @@ def run(cli: Session, path: str, command: list[str], **params: Any) -> None:
 def acquired(
     cli: Session, *, path: str, ttl: float | None, wait: float | None, **params: Any
 ) -> Any:
-    """The lock on a path, waited for as long as asked."""
+    """Acquire the lock on a path, waiting as long as requested."""
     return cli.call("lock.acquire", path=path, **given(ttl_s=ttl, wait_s=wait, **params))
 
 
 def _held(extra: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
-    from fastio_cli.cli.framework.session import lock_token_of
+    from fastio_cli.cli.framework.session import lock_token_for
 
-    token = params["lock_token"] or lock_token_of(params["path"])
+    token = params["lock_token"] or lock_token_for(params["path"])
     if not token:
         raise FastioError(
             "invalid",

@@ -60,7 +60,7 @@ def list_(cli: Session) -> None:
 
 
 def accounts(cli: Session) -> OAuthGrants:
-    """The user's own logins at file services, which imports into a store of one's own use."""
+    """The user's own logins at file services, which imports into a local store use."""
     from fastio_cli.imports.logins import OAuthGrants
 
     return OAuthGrants(_vault(), _flows(cli))
@@ -105,13 +105,14 @@ def _vault() -> UserCredentialStore:
 
 
 def _flows(cli: Session) -> OAuthFlows:
-    from fastio_cli.egress.client import Egress, rules_of
+    from fastio_cli.egress.client import Egress
+    from fastio_cli.egress.rules import rules_from
     from fastio_cli.imports.oauth import OAuthFlows
     from fastio_cli.imports.providers import Endpoints
 
     config = cli.config
     endpoints = Endpoints(config.get("import_endpoints") or "")
-    return OAuthFlows(lambda: Egress(rules_of(config)), endpoints, config.get)
+    return OAuthFlows(lambda: Egress(rules_from(config)), endpoints, config.get)
 
 
 def _service(text: str) -> str:

@@ -1,8 +1,7 @@
-"""Where a command begins and ends: read the command line, run, print, leave.
+"""The entry point: parse the command line, run the command, print, exit.
 
-A command ends by flushing its output and leaving the process at once: taking the interpreter apart
-costs as much as the work of a small command, and nothing is lost, because writes are durable before
-they are acknowledged.
+A command flushes its output and exits at once: an orderly shutdown of the interpreter takes as long
+as a small command, and nothing is lost, because writes are durable before they are acknowledged.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def main() -> NoReturn:
     try:
         sys.stderr.flush()
     except OSError:
-        pass  # nobody is there to read it; the exit code says the rest
+        pass  # stderr is closed; the exit code remains
     if os.environ.get("FASTIO_NO_FAST_EXIT"):
         _close_quietly()
         sys.exit(code)
@@ -49,8 +48,8 @@ def main() -> NoReturn:
 
 
 def run(argv: list[str]) -> int:
-    """Run one command line; its exit code. Every failure ends as an error with a code and hint."""
-    flags = _format_asked(argv)
+    """Run one command line; its exit code. Every failure is reported with a code and a hint."""
+    flags = _requested_format(argv)
     parsed = None
     try:
         _install_signal_handlers()
@@ -77,20 +76,20 @@ def run(argv: list[str]) -> int:
     except BrokenPipeError:
         return BROKEN_PIPE
     except KeyboardInterrupt:
-        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # pressed again, it ends at once
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # a second Ctrl-C ends the process
         return _print_error(FastioError("interrupted", "Interrupted."), _as_json(flags))
     except Exception as e:
         return _print_error(as_fastio_error(e), _as_json(flags))
 
 
 def _install_signal_handlers() -> None:
-    """Have Ctrl-C raise ``KeyboardInterrupt`` from here on; until then it ends the process."""
+    """Make Ctrl-C raise ``KeyboardInterrupt``; before, it ends the process."""
     if _signal.getsignal(_signal.SIGINT) == _signal.SIG_DFL:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
 
 def as_fastio_error(e: Exception) -> FastioError:
-    """Any failure as one of ours; unknown ones as ``internal``, their traceback on demand."""
+    """Any exception as a :class:`FastioError`; unexpected ones as ``internal``."""
     if isinstance(e, FastioError):
         return e
     if isinstance(e, OSError) and e.filename is not None:
@@ -113,12 +112,12 @@ def _print_error(error: FastioError, as_json: bool) -> int:
     try:
         fail(error, as_json, sys.stderr)
     except OSError:
-        pass  # nobody is there to read it; the exit code says the rest
+        pass  # stderr is closed; the exit code remains
     return KINDS[error.code].exit
 
 
-def _format_asked(argv: list[str]) -> dict[str, Any]:
-    """The format that errors are to have while the command line is not understood yet."""
+def _requested_format(argv: list[str]) -> dict[str, Any]:
+    """The format of errors, before the command line is parsed."""
     flags: dict[str, Any] = {"json": "--json" in argv}
     for word, following in zip(argv, [*argv[1:], ""], strict=False):
         if word == "--format":
@@ -135,9 +134,9 @@ def _as_json(flags: dict[str, Any]) -> bool:
 
 
 def _open_missing_streams() -> None:
-    """Put the null device where a stream was closed, before a file of the store takes its number.
+    """Open the null device for closed streams, before a file of the store gets their numbers.
 
-    Nobody reads what is written there; reading from a closed standard input fails as it should.
+    Output there is discarded; reading from a closed standard input fails.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -146,7 +145,7 @@ def _open_missing_streams() -> None:
 
 
 def _close_quietly() -> None:
-    """Keep a normal exit from complaining again about a closed stdout."""
+    """Close stdout, so that a normal exit does not report it again."""
     try:
         sys.stdout.close()
     except OSError:

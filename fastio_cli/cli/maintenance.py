@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "doctor",
     Flag("--sweep", help="Also remove stored bytes that nothing has used for a day"),
     op=("audit.verify", "workspace.list"),
-    help="Check the installation and the store, and say how to mend what is wrong.",
+    help="Check the installation and the store, and say how to fix what is wrong.",
 )
 def doctor(cli: Session, sweep: bool) -> None:
     """Exits with 1 if something is wrong."""

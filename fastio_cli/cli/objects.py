@@ -1,4 +1,4 @@
-"""What ``fastio state`` and ``fastio file`` do alike, as objects are of one kind underneath."""
+"""The commands that ``fastio state`` and ``fastio file`` have in common."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ TO = Opt(
 )
 
 
-def enter_common(noun: str) -> None:
-    """Enter the commands that are the same for ``state`` and ``file``."""
+def register_common(noun: str) -> None:
+    """Register the commands that are the same for ``state`` and ``file``."""
     change = (IF_VERSION, LOCK_TOKEN, KEY)
     command(f"{noun} history", PATH, LIMIT, CURSOR, op="object.history")(history)
     command(f"{noun} diff", PATH, FROM, TO, op="object.diff")(diff)

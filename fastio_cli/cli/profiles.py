@@ -44,7 +44,7 @@ def login(cli: Session, url: str, token: str | None, ca_file: str | None) -> Non
     """
     from fastio_cli.client.remote import Remote
     from fastio_cli.client.transport import server_url
-    from fastio_cli.config.credentials import keep_token
+    from fastio_cli.config.credentials import store_token
 
     url = server_url(url if "://" in url else f"https://{url}")
     profile = _profile_for(cli, url)
@@ -54,7 +54,7 @@ def login(cli: Session, url: str, token: str | None, ca_file: str | None) -> Non
     given = _token(token)
     # Somebody looks on who may have mistyped the address: it is tried once.
     who = Remote(url, given, retry_s=0, ca_file=ca_file).call("access.whoami")
-    kept_in = keep_token(profile, given)
+    kept_in = store_token(profile, given)
     settings = {"store": url, **({"ca_file": ca_file} if ca_file is not None else {})}
     before = cli.config.profiles.get(profile, {})
     if before.get("store") == url:
@@ -77,20 +77,20 @@ def logout(cli: Session, name: str | None) -> None:
     of this machine with: fastio profile use local. The token itself goes on to exist: end it with
     fastio token revoke.
     """
-    from fastio_cli.config.credentials import forget_token
+    from fastio_cli.config.credentials import delete_token
 
     name = name or cli.config.profile
     if name is None:
         raise FastioError("not_found", "You are logged in nowhere.", "See: fastio profile list")
     store = _settings(cli, name)["store"]
     cli.out.record(
-        {"profile": name, "store": store, "forgotten": forget_token(name)}, essential="profile"
+        {"profile": name, "store": store, "forgotten": delete_token(name)}, essential="profile"
     )
 
 
 @command("profile list", help="List the servers you are logged in at, and the local store.")
 def list_profiles(cli: Session) -> None:
-    from fastio_cli.config.credentials import where_kept
+    from fastio_cli.config.credentials import token_location
 
     config = cli.config
     source = config.lookup("store")[1]
@@ -103,7 +103,7 @@ def list_profiles(cli: Session) -> None:
                 "profile": name,
                 "store": settings["store"],
                 "workspace": settings.get("workspace"),
-                "token": where_kept(name),
+                "token": token_location(name),
                 "in_force": source == f"profile {name}",
             }
         )
@@ -129,14 +129,14 @@ def use_profile(cli: Session, name: str) -> None:
 @command("profile remove", NAME, help="Forget a profile and its token.")
 def remove_profile(cli: Session, name: str) -> None:
     """Nothing happens to what is kept on the server."""
-    from fastio_cli.config.credentials import forget_token
+    from fastio_cli.config.credentials import delete_token
 
     if name == LOCAL:
         raise FastioError(
             "invalid", "This machine's own store is always there.", "See: fastio profile list"
         )
     settings = _settings(cli, name)
-    forget_token(name)
+    delete_token(name)
     file = cli.config.user_file
     change_file(file, name, None, (PROFILES,))
     if read_file(file).get("profile") == name:

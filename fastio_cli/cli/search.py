@@ -124,7 +124,7 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
 
     def show(sentence: str) -> None:
         shown.append(sentence)
-        cli.out.piece(sentence)
+        cli.out.chunk(sentence)
 
     on_chunk = show if cli.out.format == "table" and not cli.out.quiet else None
     params = given(question=question, kind=options["type"], since_s=options["since"])

@@ -14,7 +14,7 @@ from fastio_cli.cli.framework.options import (
     given,
 )
 from fastio_cli.cli.framework.values import json_value, number, seconds
-from fastio_cli.cli.objects import enter_common, list_objects
+from fastio_cli.cli.objects import list_objects, register_common
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def wait(cli: Session, timeout: float | None, **params: Any) -> None:
 
 @command(
     "state list",
-    Arg("prefix", "Only paths that begin so", required=False),
+    Arg("prefix", "Only paths that start with this", required=False),
     LIMIT,
     CURSOR,
     op="object.list",
@@ -178,4 +178,4 @@ def edit(cli: Session, path: str, lock_token: str | None) -> None:
     edit_state(cli, path, lock_token)
 
 
-enter_common("state")
+register_common("state")

@@ -33,7 +33,7 @@ def copy(
 ) -> None:
     """Workspaces, objects with their history, files, the log, orgs, members, tokens and imports are
     copied as they are, and compared at the end; locks are not, and the search index is made anew.
-    Run it again after an interruption, and it goes on where it stopped. Stop the writers of the
+    Run it again after an interruption, and it resumes where it stopped. Stop the writers of the
     source before.
 
     Example:
@@ -44,7 +44,7 @@ def copy(
     with (
         _place(cli, source, source_blobs, make=False) as old,
         _place(cli, target, target_blobs, make=True) as new,
-        _Shown(progress) as show,
+        _ProgressBar(progress) as show,
     ):
         compared = copy_store(old, new, show)
     cli.out.record(compared, essential="events")
@@ -62,8 +62,8 @@ def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Iterato
         store.close()
 
 
-class _Shown:
-    """A progress bar on standard error, if asked for."""
+class _ProgressBar:
+    """A progress bar on standard error, if requested."""
 
     def __init__(self, wanted: bool) -> None:
         self._wanted = wanted

@@ -1,4 +1,4 @@
-"""Files of this machine on their way into the store, and back."""
+"""Local files stored as objects, and written back."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from fastio_cli.blobs.local import Content
+    from fastio_cli.blobs.content import Content
     from fastio_cli.cli.framework.session import Session
 
-PROGRESS_BYTES_MIN = 32 * 1024 * 1024  # about what takes a second to store
-PROGRESS_AFTER_S = 1.0  # of what comes over a line of which nobody knows how fast it is
+PROGRESS_BYTES_MIN = 32 * 1024 * 1024  # takes about a second to store
+PROGRESS_AFTER_S = 1.0  # for downloads, whose speed is unknown
 
 
 def put_file(cli: Session, source: str, path: str | None, params: dict[str, Any]) -> Any:
@@ -41,9 +41,9 @@ def put_file(cli: Session, source: str, path: str | None, params: dict[str, Any]
 def put_folder(
     cli: Session, folder: str, path: str | None, dry_run: bool, params: dict[str, Any]
 ) -> None:
-    """Store every file below a folder; each on its own, so that what came is kept."""
+    """Store every file below a folder, each by a call of its own."""
     if not os.path.isdir(folder):
-        raise FastioError("invalid", f"{folder} is not a folder.", "Leave --recursive away.")
+        raise FastioError("invalid", f"{folder} is not a folder.", "Leave --recursive out.")
     if any(params[name] for name in ("if_version", "idempotency_key")):
         raise FastioError("invalid", "--if-version and --idempotency-key are for a single file.")
     root = path.strip("/") if path else os.path.basename(os.path.abspath(folder))
@@ -59,7 +59,7 @@ def put_folder(
 
 
 def content_of(cli: Session, text: str) -> Content:
-    """What is to be appended: a line of text, or the bytes of ``@FILE`` or ``-``."""
+    """The content to append: a line of text, or the bytes of ``@FILE`` or ``-``."""
     import io
 
     if text == "-":
@@ -70,7 +70,7 @@ def content_of(cli: Session, text: str) -> Content:
 
 
 def write_file(name: str, chunks: Iterable[bytes]) -> None:
-    """Write a file whole or not at all: beside its place first, then renamed."""
+    """Write a file atomically, by renaming."""
     temporary = f"{name}.{os.getpid()}.part"
     try:
         with open(temporary, "wb") as f:
@@ -84,8 +84,10 @@ def write_file(name: str, chunks: Iterable[bytes]) -> None:
             os.unlink(temporary)
 
 
-def received(cli: Session, download: Any, length: int | None) -> Generator[bytes, None, None]:
-    """The bytes of a download; shows a person how far they are when it takes longer."""
+def received_chunks(
+    cli: Session, download: Any, length: int | None
+) -> Generator[bytes, None, None]:
+    """The bytes of a download, with a progress bar at a terminal."""
     chunks = cli.engine.chunks(download)
     if cli.out.quiet or not sys.stderr.isatty():
         yield from chunks
@@ -112,7 +114,7 @@ def _files_below(cli: Session, folder: str) -> Iterator[str]:
         for name in sorted(files):
             file = os.path.join(current, name)
             if not os.path.realpath(file).startswith(inside):
-                # It would give to others what its owner keeps elsewhere.
+                # A link could disclose files that its owner keeps elsewhere.
                 cli.out.note(f"Left out: {file} leads out of the folder")
             elif not os.path.isfile(file):
                 cli.out.note(f"Left out: {file} is no file")
@@ -126,7 +128,7 @@ def _stored(cli: Session, source: str) -> Content:
     try:
         with open(source, "rb") as f:
             size = os.fstat(f.fileno()).st_size
-            if _is_shown(cli, size):
+            if _shows_progress(cli, size):
                 with _progress(f, size, "Reading" if cli.is_remote else "Storing") as shown:
                     return cli.engine.upload(shown)
             return cli.engine.upload(f)
@@ -140,14 +142,14 @@ def _stored(cli: Session, source: str) -> Content:
         raise FastioError("invalid", f"{source} cannot be read: {e.strerror}.") from None
 
 
-def _is_shown(cli: Session, size: int) -> bool:
+def _shows_progress(cli: Session, size: int) -> bool:
     return size >= PROGRESS_BYTES_MIN and sys.stderr.isatty() and not cli.out.quiet
 
 
 @contextmanager
 def _sending(cli: Session, content: Any) -> Iterator[None]:
-    """Show how far a large file is on its way to a server."""
-    if not cli.is_remote or not _is_shown(cli, content.size_bytes):
+    """Show the progress of a large upload to a server."""
+    if not cli.is_remote or not _shows_progress(cli, content.size_bytes):
         yield
         return
     with _progress(content.stream, content.size_bytes, "Sending") as content.stream:

@@ -30,7 +30,7 @@ def create(cli: Session, **params: Any) -> None:
 
 @command(
     "workspace list",
-    Flag("--deleted", help="Those that were deleted and can be restored"),
+    Flag("--deleted", help="Deleted ones, which can be restored"),
     LIMIT,
     CURSOR,
     op="workspace.list",

@@ -6,7 +6,7 @@ import os
 
 import httpx
 
-from fastio_cli.blobs.local import CHUNK_BYTES, Content
+from fastio_cli.blobs.content import CHUNK_BYTES, Content
 from fastio_cli.client.responses import transient, unreachable
 from fastio_cli.errors import FastioError
 

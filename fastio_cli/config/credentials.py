@@ -1,8 +1,8 @@
-"""Where the tokens for servers are kept: the environment, the system's keyring, or a file.
+"""Tokens for servers: in the environment, the system's keyring, or a file.
 
-The file ``credentials.toml`` in the user's config folder, readable by its owner alone, says for
-each profile its token, or that the keyring has it; so the keyring, slow to load, is asked only
-then. A token goes to the server of its profile and to no other.
+The file ``credentials.toml`` in the user's config folder, readable by its owner alone, holds for
+each profile its token, or a mark that the keyring has it, so that the keyring, slow to load, is
+opened only then. A token is sent to the server of its profile and to no other.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ IN_KEYRING = "keyring"
 
 
 def find_token(config: Config, url: str, environ: Any = os.environ) -> str | None:
-    """The token for a server: FASTIO_TOKEN, FASTIO_TOKEN_FILE, or what ``fastio login`` kept.
+    """The token for a server: FASTIO_TOKEN, FASTIO_TOKEN_FILE, or the one ``fastio login`` stored.
 
-    A profile named on the command line goes before the environment. Raises ``forbidden`` when a
-    project's file, which may be another's, would have the environment's token sent to a server that
-    the user knows nothing of.
+    A profile named on the command line comes before the environment. Raises ``forbidden`` if a
+    project's file, which somebody else may have written, names a server without a profile: the
+    environment's token is not sent there.
     """
     profile = config.profile_for(url)
     if profile is not None and config.profile_source == FLAG and profile == config.profile:
-        return kept_token(profile)
+        return load_token(profile)
     token = environ.get("FASTIO_TOKEN", "").strip()
     file = environ.get("FASTIO_TOKEN_FILE")
     if not token and not file:
-        return kept_token(profile) if profile is not None else None
+        return load_token(profile) if profile is not None else None
     if profile is None and config.lookup("store")[1] == config.project_file:
         raise FastioError(
             "forbidden",
@@ -47,11 +47,11 @@ def find_token(config: Config, url: str, environ: Any = os.environ) -> str | Non
     return str(token) or _read(file)
 
 
-def kept_token(profile: str) -> str | None:
-    """What ``fastio login`` kept for a profile."""
-    kept: str | None = read_file(_file()).get(profile)
-    if kept != IN_KEYRING:
-        return kept
+def load_token(profile: str) -> str | None:
+    """The stored token of a profile; None if there is none."""
+    stored: str | None = read_file(_file()).get(profile)
+    if stored != IN_KEYRING:
+        return stored
     keyring = _keyring()
     try:
         if keyring is not None:
@@ -66,14 +66,14 @@ def kept_token(profile: str) -> str | None:
     )
 
 
-def where_kept(profile: str) -> str | None:
-    """``keyring`` or the name of a file; None when no token is kept."""
-    kept = read_file(_file()).get(profile)
-    return None if kept is None else IN_KEYRING if kept == IN_KEYRING else _file()
+def token_location(profile: str) -> str | None:
+    """Where the token of a profile is: ``keyring``, a file, or None."""
+    stored = read_file(_file()).get(profile)
+    return None if stored is None else IN_KEYRING if stored == IN_KEYRING else _file()
 
 
-def keep_token(profile: str, token: str) -> str:
-    """Keep a token; where: ``keyring``, or the name of the file."""
+def store_token(profile: str, token: str) -> str:
+    """Store a token; returns where: ``keyring``, or the name of the file."""
     keyring, file = _keyring(), _file()
     try:
         if keyring is not None:
@@ -82,24 +82,24 @@ def keep_token(profile: str, token: str) -> str:
             return IN_KEYRING
     except FastioError:
         raise
-    except Exception:  # locked, or nobody there to unlock it: the file is always there
+    except Exception:  # locked, without anybody to unlock it: use the file
         pass
     change_file(file, profile, token)
     return file
 
 
-def forget_token(profile: str) -> bool:
-    """Forget a profile's token. False when there was none."""
-    kept = read_file(_file()).get(profile)
-    if kept is None:
+def delete_token(profile: str) -> bool:
+    """Delete a profile's token. False if there was none."""
+    stored = read_file(_file()).get(profile)
+    if stored is None:
         return False
-    if kept == IN_KEYRING and (keyring := _keyring()) is not None:
+    if stored == IN_KEYRING and (keyring := _keyring()) is not None:
         try:
             keyring.delete_password(SERVICE, profile)
         except Exception as e:
             raise FastioError(
                 "unavailable",
-                f"The system's keyring does not give the token up: {e or type(e).__name__}.",
+                f"The system's keyring does not delete the token: {e or type(e).__name__}.",
                 "Unlock it, then try again.",
             ) from None
     change_file(_file(), profile, None)
@@ -119,7 +119,7 @@ def _read(file: str) -> str:
 
 
 def _keyring() -> Any:
-    """The system's keyring, if there is one that can keep a secret."""
+    """The system's keyring, if one is usable."""
     try:
         import keyring
         from keyring.backends import fail

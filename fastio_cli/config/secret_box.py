@@ -102,7 +102,7 @@ def _library() -> Any:
 
 
 def _create(file: str, key: bytes) -> None:
-    """Make the file whole, of mode 0600; whoever comes second uses the first one's."""
+    """Create the file atomically, with mode 0600; if it exists already, it is used."""
     os.makedirs(os.path.dirname(file) or ".", mode=0o700, exist_ok=True)
     temporary = f"{file}.{os.getpid()}.{os.urandom(4).hex()}"
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:

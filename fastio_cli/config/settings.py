@@ -92,7 +92,7 @@ SETTINGS = {
     ),
     "import_endpoints": Setting(None, "Other addresses for file services, as OFFICIAL=OTHER,…"),
     "secret_key_file": Setting(
-        None, "Key that a server seals its members' logins with (default: secret.key beside these)"
+        None, "Key that encrypts a server's stored logins (default: secret.key beside these)"
     ),
     "google_client_id": Setting(None, "Your own OAuth client at Google, for private links"),
     "google_client_secret": Setting(None, "Its secret, if it has one", secret=True),

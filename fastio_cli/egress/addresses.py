@@ -55,7 +55,7 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 
 def why_not_public(address: Address) -> str | None:
-    """What kind of address this is if it is not a public one, else None."""
+    """Why an address is not public; None if it is."""
     for network, meaning in _TABLE:
         if address.version == network.version and address in network:
             return meaning
@@ -65,10 +65,10 @@ def why_not_public(address: Address) -> str | None:
 
 
 def parse_literal(host: str) -> Address | None:
-    """The address that a URL's host states in the usual form, None if it is a name.
+    """The address in a URL's host, in the usual form; None if the host is a name.
 
     Raises ``ValueError`` for a number in any other form (decimal, octal, hexadecimal, short, with a
-    trailing dot) and for IPv6 scopes: programs read these differently, so none of them is trusted.
+    trailing dot) and for IPv6 scopes: programs interpret these differently, so none is accepted.
     """
     if ":" in host:
         if "%" in host:

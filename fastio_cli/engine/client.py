@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from fastio_cli import model
-    from fastio_cli.blobs.local import Content
+    from fastio_cli.blobs.content import Content
     from fastio_cli.operations.operation import Operation
 
 WATCH_S = 25.0  # one call's share of an endless watch

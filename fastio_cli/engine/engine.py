@@ -12,7 +12,7 @@ import os
 from functools import cache
 from itertools import count
 
-from fastio_cli.blobs.local import Content
+from fastio_cli.blobs.content import Content
 from fastio_cli.digest import sha256
 from fastio_cli.engine.client import Client, PreparedCall
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired

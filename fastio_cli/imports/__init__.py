@@ -1,1 +1,1 @@
-"""Bytes from elsewhere: the guard all outgoing requests pass, fetching, share links, logins."""
+"""Fetching files from URLs, share links and buckets, and logins at file services."""

@@ -1,9 +1,9 @@
-"""``s3://``, ``gs://`` and ``az://``: objects of a bucket, with credentials of the environment.
+"""``s3://``, ``gs://``, ``az://``: objects in a bucket, with credentials of the environment.
 
-A URL names only the bucket and the key; where the service is and who asks is the environment's
-alone. Credentials have to be stated there: without, the libraries of the clouds would ask the
-metadata service of the machine for some, which nothing here may reach. A server lends the ones of
-its environment only for the buckets that its operator lists.
+A URL names only the bucket and the key; endpoint and credentials come from the environment. They
+have to be stated there, because without them the cloud libraries would ask the metadata service of
+the machine, which nothing here may reach. A server uses the credentials of its environment only for
+the buckets that its operator lists.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 from fastio_cli.blobs.bucket import CREDENTIALS, connect
 from fastio_cli.errors import FastioError
-from fastio_cli.imports.fetch import (
+from fastio_cli.imports.naming import clean
+from fastio_cli.imports.transfer import (
     HEAD_BYTES,
     Fetched,
     Transfer,
@@ -23,18 +24,17 @@ from fastio_cli.imports.fetch import (
     check_sum,
     receive,
 )
-from fastio_cli.imports.naming import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from fastio_cli.blobs.local import StagedBlob
+    from fastio_cli.blobs.staging import StagedBlob
 
-CHUNK_BYTES = 64 * 1024  # what a cut loses at most
+CHUNK_BYTES = 64 * 1024  # lost at most when a connection is cut
 _ENVIRONMENT = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
-# No proxy at all: without a word on it, one of the environment would be used.
+# No proxy: without these options, one from the environment would be used.
 _NO_PROXY = {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "*,0.0.0.0/0,::/0"}
 
 
@@ -43,11 +43,11 @@ def is_bucket(url: str) -> bool:
     return url.partition("://")[0].lower() in CREDENTIALS
 
 
-def check_lent(url: str, listed: str) -> None:
-    """Raise ``forbidden`` unless the list (``s3://bucket, gs://bucket/folder``) has the object."""
+def check_bucket_allowed(url: str, listed: str) -> None:
+    """Raise ``forbidden`` unless the object is listed (``s3://bucket, gs://bucket/folder``)."""
     scheme, bucket, key = _parts(url)
-    begins = [entry.strip().rstrip("/") + "/" for entry in listed.split(",") if entry.strip()]
-    if not any(f"{scheme}://{bucket}/{key}".startswith(begin) for begin in begins):
+    prefixes = [entry.strip().rstrip("/") + "/" for entry in listed.split(",") if entry.strip()]
+    if not any(f"{scheme}://{bucket}/{key}".startswith(prefix) for prefix in prefixes):
         raise FastioError(
             "forbidden",
             f"The server reads nothing from {scheme}://{bucket} for others.",
@@ -69,7 +69,7 @@ def fetch_object(
     store, obstore = _store(scheme, bucket, limits)
     options: dict[str, Any] = {}
     strong = transfer.validators.strong
-    # Of what is whole already no part can be asked for.
+    # A range beyond the end cannot be requested, so a complete object is fetched again.
     if staged.size_bytes and staged.size_bytes != transfer.total and strong is not None:
         options = {"range": {"offset": staged.size_bytes}, "if_match": strong}
     else:
@@ -83,14 +83,14 @@ def fetch_object(
         return _fetched(url, key, None, known or Validators())
     except Exception as e:
         if isinstance(e, obstore.exceptions.PreconditionError):
-            raise _other_bytes(at, staged, transfer) from None
+            raise _changed_object(at, staged, transfer) from None
         raise _failure(at, e, obstore) from None
-    # Some services pass over the conditions; what they name tells all the same.
+    # Some services ignore the conditions; the ETag shows whether they did.
     etag = result.meta["e_tag"]
     if known is not None and known.etag == etag is not None and not staged.size_bytes:
         return _fetched(url, key, None, known)
     if staged.size_bytes and (etag, result.range[0]) != (strong, staged.size_bytes):
-        raise _other_bytes(at, staged, transfer)
+        raise _changed_object(at, staged, transfer)
     transfer.validators = Validators(etag)
     receive(
         _chunks(result, at, obstore),
@@ -109,8 +109,8 @@ def fetch_object(
     return fetched
 
 
-def _other_bytes(at: str, staged: StagedBlob, transfer: Transfer) -> FastioError:
-    """The failure of a resumption; the next attempt begins anew."""
+def _changed_object(at: str, staged: StagedBlob, transfer: Transfer) -> FastioError:
+    """The error for an object that changed since the last attempt; the next one starts again."""
     staged.restart()
     transfer.durable_bytes = 0
     return FastioError("unavailable", f"{at} has other bytes than before.")

@@ -1,7 +1,7 @@
-"""Undoing a content coding (RFC 9110, 8.4) a little at a time, whatever it would expand to.
+"""Decoding content codings (RFC 9110, 8.4) in bounded chunks.
 
-fastio asks for bytes as they are; some servers send them coded all the same. A decoder here never
-makes more than one megabyte at once, so that a bomb meets the limit on size before it meets the
+fastio asks for the identity coding; some servers compress all the same. No decoder here yields more
+than one megabyte at once, so that a decompression bomb reaches the size limit before it fills the
 memory.
 """
 
@@ -13,13 +13,13 @@ from typing import IO, cast
 
 from fastio_cli.errors import FastioError
 
-PIECE_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
 CODINGS_MAX = 2
 ZSTD_WINDOW_BYTES_MAX = 8 << 20  # what RFC 8878 asks every decoder to support
 
 
 def decoded(chunks: Iterator[bytes], codings: str) -> Iterator[bytes]:
-    """The bytes without the codings that ``Content-Encoding`` lists.
+    """The decoded bytes; ``codings`` is the value of ``Content-Encoding``.
 
     Raises ``unavailable`` for broken data and ``invalid`` for codings that are not known.
     """
@@ -58,9 +58,9 @@ def _zlib(chunks: Iterator[bytes], window: int) -> Iterator[bytes]:
         while chunk:
             if decoder.eof:  # a further gzip member
                 decoder = zlib.decompressobj(window)
-            yield decoder.decompress(chunk, PIECE_BYTES)
+            yield decoder.decompress(chunk, CHUNK_BYTES)
             chunk = decoder.unused_data or decoder.unconsumed_tail
-    while not decoder.eof and (rest := decoder.decompress(b"", PIECE_BYTES)):
+    while not decoder.eof and (rest := decoder.decompress(b"", CHUNK_BYTES)):
         yield rest
     if not decoder.eof:
         raise EOFError
@@ -71,11 +71,11 @@ def _brotli(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
     decoder = brotli.Decompressor()
     for chunk in chunks:
-        yield decoder.process(chunk, output_buffer_limit=PIECE_BYTES)
+        yield decoder.process(chunk, output_buffer_limit=CHUNK_BYTES)
         while not decoder.is_finished() and not decoder.can_accept_more_data():
-            yield decoder.process(b"", output_buffer_limit=PIECE_BYTES)
+            yield decoder.process(b"", output_buffer_limit=CHUNK_BYTES)
     while not decoder.is_finished():  # it may hold output back when the input has ended
-        rest = decoder.process(b"", output_buffer_limit=PIECE_BYTES)
+        rest = decoder.process(b"", output_buffer_limit=CHUNK_BYTES)
         if not rest:
             raise EOFError
         yield rest
@@ -84,13 +84,13 @@ def _brotli(chunks: Iterator[bytes]) -> Iterator[bytes]:
 def _zstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
     import zstandard
 
-    # It does not tell an early end; the transfer's own framing does (see ``fetch``).
+    # It does not detect truncation; the framing of the transfer does (see ``fetch``).
     decoder = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX)
     with decoder.stream_reader(
         cast("IO[bytes]", _Reader(chunks)), read_across_frames=True
     ) as reader:
-        while piece := reader.read(PIECE_BYTES):
-            yield piece
+        while chunk := reader.read(CHUNK_BYTES):
+            yield chunk
 
 
 class _Reader:

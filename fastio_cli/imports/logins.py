@@ -1,8 +1,8 @@
-"""Logins at file services, where they are kept: with the user, or in a server's store.
+"""Logins at file services and where they are kept: by the user, or in a server's store.
 
 The user's own are in the system's keyring if there is one, else in a file that only the user can
-read. Those of a server's members are in its store, encrypted (``secret_box.py``). Neither is ever
-in the event log, an answer or an error.
+read. Those of a server's members are in its store, encrypted (``secret_box.py``). They never appear
+in the event log, a result or an error.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from fastio_cli.imports.oauth import OAuthFlows
     from fastio_cli.storage.contract import Store
     from fastio_cli.storage.db import Row
+    from fastio_cli.storage.tx import Tx
 
     class CredentialStore(Protocol):
-        """Keeps grants (``oauth.OAuthFlows``) by service."""
+        """Keeps the grants of one person (``oauth.OAuthFlows``), by service."""
 
         def get(self, service: str) -> dict[str, Any] | None: ...
 
@@ -43,42 +44,42 @@ if TYPE_CHECKING:
 FILE = "accounts.json"
 KEYRING = "fastio"
 GRANT = ("access_token", "refresh_token", "expires_at", "client_id", "client_secret")
-EARLY_S = 60  # a token is refreshed before it ends
-HOLD_MS = 90_000  # longer than a service may take to answer
-HELD_S = 120.0
-LOOK_AGAIN_S = 0.05
+EARLY_S = 60  # a token is refreshed this long before it expires
+LOGIN_LEASE_MS = 90_000  # longer than a service may take to answer
+LOCK_TIMEOUT_S = 120.0
+POLL_S = 0.05
 
 
 class OAuthGrants:
-    """Somebody's logins."""
+    """The grants of one person: refreshed when needed, revoked on logout."""
 
-    def __init__(self, vault: CredentialStore, flows: OAuthFlows) -> None:
-        self._vault = vault
+    def __init__(self, credentials: CredentialStore, flows: OAuthFlows) -> None:
+        self._credentials = credentials
         self._flows = flows
 
     def token(self, service: str) -> str | None:
-        """A live access token, refreshed if need be; None without a login.
+        """A valid access token, refreshed if it expires soon; None without a login.
 
         Raises ``unauthenticated`` when the service no longer accepts the login.
         """
-        if not _live_or_none(grant := self._vault.get(service)):
-            # Alone: a refresh token may be good for one use only (Box).
-            with self._vault.locked(service):
-                grant = self._vault.get(service)
-                if grant is not None and not _live_or_none(grant):
+        if not _is_current(grant := self._credentials.get(service)):
+            # One process at a time: a refresh token may be valid for one use only (Box).
+            with self._credentials.locked(service):
+                grant = self._credentials.get(service)
+                if grant is not None and not _is_current(grant):
                     grant = self._flows.refreshed(service, grant)
-                    self._vault.put(service, grant)
+                    self._credentials.put(service, grant)
         return grant["access_token"] if grant is not None else None
 
     def keep(self, service: str, grant: dict[str, Any]) -> None:
-        """Keep a new login, in place of any before."""
-        with self._vault.locked(service):
-            self._vault.put(service, grant)
+        """Keep a new login; it replaces the previous one."""
+        with self._credentials.locked(service):
+            self._credentials.put(service, grant)
 
     def log_out(self, service: str) -> None:
-        """Revoke a login where the service can, and forget it."""
-        with self._vault.locked(service):
-            grant = self._vault.get(service)
+        """Revoke a login, if the service supports it, and forget it."""
+        with self._credentials.locked(service):
+            grant = self._credentials.get(service)
             if grant is None:
                 raise FastioError(
                     "not_found",
@@ -86,11 +87,11 @@ class OAuthGrants:
                     "See them: fastio import accounts",
                 )
             self._flows.revoke(service, grant)
-            self._vault.remove(service)
+            self._credentials.remove(service)
 
 
 class UserCredentialStore:
-    """The user's grants: in the keyring if it works here, else in a file of mode 0600."""
+    """The user's grants: in the system's keyring if it works, else in a file of mode 0600."""
 
     def __init__(self, folder: str) -> None:
         self._file = os.path.join(folder, FILE)
@@ -127,7 +128,7 @@ class UserCredentialStore:
         from filelock import FileLock
 
         os.makedirs(os.path.dirname(self._file), mode=0o700, exist_ok=True)
-        return FileLock(self._file + ".lock", timeout=HELD_S)
+        return FileLock(self._file + ".lock", timeout=LOCK_TIMEOUT_S)
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -152,9 +153,9 @@ class UserCredentialStore:
 
 
 class DatabaseCredentialStore:
-    """A member's grants in a server's store.
+    """A member's grants in a server's store, encrypted.
 
-    ``open_secret_box`` is called where there is one to decrypt.
+    ``open_secret_box`` is called when a grant is read or written.
     """
 
     def __init__(
@@ -166,8 +167,8 @@ class DatabaseCredentialStore:
         self._member = member
 
     def get(self, service: str) -> dict[str, Any] | None:
-        who = self._org, self._member, service
-        row = self._store.read(lambda tx: tx.logins.get(*who))
+        key = self._org, self._member, service
+        row = self._store.read(lambda tx: tx.logins.get(*key))
         return None if row is None else self.opened(row)
 
     def opened(self, row: Row) -> dict[str, Any]:
@@ -178,33 +179,33 @@ class DatabaseCredentialStore:
 
     def put(self, service: str, grant: dict[str, Any]) -> None:
         """Keep fresh tokens; a login itself comes by ``account.keep``."""
-        who = self._org, self._member, service
-        sealed = self._open_secret_box().encrypt(json.dumps(grant), ["account", *who])
-        self._store.write(lambda tx: tx.logins.refresh(*who, sealed))
+        key = self._org, self._member, service
+        sealed = self._open_secret_box().encrypt(json.dumps(grant), ["account", *key])
+        self._store.write(lambda tx: tx.logins.refresh(*key, sealed))
 
     def remove(self, service: str) -> None:
         """Remove a login that was ended."""
-        who = self._org, self._member, service
-        self._store.write(lambda tx: tx.logins.forget(*who))
+        key = self._org, self._member, service
+        self._store.write(lambda tx: tx.logins.forget(*key))
 
     @contextmanager
     def locked(self, service: str) -> Iterator[None]:
-        """One process at a time, of all servers; one that died is passed over."""
-        who = self._org, self._member, service
-        deadline = time.monotonic() + HELD_S
+        """One process at a time among all servers, by a lease, which ends by itself."""
+        key = self._org, self._member, service
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
 
-        def hold(tx: Any) -> bool:
-            held = tx.logins.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS)
-            return held is not None or tx.logins.get(*who) is None
+        def acquire(tx: Tx) -> bool:
+            lease = tx.logins.hold(*key, tx.now_ms, tx.now_ms + LOGIN_LEASE_MS)
+            return lease is not None or tx.logins.get(*key) is None
 
-        while not self._store.write(hold):
+        while not self._store.write(acquire):
             if time.monotonic() > deadline:
                 raise FastioError("unavailable", f"The login at {service} is in use elsewhere.")
-            time.sleep(LOOK_AGAIN_S)
+            time.sleep(POLL_S)
         try:
             yield
         finally:
-            self._store.write(lambda tx: tx.logins.release(*who))
+            self._store.write(lambda tx: tx.logins.release(*key))
 
 
 def _working_keyring() -> Any:
@@ -221,12 +222,12 @@ def _working_keyring() -> Any:
 
 
 def _grant(kept: Any) -> dict[str, Any] | None:
-    """What is kept for a service, if it is a grant."""
+    """The value kept for a service, if it is a grant."""
     return kept if isinstance(kept, dict) and set(GRANT) <= set(kept) else None
 
 
-def _live_or_none(grant: dict[str, Any] | None) -> bool:
-    """True unless there is a grant that has to be refreshed."""
+def _is_current(grant: dict[str, Any] | None) -> bool:
+    """Whether there is no grant, or one that need not be refreshed."""
     return grant is None or grant["expires_at"] > time.time() + EARLY_S
 
 

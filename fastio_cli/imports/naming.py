@@ -1,6 +1,6 @@
-"""What a fetched file is called, and what it is: from headers, the URL, and the bytes themselves.
+"""Name and media type of a fetched file: from headers, the URL, and the bytes.
 
-Names come from strangers: what is left of one here is a single harmless path segment.
+Names come from strangers: they are reduced to a single harmless path segment.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ def clean(name: str) -> str:
 
 
 def numbered(path: str, number: int) -> str:
-    """The ``number``-th name beside a path that is taken: ``report (2).pdf``."""
+    """The ``number``-th alternative to a path that is taken: ``report (2).pdf``."""
     folder, slash, name = path.rpartition("/")
     stem, extension = os.path.splitext(name)
     return f"{folder}{slash}{stem} ({number}){extension}"
 
 
 def media_type(declared: str, head: bytes, guessed: str) -> str:
-    """What the bytes are: as declared, unless that is vague and their beginning says more.
+    """The media type: as declared, unless that is vague and the first bytes say more.
 
-    ``guessed`` is what the name suggests. Sniffing never turns vague bytes into HTML.
+    ``guessed`` is the type that the name suggests. Sniffing never turns vague bytes into HTML.
     """
     valid = declared.count("/") == 1 and declared.isascii() and declared.isprintable()
     if valid and declared not in VAGUE and len(declared) <= 127:

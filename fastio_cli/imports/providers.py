@@ -1,8 +1,8 @@
-"""Share links: what Google Drive, OneDrive/SharePoint, Dropbox and Box mean by a link.
+"""Share links of Google Drive, OneDrive/SharePoint, Dropbox and Box, resolved to their files.
 
-A link opens a page for people; the file is elsewhere. Without an account a public link is asked for
-where its service hands out public files; with an account its API is asked. All addresses of the
-services stand here once, and a map of addresses (``Endpoints``) can replace any of them.
+A link opens a page for people; the file is elsewhere. Without a login a public link is turned into
+the service's download URL; with a login its API is asked. All addresses of the services are in this
+module, and a map of addresses (``Endpoints``) can replace any of them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import json
 import re
 from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
 
-from fastio_cli.egress.client import shown
+from fastio_cli.egress.rules import redact_url
 from fastio_cli.errors import FastioError
-from fastio_cli.imports.fetch import Source, status_error
+from fastio_cli.imports.responses import status_error
+from fastio_cli.imports.source import Source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.egress.client import Egress
 
-    # Gives the account's access token for a service, or None without an account.
+    # The access token for a service, or None without a login.
     TokenOf = Callable[[str], str | None]
 
 GOOGLE_API = "https://www.googleapis.com"
@@ -70,7 +71,7 @@ class Endpoints:
 
 
 class Services:
-    """Turns share links into sources. ``token_of`` gives an account's access token, if any."""
+    """Turns share links into sources. ``token_of`` gives the access token of a service."""
 
     def __init__(self, egress: Egress, endpoints: Endpoints, token_of: TokenOf) -> None:
         self._egress = egress
@@ -80,7 +81,7 @@ class Services:
     def source(self, url: str) -> Source:
         """What to fetch for a URL: the URL itself unless it is a share link.
 
-        Raises ``blocked_url`` or ``invalid`` for what is not fetched at all.
+        Raises ``blocked_url`` or ``invalid`` for a URL that is not fetched.
         """
         url = str(self._egress.rules.check_url(url))  # in ASCII, as headers need it
         parts = urlsplit(url)
@@ -155,7 +156,7 @@ class Services:
         )
         download = item.get("@microsoft.graph.downloadUrl")
         if not isinstance(download, str):
-            raise FastioError("invalid", f"{shown(url)} leads to a folder, not to a file.")
+            raise FastioError("invalid", f"{redact_url(url)} leads to a folder, not to a file.")
         return Source(download, name=str(item.get("name") or ""), login="onedrive")
 
     def dropbox(self, url: str, parts: Any) -> Source | None:
@@ -191,7 +192,7 @@ class Services:
         secrets = {"Authorization": f"Bearer {token}", "boxapi": f"shared_link={url}"}
         item = self._ask(f"{BOX_API}/2.0/shared_items?fields=id,name,type", secrets, "box")
         if item.get("type") != "file" or not str(item.get("id")).isdecimal():
-            raise FastioError("invalid", f"{shown(url)} leads to a folder, not to a file.")
+            raise FastioError("invalid", f"{redact_url(url)} leads to a folder, not to a file.")
         return Source(
             f"{BOX_API}/2.0/files/{item['id']}/content",
             secrets=secrets,
@@ -200,7 +201,7 @@ class Services:
         )
 
     def _ask(self, url: str, secrets: dict[str, str], service: str) -> dict[str, Any]:
-        """A small JSON answer of a service's API. Its refusals are ours."""
+        """A small JSON answer of a service's API. Raises the error for any other answer."""
         response = self._egress.read(
             self._endpoints.at(url), secrets=secrets, headers={"Accept": "application/json"}
         )
@@ -211,7 +212,9 @@ class Services:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise FastioError("unavailable", f"{shown(url)} answered with something unreadable.")
+            raise FastioError(
+                "unavailable", f"{redact_url(url)} answered with something unreadable."
+            )
         return answer
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 
-from fastio_cli.blobs.local import Content
+from fastio_cli.blobs.content import Content
 from fastio_cli.errors import FastioError
 from fastio_cli.imports.naming import numbered
 from fastio_cli.operations.context import Slot

@@ -9,20 +9,21 @@ from __future__ import annotations
 import json
 
 from fastio_cli.blobs.local import GRACE_S
-from fastio_cli.egress.client import Egress, rules_of
+from fastio_cli.egress.client import Egress
+from fastio_cli.egress.rules import rules_from
 from fastio_cli.errors import FastioError
 from fastio_cli.imports import buckets, naming
-from fastio_cli.imports.fetch import (
+from fastio_cli.imports.fetch import fetch
+from fastio_cli.imports.logins import DatabaseCredentialStore, OAuthGrants
+from fastio_cli.imports.oauth import OAuthFlows
+from fastio_cli.imports.providers import Endpoints, Services
+from fastio_cli.imports.transfer import (
     Cancelled,
     Transfer,
     TransferLimits,
     Validators,
-    fetch,
     is_transient,
 )
-from fastio_cli.imports.logins import DatabaseCredentialStore, OAuthGrants
-from fastio_cli.imports.oauth import OAuthFlows
-from fastio_cli.imports.providers import Endpoints, Services
 from fastio_cli.jobs.import_results import Outcome, check, complete, fail, kept, last_fetch
 from fastio_cli.jobs.kind import Done, Job, JobKind, NewJob, Stopped
 from fastio_cli.operations.files import guess_media_type
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from fastio_cli.blobs.local import StagedBlob
+    from fastio_cli.blobs.staging import StagedBlob
     from fastio_cli.config.sources import Config
     from fastio_cli.engine.engine import Engine
-    from fastio_cli.imports.fetch import Fetched
     from fastio_cli.imports.providers import TokenOf
+    from fastio_cli.imports.transfer import Fetched
     from fastio_cli.operations.context import Context
     from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
@@ -106,7 +107,7 @@ class Imports(JobKind[ImportJob]):
         self._engine = engine
         self._timeout_s = config.number("import_timeout_s")
         self._stall_s = config.number("import_stall_s")
-        self._egress = Egress(rules_of(config))
+        self._egress = Egress(rules_from(config))
         self._endpoints = Endpoints(config.get("import_endpoints") or "")
         self._tokens_of = tokens_of or stored_logins(engine, config)
         self._buckets = config.get("import_buckets") or ""
@@ -247,7 +248,7 @@ class Imports(JobKind[ImportJob]):
         conditions = {"known": known, "sha256": row["sha256"]}
         if buckets.is_bucket(row["url"]):
             if not self._is_owner:
-                buckets.check_lent(row["url"], self._buckets)
+                buckets.check_bucket_allowed(row["url"], self._buckets)
             return buckets.fetch_object(row["url"], staged, transfer, limits, **conditions)
         services = Services(self._egress, self._endpoints, self._tokens_of(row))
         source = services.source(row["url"])
@@ -285,7 +286,7 @@ def stored_logins(engine: Engine, config: Config) -> Callable[[Row], TokenOf]:
 def oauth_flows(config: Config) -> OAuthFlows:
     """What refreshes and revokes grants; they name the client that they were made for."""
     endpoints = Endpoints(config.get("import_endpoints") or "")
-    return OAuthFlows(lambda: Egress(rules_of(config)), endpoints, lambda name: None)
+    return OAuthFlows(lambda: Egress(rules_from(config)), endpoints, lambda name: None)
 
 
 _NO_PROGRESS: dict[str, Any] = {

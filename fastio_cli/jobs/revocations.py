@@ -5,7 +5,7 @@ A service that does not answer is asked again for a day.
 
 from __future__ import annotations
 
-from fastio_cli.imports.logins import HOLD_MS, DatabaseCredentialStore
+from fastio_cli.imports.logins import LOGIN_LEASE_MS, DatabaseCredentialStore
 from fastio_cli.jobs.imports import oauth_flows
 from fastio_cli.jobs.kind import STORE_WIDE, Done, Job, JobKind, NewJob
 from fastio_cli.retry import RetryPolicy
@@ -35,7 +35,7 @@ class Revocations(JobKind[RevocationJob]):
     """Revokes logins that were ended. They belong to orgs, and their jobs to no workspace."""
 
     name = "revocation"
-    retry = RetryPolicy(HOLD_MS / 1000, 3600.0, deadline_s=DAY_S)
+    retry = RetryPolicy(LOGIN_LEASE_MS / 1000, 3600.0, deadline_s=DAY_S)
 
     def __init__(self, engine: Engine, config: Config) -> None:
         self._engine = engine
@@ -62,7 +62,9 @@ class Revocations(JobKind[RevocationJob]):
         """Revoke it alone: a service may end all that was granted by one revocation."""
         org, member, service = job.who
         store = self._engine.store
-        held = store.write(lambda tx: tx.logins.hold(*job.who, tx.now_ms, tx.now_ms + HOLD_MS))
+        held = store.write(
+            lambda tx: tx.logins.hold(*job.who, tx.now_ms, tx.now_ms + LOGIN_LEASE_MS)
+        )
         if held is None:
             return Done(again_in_s=HELD_S)
         try:

@@ -22,7 +22,7 @@ from collections import Counter
 from functools import partial
 
 from fastio_cli.errors import FastioError
-from fastio_cli.imports.fetch import is_transient
+from fastio_cli.imports.transfer import is_transient
 from fastio_cli.jobs.kind import LEASE_MS, STORE_WIDE, Done, Job, JobKind, NewJob, Stopped
 from fastio_cli.retry import asked_s
 

@@ -6,7 +6,7 @@ Every change of an object goes the same way: :meth:`Context.guard` (lock and pre
 
 from __future__ import annotations
 
-from fastio_cli.blobs.local import Content
+from fastio_cli.blobs.content import Content
 from fastio_cli.digest import EMPTY, sha256
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import RawJson, canonical, quoted, stored

@@ -1,6 +1,6 @@
 """Files: bytes at a path, written whole or appended to, read whole or in part."""
 
-from fastio_cli.blobs.local import Content
+from fastio_cli.blobs.content import Content
 from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import operation

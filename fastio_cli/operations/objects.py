@@ -1,6 +1,6 @@
 """Objects of either kind: look, list, history, diff, restore, delete, move, copy."""
 
-from fastio_cli.blobs.local import Content
+from fastio_cli.blobs.content import Content
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.records import object_record, version_record

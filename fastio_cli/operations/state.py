@@ -1,6 +1,6 @@
 """State objects: JSON that is read and changed where it is, one change at a time."""
 
-from fastio_cli.blobs.local import inline
+from fastio_cli.blobs.content import inline
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import stored
 from fastio_cli.operations import documents
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli import model
-    from fastio_cli.blobs.local import Content
+    from fastio_cli.blobs.content import Content
     from fastio_cli.operations.context import Context, Slot
     from fastio_cli.storage.db import Row
 

@@ -8,7 +8,7 @@ a type checker the names below are the plain Python types; when the program runs
 import unicodedata
 from functools import lru_cache
 
-from fastio_cli.blobs.local import Content, inline
+from fastio_cli.blobs.content import Content, inline
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import RawJson, decode, encode
 

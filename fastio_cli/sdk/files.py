@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO, TypeAlias
 
     from fastio_cli import model
-    from fastio_cli.blobs.local import Content
+    from fastio_cli.blobs.content import Content
     from fastio_cli.engine.client import Client
 
     # The bytes themselves, the path of a file, or a file that is open for reading bytes.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def upload(client: Client, source: Source) -> Content:
     """Store the bytes of a source, as the ``content`` of a file operation."""
-    from fastio_cli.blobs.local import Content
+    from fastio_cli.blobs.content import Content
 
     if isinstance(source, Content):
         return source

@@ -93,14 +93,14 @@ def _request(url: str, path: str, body: Mapping[str, object], key: str | None) -
     """The bytes of the response. A request is retried only if it failed before the first byte."""
     import httpx
 
-    from fastio_cli.egress.client import client_to
+    from fastio_cli.egress.client import client_for
 
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     timeouts = {"read_s": READ_TIMEOUT_S, "connect_s": CONNECT_TIMEOUT_S}
     target = f"{url.rstrip('/')}/{path}"
     deadline = time.monotonic() + TOTAL_TIMEOUT_S
     attempts = Retries(RETRY, total_s=TOTAL_TIMEOUT_S)
-    with client_to(url, headers=headers, **timeouts) as client:
+    with client_for(url, headers=headers, **timeouts) as client:
         while True:
             began = False
             try:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float32]
     # Ids, ascending, and the cosine of each.
-    Neighbors = tuple[NDArray[np.int64], NDArray[np.float32]]
+    Neighbours = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 EMBED_S_MAX = 1.0  # how long a query waits for vectors of what was just written
 
@@ -211,21 +211,21 @@ class SearchService:
         if prepared.vector is None:
             return ranking.rank_lexical(matches)
         if index["model"] != prepared.model:
-            return ranking.fuse(matches, *_no_neighbors())
+            return ranking.fuse(matches, *_no_neighbours())
         vectors = tx.search.vectors
         if vectors.supports_knn and index["passage_count"] > EXACT_KNN_PASSAGES_MAX:
             count = index["passage_count"]
-            neighbors = _knn_in_database(
+            neighbours = _knn_in_database(
                 vectors, workspace_id, count, prepared.vector, allowed, matches[0]
             )
         else:
             cosines = self.cosines(vectors, workspace_id, index, prepared.vector)
-            neighbors = _only_allowed(cosines, allowed)
-        return ranking.fuse(matches, *neighbors)
+            neighbours = _only_allowed(cosines, allowed)
+        return ranking.fuse(matches, *neighbours)
 
     def cosines(
         self, vectors: Vectors, workspace_id: int, index: IndexRow, vector: Vector
-    ) -> Neighbors:
+    ) -> Neighbours:
         """The cosines of all passages, computed in memory."""
         cache = self._cache.vectors(vectors, workspace_id, index)
         if cache.dimension not in (None, len(vector)):
@@ -331,7 +331,7 @@ def _knn_in_database(
     vector: Vector,
     allowed: Sequence[int] | None,
     matched_ids: list[int],
-) -> Neighbors:
+) -> Neighbours:
     """The nearest neighbours and the lexical matches, with the cosines that the database finds."""
     import numpy as np
 
@@ -345,17 +345,17 @@ def _knn_in_database(
     return ids, np.array([cosines[id] for id in ids.tolist()], np.float32)
 
 
-def _only_allowed(neighbors: Neighbors, allowed: Sequence[int] | None) -> Neighbors:
+def _only_allowed(neighbours: Neighbours, allowed: Sequence[int] | None) -> Neighbours:
     import numpy as np
 
     if allowed is None:
-        return neighbors
-    ids, cosines = neighbors
+        return neighbours
+    ids, cosines = neighbours
     is_allowed = np.isin(ids, np.array(allowed, np.int64))
     return ids[is_allowed], cosines[is_allowed]
 
 
-def _no_neighbors() -> Neighbors:
+def _no_neighbours() -> Neighbours:
     import numpy as np
 
     return np.empty(0, np.int64), np.empty(0, np.float32)

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastio_cli.blobs.local import Content
+    from fastio_cli.blobs.content import Content
     from fastio_cli.engine.engine import Call, Engine
     from fastio_cli.identity import Identity
     from fastio_cli.operations.operation import Operation

@@ -17,7 +17,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
-from fastio_cli.blobs.local import INLINE_BYTES_MAX
+from fastio_cli.blobs.content import INLINE_BYTES_MAX
 from fastio_cli.errors import FastioError
 from fastio_cli.server.http import MEDIA_TYPE, etag_of, range_of
 
@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
-    from fastio_cli.blobs.local import Content
+    from fastio_cli.blobs.content import Content
     from fastio_cli.engine.engine import Engine
     from fastio_cli.identity import Identity
     from fastio_cli.operations.files import Download

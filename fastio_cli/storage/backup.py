@@ -14,7 +14,8 @@ import sqlite3
 import tarfile
 import tempfile
 
-from fastio_cli.blobs.local import BlobStore, private
+from fastio_cli.blobs.files import private
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.errors import FastioError
 from fastio_cli.storage.doctor import check_integrity
 from fastio_cli.storage.sqlite.connection import FILE, Connection

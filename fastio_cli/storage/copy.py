@@ -1,14 +1,14 @@
-"""A whole store copied into an empty one, of the same kind or another.
+"""Copying a whole store into an empty one, of the same kind or another.
 
-The log leads: every event names the version it made, so the events after the last one that is in
-the target are copied batch by batch, each batch one transaction with the versions and heads it
-names. A copy that was interrupted goes on where it stopped. Until everything is there and was
-compared, the target's workspaces have names that no call can use.
+The event log drives the copy: every event names the version it made, so the events after the last
+one in the target are copied in batches, each in one transaction with the versions and heads it
+names. An interrupted copy is resumed there. Until everything is copied and compared, the target's
+workspaces have names that no call can use.
 
-Behind the log come the rows that are not part of it: orgs, members, tokens (their hashes),
-transfers of ownership, credits, and imports; one that is not over begins anew in the target.
-Whether a workspace is searched is taken over, the search index is made again. Locks, those who wait
-for them, and idempotency records are not copied.
+After the log come the tables that are not part of it: orgs, members, tokens (their hashes), offers
+of ownership, credits and imports; an unfinished import starts again in the target. Whether a
+workspace is searched is copied, its search index is rebuilt. Locks, their waiters and idempotency
+records are not copied.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from fastio_cli.blobs.local import CHUNK_BYTES, Content
+from fastio_cli.blobs.content import CHUNK_BYTES, Content
 from fastio_cli.errors import FastioError
 from fastio_cli.storage.repositories.rows import TABLES, key_of
 from fastio_cli.storage.repositories.workspaces import COUNTER_NAMES
@@ -40,10 +40,10 @@ SEGMENTS_PER_BATCH = 128
 ROWS_PER_BATCH = 500
 ROUNDS_MAX = 3
 _UNFINISHED = re.compile(r"copy:[0-9]+")
-# What a new store has no rows of.
+# The tables that are empty in a new store.
 _EMPTY = [table for table in TABLES if table != "orgs"]
-# An import that is not over: what its worker had of it is not copied.
-_ANEW = {
+# What an unfinished import starts again with: the bytes its worker has are not copied.
+_RESTARTED = {
     "state": "queued",
     "received_bytes": 0,
     "source_etag": None,
@@ -63,12 +63,12 @@ class Endpoint:
 def copy_store(
     source: Endpoint, target: Endpoint, progress: Callable[[int, int], None]
 ) -> dict[str, int]:
-    """Copy everything, compare it, and only then give the copies their names.
+    """Copy everything, compare it, and only then rename the copies.
 
-    ``progress`` is told how many of how many events are copied. Returns how many ``workspaces``,
-    ``events``, ``versions`` and further ``rows`` were compared. Raises ``already_exists`` when the
-    target holds anything else, ``invalid`` when it holds the beginning of another store's copy,
-    ``unavailable`` when the source does not come to rest.
+    ``progress`` is called with the number of events copied and of all events. Returns how many
+    ``workspaces``, ``events``, ``versions`` and further ``rows`` were compared. Raises
+    ``already_exists`` if the target holds anything else, ``invalid`` if it holds the beginning of
+    another store's copy, ``unavailable`` if the source keeps changing.
     """
     copy = StoreCopy(source, target, progress)
     copy.prepare_target()
@@ -87,8 +87,8 @@ def copy_store(
             return compared
     raise FastioError(
         "unavailable",
-        "The source is being written to, so that the copy never is complete.",
-        "Stop its writers, then run the same command again: it goes on where it stopped.",
+        "The source is being written to, so the copy is never complete.",
+        "Stop its writers, then run the same command again: it resumes where it stopped.",
     )
 
 
@@ -110,17 +110,17 @@ class StoreCopy:
         self._source = source
         self._target = target
         self._progress = progress
-        self._ends: dict[tuple[int, int], int] = {}  # how much of a chain is in the target
-        self._compared: dict[tuple[int, int], int] = {}  # and how much of it was compared
-        self._sound: set[str] = set()  # blobs of the target that were read again
+        self._ends: dict[tuple[int, int], int] = {}  # the size of each chain in the target
+        self._compared: dict[tuple[int, int], int] = {}  # and the part of it that was compared
+        self._verified: set[str] = set()  # blobs of the target that were verified
 
     def prepare_target(self) -> None:
         """Make sure that the target is empty or an unfinished copy."""
         rows = self._target.store.read(lambda tx: [dict(row) for row in tx.workspaces.every()])
         untouched = [row for row in rows if row["name"] == "default" and row["seq"] == 0]
         unfinished = [row for row in rows if _UNFINISHED.fullmatch(row["name"])]
-        begun = len(untouched) + len(unfinished) == len(rows)
-        if not begun or (untouched and any(_rows(self._target, t, None, None) for t in _EMPTY)):
+        is_new = len(untouched) + len(unfinished) == len(rows)
+        if not is_new or (untouched and any(_rows(self._target, t, None, None) for t in _EMPTY)):
             raise FastioError(
                 "already_exists",
                 "The target holds data already; a store is copied into an empty one.",
@@ -138,7 +138,7 @@ class StoreCopy:
         return self._source.store.read(lambda tx: [dict(row) for row in tx.workspaces.every()])
 
     def transfer(self, workspaces: list[Columns]) -> None:
-        """Copy the events that the target has not, with all they brought."""
+        """Copy the events that the target does not have, with all they refer to."""
         total = sum(workspace["seq"] for workspace in workspaces)
         done = 0
         for workspace in workspaces:
@@ -165,7 +165,7 @@ class StoreCopy:
         return {**counted, "rows": self._compare_rows(workspaces)}
 
     def is_quiescent(self, workspaces: list[Columns]) -> bool:
-        """Whether the source still is what was copied."""
+        """Whether the source has not changed since it was copied."""
         return self.workspaces() == workspaces
 
     def finish(self, workspaces: list[Columns]) -> None:
@@ -178,7 +178,7 @@ class StoreCopy:
             for w in sorted(workspaces, key=lambda w: w["deleted_at"] is None):
                 row = rows.get(_name(w))
                 if row is None:
-                    return  # an earlier run of this very work was committed
+                    return  # this work was committed in an earlier attempt
                 id = row["id"]
                 _save(tx, row, w, w["seq"], w["head_hash"])
                 tx.workspaces.mark_deleted(id, w["deleted_at"])
@@ -191,7 +191,7 @@ class StoreCopy:
     def _transfer(self, workspace: Columns) -> Iterator[int]:
         """Copy a workspace's events, yielding the newest copied one after each batch."""
         target = self._target.store
-        row = target.write(lambda tx: _made(tx, workspace))
+        row = target.write(lambda tx: _find_or_add(tx, workspace))
         self._check_origin(workspace, row)
         copied: int = row["seq"]
         while copied < workspace["seq"]:
@@ -229,9 +229,9 @@ class StoreCopy:
     def _pages(
         self, table: str, ids: dict[int | None, int | None]
     ) -> Iterator[tuple[list[Columns], list[Columns]]]:
-        """A table page by page: the source's rows as the target should have them, and the target's.
+        """The pages of a table: the source's rows as the target should have them, and the target's.
 
-        Workspaces are numbered in one order in both, so that the keys are too.
+        Workspaces have ids in the same order in both, so keys are in the same order too.
         """
         after = target_after = None
         while True:
@@ -277,7 +277,7 @@ class StoreCopy:
             )
 
     def _fetch(self, workspace: Columns, target_id: int, batch: _Batch) -> None:
-        """Bring the blobs and segments that a batch refers to, before it does."""
+        """Copy the blobs and segments that a batch refers to, before the batch."""
         for version in batch.versions:
             if version["blob"] is not None:
                 self._copy_blob(version["blob"], version["size_bytes"])
@@ -345,7 +345,7 @@ class StoreCopy:
         self._compared[target_id, chain] = start
 
     def _check_blob(self, sha256: str) -> None:
-        if sha256 in self._sound:
+        if sha256 in self._verified:
             return
         digest = hashlib.sha256()
         with self._target.blobs.open(sha256) as stream:
@@ -353,15 +353,15 @@ class StoreCopy:
                 digest.update(chunk)
         if digest.hexdigest() != sha256:
             raise _damaged(sha256)
-        self._sound.add(sha256)
+        self._verified.add(sha256)
 
 
 def _name(workspace: Columns) -> str:
-    """What a workspace's copy is called while it is incomplete."""
+    """The name of a workspace's copy while it is incomplete."""
     return f"copy:{workspace['id']}"
 
 
-def _made(tx: Tx, workspace: Columns) -> Columns:
+def _find_or_add(tx: Tx, workspace: Columns) -> Columns:
     row = tx.workspaces.by_name(_name(workspace))
     return dict(
         row or tx.workspaces.add(_name(workspace), workspace["created_at"], workspace["org"])
@@ -377,14 +377,14 @@ def _write(store: Store, workspace: Columns, batch: _Batch) -> None:
 
 
 def _gather(tx: Tx, workspace_id: int, after: int) -> _Batch:
-    """The next batch after an event, as one snapshot has it."""
+    """The next batch after an event, read in one snapshot."""
     batch = _Batch(after)
     for event in tx.events.after(workspace_id, after, EVENTS_PER_BATCH):
         batch.events.append(dict(event))
         path, version = event["path"], event["version"]
         if version is not None:
             row = tx.objects.content(workspace_id, path, version)
-            if row is not None:  # else it is older than the history kept
+            if row is not None:  # else it was removed by the retention limit
                 batch.versions.append(dict(row))
                 batch.size_bytes += len(row["body"] or b"")
             if path not in batch.heads:
@@ -400,7 +400,7 @@ def _put(tx: Tx, workspace: Columns, batch: _Batch) -> None:
     row = tx.workspaces.by_name(_name(workspace))
     assert row is not None
     if row["seq"] != batch.after:
-        return  # an earlier run of this very work was committed
+        return  # this work was committed in an earlier attempt
     for event in batch.events:
         tx.unit.add_event({"workspace_id": row["id"], **event})
     for version in batch.versions:
@@ -420,9 +420,9 @@ def _as_copied(table: str, row: Columns, ids: dict[int | None, int | None]) -> C
     if "workspace_id" in row:
         row["workspace_id"] = ids[row["workspace_id"]]
     if table == "imports":
-        row["fetched"] = None  # bytes that wait to be written, in a place that is not copied
+        row["fetched"] = None  # refers to fetched bytes, which are not copied
         if row["state"] in ("queued", "running"):
-            row.update(_ANEW, due_at=row["created_at"])  # for a runner to make a job of it
+            row.update(_RESTARTED, due_at=row["created_at"])  # a runner makes a job of it
     return row
 
 
@@ -431,22 +431,22 @@ def _rows(endpoint: Endpoint, table: str, after: Key | None, last: Key | None) -
 
 
 def _mirror(table: str, ours: list[Columns], theirs: list[Columns]) -> Callable[[Tx], None]:
-    """A work that makes the target's rows between two keys like the source's."""
+    """A transaction that makes the target's rows equal to the source's, between two keys."""
     wanted = {key_of(table, row): row for row in ours}
-    there = {key_of(table, row): row for row in theirs}
+    existing = {key_of(table, row): row for row in theirs}
 
     def work(tx: Tx) -> None:
-        for key in there.keys() - wanted.keys():
+        for key in existing.keys() - wanted.keys():
             tx.rows.remove(table, key)
         for key, row in wanted.items():
-            if there.get(key) != row:
+            if existing.get(key) != row:
                 tx.rows.put(table, row)
 
     return work
 
 
 def _unsearched(tx: Tx, workspaces: list[Columns]) -> set[int]:
-    """The workspaces that are not to be searched."""
+    """The workspaces whose search is switched off."""
     rows = ((w["id"], tx.search.index(w["id"])) for w in workspaces)
     return {id for id, row in rows if row is not None and not row["enabled"]}
 

@@ -1,6 +1,6 @@
 """Numbered schema files, each applied once, in order, by one process at a time.
 
-A file only ever adds to what is there, so that processes of the version before work on beside it.
+A file only adds to the schema, so that processes of the previous version keep working.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from fastio_cli.egress.client import Egress, Rules
+from fastio_cli.egress.client import Egress
+from fastio_cli.egress.rules import EgressRules
 
 from .importing import Importing
 from .site import Site
@@ -23,7 +24,7 @@ def site() -> Iterator[Site]:
 @pytest.fixture
 def egress() -> Iterator[Egress]:
     """Outgoing requests that may reach this machine's own 127.0.0.1."""
-    egress = Egress(Rules(allow="127.0.0.1", read_s=10))
+    egress = Egress(EgressRules(allow="127.0.0.1", read_s=10))
     yield egress
     egress.close()
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fastio_cli.errors import FastioError
-from fastio_cli.imports.buckets import check_lent
+from fastio_cli.imports.buckets import check_bucket_allowed
 from tests.backends import until
 
 from .importing import Importing
@@ -157,19 +157,19 @@ def test_nothing_is_left_to_ask_for(importing: Importing, cloud: Cloud) -> None:
     durable_bytes = staged.sync()
     staged.close()
 
-    def half(tx: Any) -> None:
-        row = tx.imports.take(1, id, "dead", tx.now_ms, 0)
-        progress = {
-            "received_bytes": durable_bytes,
-            "total_bytes": durable_bytes,
-            "source_etag": etag,
-        }
+    def interrupted(tx: Any) -> None:
+        tx.imports.begin(1, id, tx.now_ms)
         tx.imports.advance(
-            1, id, "dead", **progress, source_modified=None, now_ms=tx.now_ms, lease_ms=0
+            1,
+            id,
+            received_bytes=durable_bytes,
+            total_bytes=durable_bytes,
+            source_etag=etag,
+            source_modified=None,
+            now_ms=tx.now_ms,
         )
-        assert row is not None
 
-    importing.engine.store.write(half)
+    importing.engine.store.write(interrupted)
 
     assert importing.work(id)[0]["state"] == "done"
     assert importing.bytes("f.bin") == BODY
@@ -252,13 +252,13 @@ def test_a_server_lends_its_credentials_only_for_what_is_listed(
 )
 def test_what_is_not_listed(listed: str, url: str) -> None:
     with pytest.raises(FastioError) as caught:
-        check_lent(url, listed)
+        check_bucket_allowed(url, listed)
     assert caught.value.code == ("invalid" if ".." in url else "forbidden")
 
 
 @pytest.mark.parametrize("url", ["s3://aa/k", "S3://aa/in/k", "gs://bb/in/x/y"])
 def test_what_is_listed(url: str) -> None:
-    check_lent(url, " s3://aa/, gs://bb/in ,")
+    check_bucket_allowed(url, " s3://aa/, gs://bb/in ,")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import httpx
 import pytest
 import trustme
 
-from fastio_cli.egress.client import PORTS, Egress, Rules, client_to, shown
+from fastio_cli.egress.client import Egress, client_for
+from fastio_cli.egress.rules import PORTS, EgressRules, redact_url
 from fastio_cli.errors import FastioError
 from tests.ports import free_port
 
@@ -33,8 +34,8 @@ def names(**table: list[str]) -> Any:
     return resolve
 
 
-def refusal(url: str, rules: Rules | None = None, resolve: Any = None) -> FastioError:
-    egress = Egress(rules or Rules(), resolve=resolve or names())
+def refusal(url: str, rules: EgressRules | None = None, resolve: Any = None) -> FastioError:
+    egress = Egress(rules or EgressRules(), resolve=resolve or names())
     with pytest.raises(FastioError) as caught, egress.stream(url):
         pass
     egress.close()
@@ -118,14 +119,14 @@ def test_localhost_by_any_name() -> None:
 
 def test_look_alike_hosts_are_shown_encoded() -> None:
     url = "http://\u0430pple.com:99/"
-    assert shown(url) == "http://xn--pple-43d.com:99/"
+    assert redact_url(url) == "http://xn--pple-43d.com:99/"
     error = refusal(url)
     assert "\u0430" not in error.message
     assert "xn--pple-43d.com" in error.message
 
 
 def test_shown_urls_hold_no_secrets() -> None:
-    assert shown("https://u:p@h.example/a?token=1#x") == "https://h.example/a"
+    assert redact_url("https://u:p@h.example/a?token=1#x") == "https://h.example/a"
 
 
 def test_name_is_resolved_once_and_the_vetted_address_is_used(site: Site) -> None:
@@ -140,7 +141,7 @@ def test_name_is_resolved_once_and_the_vetted_address_is_used(site: Site) -> Non
         asked.append(host)
         return [(0, 0, 0, "", (a, port)) for a in answers[min(len(asked), 2) - 1]]
 
-    egress = Egress(Rules(allow="127.0.0.1"), resolve=resolve)
+    egress = Egress(EgressRules(allow="127.0.0.1"), resolve=resolve)
     response = egress.read(f"http://rebind.example:{site.port}/")
     assert response.content == b"right"
     assert asked == ["rebind.example"]
@@ -148,7 +149,7 @@ def test_name_is_resolved_once_and_the_vetted_address_is_used(site: Site) -> Non
     assert other.requests == []
     # A later connection resolves again, and is vetted again.
     egress.close()
-    again = Egress(Rules(allow="127.0.0.1"), resolve=resolve)
+    again = Egress(EgressRules(allow="127.0.0.1"), resolve=resolve)
     with pytest.raises(FastioError) as caught:
         again.read(f"http://rebind.example:{other.port}/")
     assert caught.value.code == "blocked_url"
@@ -161,14 +162,14 @@ def test_tls_names_stay_the_hosts(authority: trustme.CA, ca_file: str) -> None:
     site = secure_site(authority, "files.example")
     site.file("/a", b"safe")
     resolve = names(files_example=["127.0.0.1"], other_example=["127.0.0.1"])
-    egress = Egress(Rules(allow="127.0.0.1", ca_file=ca_file), resolve=resolve)
+    egress = Egress(EgressRules(allow="127.0.0.1", ca_file=ca_file), resolve=resolve)
     assert egress.read(f"https://files.example:{site.port}/a").content == b"safe"
     with pytest.raises(FastioError) as caught:
         egress.read(f"https://other.example:{site.port}/a")
     assert caught.value.details["kind"] == "tls"
     assert "not secure" in caught.value.message
     egress.close()
-    untrusting = Egress(Rules(allow="127.0.0.1"), resolve=resolve)
+    untrusting = Egress(EgressRules(allow="127.0.0.1"), resolve=resolve)
     with pytest.raises(FastioError) as caught:
         untrusting.read(f"https://files.example:{site.port}/a")
     assert "not secure" in caught.value.message
@@ -186,7 +187,7 @@ def test_tls_names_stay_the_hosts(authority: trustme.CA, ca_file: str) -> None:
 def test_redirects_are_vetted(site: Site, target: str) -> None:
     site.redirect("/", target)
     resolve = names(metadata_example=["169.254.169.254"])
-    error = refusal(site.url(), Rules(allow=f"127.0.0.1:{site.port}"), resolve)
+    error = refusal(site.url(), EgressRules(allow=f"127.0.0.1:{site.port}"), resolve)
     assert error.code == "blocked_url"
 
 
@@ -212,7 +213,7 @@ def test_never_from_https_to_http(authority: trustme.CA, ca_file: str, site: Sit
     secure.redirect("/same", "/end")
     secure.file("/end", b"ok")
     site.redirect("/up", secure.url("/end"))
-    egress = Egress(Rules(allow="127.0.0.1", ca_file=ca_file))
+    egress = Egress(EgressRules(allow="127.0.0.1", ca_file=ca_file))
     with pytest.raises(FastioError) as caught:
         egress.read(secure.url("/down"))
     assert "from https to http" in caught.value.message
@@ -253,7 +254,7 @@ def test_proxies_of_the_environment_are_ignored(
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9/")
     site.file("/", b"direct")
-    fresh = Egress(Rules(allow="127.0.0.1"))
+    fresh = Egress(EgressRules(allow="127.0.0.1"))
     assert fresh.read(site.url("/")).content == b"direct"
     fresh.close()
 
@@ -272,20 +273,20 @@ def test_allow_list_by_network_address_name_and_port(site: Site) -> None:
     resolve = names(intern_example=["127.0.0.1"], fake_example=["127.0.0.1"])
     port = site.port
     for allow in ("127.0.0.0/8", "127.0.0.1", f"127.0.0.1:{port}", "10.0.0.0/8, 127.0.0.1/32"):
-        egress = Egress(Rules(allow=allow))
+        egress = Egress(EgressRules(allow=allow))
         assert egress.read(site.url("/")).content == b"x"
         egress.close()
-    egress = Egress(Rules(allow=f"intern.example:{port}"), resolve=resolve)
+    egress = Egress(EgressRules(allow=f"intern.example:{port}"), resolve=resolve)
     assert egress.read(f"http://intern.example:{port}/").content == b"x"
     with pytest.raises(FastioError):
         egress.read(f"http://fake.example:{port}/")
     egress.close()
-    assert refusal(site.url("/"), Rules(allow=f"127.0.0.1:{port + 1}")).code == "blocked_url"
+    assert refusal(site.url("/"), EgressRules(allow=f"127.0.0.1:{port + 1}")).code == "blocked_url"
 
 
 def test_listing_a_network_opens_no_port_elsewhere() -> None:
     resolve = names(public_example=["93.184.216.34"])
-    error = refusal("http://public.example:6379/", Rules(allow="10.0.0.0/8"), resolve)
+    error = refusal("http://public.example:6379/", EgressRules(allow="10.0.0.0/8"), resolve)
     assert error.code == "blocked_url"
     assert "port 6379" in error.message
 
@@ -293,10 +294,10 @@ def test_listing_a_network_opens_no_port_elsewhere() -> None:
 @pytest.mark.parametrize("allow", ["10.0.0.0/99", "host:port", ":80", "[::1", "a/b"])
 def test_wrong_allow_lists(allow: str) -> None:
     if allow == "[::1":  # read as the address it begins
-        assert Rules(allow=allow).allowed
+        assert EgressRules(allow=allow).allowed
         return
     with pytest.raises(FastioError) as caught:
-        Rules(allow=allow)
+        EgressRules(allow=allow)
     assert caught.value.code == "invalid"
 
 
@@ -330,7 +331,7 @@ def test_headers_that_drip_end_at_the_deadline(site: Site) -> None:
             pass
 
     site.routes["/"] = drip
-    egress = Egress(Rules(allow="127.0.0.1", answer_s=0.3))
+    egress = Egress(EgressRules(allow="127.0.0.1", answer_s=0.3))
     with pytest.raises(FastioError) as caught:
         egress.read(site.url("/"))
     gone.set()
@@ -367,7 +368,7 @@ def test_a_client_to_one_service_of_the_settings(
         monkeypatch.setenv(name, "http://127.0.0.1:9/")
     site.file("/v1/chat", b"{}")
     site.redirect("/v1/away", other.url("/"))
-    with client_to(site.url("/v1"), headers={"X-Key": "1"}, read_s=10, connect_s=5) as client:
+    with client_for(site.url("/v1"), headers={"X-Key": "1"}, read_s=10, connect_s=5) as client:
         assert client.get(site.url("/v1/chat")).content == b"{}"
         assert client.get(site.url("/v1/away")).status_code == 302
         with pytest.raises(FastioError) as caught:
@@ -383,10 +384,10 @@ def test_a_client_to_a_service_with_a_certificate_of_ones_own(
 ) -> None:
     site = secure_site(authority, "127.0.0.1")
     site.file("/v1", b"safe")
-    client = client_to(site.url("/v1"), headers={}, read_s=10, connect_s=5)
+    client = client_for(site.url("/v1"), headers={}, read_s=10, connect_s=5)
     with client, pytest.raises(httpx.ConnectError):
         client.get(site.url("/v1"))
     monkeypatch.setenv("SSL_CERT_FILE", ca_file)
-    with client_to(site.url("/v1"), headers={}, read_s=10, connect_s=5) as client:
+    with client_for(site.url("/v1"), headers={}, read_s=10, connect_s=5) as client:
         assert client.get(site.url("/v1")).content == b"safe"
     site.close()

@@ -15,9 +15,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastio_cli.egress.client import Rules, shown
+from fastio_cli.egress.rules import EgressRules, redact_url
 from fastio_cli.errors import FastioError
-from fastio_cli.imports.decode import PIECE_BYTES, decoded
+from fastio_cli.imports.decode import CHUNK_BYTES, decoded
 from fastio_cli.imports.fetch import _content_range
 from fastio_cli.imports.naming import clean, file_name, media_type, numbered
 from fastio_cli.operations.types import PATH_RULE
@@ -79,20 +79,20 @@ URLS = st.one_of(
 
 @given(URLS)
 def test_urls_of_any_kind_are_refused_in_our_words(text: str) -> None:
-    outcome = refusal_or(Rules().check_url, text)
+    outcome = refusal_or(EgressRules().check_url, text)
     if isinstance(outcome, FastioError):
         assert outcome.code in ("invalid", "blocked_url")
         assert len(outcome.message) < 9000
     else:
         assert outcome.scheme in ("http", "https")
         assert not outcome.userinfo
-    assert "\x1b" not in shown(text)
+    assert "\x1b" not in redact_url(text)
 
 
 def whole(body: bytes, coding: str) -> bytes:
     chunks: Iterator[bytes] = iter([body[:7], b"", body[7:]])
     pieces = list(decoded(chunks, coding))
-    assert all(len(piece) <= 4 * PIECE_BYTES for piece in pieces)
+    assert all(len(piece) <= 4 * CHUNK_BYTES for piece in pieces)
     return b"".join(pieces)
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from fastio_cli.egress.client import Egress, Rules
+from fastio_cli.egress.client import Egress
+from fastio_cli.egress.rules import EgressRules
 from fastio_cli.errors import FastioError
 from fastio_cli.imports.logins import OAuthGrants, UserCredentialStore
 from fastio_cli.imports.oauth import SERVICES, OAuthFlows
@@ -37,7 +38,7 @@ class Logins:
     def __init__(self, folder: Path, services: Services) -> None:
         settings: dict[str, Any] = {f"{name}_client_id": "client" for name in SERVICES}
         self.flows = OAuthFlows(
-            lambda: Egress(Rules(allow="127.0.0.1")),
+            lambda: Egress(EgressRules(allow="127.0.0.1")),
             Endpoints(services.endpoints()),
             settings.get,
         )
@@ -253,7 +254,7 @@ def test_the_keyring_is_used_where_there_is_one(
 
 
 def test_without_a_client_nothing_begins(tmp_path: Path, services: Services) -> None:
-    flows = OAuthFlows(lambda: Egress(Rules()), Endpoints(""), lambda name: None)
+    flows = OAuthFlows(lambda: Egress(EgressRules()), Endpoints(""), lambda name: None)
     with pytest.raises(FastioError, match="no OAuth client") as caught:
         flows.by_browser("google", print)
     assert "google_client_id" in caught.value.hint

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fastio_cli.blobs.local import INLINE_BYTES_MAX, BlobStore
+from fastio_cli.blobs.content import INLINE_BYTES_MAX
+from fastio_cli.blobs.local import BlobStore
 from fastio_cli.blobs.null import NullBlobStore
 from fastio_cli.errors import FastioError
 

@@ -13,7 +13,7 @@ import pytest
 from fastio_cli.config.sources import Config
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
-from fastio_cli.imports.logins import HOLD_MS
+from fastio_cli.imports.logins import LOGIN_LEASE_MS
 from fastio_cli.jobs.imports import Imports, stored_logins
 from fastio_cli.jobs.revocations import Revocations
 from fastio_cli.jobs.runner import JobRunner
@@ -131,11 +131,11 @@ def test_whoever_died_holding_it_is_passed_over(keeping: Keeping, services: Serv
     keeping.log_in()
     who = "", "ada", "box"
     store = keeping.engine.store
-    assert store.write(lambda tx: tx.logins.hold(*who, tx.now_ms, tx.now_ms + HOLD_MS))
+    assert store.write(lambda tx: tx.logins.hold(*who, tx.now_ms, tx.now_ms + LOGIN_LEASE_MS))
     found: list[str | None] = []
     waiting = threading.Thread(target=lambda: found.append(keeping.token()))
     waiting.start()
-    keeping.clock.advance(HOLD_MS / 1000 + 1)
+    keeping.clock.advance(LOGIN_LEASE_MS / 1000 + 1)
     waiting.join(60)
     assert found == ["at-1"]
 
@@ -186,7 +186,7 @@ def test_a_service_that_is_away_is_asked_again_for_a_day(
     services.close()
     assert keeping.revoke()
     assert not keeping.revoke()  # not at once
-    keeping.clock.advance(HOLD_MS / 1000 + 1)
+    keeping.clock.advance(LOGIN_LEASE_MS / 1000 + 1)
     assert keeping.revoke()
     assert endpoints
     keeping.clock.advance(DAY_S)

@@ -16,7 +16,7 @@ import pytest
 
 from fastio_cli.blobs import bucket
 from fastio_cli.blobs.bucket import SINGLE_BYTES_MAX, BucketBlobStore
-from fastio_cli.blobs.local import INLINE_BYTES_MAX
+from fastio_cli.blobs.content import INLINE_BYTES_MAX
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError

@@ -230,7 +230,7 @@ def test_every_table_is_copied_or_left_out_on_purpose(pg_url, open_engine):
 
 
 # Of an import, what is so wherever its store is. Other columns tell of a worker and what it has of
-# the bytes, which no copy has: they belong to copy._ANEW.
+# the bytes, which no copy has: they belong to copy._RESTARTED.
 LASTING = """workspace_id id url target name on_conflict sha256 size_bytes_max lock_hash headers
     actor path version content_etag media_type unchanged total_bytes attempts failures reason_code
     reason hint final_url fetched_at created_at updated_at"""
@@ -240,7 +240,7 @@ def test_every_column_of_an_import_is_copied_or_begun_anew(opened):
     first = opened("sqlite", "first")
     first.call("import.create", {"urls": ["https://example.com/a"]})
     (row,) = first.store.read(lambda tx: tx.rows.page("imports", None, None, 2))
-    assert set(row) == set(LASTING.split()) | set(copy._ANEW) | {"fetched", "due_at"}
+    assert set(row) == set(LASTING.split()) | set(copy._RESTARTED) | {"fetched", "due_at"}
 
 
 def test_a_target_with_data_is_refused(opened):

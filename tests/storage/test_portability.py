@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from fastio_cli.blobs.local import Content
+from fastio_cli.blobs.content import Content
 from fastio_cli.storage import migrations as migrate
 from fastio_cli.storage.postgres.search import PostgresSearch
 from fastio_cli.storage.repositories import objects

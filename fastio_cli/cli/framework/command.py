@@ -1,9 +1,8 @@
 """What a command is, as plain data: its words, its parameters, the operations it uses.
 
-From this one statement come the quick parser (``parse.py``), the Typer application with its help
-and errors (``typer_app.py``), ``fastio help --json`` and the man pages (``spec.py``), and what the
-shells complete (``completion.py``).
-It costs nothing to import, which is what lets a command start in the time of two bare Pythons.
+The quick parser (``parse.py``), the Typer application with its help and errors (``typer_app.py``),
+``fastio help --json`` and the man pages (``spec.py``), and shell completion (``completion.py``) are
+derived from it. It is cheap to import, so that a command starts quickly.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 
 
 COMPLETE = ("path", "workspace", "profile", "file", "folder", "setting", "command", "help")
-"""What the shell can offer for a value: object paths, names of workspaces and profiles, local files
-or folders, settings, a program with its arguments, the words of one of our own commands."""
+"""What a shell completes a value with: object paths, names of workspaces and profiles, local files
+or folders, settings, a program with its arguments, the words of a fastio command."""
 
 
 def _identifier(flag: str) -> str:
@@ -54,7 +53,7 @@ class Arg:
 
     @property
     def usage(self) -> str:
-        """How it stands in a usage line: PATH, [PATH], PATH..."""
+        """Its form in a usage line: PATH, [PATH], PATH..."""
         text = self.metavar + ("..." if self.many else "")
         return text if self.required else f"[{text}]"
 
@@ -120,7 +119,7 @@ class Command:
 
     @property
     def help(self) -> str:
-        """The first line of the operation's docstring, unless the command has words of its own."""
+        """The command's own help, else that of its first operation."""
         if self._help is not None:
             return self._help
         from fastio_cli.operations import find
@@ -129,7 +128,7 @@ class Command:
 
     @property
     def notes(self) -> str:
-        """What the command's docstring adds below the help: paragraphs of prose."""
+        """The paragraphs of the command's docstring, shown below the help."""
         return self._documented()[0].strip()
 
     @property
@@ -159,7 +158,7 @@ class Command:
 
     @property
     def names(self) -> dict[str, str]:
-        """What whoever typed the command knows the operations' parameters by."""
+        """The names of the operations' parameters on the command line."""
         return {p.param: _label(p) for p in self.params if not isinstance(p, Flag)}
 
     def convert(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -184,7 +183,7 @@ def command(
     help: str | None = None,
     hidden: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Enter a function into the table of commands.
+    """Register a function in the table of commands.
 
     ``op`` names the operations it uses; without ``help`` the first one's help is the command's.
     """

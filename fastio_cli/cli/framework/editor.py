@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def edit_state(cli: Session, path: str, lock_token: str | None) -> None:
     """Open the object's JSON in the editor; write it back if it changed, at the version read.
 
-    What was typed is never lost: when it cannot be written the error names the file that holds it.
+    Edited text is never lost: if it cannot be written, the error names the file that holds it.
     """
     if not sys.stdin.isatty():
         raise FastioError(

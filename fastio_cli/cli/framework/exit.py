@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Exit(Exception):
-    """Leave with an exit code; everything was said already."""
+    """Leave with an exit code, without a further message."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)

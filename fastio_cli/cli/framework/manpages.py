@@ -134,7 +134,7 @@ def _prose(text: str) -> list[str]:
     for paragraph in text.split("\n\n"):
         lines += [".PP"] if lines else []
         filled = wrap(_text(paragraph), 78, break_long_words=False, break_on_hyphens=False)
-        lines += [_unmistakable(line) for line in filled]
+        lines += [_escape_dot(line) for line in filled]
     return lines
 
 
@@ -167,9 +167,9 @@ ESCAPES = {
 
 
 def _text(text: str) -> str:
-    """Text that roff prints as it is: its own characters and typographic quotes avoided."""
-    return _unmistakable("".join(ESCAPES.get(c, c) for c in text))
+    """Text escaped for roff, without its special characters and typographic quotes."""
+    return _escape_dot("".join(ESCAPES.get(c, c) for c in text))
 
 
-def _unmistakable(line: str) -> str:
-    return r"\&" + line if line.startswith(".") else line  # else roff takes it for a request
+def _escape_dot(line: str) -> str:
+    return r"\&" + line if line.startswith(".") else line  # else roff reads it as a request

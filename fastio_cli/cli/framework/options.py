@@ -29,24 +29,24 @@ KEY = Opt(
 )
 VERSION = Opt("--version", help="This version instead of the newest", metavar="N", convert=integer)
 LIMIT = Opt("--limit", help="At most this many (default: 50)", metavar="N", convert=integer)
-CURSOR = Opt("--cursor", help="Go on where the last page ended", metavar="CURSOR")
+CURSOR = Opt("--cursor", help="Continue where the last page ended", metavar="CURSOR")
 YES = Flag("--yes", "-y", help="Do not ask")
 TTL = Opt(
     "--ttl",
-    help="Ends by itself after (default: 60s)",
+    help="Expires after (default: 60s)",
     metavar="DURATION",
     convert=seconds,
     param="ttl_s",
 )
 WAIT = Opt(
-    "--wait", help="Wait in line for at most", metavar="DURATION", convert=seconds, param="wait_s"
+    "--wait", help="Wait for the lock, at most", metavar="DURATION", convert=seconds, param="wait_s"
 )
 IN_WORKSPACE = Opt(
     "--in-workspace", help="Only in this workspace", metavar="NAME", complete="workspace"
 )
 EXPIRES = Opt(
     "--expires",
-    help="Ends by itself after",
+    help="Expires after",
     metavar="DURATION",
     convert=seconds,
     param="ttl_s",
@@ -54,5 +54,5 @@ EXPIRES = Opt(
 
 
 def given(**params: Any) -> dict[str, Any]:
-    """The parameters that were given; the operation knows the defaults of the others."""
+    """The parameters that were given; the operation has defaults for the others."""
     return {name: value for name, value in params.items() if value is not None}

@@ -1,7 +1,7 @@
 """What a command prints: records and documents on stdout, everything else on stderr.
 
-At a terminal records are tables; piped they are JSON, one document. Text that could steer a
-terminal is made visible before it is shown on one.
+At a terminal records are tables; piped they are one JSON document. Text that could control the
+terminal is escaped before it is shown there.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Output:
     def page(
         self, page: Any, *, columns: str, essential: str, more: str | None = "--cursor"
     ) -> None:
-        """Print a list; ``columns`` are the fields a table shows, ``a,b.c``.
+        """Print a list; ``columns`` are the fields of a table, ``a,b.c``.
 
-        ``more`` is the option that asks for the next page, None where the list tells no end.
+        ``more`` is the option for the next page, None where the list has no end.
         """
         items = page["items"]
         if self.quiet or self.format == "raw":
@@ -77,18 +77,18 @@ class Output:
             self.line(dumps(value, indent=2 if pretty else None))
 
     def line(self, text: str) -> None:
-        """Print text as it is; at a terminal safely."""
+        """Print text unchanged, but escaped at a terminal."""
         if self.terminal:
             text = visible(text)
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
 
-    def piece(self, text: str) -> None:
-        """Print a part of a line, at once."""
+    def chunk(self, text: str) -> None:
+        """Print a chunk of a streamed answer, at once."""
         sys.stdout.buffer.write((visible(text) if self.terminal else text).encode())
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
-        """Say something to the person, not to the program that reads the output."""
+        """Print a note for the user on stderr."""
         if not self.quiet:
             print(visible(text), file=sys.stderr)
 
@@ -97,7 +97,7 @@ class Output:
         stream = target or sys.stdout.buffer
         for chunk in chunks:
             if target is None and self.terminal:
-                stream.write(visible(_text_of(chunk)).encode())
+                stream.write(visible(_decode(chunk)).encode())
             else:
                 stream.write(chunk)
 
@@ -117,7 +117,7 @@ class Output:
 
 
 def fail(error: FastioError, as_json: bool, stream: TextIO) -> None:
-    """Print an error: for people a sentence and what to try, for programs the whole object."""
+    """Print an error: for users its message and hint, for programs the whole object."""
     if as_json:
         print(dumps({"error": error.as_dict()}), file=stream)
         return
@@ -127,7 +127,7 @@ def fail(error: FastioError, as_json: bool, stream: TextIO) -> None:
 
 
 def wants_json(flags: dict[str, Any]) -> bool:
-    """Whether errors are for a program, as far as can be told before anything was read."""
+    """Whether errors are printed as JSON, before the settings are read."""
     from fastio_cli.config.settings import FORMATS
 
     format = "json" if flags.get("json") else flags.get("format")
@@ -141,7 +141,7 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else dumps(value)
 
 
-def _text_of(chunk: bytes) -> str:
+def _decode(chunk: bytes) -> str:
     if b"\0" in chunk:
         raise FastioError(
             "invalid",

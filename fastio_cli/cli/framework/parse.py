@@ -1,9 +1,9 @@
 """The quick parser: reads a plain, correct command line, and declines everything else.
 
-Importing Typer costs more than all else a command does. So a command line that is complete and
-holds nothing unusual is read here by the table of its command; for help, mistakes and rarities this
-parser declines and Typer reads the same table (``typer_app.py``) and has the last word. A property
-test holds that whatever is accepted here, Typer reads the same way.
+Importing Typer takes longer than the rest of a command. So a complete and plain command line is
+parsed here, from the table of its command. For help, mistakes and unusual forms this parser
+declines, and Typer parses the same table (``typer_app.py``). A property test asserts that Typer
+reads everything that is accepted here in the same way.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _parameters(command: Command, rest: list[str], flags: dict[str, Any]) -> dic
 
 
 def _option(rest: list[str], known: dict[str, Any], values: dict[str, Any]) -> bool:
-    """Take one option off the front. False, taking nothing, if it is not one of the plain kind."""
+    """Consume one option from the front. False, consuming nothing, if it is not a plain one."""
     flag, equals, value = rest[0].partition("=")
     p = known.get(flag)
     if p is None or (equals and not flag.startswith("--")):

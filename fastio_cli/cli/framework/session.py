@@ -24,7 +24,7 @@ SCHEME = "fio://"
 
 
 class Session:
-    """What a command is handed: ``call`` does an operation, ``out`` prints.
+    """The context of one command: ``call`` runs an operation, ``out`` prints.
 
     ``flags`` are the global options of the command line, ``command`` is what runs in the session.
     The engine is opened at the first call.
@@ -43,7 +43,7 @@ class Session:
         self._engine: Client | None = None
 
     def override(self, **settings: str) -> None:
-        """Let settings that a command has options for win; before the first call."""
+        """Override settings by options of the command; before the first call."""
         self.config = self._configured(**settings)
 
     def _configured(self, **settings: str) -> Config:
@@ -84,7 +84,7 @@ class Session:
         on_chunk: Callable[[str], None] | None = None,
         **params: Any,
     ) -> Any:
-        """Do an operation in the session's workspace, or in the one a ``fio://`` path names.
+        """Run an operation in the session's workspace, or in the one a ``fio://`` path names.
 
         A lock token from the environment is used where the operation takes one (``lock run`` sets
         it together with the path it is for). ``on_chunk`` is called with each chunk of a streamed
@@ -100,15 +100,15 @@ class Session:
         """A call checked and ready, as ``call`` makes it; ``workspace`` may be among ``params``."""
         from fastio_cli.operations import find
 
-        workspace = self._locate(find(name), params)
+        workspace = self._resolve_workspace(find(name), params)
         if params.get("lock_token", "") is None:
-            params["lock_token"] = lock_token_of(params["path"])
+            params["lock_token"] = lock_token_for(params["path"])
         actor = self.config.actor()
         try:
             return self.engine.prepare(name, params, workspace, actor, idempotency_key)
         except FastioError as e:
             if e.code == "invalid" and self._command is not None:
-                find(name).decode(params, self._command.names)  # in the words that were typed
+                find(name).decode(params, self._command.names)  # names the parameters as typed
             raise
 
     def watch(self, **options: Any) -> Iterator[Any]:
@@ -116,19 +116,17 @@ class Session:
         return self.engine.watch(self.workspace, **options)
 
     def confirm(self, question: str, yes: bool) -> None:
-        """Go on only if the person agrees. Raises ``invalid`` where nobody can be asked."""
+        """Continue only if the user agrees. Raises ``invalid`` without a terminal."""
         if yes:
             return
         if not sys.stdin.isatty():
-            raise FastioError(
-                "invalid", "This would need a confirmation.", "Say it beforehand with --yes."
-            )
+            raise FastioError("invalid", "This needs a confirmation.", "Confirm it with --yes.")
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise FastioError("interrupted", "Nothing was changed.", "")
 
-    def _locate(self, operation: Operation, params: dict[str, Any]) -> str:
-        """Take the workspace out of the parameters and the paths."""
+    def _resolve_workspace(self, operation: Operation, params: dict[str, Any]) -> str:
+        """The workspace of the parameters or ``fio://`` paths, which become plain paths."""
         named = params.pop("workspace", None)
         for key in operation.path_params:
             value = params.get(key)
@@ -144,8 +142,8 @@ class Session:
         return named or self.workspace
 
 
-def lock_token_of(path: str) -> str | None:
-    """The environment's lock token, if it is for this path or for any."""
+def lock_token_for(path: str) -> str | None:
+    """The lock token of the environment, if it is for this path or for any."""
     token = os.environ.get("FASTIO_LOCK_TOKEN") or None
     bound = os.environ.get("FASTIO_LOCK_PATH")
     return token if not bound or bound == path else None

@@ -1,4 +1,4 @@
-"""Tables, for a person at a terminal (rich) and as Markdown."""
+"""Tables: at a terminal (by rich), and as Markdown."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-WHOLE_MAX = 40  # characters
+UNWRAPPED_CHARACTERS_MAX = 40
 SIZES = ("size_bytes", "live_bytes", "_bytes_max")
 
 
 class Terminal:
-    """Tables as rich draws them; ``NO_COLOR`` and the width of the terminal are its business."""
+    """Tables drawn by rich, which handles ``NO_COLOR`` and the width of the terminal."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note
@@ -42,13 +42,15 @@ class Terminal:
         for path in paths:
             values = [dig(item, path) for item in items]
             numeric = all(isinstance(value, int | float) for value in values)
-            # What is passed on to the next command has to come out of the table in one piece.
-            whole = path == [essential] and all(len(str(v)) <= WHOLE_MAX for v in values)
+            # The essential column is copied into the next command: it must not be wrapped.
+            is_unwrapped = path == [essential] and all(
+                len(str(v)) <= UNWRAPPED_CHARACTERS_MAX for v in values
+            )
             table.add_column(
                 _label(path[-1]),
                 justify="right" if numeric else "left",
                 overflow="fold",
-                no_wrap=whole,
+                no_wrap=is_unwrapped,
             )
         for item in items:
             table.add_row(*(_cell(path[-1], dig(item, path)) for path in paths))
@@ -61,7 +63,7 @@ class Terminal:
 
 
 class Markdown:
-    """The same as Markdown tables."""
+    """Markdown tables."""
 
     def __init__(self, line: Callable[[str], None]) -> None:
         self._line = line

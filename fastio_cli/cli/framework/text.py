@@ -1,4 +1,4 @@
-"""Values as text: JSON, a field of a record, and what is safe to show on a terminal."""
+"""Values as text: JSON, fields of records, and escaping for terminals."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def dig(record: Any, path: list[str]) -> Any:
 
 
 def visible(text: str) -> str:
-    """Text with every character that could steer a terminal shown as an escape.
+    """Text with every character that could control a terminal replaced by an escape.
 
-    These are the C0 and C1 controls but newline and tab, and the bidirectional overrides (see
+    These are the C0 and C1 controls except newline and tab, and the bidirectional overrides (see
     "Trojan Source", Boucher and Anderson, 2021).
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if not _steers(c) else f"\\u{ord(c):04x}" for c in text)
+    return "".join(c if not _is_control(c) else f"\\u{ord(c):04x}" for c in text)
 
 
-def _steers(c: str) -> bool:
+def _is_control(c: str) -> bool:
     code = ord(c)
     if code < 0x20:
         return c not in "\n\t"

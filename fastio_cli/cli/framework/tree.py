@@ -1,7 +1,7 @@
-"""The first words of all commands, with their help and the modules that hold them.
+"""The first words of all commands, with their help and modules.
 
-The root shows its help and finds a command's module from these tables alone, so that no other
-module is imported. ``tests/test_tidy.py`` holds them against the commands themselves.
+The root prints its help and finds a command's module from these tables alone, without importing
+other modules. ``tests/test_tidy.py`` compares them with the commands.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ GROUPS = {
     "audit": (("events",), "Prove that the log was not tampered with"),
     "org": (("orgs", "org_transfers"), "Share a server: orgs, and handing one over"),
     "member": (("members",), "Give people and agents their roles"),
-    "token": (("tokens",), "Make and end the tokens that let them in"),
-    "index": (("search",), "Look after the search index"),
+    "token": (("tokens",), "Create and revoke access tokens"),
+    "index": (("search",), "Show and rebuild the search index"),
     "import": (
         ("imports", "logins"),
         "Fetch files from URLs into the workspace: fastio import URL...",
     ),
     "job": (("jobs",), "Look after the work that is done in the background"),
     "store": (("store",), "Move whole stores between folders and databases"),
-    "profile": (("profiles",), "Choose among the servers you are logged in at"),
+    "profile": (("profiles",), "Choose among the servers you are logged in to"),
     "config": (("config",), "Show and change settings"),
 }
 
-# The command that a group means when none of its commands is named: fastio import URL.
+# The default command of a group, when none is named: fastio import URL.
 DEFAULTS = {"import": "add"}
 
 LEAVES = {
@@ -60,7 +60,7 @@ LEAVES = {
     "restore": ("maintenance", "Replace the whole store by what a backup file holds."),
     "doctor": (
         "maintenance",
-        "Check the installation and the store, and say how to mend what is wrong.",
+        "Check the installation and the store, and say how to fix what is wrong.",
     ),
     "demo": ("demo", "Watch three agents share one state object, and one of them die."),
     "help": ("help", "Show help for a command, or all commands as JSON."),
@@ -69,11 +69,11 @@ LEAVES = {
 HIDDEN = {
     "complete": ("complete", "Offer words to a shell's completion."),
 }
-"""Commands that stand alone and that only programs call."""
+"""Commands outside groups that only programs call."""
 
 
 def lookup(words: list[str]) -> Command | None:
-    """The command that these words begin with, its module imported; None if there is none."""
+    """Import and return the command that these words start with; None if there is none."""
     if not words:
         return None
     first = words[0]
@@ -90,7 +90,7 @@ def lookup(words: list[str]) -> Command | None:
 
 
 def default_word(name: str, word: str) -> str | None:
-    """The word to read before ``word`` in a group, if that names none of its commands."""
+    """The group's default command, if ``word`` names none of its commands."""
     default = DEFAULTS.get(name)
     if default is None or word in ("-h", "--help") or lookup([name, word]) is not None:
         return None
@@ -105,7 +105,7 @@ def group(name: str) -> list[Command]:
 
 
 def every() -> list[Command]:
-    """All commands, hidden ones too: groups first, then those that stand alone."""
+    """All commands, including hidden ones: groups first, then those outside groups."""
     commands = [c for name in GROUPS for c in group(name)]
     leaves = [lookup([name]) for name in (*LEAVES, *HIDDEN)]
     return commands + [c for c in leaves if c is not None]

@@ -1,8 +1,7 @@
-"""The Typer application, built from the table of commands: help, mistakes, did-you-mean.
+"""The Typer application, built from the table of commands: help, errors, suggestions.
 
-Typer reads the command line and answers with what it read; running the command is left to
-``main.py``, which does the same with what the quick parser read. Only the group or command that is
-asked for is built.
+Typer only parses the command line; ``main.py`` runs the command, as it does after the quick parser.
+Only the group or command that is needed is built.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import os
 import sys
 from typing import Annotated, Any, Optional
 
-os.environ["TYPER_USE_RICH"] = "0"  # plain text: rich costs as much again
+os.environ["TYPER_USE_RICH"] = "0"  # plain text: importing rich would double the time
 
 import typer
 import typer.core
@@ -31,7 +30,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 def parse(argv: list[str]) -> Parsed | None:
-    """Read a command line. None when Typer answered it itself (help). Raises ``invalid``."""
+    """Parse a command line. None if Typer printed help. Raises ``invalid``."""
     app = typer.Typer(
         cls=Root,
         name="fastio",
@@ -43,7 +42,7 @@ def parse(argv: list[str]) -> Parsed | None:
         rich_markup_mode=None,
         context_settings=SETTINGS,
     )
-    app.callback()(_signed(_root_callback, (*GLOBALS, VERSION), hidden=False))
+    app.callback()(_with_signature(_root_callback, (*GLOBALS, VERSION), hidden=False))
     root = typer.main.get_group(app)
     try:
         answer = root.main(argv, prog_name="fastio", standalone_mode=False)
@@ -58,7 +57,7 @@ def parse(argv: list[str]) -> Parsed | None:
 
 
 class Listing(typer.core.TyperGroup):
-    """A group whose commands are listed from their first lines and built when asked for."""
+    """A group whose commands are listed by name and help, and built only when needed."""
 
     def lines(self) -> list[tuple[str, str]]:
         """The commands' names and helps."""
@@ -73,7 +72,7 @@ class Listing(typer.core.TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         names: dict[str, Any] = dict.fromkeys(self.list_commands(ctx))
-        self.commands = names  # what did-you-mean looks through
+        self.commands = names  # searched for suggestions
         return super().resolve_command(ctx, args)
 
 
@@ -132,7 +131,7 @@ def _group(name: str) -> Any:
         rich_markup_mode=None,
         context_settings=SETTINGS,
     )
-    app.callback()(_signed(_group_callback, GLOBALS, hidden=True))
+    app.callback()(_with_signature(_group_callback, GLOBALS, hidden=True))
     return typer.main.get_group(app)
 
 
@@ -150,7 +149,11 @@ def _command(command: Command) -> Any:
         epilog=EPILOG,
         context_settings=SETTINGS,
         hidden=command.hidden,
-    )(_signed(callback, (*command.params, *GLOBALS), hidden_names={p.name for p in GLOBALS}))
+    )(
+        _with_signature(
+            callback, (*command.params, *GLOBALS), hidden_names={p.name for p in GLOBALS}
+        )
+    )
     return typer.main.get_command_from_info(
         app.registered_commands[0], pretty_exceptions_short=True, rich_markup_mode=None
     )
@@ -183,29 +186,29 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(command: Command, values: dict[str, Any]) -> dict[str, Any]:
-    """What Typer gives for an absent ``many`` is None or a tuple; ours is a list."""
+    """The values with a list for every ``many``, for which Typer gives None or a tuple."""
     for p in command.params:
         if not isinstance(p, Flag) and p.many:
             values[p.name] = list(values[p.name] or [])
     return values
 
 
-def _signed(
+def _with_signature(
     callback: Any,
     params: tuple[Arg | Opt | Flag, ...],
     *,
     hidden: bool = False,
     hidden_names: set[str] | None = None,
 ) -> Any:
-    """The callback with the signature that the table states, as Typer reads it."""
+    """The callback with a signature made from the table, for Typer to read."""
     signature = [inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for p in params:
-        conceal = hidden or p.name in (hidden_names or ())
+        is_hidden = hidden or p.name in (hidden_names or ())
         signature.append(
             inspect.Parameter(
                 p.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                annotation=Annotated[_type(p), _info(p, conceal)],
+                annotation=Annotated[_type(p), _info(p, is_hidden)],
                 default=_default(p),
             )
         )
@@ -238,7 +241,7 @@ def _info(p: Arg | Opt | Flag, hidden: bool) -> Any:
     if isinstance(p, Arg):
         return typer.Argument(help=p.help, metavar=p.metavar, show_default=False)
     if isinstance(p, Flag):
-        # Typer would invent a --no-... unless the flag is said to stand alone.
+        # The explicit flags keep Typer from adding a --no-... option.
         return typer.Option(
             *p.flags,
             help=p.help,

@@ -1,4 +1,4 @@
-"""How text on the command line becomes a value: JSON, files, standard input, numbers, durations."""
+"""Converting command-line text to values: JSON, files, standard input, numbers, durations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-TEXT_BYTES_MAX = 17 * 1024 * 1024  # a little over the largest JSON, so that its limit answers
+TEXT_BYTES_MAX = 17 * 1024 * 1024  # above the JSON limit, which then reports the error
 
 
 def json_value(text: str, name: str) -> Any:
@@ -21,7 +21,7 @@ def json_value(text: str, name: str) -> Any:
 
 
 def source(text: str, name: str) -> str | bytes:
-    """The text itself, or what ``@file`` or ``-`` (standard input) holds."""
+    """The text itself, or the content of ``@file`` or ``-`` (standard input)."""
     try:
         if text == "-":
             return sys.stdin.buffer.read(TEXT_BYTES_MAX)
@@ -34,7 +34,7 @@ def source(text: str, name: str) -> str | bytes:
         ) from None
     try:
         text.encode()
-    except UnicodeEncodeError:  # how the shell's undecodable bytes arrive
+    except UnicodeEncodeError:  # undecodable bytes from the shell
         raise FastioError("invalid", f"{name} is not valid UTF-8.") from None
     return text
 

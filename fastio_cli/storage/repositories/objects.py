@@ -9,7 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.blobs.local import Content
+    from fastio_cli.blobs.content import Content
     from fastio_cli.storage.db import Db, Row
 
 _HEAD = """path, kind, version, etag, media_type, size_bytes, schema, author,

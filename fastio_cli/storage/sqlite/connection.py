@@ -9,7 +9,7 @@ from functools import lru_cache
 from operator import itemgetter
 from sys import intern
 
-from fastio_cli.blobs.local import sync_data
+from fastio_cli.blobs.files import sync_data
 from fastio_cli.errors import FastioError
 from fastio_cli.storage.repositories.events import ADD_EVENT
 from fastio_cli.storage.repositories.objects import (

@@ -215,7 +215,7 @@ class SqliteStore:
             pass  # another process was quicker
 
     def _migrate(self, c: Connection) -> None:
-        from fastio_cli.blobs.local import sync_folder
+        from fastio_cli.blobs.files import sync_folder
         from fastio_cli.storage.migrations import check_version, upgrade
 
         check_version(c.place, c.schema_version(), SCHEMA_VERSION)
