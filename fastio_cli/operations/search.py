@@ -4,7 +4,7 @@ The index is a reader of the event log. A search first brings it up to date outs
 (``prepare``), then ranks on one snapshot, so that what it returns reflects every earlier write.
 """
 
-from fastio_cli.blobs.local import inline
+from fastio_cli.blobs.content import inline
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import encode, stored
 from fastio_cli.operations.operation import UNPREPARED, Unprepared, operation
