@@ -88,6 +88,7 @@ REPLACED_WORDS = {
     "Patience": "RetryPolicy",
     "SAY_SO_S": "NOTE_AFTER_S",
     "SentAhead": "Prefetch",
+    "Slot": "WriteTarget",
     "StoredVault": "DatabaseCredentialStore",
     "UNSOURCED": "NO_SOURCE",
     "UserVault": "UserCredentialStore",
