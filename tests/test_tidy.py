@@ -214,6 +214,29 @@ def test_imports_go_downward(file):
             assert file.stem in ("serve",), f"{file.name} imports {imported}"
 
 
+def modules_imported(file: Path) -> set[str]:
+    """The modules of the package that a file imports: when it runs, when it is called, or for type
+    checkers alone."""
+    known = {module_of(file) for file in FILES}
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & known or {node.module or ""}
+    # The package itself holds the version, and names what programs import.
+    return (found & known) - {"fastio_cli", module_of(file)}
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    imported = {module_of(file): modules_imported(file) for file in FILES}
+    while leaves := [module for module, others in imported.items() if not others & imported.keys()]:
+        for module in leaves:
+            del imported[module]
+    assert imported == {}, "each of these imports another of them, or one that does"
+
+
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_nothing_is_too_long(file):
     lines = file.read_text().splitlines()

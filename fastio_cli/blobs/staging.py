@@ -19,7 +19,14 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli.blobs.local import BlobStore
+    from typing import Protocol
+
+    class Destination(Protocol):
+        """The blob store that a staged blob becomes part of (``local.BlobStore``)."""
+
+        def commit(self, temporary: str, name: str) -> None: ...
+
+        def check_place(self) -> None: ...
 
 
 class StagedBlob:
@@ -30,7 +37,7 @@ class StagedBlob:
     thread-safe; other processes are kept out by a file lock.
     """
 
-    def __init__(self, blobs: BlobStore, file: str, size_bytes: int) -> None:
+    def __init__(self, blobs: Destination, file: str, size_bytes: int) -> None:
         self._blobs = blobs
         self._file = file
         self._fd: int | None = None

@@ -129,10 +129,10 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
     on_chunk = show if cli.out.format == "table" and not cli.out.quiet else None
     params = given(question=question, kind=options["type"], since_s=options["since"])
     if session is None:
-        answer = cli.call("search.ask", on_chunk=on_chunk, **params, **given(path=options["path"]))
+        answer = cli.call("search.ask", on_chunk, **params, **given(path=options["path"]))
     else:
         params.update(path=session, lock_token=None, **given(within=options["path"]))
-        answer = cli.call("search.converse", on_chunk=on_chunk, **params)
+        answer = cli.call("search.converse", on_chunk, **params)
     show_answer(cli, answer, "".join(shown))
 
 

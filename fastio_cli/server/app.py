@@ -18,10 +18,11 @@ from fastio_cli.errors import FastioError
 from fastio_cli.server.access_log import AccessLog
 from fastio_cli.server.catalogue import Catalogue
 from fastio_cli.server.executor import RequestExecutor
-from fastio_cli.server.http import JSON, NO_STORE, internal
+from fastio_cli.server.http import internal
 from fastio_cli.server.metrics import Metrics
 from fastio_cli.server.pipeline import Pipeline
 from fastio_cli.server.request_context import RequestContext
+from fastio_cli.server.responses import JSON, NO_STORE
 from fastio_cli.server.routes import wrong_method
 from fastio_cli.server.uploads import ByteTransfers
 
@@ -29,12 +30,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from fastio_cli.engine.engine import Engine
     from fastio_cli.jobs.runner import RunnerThread
 
     Handler = Callable[[RequestContext], Awaitable[None]]
+
 
 RATE_PER_S = 1000
 
@@ -67,6 +69,10 @@ class App(Starlette):
         super().__init__(routes=routes, lifespan=self._lifespan)
         self.router.redirect_slashes = False
         self.router.default = self._answered(_nothing)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """None: ``Answered`` does what Starlette's middleware would, at a tenth of the cost."""
+        return self.router
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:

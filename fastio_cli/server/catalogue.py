@@ -15,8 +15,9 @@ from fastio_cli.json_text import record_text
 from fastio_cli.operations import every, find
 from fastio_cli.operations.files import Download
 from fastio_cli.server import events
-from fastio_cli.server.http import BODYLESS, JSON, NO_STORE, etag_of, is_known
+from fastio_cli.server.http import etag_of, is_known
 from fastio_cli.server.request_context import LONG_POLL, SMALL_BYTES_MAX, Disconnected
+from fastio_cli.server.responses import BODYLESS, JSON, NO_STORE
 from fastio_cli.server.routes import Routes
 
 TYPE_CHECKING = False
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
     from fastio_cli.engine.engine import Call, Engine
     from fastio_cli.operations.operation import Operation
     from fastio_cli.server.executor import RequestExecutor
-    from fastio_cli.server.http import Headers
     from fastio_cli.server.metrics import Metrics
     from fastio_cli.server.pipeline import Pipeline
     from fastio_cli.server.request_context import RequestContext
+    from fastio_cli.server.responses import Headers
     from fastio_cli.server.uploads import ByteTransfers
 
     InPath = dict[str, str]
@@ -98,7 +99,7 @@ class Catalogue:
 
     async def _wait(self, operation: Operation, ctx: RequestContext, in_path: InPath) -> None:
         call = await self._prepared(ctx, operation, in_path)
-        if self._engine.may_wait(call):
+        if call.wait_s > 0:
             ctx.scope[LONG_POLL] = True
             await _answer(ctx, await _unless_left(ctx, self._executor.call(call)))
         else:

@@ -28,6 +28,7 @@ from typing import TypeVar, cast
 from fastio_cli.engine.engine import TOO_LARGE
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
+from fastio_cli.operations.documents import run_in_place
 from fastio_cli.operations.operation import UNPREPARED, Pending
 from fastio_cli.server.compute import HELPERS, HelperPool
 from fastio_cli.server.group_commit import GroupCommit, resolve_all
@@ -154,13 +155,13 @@ class RequestExecutor:
         self.polls = LongPollRegistry(engine.store)
         self._waiting: dict[LongPoll, asyncio.Future[bool]] = {}
         self._helpers = [HelperPool(HELPERS), HelperPool(1)]
-        # A write has a helper of its own, as others wait for it meanwhile.
-        engine.compute, engine.compute_in_write = self._helpers
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the threads."""
         store, on_commit = self.engine.store, self.polls.notify
         self._loop = loop
+        # A write has a helper of its own, as others wait for it meanwhile.
+        self.engine.compute, self.engine.compute_in_write = self._helpers
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._preparers = ThreadPoolExecutor(PREPARERS, thread_name_prefix="preparer")
         count = WRITERS_EMBEDDED if store.local else WRITERS
@@ -185,6 +186,7 @@ class RequestExecutor:
         self._preparers.shutdown()
         for thread in self._threads:
             thread.join(CLOSE_S)
+        self.engine.compute = self.engine.compute_in_write = run_in_place
         for pool in self._helpers:
             pool.close()
 

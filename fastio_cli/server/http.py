@@ -7,14 +7,13 @@ headers or bodies, never in a URL, which ends up in logs.
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import re
 from urllib.parse import unquote, unquote_plus
 
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.documents import read_params
+from fastio_cli.server.responses import ENVELOPE_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,20 +23,12 @@ if TYPE_CHECKING:
     from fastio_cli.operations.operation import Operation
     from fastio_cli.server.request_context import RequestContext
 
-    Headers = list[tuple[bytes, bytes]]
 
-# A body is an object around the parameters, the largest and deepest value among them.
-ENVELOPE_BYTES = 64 * 1024
 ENVELOPE_DEPTH = 1
-BODYLESS = ("GET", "HEAD", "DELETE")
 IN_HEADERS = {"lock_token": "lock-token"}
 ETAG = re.compile(r'"([0-9]{1,16})(?:-[0-9a-f]{1,64})?"')
 RANGE = re.compile(r"bytes=([0-9]{1,16})-([0-9]{0,16})")
 MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
-JSON = (b"content-type", b"application/json")
-PROBLEM = (b"content-type", b"application/problem+json")
-NO_SNIFF = (b"x-content-type-options", b"nosniff")
-NO_STORE = (b"cache-control", b"no-store")
 
 
 def params_of(
@@ -153,32 +144,6 @@ def range_of(ctx: RequestContext) -> tuple[int, int | None] | None:
     if not end:
         return start, None
     return None if int(end) < start else (start, int(end) - start + 1)
-
-
-def problem(error: FastioError, request_id: str) -> tuple[int, Headers, bytes]:
-    """An error as problem details (RFC 9457), with everything a program finds locally too."""
-    status = error.kind.http
-    headers: Headers = [PROBLEM, NO_STORE]
-    allow = error.details.get("allow")
-    if isinstance(allow, str):  # the one thing that HTTP has a status for and others have not
-        status = 405
-        headers.append((b"allow", allow.encode()))
-    retry_after = error.details.get("retry_after_s")
-    if isinstance(retry_after, int | float):
-        headers.append((b"retry-after", str(max(1, math.ceil(retry_after))).encode()))
-    elif error.code == "unavailable":
-        headers.append((b"retry-after", b"1"))
-    if status == 401:
-        headers.append((b"www-authenticate", b'Bearer realm="fastio"'))
-    body = {
-        "type": f"urn:fastio:error:{error.code}",
-        "title": error.code.replace("_", " "),
-        "status": status,
-        "detail": error.message,
-        "instance": f"urn:fastio:request:{request_id}",
-        **error.as_dict(),
-    }
-    return status, headers, json.dumps(body, separators=(",", ":")).encode()
 
 
 def internal(error: Exception, request_id: str) -> FastioError:

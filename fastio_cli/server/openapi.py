@@ -10,7 +10,8 @@ from fastio_cli.operations import every
 from fastio_cli.operations.record_schema import definitions
 from fastio_cli.operations.types import NAME_RULE
 from fastio_cli.server import examples
-from fastio_cli.server.http import BODYLESS, ETAG, IN_HEADERS, problem
+from fastio_cli.server.http import ETAG, IN_HEADERS
+from fastio_cli.server.responses import BODYLESS, problem
 from fastio_cli.server.uploads import DIGEST, UPLOAD_ID
 from fastio_cli.version import __version__
 

@@ -8,7 +8,7 @@ from collections import Counter
 from fastio_cli.engine.engine import new_id
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import SIZE_BYTES_MAX
-from fastio_cli.server.http import BODYLESS, ENVELOPE_BYTES, NO_SNIFF, problem
+from fastio_cli.server.responses import BODYLESS, ENVELOPE_BYTES, NO_SNIFF, problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from fastio_cli.server.http import Headers
+    from fastio_cli.server.responses import Headers
 
 BODY_BYTES_MAX = SIZE_BYTES_MAX + ENVELOPE_BYTES
 SMALL_BYTES_MAX = 64 * 1024

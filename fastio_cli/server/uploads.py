@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from fastio_cli.engine.engine import Engine
     from fastio_cli.identity import Identity
     from fastio_cli.operations.files import Download
-    from fastio_cli.server.http import Headers
     from fastio_cli.server.request_context import RequestContext
+    from fastio_cli.server.responses import Headers
 
 TRANSFERS_MAX = 32  # each occupies a thread while its bytes move
 UPLOAD_ID = re.compile(r"[0-9a-f]{32}")

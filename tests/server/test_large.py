@@ -20,7 +20,6 @@ from fastio_cli.server import compute
 from fastio_cli.server.compute import LARGE_BYTES, Helper, HelperPool
 from fastio_cli.server.executor import INLINE_BYTES_MAX
 from fastio_cli.server.request_context import SMALL_BYTES_MAX
-from tests.backends import Background
 
 BASE = "/v1/workspaces/default"
 PATH = f"{BASE}/state/large.json"
@@ -173,11 +172,16 @@ def test_a_helper_that_was_killed_is_replaced(helper):
     assert helper.call(len, (b"abc",)) == 3
     os.kill(helper._process.pid, signal.SIGKILL)
     assert helper.call(len, (b"abc",)) == 3
-    sleeping = Background(lambda: helper.call(time.sleep, (0.2,)))
-    first = helper._process
-    os.kill(first.pid, signal.SIGKILL)  # in mid-call, or before: it is done by the next
-    assert sleeping.result() is None
-    assert helper._process is not first
+
+
+def test_a_call_of_a_helper_that_dies_is_made_once_more(helper, tmp_path):
+    mark = str(tmp_path / "mark")
+    once = f"os.mkdir({mark!r}) or os.kill(os.getpid(), 9)"
+    dies_at_first = f"(lambda os: 7 if os.path.exists({mark!r}) else {once})(__import__('os'))"
+    assert helper.call(eval, (dies_at_first,)) == 7
+    with pytest.raises(FastioError) as caught:
+        helper.call(eval, ("(lambda os: os.kill(os.getpid(), 9))(__import__('os'))",))
+    assert caught.value.code == "too_large"
 
 
 def test_what_takes_too_long_is_ended(monkeypatch, helper):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from contextlib import closing, contextmanager
 from threading import Thread
@@ -14,8 +15,12 @@ from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
+from fastio_cli.storage.repositories.workspaces import COUNTER_NAMES
 from fastio_cli.storage.sqlite.connection import FILE
 from fastio_cli.storage.sqlite.store import SqliteStore
+from fastio_cli.storage.tx import Work
+from fastio_cli.storage.unit_of_work import Prefetch
+from tests.backends import BACKENDS
 
 PATHS = st.sampled_from(["a", "b", "c/d"])
 NUMBERS = st.integers(0, 3)
@@ -209,3 +214,102 @@ def test_what_was_written_is_not_read_again(engine):
     assert [s for s in statements if s.startswith("select")] == []
     updates = [s.split()[1] for s in statements if s.startswith("update")]
     assert sorted(updates) == ["objects"] * 3 + ["org_usage", "workspaces"]
+
+
+def version_of(path, version, body):
+    """The columns of a version, as ``UnitOfWork.add_version`` takes them."""
+    return {
+        "workspace_id": 1,
+        "path": path,
+        "version": version,
+        "kind": "state",
+        "etag": hashlib.sha256(body).hexdigest(),
+        "media_type": "application/json",
+        "size_bytes": len(body),
+        "body": body,
+        "blob": None,
+        "chain": None,
+        "schema": None,
+        "author": "ada",
+        "created_at": 1,
+        "updated_at": 1,
+        "at": 1,
+        "change": "set",
+        "deleted": 0,
+    }
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_statements_see_what_is_pending(kind, tmp_path):
+    """Also outside of an operation, as a job would use it."""
+    if BACKENDS[kind].missing():
+        pytest.skip(BACKENDS[kind].missing())
+    store = BACKENDS[kind](tmp_path / "store").open().store
+
+    def work(tx):
+        row = tx.unit.enter(Prefetch("default", "a"))
+        assert tx.unit.head(row["id"], "a") is None
+        tx.unit.add_version(version_of("a", 1, b"1"), is_new=True)
+        tx.unit.add_version(version_of("a", 2, b"22"), is_new=False)
+        assert tx.unit.live_content(1, "a")["body"] == b"22"  # nothing is written for it
+        assert tx.unit.content(1, "a", 1)["body"] == b"1"
+        assert [v["version"] for v in tx.objects.versions(1, "a", 9, 9)] == [2, 1]
+        tx.unit.add_version(version_of("a", 3, b"333"), is_new=False)
+        assert tx.unit.prune_versions(1, "a", 3) == 3
+        assert [v["version"] for v in tx.objects.versions(1, "a", 9, 9)] == [3]
+        counters = {name: row[name] for name in COUNTER_NAMES}
+        counters |= {"size_bytes": 3, "object_count": 1, "updated_at": 1}
+        tx.unit.save_workspace(row, counters)
+        assert tx.unit.org_bytes("") == 3
+        assert tx.usage.of_org("")["size_bytes"] == 3
+
+    store.write(work)
+    assert store.read(lambda tx: tx.unit.live_content(1, "a"))["body"] == b"333"
+    assert store.read(lambda tx: tx.unit.org_bytes("")) == 3
+    store.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_work_that_fails_is_undone_alone_whichever_way_it_wrote(kind, tmp_path):
+    if BACKENDS[kind].missing():
+        pytest.skip(BACKENDS[kind].missing())
+    store = BACKENDS[kind](tmp_path / "store").open().store
+
+    def write(number, *, by_statement, fails):
+        def run(tx):
+            row = tx.unit.enter(Prefetch("default", "a"))
+            head = tx.unit.head(row["id"], "a")
+            version = head["version"] + 1 if head is not None else 1
+            tx.unit.add_version(version_of("a", version, b"%d" % number), is_new=head is None)
+            if by_statement:
+                tx.locks.enqueue(row["id"], "a", str(number), "ada", tx.now_ms)
+            tx.unit.add_version(version_of(f"b{number}", 1, b"b"), is_new=True)
+            if fails:
+                raise FastioError("invalid", "It fails.")
+            return version
+
+        return Work(run, Prefetch("default", "a"))
+
+    outcomes = store.write_batch(
+        [
+            write(1, by_statement=False, fails=False),
+            write(2, by_statement=True, fails=True),
+            write(3, by_statement=False, fails=True),
+            write(4, by_statement=True, fails=False),
+            write(5, by_statement=True, fails=True),
+            write(6, by_statement=False, fails=False),
+        ]
+    )
+    assert [o if isinstance(o, int) else o.code for o in outcomes] == [
+        *(1, "invalid", "invalid"),
+        *(2, "invalid", 3),
+    ]
+    bodies, queue, paths = store.read(
+        lambda tx: (
+            [tx.unit.content(1, "a", n)["body"] for n in (1, 2, 3)],
+            [waiter["waiter_id"] for waiter in tx.locks.queue(1, "a", tx.now_ms)],
+            [head["path"] for head in tx.objects.page(1, "", "", None, 9)],
+        )
+    )
+    assert (bodies, queue, paths) == ([b"1", b"4", b"6"], ["4"], ["a", "b1", "b4", "b6"])
+    store.close()

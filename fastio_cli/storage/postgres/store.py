@@ -114,11 +114,11 @@ class PostgresStore:
         try:
             _check_server(first, self.address)
             self._migrate(first)
-            self._set_up(first)
+            self._on_connect(first)
         except BaseException:
             first.close()
             raise
-        self._pool = _pool(url, first, self._set_up)
+        self._pool = _pool(url, first, self._on_connect)
         self._pool.wait(CONNECT_TIMEOUT_S)
 
     def read(self, run: Callable[[Tx], T]) -> T:
@@ -161,9 +161,9 @@ class PostgresStore:
             if e.code != "internal" or len(works) == 1:
                 raise
         # The database itself refused one of them: that one alone fails.
-        return [self._alone(work) for work in works]
+        return [self._run_single(work) for work in works]
 
-    def _alone(self, work: Work) -> Any:
+    def _run_single(self, work: Work) -> Any:
         try:
             return self.write(work.run)
         except Exception as e:
@@ -266,7 +266,7 @@ class PostgresStore:
                 t.abandon()
                 raise
 
-    def _set_up(self, raw: Connection) -> None:
+    def _on_connect(self, raw: Connection) -> None:
         """Give a connection its line, and the settings to a session that stays ours."""
         raw.pipelined = Pipeline(raw)
         try:
@@ -325,7 +325,7 @@ def _options() -> dict[str, Any]:
 
 
 def _pool(
-    url: str, first: Connection, set_up: Callable[[Connection], None]
+    url: str, first: Connection, on_connect: Callable[[Connection], None]
 ) -> ConnectionPool[Connection]:
     """A pool whose first connection is one that was opened and set up already."""
     import logging
@@ -340,7 +340,7 @@ def _pool(
             if spare:
                 return spare.pop()
             raw = Connection.connect(conninfo, **kwargs)
-            set_up(raw)
+            on_connect(raw)
             return raw
 
     return ConnectionPool(

@@ -88,13 +88,13 @@ class SqliteStore:
 
     def write(self, run: Callable[[Tx], T]) -> T:
         """Run a function alone, commit, and return its result once it is durable."""
-        return self._commit(lambda c: run(c.tx))
+        return self._commit(run)
 
     def write_batch(
         self, works: Sequence[Work], on_commit: Callable[[], None] | None = None
     ) -> list[Any]:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
-        return self._commit(lambda c: _run_all(c, works), on_commit)
+        return self._commit(lambda tx: _run_each(tx, works), on_commit)
 
     def try_write_batch(self, works: Sequence[Work]) -> list[Any] | None:
         """``write_batch`` without any waiting; see ``contract.EmbeddedStore``."""
@@ -103,7 +103,7 @@ class SqliteStore:
             if not c.try_lock():
                 return None
             try:
-                return self._transaction(c, lambda c: _run_all(c, works))
+                return self._transaction(c, lambda tx: _run_each(tx, works))
             finally:
                 c.unlock()
         except sqlite3.Error as e:
@@ -147,15 +147,13 @@ class SqliteStore:
         while self._connections:
             self._connections.pop().close()
 
-    def _commit(
-        self, work: Callable[[Connection], T], on_commit: Callable[[], None] | None = None
-    ) -> T:
+    def _commit(self, run: Callable[[Tx], T], on_commit: Callable[[], None] | None = None) -> T:
         c = self._connection()
         try:
             changes = c.sql.total_changes
             c.lock()
             try:
-                result = self._transaction(c, work)
+                result = self._transaction(c, run)
             finally:
                 c.unlock()
             if on_commit is not None:
@@ -166,10 +164,10 @@ class SqliteStore:
         except sqlite3.Error as e:
             raise translate(e, self.file) from e
 
-    def _transaction(self, c: Connection, work: Callable[[Connection], T]) -> T:
+    def _transaction(self, c: Connection, run: Callable[[Tx], T]) -> T:
         c.begin(self.now_ms(), writable=True)
         try:
-            result = work(c)
+            result = run(c.tx)
             c.unit.flush()
             c.sql.execute("commit")
             return result
@@ -223,7 +221,7 @@ class SqliteStore:
         try:
             # The journal mode is kept in the file; setting it needs to be outside a transaction.
             c.sql.execute("pragma journal_mode = wal")
-            self._transaction(c, lambda c: upgrade(c, c.unit.now_ms))
+            self._transaction(c, lambda tx: upgrade(c, tx.now_ms))
             c.sync_log()
             sync_folder(self.folder)
             sync_folder(os.path.dirname(os.path.abspath(self.folder)))
@@ -247,6 +245,6 @@ class _Held:
         self.connection.close()
 
 
-def _run_all(c: Connection, works: Sequence[Work]) -> list[Any]:
-    c.unit.share([])
-    return [c.unit.attempt(work.run, c.tx) for work in works]
+def _run_each(tx: Tx, works: Sequence[Work]) -> list[Any]:
+    tx.unit.share([])
+    return [tx.unit.attempt(work.run, tx) for work in works]
