@@ -79,7 +79,7 @@ def _answers(cli: Session, lines: list[bytes]) -> list[dict[str, Any]]:
         except FastioError as e:
             answers.append(_answer(e))
             continue
-        if cli.engine.may_wait(call):
+        if call.wait_s > 0:
             commit()
             answers.append(_answer(_run(cli, call)))
         else:

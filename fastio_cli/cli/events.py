@@ -27,7 +27,7 @@ PATTERN = Opt("--path", help="Only events of paths like this, as 'plans/*'", met
     op="event.list",
     help="List events in the order they happened.",
 )
-def list_(cli: Session, **params: Any) -> None:
+def list_(cli: Session, **params: object) -> None:
     page = cli.call("event.list", **given(**params))
     cli.out.page(page, columns="seq,at,type,actor,path,version", essential="seq", more=None)
 
@@ -73,7 +73,7 @@ def watch(
     Opt("--head-hash", help="The hash you kept", metavar="HASH"),
     op="audit.verify",
 )
-def verify(cli: Session, **params: Any) -> None:
+def verify(cli: Session, **params: object) -> None:
     """Exits with 1 if the log was changed. Keep head_seq and head_hash outside: a later check
     against them proves that nothing before was rewritten.
     """

@@ -8,8 +8,6 @@ from fastio_cli.cli.framework.values import integer, seconds, secret, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 ID = Arg("id", "Number of the import", convert=integer)
@@ -61,7 +59,7 @@ COLUMNS = "id,state,path,version,received_bytes,total_bytes,reason"
     KEY,
     op=("import.create", "import.show"),
 )
-def add(cli: Session, wait: bool, timeout: float | None, **params: Any) -> None:
+def add(cli: Session, wait: bool, timeout: float | None, **params: object) -> None:
     """The word add can be left out: fastio import URL
 
     Share links of Google Drive, OneDrive, SharePoint, Dropbox and Box lead to their files.
@@ -91,7 +89,7 @@ def add(cli: Session, wait: bool, timeout: float | None, **params: Any) -> None:
     CURSOR,
     op="import.list",
 )
-def list_(cli: Session, **params: Any) -> None:
+def list_(cli: Session, **params: object) -> None:
     cli.out.page(cli.call("import.list", **given(**params)), columns=COLUMNS, essential="id")
 
 
@@ -112,7 +110,7 @@ def show(cli: Session, id: int, wait: float | None) -> None:
 
 
 @command("import cancel", ID, KEY, op="import.cancel")
-def cancel(cli: Session, **params: Any) -> None:
+def cancel(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("import.cancel", **params), essential="state")
 
 
@@ -132,7 +130,7 @@ def retry(
     header_file: str | None,
     wait: bool,
     timeout: float | None,
-    **params: Any,
+    **params: object,
 ) -> None:
     from fastio_cli.cli import import_progress
 

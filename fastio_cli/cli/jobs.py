@@ -7,8 +7,6 @@ from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 ID = Arg("id", "Id of the job, as in fastio job list")
@@ -27,7 +25,7 @@ COLUMNS = "id,state,due_at,attempts,failures,reason"
     CURSOR,
     op="job.list",
 )
-def list_(cli: Session, **params: Any) -> None:
+def list_(cli: Session, **params: object) -> None:
     """Imports and the search index are worked on in the background, by a server or by the command
     that asked for them. One with a transient failure is queued again, with the reason.
 
@@ -43,10 +41,10 @@ def show(cli: Session, id: str) -> None:
 
 
 @command("job retry", ID, KEY, op="job.retry")
-def retry(cli: Session, **params: Any) -> None:
+def retry(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("job.retry", **params), essential="state")
 
 
 @command("job cancel", ID, KEY, op="job.cancel")
-def cancel(cli: Session, **params: Any) -> None:
+def cancel(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("job.cancel", **params), essential="state")

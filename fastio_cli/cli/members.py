@@ -7,15 +7,13 @@ from fastio_cli.cli.framework.options import CURSOR, IN_WORKSPACE, KEY, LIMIT, g
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 MEMBER = Arg("name", "Name of the member")
 
 
 @command("member list", LIMIT, CURSOR, op="member.list")
-def list_(cli: Session, **params: Any) -> None:
+def list_(cli: Session, **params: object) -> None:
     page = cli.call("member.list", **given(**params))
     cli.out.page(page, columns="name,role,workspace,created_at", essential="name")
 
@@ -28,10 +26,10 @@ def list_(cli: Session, **params: Any) -> None:
     KEY,
     op="member.set",
 )
-def set_(cli: Session, **params: Any) -> None:
+def set_(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("member.set", **given(**params)), essential="role")
 
 
 @command("member remove", MEMBER, IN_WORKSPACE, KEY, op="member.remove")
-def remove(cli: Session, **params: Any) -> None:
+def remove(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("member.remove", **given(**params)), essential="name")

@@ -17,8 +17,6 @@ from fastio_cli.cli.framework.values import integer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 FROM = Opt(
@@ -46,18 +44,18 @@ def register_common(noun: str) -> None:
     command(f"{noun} delete", PATH, *change, op="object.delete")(delete)
 
 
-def list_objects(cli: Session, kind: str | None, **params: Any) -> None:
+def list_objects(cli: Session, kind: str | None, **params: object) -> None:
     page = cli.call("object.list", **given(kind=kind, **params))
     columns = "path,kind,version,size_bytes,author,updated_at"
     cli.out.page(page, columns=columns, essential="path")
 
 
-def history(cli: Session, **params: Any) -> None:
+def history(cli: Session, **params: object) -> None:
     page = cli.call("object.history", **given(**params))
     cli.out.page(page, columns="version,change,size_bytes,author,at,etag", essential="version")
 
 
-def diff(cli: Session, **params: Any) -> None:
+def diff(cli: Session, **params: object) -> None:
     diff = cli.call("object.diff", **given(**params))
     if cli.out.format in ("json", "jsonl"):
         cli.out.record(diff)
@@ -65,9 +63,9 @@ def diff(cli: Session, **params: Any) -> None:
         cli.out.line(diff["text"])
 
 
-def restore(cli: Session, **params: Any) -> None:
+def restore(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("object.restore", **params), essential="version")
 
 
-def delete(cli: Session, **params: Any) -> None:
+def delete(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("object.delete", **params), essential="version")

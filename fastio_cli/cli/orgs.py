@@ -7,13 +7,11 @@ from fastio_cli.cli.framework.options import KEY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 
 @command("org create", Arg("name", "Name of the org"), KEY, op="org.create")
-def create(cli: Session, **params: Any) -> None:
+def create(cli: Session, **params: object) -> None:
     """Example:
     export FASTIO_TOKEN=$(fastio org create acme -q)
     """

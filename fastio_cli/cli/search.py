@@ -128,7 +128,7 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
     on_chunk = show if cli.out.format == "table" and not cli.out.quiet else None
     filters = given(kind=options["type"], path=options["path"], since_s=options["since"])
     turns = given(history=history, exclude=session)
-    answer = cli.call("search.ask", on_chunk=on_chunk, question=question, **turns, **filters)
+    answer = cli.call("search.ask", on_chunk, question=question, **turns, **filters)
     show_answer(cli, answer, "".join(shown))
     if session is not None:
         _keep(cli, session, {"question": question, "answer": answer["answer"]})
@@ -301,7 +301,7 @@ def _keep(cli: Session, session: str, turn: Any) -> None:
         cli.call("state.append", path=session, value=turn)
 
 
-def _search(cli: Session, name: str, lenient: bool, **params: Any) -> Any:
+def _search(cli: Session, name: str, lenient: bool, **params: object) -> Any:
     try:
         return cli.call(name, **params)
     except FastioError as e:

@@ -28,7 +28,7 @@ FILE = "FILE"
     Flag("--no-access-log", help="Do not write a line for every request"),
     help="Turn this store into a service for a team.",
 )
-def serve(cli: Session, no_access_log: bool, **params: Any) -> None:
+def serve(cli: Session, no_access_log: bool, **params: object) -> None:
     """The first time it prints the owner's token, once; with it: fastio login http://HOST:PORT
 
     Example:

@@ -40,7 +40,7 @@ SCHEMA = Opt(
     VERSION,
     op="state.get",
 )
-def get(cli: Session, **params: Any) -> None:
+def get(cli: Session, **params: object) -> None:
     """Examples:
     fastio state get plan.json
     fastio state get plan.json --at /step
@@ -50,7 +50,7 @@ def get(cli: Session, **params: Any) -> None:
 
 
 @command("state set", PATH, VALUE, AT, SCHEMA, IF_VERSION, LOCK_TOKEN, KEY, op="state.set")
-def set_(cli: Session, **params: Any) -> None:
+def set_(cli: Session, **params: object) -> None:
     """Examples:
     fastio state set plan.json '{"step": 1}'
     fastio state set plan.json '"done"' --at /status --if-version 3
@@ -59,7 +59,7 @@ def set_(cli: Session, **params: Any) -> None:
 
 
 @command("state init", PATH, VALUE, SCHEMA, LOCK_TOKEN, KEY, op="state.init")
-def init(cli: Session, **params: Any) -> None:
+def init(cli: Session, **params: object) -> None:
     """Example:
     fastio state init plan.json @default.json --schema @schema.json
     """
@@ -76,7 +76,7 @@ def init(cli: Session, **params: Any) -> None:
     KEY,
     op="state.patch",
 )
-def patch(cli: Session, json_patch: bool, **params: Any) -> None:
+def patch(cli: Session, json_patch: bool, **params: object) -> None:
     """Examples:
     fastio state patch plan.json '{"step": 2, "draft": null}'
     fastio state patch plan.json '[{"op": "test", "path": "/step", "value": 2}]' --json-patch
@@ -86,7 +86,7 @@ def patch(cli: Session, json_patch: bool, **params: Any) -> None:
 
 
 @command("state append", PATH, VALUE, AT, IF_VERSION, LOCK_TOKEN, KEY, op="state.append")
-def append(cli: Session, **params: Any) -> None:
+def append(cli: Session, **params: object) -> None:
     """Example:
     fastio state append plan.json '"fetched"' --at /log
     """
@@ -103,7 +103,7 @@ def append(cli: Session, **params: Any) -> None:
     KEY,
     op="state.increment",
 )
-def increment(cli: Session, by: int | float | None, **params: Any) -> None:
+def increment(cli: Session, by: int | float | None, **params: object) -> None:
     """Example:
     fastio state increment plan.json --at /step
     """
@@ -138,7 +138,7 @@ def transact(cli: Session, changes: Any, idempotency_key: str | None) -> None:
     ),
     op="state.wait",
 )
-def wait(cli: Session, timeout: float | None, **params: Any) -> None:
+def wait(cli: Session, timeout: float | None, **params: object) -> None:
     """Exits with 0 when it is true, with 7 when the time is up.
 
     Example:
@@ -155,7 +155,7 @@ def wait(cli: Session, timeout: float | None, **params: Any) -> None:
     op="object.list",
     help="List the state objects by path.",
 )
-def list_(cli: Session, **params: Any) -> None:
+def list_(cli: Session, **params: object) -> None:
     list_objects(cli, "state", **params)
 
 

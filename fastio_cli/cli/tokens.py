@@ -8,8 +8,6 @@ from fastio_cli.identity import ROLES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     KEY,
     op="token.create",
 )
-def create(cli: Session, scope: list[str], expires: float | None, **params: Any) -> None:
+def create(cli: Session, scope: list[str], expires: float | None, **params: object) -> None:
     """Example:
     fastio token create researcher --role editor -q
     """
@@ -39,14 +37,14 @@ def create(cli: Session, scope: list[str], expires: float | None, **params: Any)
 
 
 @command("token list", LIMIT, CURSOR, op="token.list")
-def list_(cli: Session, **params: Any) -> None:
+def list_(cli: Session, **params: object) -> None:
     page = cli.call("token.list", **given(**params))
     columns = "id,member,role,label,expires_at,revoked_at,last_used_at"
     cli.out.page(page, columns=columns, essential="id")
 
 
 @command("token revoke", Arg("id", "The token's id"), KEY, op="token.revoke")
-def revoke(cli: Session, **params: Any) -> None:
+def revoke(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("token.revoke", **params), essential="id")
 
 

@@ -10,8 +10,6 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 NAME = Arg("name", "Name of the workspace", complete="workspace")
@@ -24,7 +22,7 @@ NAME_OR_CURRENT = Arg(
 
 
 @command("workspace create", NAME, KEY, op="workspace.create")
-def create(cli: Session, **params: Any) -> None:
+def create(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("workspace.create", **params), essential="name")
 
 
@@ -35,7 +33,7 @@ def create(cli: Session, **params: Any) -> None:
     CURSOR,
     op="workspace.list",
 )
-def list_(cli: Session, **params: Any) -> None:
+def list_(cli: Session, **params: object) -> None:
     page = cli.call("workspace.list", **given(**params))
     columns = "name,object_count,size_bytes,seq,updated_at"
     cli.out.page(page, columns=columns, essential="name")
@@ -58,7 +56,7 @@ def usage(cli: Session, name: str | None) -> None:
     KEY,
     op="workspace.rename",
 )
-def rename(cli: Session, name: str, new_name: str, **params: Any) -> None:
+def rename(cli: Session, name: str, new_name: str, **params: object) -> None:
     record = cli.call("workspace.rename", workspace=name, name=new_name, **params)
     cli.out.record(record, essential="name")
 
@@ -71,7 +69,7 @@ def rename(cli: Session, name: str, new_name: str, **params: Any) -> None:
     KEY,
     op=("workspace.delete", "workspace.show"),
 )
-def delete(cli: Session, name: str, yes: bool, dry_run: bool, **params: Any) -> None:
+def delete(cli: Session, name: str, yes: bool, dry_run: bool, **params: object) -> None:
     workspace = cli.call("workspace.show", workspace=name)
     if not dry_run:
         cli.confirm(f"Delete workspace {name} with {workspace['object_count']} objects?", yes)
@@ -80,7 +78,7 @@ def delete(cli: Session, name: str, yes: bool, dry_run: bool, **params: Any) -> 
 
 
 @command("workspace restore", NAME, KEY, op="workspace.restore")
-def restore(cli: Session, **params: Any) -> None:
+def restore(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("workspace.restore", **params), essential="name")
 
 

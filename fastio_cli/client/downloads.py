@@ -27,7 +27,8 @@ class RemoteDownload:
         self.call = call
         self.response = response
         self.record = record
-        self.start = int(call.params.get("offset") or 0)
+        offset = call.params.get("offset")
+        self.start = offset if isinstance(offset, int) else 0
 
 
 def open_download(call: RemoteCall, response: httpx.Response, url: str) -> RemoteDownload:
@@ -74,6 +75,6 @@ def _rest_of(download: RemoteDownload, position: int) -> RemoteCall:
     """A call for the rest of a download, from a position on, of the same version."""
     call = download.call
     params = {**call.params, "offset": position, "version": download.record["version"]}
-    if (length := call.params.get("length")) is not None:
+    if isinstance(length := call.params.get("length"), int):
         params["length"] = max(0, download.start + length - position)
     return RemoteCall(call.operation, params, call.workspace, None)

@@ -75,7 +75,7 @@ class Remote(Client):
     def prepare(
         self,
         name: str,
-        params: dict[str, Any],
+        params: dict[str, object],
         workspace: str,
         actor: str,
         idempotency_key: str | None = None,
@@ -123,9 +123,9 @@ class Remote(Client):
                 attempts.reset()
             left_s = max(0.0, until - time.monotonic()) if wait_s else 0.0
 
-    def call_many(self, calls: Sequence[PreparedCall]) -> list[Any]:
+    def call_many(self, calls: Sequence[PreparedCall]) -> list[object]:
         """Run several calls one after another."""
-        outcomes: list[Any] = []
+        outcomes: list[object] = []
         for call in calls:
             try:
                 outcomes.append(self.run(call))
@@ -156,7 +156,7 @@ class Remote(Client):
         # A slow connection may not have delivered what happened before the deadline.
         yield from super()._events(workspace, events.seq, deadline, filters)
 
-    def _send(self, call: RemoteCall, wait_s: float, answer_s: float) -> Any:
+    def _send(self, call: RemoteCall, wait_s: float, answer_s: float) -> object:
         """One attempt: the record, or the download."""
         parts = RequestParts(call, wait_s)
         response = self._transport.request(

@@ -13,8 +13,6 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.operations.operation import Operation
 
 BODYLESS_METHODS = ("GET", "DELETE")
@@ -26,7 +24,7 @@ class RemoteCall(PreparedCall):
     """A call on a server; ``key`` is its idempotency key."""
 
     def __init__(
-        self, operation: Operation, params: dict[str, Any], workspace: str, key: str | None
+        self, operation: Operation, params: dict[str, object], workspace: str, key: str | None
     ) -> None:
         super().__init__(operation, params, workspace)
         self.key = key
@@ -73,9 +71,9 @@ class RequestParts:
         else:
             self.content = b"".join(body.read_from(0))
 
-    def _set_query(self, params: dict[str, Any]) -> None:
+    def _set_query(self, params: dict[str, object]) -> None:
         if (token := params.pop("lock_token", None)) is not None:
-            self.headers["lock-token"] = quote(token, safe=HEADER_CHARACTERS)
+            self.headers["lock-token"] = quote(str(token), safe=HEADER_CHARACTERS)
         if params:
             self.path += "?" + urlencode({name: _text(value) for name, value in params.items()})
 
@@ -85,7 +83,7 @@ def digest_header(sha256: str) -> str:
     return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
 
 
-def expand_route(operation: Operation, params: dict[str, Any], workspace: str) -> str:
+def expand_route(operation: Operation, params: dict[str, object], workspace: str) -> str:
     """The operation's route with its parameters, which are removed from ``params``."""
     segments = []
     for segment in operation.route.split("/"):
@@ -110,7 +108,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _encode(params: dict[str, Any]) -> bytes:
+def _encode(params: dict[str, object]) -> bytes:
     try:
         text = json.dumps(params, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode()

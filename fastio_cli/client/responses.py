@@ -67,7 +67,7 @@ def problem_error(response: httpx.Response, body: bytes, url: str) -> FastioErro
     return error
 
 
-def parse_problem(problem: Any) -> FastioError | None:
+def parse_problem(problem: object) -> FastioError | None:
     """The error that ``FastioError.as_dict`` made this of; None if it is none."""
     if not isinstance(problem, dict) or problem.get("code") not in KINDS:
         return None

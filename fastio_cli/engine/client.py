@@ -9,7 +9,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, BinaryIO
 
     from fastio_cli import model
@@ -29,7 +29,7 @@ class PreparedCall:
     deadline_s: float | None = None
     on_chunk: Callable[[str], None] | None = None
 
-    def __init__(self, operation: Operation, params: dict[str, Any], workspace: str) -> None:
+    def __init__(self, operation: Operation, params: dict[str, object], workspace: str) -> None:
         self.operation = operation
         self.params = params
         self.workspace = workspace
@@ -40,7 +40,8 @@ class PreparedCall:
         name = self.operation.wait_param
         if name is None:
             return 0.0
-        return float(self.params.get(name, self.operation.defaults.get(name)) or 0)
+        wait_s = self.params.get(name, self.operation.defaults.get(name))
+        return float(wait_s) if isinstance(wait_s, int | float) else 0.0
 
 
 class Client:
@@ -49,7 +50,7 @@ class Client:
     def call(
         self,
         name: str,
-        params: dict[str, Any] | None = None,
+        params: Mapping[str, object] | None = None,
         *,
         workspace: str = "default",
         actor: str = "",
@@ -63,14 +64,14 @@ class Client:
         first one's result for a day; ``on_chunk`` is called with each chunk of a streamed
         answer. Raises :class:`FastioError`, and then nothing was changed.
         """
-        call = self.prepare(name, params or {}, workspace, actor, idempotency_key)
+        call = self.prepare(name, dict(params or {}), workspace, actor, idempotency_key)
         call.on_chunk = on_chunk
         return self.run(call)
 
     def prepare(
         self,
         name: str,
-        params: dict[str, Any],
+        params: dict[str, object],
         workspace: str,
         actor: str,
         idempotency_key: str | None = None,
@@ -82,13 +83,9 @@ class Client:
         """Do a prepared call, waiting for as long as it asks to."""
         raise NotImplementedError
 
-    def call_many(self, calls: Sequence[PreparedCall]) -> list[Any]:
+    def call_many(self, calls: Sequence[PreparedCall]) -> list[object]:
         """Do several calls; each fails alone: results or exceptions, in order."""
         raise NotImplementedError
-
-    def may_wait(self, call: PreparedCall) -> bool:
-        """Whether the call asks to wait for something to happen."""
-        return call.wait_s > 0
 
     def upload(self, stream: BinaryIO) -> Content:
         """The bytes of a stream, as the ``content`` parameter of a file operation."""

@@ -67,7 +67,7 @@ class Call(PreparedCall):
     def __init__(
         self,
         operation: Operation,
-        params: dict[str, Any],
+        params: dict[str, object],
         workspace: str,
         actor: str,
         idempotency_key: str | None,
@@ -83,7 +83,7 @@ class Call(PreparedCall):
         # The key that the engine made was never seen before this very call ran.
         self.may_be_done = idempotency_key is not None and not own_key
         self.identity = identity
-        self.result: Any = None  # of the last run, which may have been committed unknown to us
+        self.result: object = None  # of the last run, which may have been committed unknown to us
         self.prepared: object = None
         self.after_rollback: list[Callable[[Tx], object]] = []  # see Context
         self._id = ""
@@ -93,7 +93,8 @@ class Call(PreparedCall):
         """What it reads first: a workspace, a path in it, what is stored by its key, a token."""
         key = self.idempotency_key if self.may_be_done else None
         digest = self.identity.digest if self.identity is not None else None
-        return Prefetch(self.workspace, self.params.get("path"), key, digest)
+        path = self.params.get("path")
+        return Prefetch(self.workspace, path if isinstance(path, str) else None, key, digest)
 
     def id(self) -> str:
         """What tells it from other calls. One that comes again keeps its place in a line."""
@@ -171,19 +172,19 @@ class Engine(Client):
         done again after ``prepare_outside``. When it fails, ``finish_rollback`` follows.
         """
 
-        def run(tx: Tx) -> Any:
+        def run(tx: Tx) -> object:
             return self._run(tx, call)
 
         return Work(run, call.prefetch if call.operation.in_workspace else None)
 
-    def call_many(self, calls: Sequence[PreparedCall]) -> list[Any]:
+    def call_many(self, calls: Sequence[PreparedCall]) -> list[object]:
         """Do several calls in one commit; each fails alone: results or exceptions, in order.
 
         A call that would have to wait fails as if its time were up.
         """
 
         def work(call: Call) -> Work:
-            def run(tx: Tx) -> Any:
+            def run(tx: Tx) -> object:
                 outcome = self._run(tx, call)
                 return expired(outcome) if isinstance(outcome, Pending) else outcome
 
@@ -235,8 +236,10 @@ class Engine(Client):
         with the number 0 it is about no workspace, and there is no context.
         """
 
-        def run(workspace_id: int, actor: str, work: Callable[[Tx, Context | None], Any]) -> Work:
-            def in_transaction(tx: Tx) -> Any:
+        def run(
+            workspace_id: int, actor: str, work: Callable[[Tx, Context | None], object]
+        ) -> Work:
+            def in_transaction(tx: Tx) -> object:
                 if not workspace_id:
                     return work(tx, None)
                 ctx = self.background_context(tx, workspace_id, actor)
@@ -262,7 +265,7 @@ class Engine(Client):
     def prepare(
         self,
         name: str,
-        params: dict[str, Any],
+        params: dict[str, object],
         workspace: str,
         actor: str,
         idempotency_key: str | None = None,
@@ -316,7 +319,7 @@ class Engine(Client):
         """The bytes that ``file.get`` answered with."""
         return download.chunks(self.store.read, self.blobs)
 
-    def _run(self, tx: Tx, call: Call) -> Any:
+    def _run(self, tx: Tx, call: Call) -> object:
         operation = call.operation
         row = grant = None
         if operation.in_workspace:
@@ -413,7 +416,7 @@ class Engine(Client):
 
     def admission(
         self, operation: Operation, workspace: str, identity: Identity
-    ) -> Callable[[Tx], Any]:
+    ) -> Callable[[Tx], object]:
         """A work that raises unless the identity may do the operation, before bytes are sent."""
         name = f"{identity.org}/{workspace}" if identity.org else workspace
 
@@ -452,7 +455,7 @@ def _authorization() -> Any:
 
 def _is_too_large(tx: Tx, call: Call, row: Row | None) -> bool:
     path = call.params.get("path")
-    if path is None or row is None:
+    if not isinstance(path, str) or row is None:
         return False
     head = tx.unit.head(row["id"], path)
     if head is None:
@@ -486,7 +489,7 @@ def _short_hash(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:16]
 
 
-def _request_hash(what: list[str], params: dict[str, Any]) -> str:
+def _request_hash(what: list[str], params: dict[str, object]) -> str:
     plain = {
         key: {"etag": value.etag} if isinstance(value, Content) else value
         for key, value in params.items()
@@ -494,8 +497,9 @@ def _request_hash(what: list[str], params: dict[str, Any]) -> str:
     return sha256(canonical([*what, plain])).hexdigest()
 
 
-def _without_secret(operation: Operation, result: Any) -> Any:
+def _without_secret(operation: Operation, result: object) -> object:
     """What may be kept of an answer."""
     if operation.returns_secret is None:
         return result
+    assert isinstance(result, dict)
     return {name: value for name, value in result.items() if name != operation.returns_secret}

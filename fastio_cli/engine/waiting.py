@@ -19,7 +19,6 @@ from fastio_cli.errors import FastioError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from fastio_cli.operations.operation import Pending
     from fastio_cli.storage.contract import Store
@@ -155,7 +154,7 @@ class LongPollRegistry:
             self._seen.update({w: (token, seqs[w]) for w, token in changed.items()})
 
 
-def expired(pending: Pending) -> Any:
+def expired(pending: Pending) -> object:
     """What a call answers whose time is up. Raises what it is to raise."""
     if isinstance(pending.otherwise, Exception):
         raise pending.otherwise

@@ -194,7 +194,7 @@ def _slot(ctx: Context, row: Row, path: str) -> Slot:
     slot = Slot(path, ctx.tx.unit.head(ctx.workspace_id, path))
     if slot.live is not None and row["on_conflict"] == "rename":
         slot = _free(ctx, path)
-    ctx.check_lock_hash(slot.path, row["lock_hash"])
+    ctx.check_lock(slot.path, held_hash=row["lock_hash"])
     if slot.live is None:
         return slot
     if row["on_conflict"] == "fail":

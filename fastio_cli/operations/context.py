@@ -244,12 +244,16 @@ class Context:
                 )
         return slot
 
-    def check_lock(self, path: str, lock_token: str | None) -> Row | None:
-        """The live lock on a path if ``lock_token`` holds it, None if nobody does; else raises."""
-        return self.check_lock_hash(path, None if lock_token is None else token_hash(lock_token))
+    def check_lock(
+        self, path: str, lock_token: str | None = None, *, held_hash: str | None = None
+    ) -> Row | None:
+        """The live lock on a path if ``lock_token`` holds it, None if nobody does.
 
-    def check_lock_hash(self, path: str, held_hash: str | None) -> Row | None:
-        """``check_lock`` for work that goes on without its asker: it has the token's hash alone."""
+        Background work has only the token's hash, ``held_hash``. Raises ``locked`` without a token
+        where there is a lock, ``lock_lost`` with one that is not the live lock's.
+        """
+        if lock_token is not None:
+            held_hash = token_hash(lock_token)
         lock = self.live_lock(path)
         if held_hash is None:
             if lock is not None:

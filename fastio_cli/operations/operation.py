@@ -94,9 +94,9 @@ class Operation:
         return (self.run.__doc__ or "").strip().partition("\n")[0]
 
     @property
-    def schema(self) -> "dict[str, Any]":
+    def schema(self) -> "dict[str, object]":
         """Its parameters as a JSON Schema (2020-12) of one object."""
-        properties: dict[str, Any] = {key: dict(rule.schema) for key, rule in self.rules.items()}
+        properties = {key: dict[str, object](rule.schema) for key, rule in self.rules.items()}
         for key, default in self.defaults.items():
             properties[key]["default"] = default
         return {
@@ -114,15 +114,15 @@ class Operation:
         return record_of(self.run)
 
     @property
-    def result_schema(self) -> "dict[str, Any] | None":
+    def result_schema(self) -> "dict[str, object] | None":
         """Its result as a JSON Schema (2020-12); None if that is bytes."""
         from fastio_cli.operations.record_schema import result_schema
 
         return None if self.record is None else result_schema(self.record)
 
     def decode(
-        self, params: "dict[str, Any]", names: "dict[str, str] | None" = None
-    ) -> "dict[str, Any]":
+        self, params: "dict[str, object]", names: "dict[str, str] | None" = None
+    ) -> "dict[str, object]":
         """Check every parameter against its rule. Raises ``invalid`` naming the parameter.
 
         ``names`` are what errors call parameters by instead of their own names.

@@ -201,7 +201,7 @@ def transact(ctx: "Context", *, changes: Changes) -> "model.Transaction":
             e.message = f"Change {number} ({verb} {params.get('path', '?')}): {e.message}"
             e.details = {**e.details, "change": number}
             raise
-        items.append(params["path"])
+        items.append(str(params["path"]))
     heads = [ctx.tx.unit.head(ctx.workspace_id, path) for path in items]
     from fastio_cli.operations.records import object_record
 

@@ -48,10 +48,10 @@ class AsyncObject:
         else:
             setattr(self._inner, name, value)
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: object) -> Any:
         return self._inner[key]
 
-    def __setitem__(self, key: Any, value: object) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         self._inner[key] = value
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -61,12 +61,14 @@ class AsyncObject:
 class AsyncCall:
     """A call that was named and not made yet: to be awaited, entered or iterated over."""
 
-    def __init__(self, threads: ThreadPoolExecutor, call: Run, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, threads: ThreadPoolExecutor, call: Run, *args: object, **kwargs: object
+    ) -> None:
         self._threads = threads
         self._call = partial(call, *args, **kwargs)
         self._entered: Any = None
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> Generator[object, None, object]:
         return self._result().__await__()
 
     async def _result(self) -> Any:
@@ -76,7 +78,7 @@ class AsyncCall:
         self._entered = await _run(self._threads, self._call)
         return _wrapped(await _run(self._threads, self._entered.__enter__), self._threads)
 
-    async def __aexit__(self, *error: Any) -> Any:
+    async def __aexit__(self, *error: object) -> Any:
         return await _run(self._threads, self._entered.__exit__, *error)
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -112,7 +114,7 @@ async def aconnect(*args: Any, **kwargs: Any) -> AsyncStore:
         raise
 
 
-async def _run(threads: ThreadPoolExecutor, call: Run, *args: Any) -> Any:
+async def _run(threads: ThreadPoolExecutor, call: Run, *args: object) -> Any:
     return await asyncio.get_running_loop().run_in_executor(threads, call, *args)
 
 

@@ -27,7 +27,7 @@ class Caller:
     def call(
         self,
         name: str,
-        params: dict[str, Any],
+        params: dict[str, object],
         idempotency_key: str | None = None,
         on_chunk: Callable[[str], None] | None = None,
     ) -> Any:
@@ -39,7 +39,7 @@ class Caller:
         return self.client.run(call)
 
     def upload(
-        self, name: str, params: dict[str, Any], source: Source, idempotency_key: str | None
+        self, name: str, params: dict[str, object], source: Source, idempotency_key: str | None
     ) -> Any:
         """Do an operation whose parameter ``content`` is the bytes of a source."""
         from fastio_cli.sdk.files import upload
@@ -51,13 +51,13 @@ class Caller:
             if content is not source:
                 content.close()
 
-    def prepare(self, name: str, params: dict[str, Any]) -> PreparedCall:
+    def prepare(self, name: str, params: dict[str, object]) -> PreparedCall:
         """A call checked and ready to run."""
         return self.client.prepare(name, params, self.workspace, self.actor)
 
-    def _lend(self, params: dict[str, Any], path: str, token: str) -> None:
+    def _lend(self, params: dict[str, object], path: str, token: str) -> None:
         if params.get(token, "") is None:
-            params[token] = self.lock_tokens.get(params.get(path, ""))
+            params[token] = self.lock_tokens.get(str(params.get(path, "")))
 
 
 class Operations:
@@ -72,21 +72,21 @@ class Operations:
         /,
         idempotency_key: str | None = None,
         on_chunk: Callable[[str], None] | None = None,
-        **params: Any,
+        **params: object,
     ) -> Any:
         return self._caller.call(name, params, idempotency_key, on_chunk)
 
     def _upload(
-        self, name: str, /, *, content: Source, idempotency_key: str | None, **params: Any
+        self, name: str, /, *, content: Source, idempotency_key: str | None, **params: object
     ) -> Any:
         return self._caller.upload(name, params, content, idempotency_key)
 
-    def _download(self, name: str, /, **params: Any) -> Download:
+    def _download(self, name: str, /, **params: object) -> Download:
         from fastio_cli.sdk.files import Download
 
         return Download(self._caller.client, self._caller.call(name, params))
 
-    def _items(self, name: str, /, **params: Any) -> Iterator[Any]:
+    def _items(self, name: str, /, **params: object) -> Iterator[Any]:
         """The items of all pages of a list."""
         cursor: str | None = ""
         while cursor is not None:
@@ -99,8 +99,8 @@ class Recorder:
     """Collects changes, to be made together."""
 
     def __init__(self) -> None:
-        self._changes: list[dict[str, Any]] = []
+        self._changes: list[dict[str, object]] = []
 
-    def _add(self, verb: str, /, **params: Any) -> None:
+    def _add(self, verb: str, /, **params: object) -> None:
         given = {name: value for name, value in params.items() if value is not None}
         self._changes.append({"op": verb, **given})

@@ -268,6 +268,46 @@ class Index(Operations):
         return self._call("index.update")
 
 
+class Jobs(Operations):
+    """Operations on jobs."""
+
+    def cancel(self, id: str, *, idempotency_key: str | None = None) -> model.Job:
+        """Stop a job that has not ended; what it works on is cancelled with it.
+
+        A job that comes back by itself, as that of the search index, stays away until it is
+        retried.
+        """
+        return self._call("job.cancel", id=id, idempotency_key=idempotency_key)
+
+    def list(
+        self,
+        *,
+        state: Literal["queued", "running", "done", "failed", "cancelled"] | None = None,
+        kind: str | None = None,
+        limit: int = 50,
+        cursor: str = "",
+    ) -> model.JobList:
+        """List the jobs of a workspace, those that were queued last first."""
+        return self._call("job.list", state=state, kind=kind, limit=limit, cursor=cursor)
+
+    def all(
+        self,
+        *,
+        state: Literal["queued", "running", "done", "failed", "cancelled"] | None = None,
+        kind: str | None = None,
+    ) -> Iterator[model.Job]:
+        """Iterate over the items of all pages of ``list``."""
+        return self._items("job.list", state=state, kind=kind)
+
+    def retry(self, id: str, *, idempotency_key: str | None = None) -> model.Job:
+        """Have a job run at once that ended, or that waits for its next attempt."""
+        return self._call("job.retry", id=id, idempotency_key=idempotency_key)
+
+    def show(self, id: str) -> model.Job:
+        """Show one job: when it is due or how it ended, its attempts, and why it failed."""
+        return self._call("job.show", id=id)
+
+
 class Locks(Operations):
     """Operations on locks."""
 
@@ -887,6 +927,7 @@ class WorkspaceOperations(Operations):
         self.files = Files(caller)
         self.imports = Imports(caller)
         self.index = Index(caller)
+        self.jobs = Jobs(caller)
         self.locks = Locks(caller)
         self.objects = Objects(caller)
         self.search = Search(caller)

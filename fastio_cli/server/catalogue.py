@@ -99,7 +99,7 @@ class Catalogue:
 
     async def _wait(self, operation: Operation, ctx: RequestContext, in_path: InPath) -> None:
         call = await self._prepared(ctx, operation, in_path)
-        if self._engine.may_wait(call):
+        if call.wait_s > 0:
             ctx.scope[LONG_POLL] = True
             await _answer(ctx, await _unless_left(ctx, self._executor.call(call)))
         else:

@@ -78,31 +78,30 @@ class Session:
     def call(
         self,
         name: str,
-        /,
-        *,
-        idempotency_key: str | None = None,
         on_chunk: Callable[[str], None] | None = None,
-        **params: Any,
+        /,
+        **params: object,
     ) -> Any:
         """Run an operation in the session's workspace, or in the one a ``fio://`` path names.
 
         A lock token from the environment is used where the operation takes one (``lock run`` sets
-        it together with the path it is for). ``on_chunk`` is called with each chunk of a streamed
-        answer.
+        it together with the path it is for). ``idempotency_key`` may be among ``params``;
+        ``on_chunk`` is called with each chunk of a streamed answer.
         """
-        call = self.prepare(name, params, idempotency_key)
+        key = params.pop("idempotency_key", None)
+        call = self.prepare(name, params, None if key is None else str(key))
         call.on_chunk = on_chunk
         return self.engine.run(call)
 
     def prepare(
-        self, name: str, params: dict[str, Any], idempotency_key: str | None
+        self, name: str, params: dict[str, object], idempotency_key: str | None
     ) -> PreparedCall:
         """A call checked and ready, as ``call`` makes it; ``workspace`` may be among ``params``."""
         from fastio_cli.operations import find
 
         workspace = self._resolve_workspace(find(name), params)
         if params.get("lock_token", "") is None:
-            params["lock_token"] = lock_token_for(params["path"])
+            params["lock_token"] = lock_token_for(str(params["path"]))
         actor = self.config.actor()
         try:
             return self.engine.prepare(name, params, workspace, actor, idempotency_key)
