@@ -409,6 +409,23 @@ class Match(TypedDict):
     parts: ScoreParts
 
 
+class WorkspaceMatch(Match):
+    """A passage that was found in one of several workspaces."""
+
+    workspace: str
+
+
+class WorkspaceMatchList(TypedDict):
+    """The best passages of several workspaces first; ``explain`` is by workspace."""
+
+    items: list[WorkspaceMatch]
+    next_cursor: None
+    mode: str
+    pending: int
+    note: str | None
+    explain: dict[str, Any] | None
+
+
 class MatchList(TypedDict):
     """The best passages first. ``pending`` passages were found by their words alone."""
 

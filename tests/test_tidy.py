@@ -88,6 +88,7 @@ REPLACED_WORDS = {
     "Patience": "RetryPolicy",
     "SAY_SO_S": "NOTE_AFTER_S",
     "SentAhead": "Prefetch",
+    "Slot": "WriteTarget",
     "StoredVault": "DatabaseCredentialStore",
     "UNSOURCED": "NO_SOURCE",
     "UserVault": "UserCredentialStore",
@@ -363,7 +364,8 @@ def test_an_operation_is_well_stated(operation):
     assert operation.method in ("GET", "PUT", "POST", "PATCH", "DELETE")
     assert operation.route.startswith("/v1/")
     assert operation.in_workspace <= operation.route.startswith("/v1/workspaces")
-    assert operation.name.partition(".")[0] in MODULES
+    noun = operation.name.partition(".")[0]
+    assert noun_of(operation) == MODULES.get(noun, f"{noun}s")
     for name, rule in operation.rules.items():
         assert json.dumps(rule.schema) is not None, name
     assert operation.run.__annotations__.get("return")

@@ -9,6 +9,7 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from fastio_cli import model
@@ -60,7 +61,7 @@ FILTERS = (
     Flag("--all-workspaces", help="Search every workspace"),
     Flag("--explain", help="Show how the results were ranked"),
     WAIT,
-    op=("search.query", "index.update", "workspace.list"),
+    op=("search.query", "search.query_all", "index.update", "workspace.list"),
 )
 def query(cli: Session, query: str, wait: bool, all_workspaces: bool, **options: Any) -> None:
     """Examples:
@@ -76,13 +77,16 @@ def query(cli: Session, query: str, wait: bool, all_workspaces: bool, **options:
         mode=options["mode"],
         explain=options["explain"] or None,
     )
-    pages: list[tuple[str | None, model.MatchList]] = []
-    for workspace in _workspaces(cli) if all_workspaces else [None]:
-        place = {"workspace": workspace} if workspace is not None else {}
-        if wait:
+    if wait:
+        for place in _workspaces(cli) if all_workspaces else [{}]:
             finish(cli, **place)
-        pages.append((workspace, _search(cli, "search.query", all_workspaces, **params, **place)))
-    show_matches(cli, _joined(pages, options["limit"] or 10))
+    if not all_workspaces:
+        show_matches(cli, cli.call("search.query", **params))
+        return
+    page = cli.call("search.query_all", **params)
+    for item in page["items"]:
+        item["path"] = f"fio://{item['workspace']}/{item['path']}"
+    show_matches(cli, page)
 
 
 @command(
@@ -98,7 +102,7 @@ def query(cli: Session, query: str, wait: bool, all_workspaces: bool, **options:
     Opt("--model", help="The chat model to ask (default: the setting chat_model)", metavar="NAME"),
     Opt("--endpoint", help="The chat endpoint to ask (default: the setting chat_url)"),
     WAIT,
-    op=("search.ask", "index.update", "state.get", "state.init", "state.append"),
+    op=("search.ask", "search.converse", "index.update"),
 )
 def ask(cli: Session, question: str, wait: bool, session: str | None, **options: Any) -> None:
     """Without a chat endpoint the answer is the best sentences as they stand.
@@ -117,9 +121,6 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
     cli.override(**chosen)
     if wait:
         finish(cli)
-    history = None
-    if session is not None:
-        history = _turns(cli, session) or None
     shown: list[str] = []
 
     def show(sentence: str) -> None:
@@ -127,12 +128,13 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
         cli.out.chunk(sentence)
 
     on_chunk = show if cli.out.format == "table" and not cli.out.quiet else None
-    filters = given(kind=options["type"], path=options["path"], since_s=options["since"])
-    turns = given(history=history, exclude=session)
-    answer = cli.call("search.ask", on_chunk, question=question, **turns, **filters)
+    params = given(question=question, kind=options["type"], since_s=options["since"])
+    if session is None:
+        answer = cli.call("search.ask", on_chunk, **params, **given(path=options["path"]))
+    else:
+        params.update(path=session, lock_token=None, **given(within=options["path"]))
+        answer = cli.call("search.converse", on_chunk, **params)
     show_answer(cli, answer, "".join(shown))
-    if session is not None:
-        _keep(cli, session, {"question": question, "answer": answer["answer"]})
 
 
 @command(
@@ -271,114 +273,13 @@ def _excerpt(item: model.Match, characters: int = 300) -> str:
     return ("… " if start else "") + body + (" …" if end < len(text) else "")
 
 
-def _turns(cli: Session, session: str) -> list[object]:
-    """The last turns of a kept conversation, none of one that begins.
-
-    Raises ``invalid`` when the object holds no conversation.
-    """
-    from fastio_cli.search.answering import HISTORY_TURNS
-
-    try:
-        kept = cli.call("state.get", path=session)["value"]
-    except FastioError as e:
-        if e.code != "not_found" or "deleted" not in e.details:
-            raise
-        return []
-    if not isinstance(kept, list) or not all(isinstance(turn, dict) for turn in kept):
-        raise FastioError(
-            "invalid",
-            f"{session} is no conversation: it is not a list of questions and answers.",
-            "Name another object with --session; a new one is begun by itself.",
-        )
-    return kept[-HISTORY_TURNS:]
-
-
-def _keep(cli: Session, session: str, turn: object) -> None:
-    """Add a turn to a conversation, which begins with its first one."""
-    from fastio_cli.operations.search import CONVERSATION
-
-    begun = cli.call("state.init", path=session, value=[turn], schema=CONVERSATION)
-    if not begun["created"]:
-        cli.call("state.append", path=session, value=turn)
-
-
-def _search(cli: Session, name: str, lenient: bool, **params: object) -> Any:
-    try:
-        return cli.call(name, **params)
-    except FastioError as e:
-        # One workspace that is not searched does not keep the others from it.
-        if lenient and e.details.get("reason") == "intelligence_off":
-            return {"items": [], "next_cursor": None, "pending": 0, "note": None, "explain": None}
-        raise
-
-
-def _workspaces(cli: Session) -> list[str]:
-    names: list[str] = []
+def _workspaces(cli: Session) -> Iterator[dict[str, str]]:
+    """Where to finish indexing, of all workspaces."""
     cursor = ""
     while cursor is not None:
         page = cli.call("workspace.list", cursor=cursor, limit=1000)
-        names += [item["name"] for item in page["items"]]
+        yield from ({"workspace": item["name"]} for item in page["items"])
         cursor = page["next_cursor"]
-    return names
-
-
-def _joined(pages: list[tuple[str | None, model.MatchList]], limit: int) -> Any:
-    """The results of several workspaces as one list, each result with its workspace's name."""
-    if len(pages) == 1 and pages[0][0] is None:
-        return pages[0][1]
-    items: list[model.Match] = []
-    for workspace, page in pages:
-        for item in page["items"]:
-            items.append({**item, "path": f"fio://{workspace}/{item['path']}"})
-    return {
-        "items": _ranked(items)[:limit],
-        "next_cursor": None,
-        "mode": pages[0][1].get("mode") if pages else None,
-        "pending": sum(page["pending"] for _, page in pages),
-        "note": next((page["note"] for _, page in pages if page["note"]), None),
-        "explain": {w: page["explain"] for w, page in pages if page["explain"]} or None,
-    }
-
-
-def _ranked(items: list[model.Match]) -> list[model.Match]:
-    """Results of several workspaces in one order.
-
-    A score says how far a passage leads its own workspace. Cosines compare across; what BM25 gives
-    a word depends on how rare it is there, so that it only orders what holds as many of the words.
-    """
-    from fastio_cli.search.ranking import SEMANTIC_WEIGHT
-
-    lexical = _standardised([_words_held(item) for item in items])
-    semantic = _standardised([item["parts"]["cosine"] for item in items])
-    ranked: list[model.Match] = []
-    for item, words, meaning in zip(items, lexical, semantic, strict=True):
-        parts: model.ScoreParts = {
-            **item["parts"],
-            "lexical": words,
-            "semantic": SEMANTIC_WEIGHT * meaning,
-        }
-        score = round(parts["lexical"] + parts["semantic"], 6)
-        ranked.append({**item, "score": score, "parts": parts})
-    return sorted(ranked, key=lambda item: -item["score"])
-
-
-def _words_held(item: model.Match) -> float:
-    """How many words of the query a passage holds; what is behind the point is how well."""
-    from fastio_cli.search import analysis
-
-    text = " ".join(item["snippet"][start:end] for start, end in item["highlights"])
-    bm25 = item["parts"]["bm25"] or 0.0
-    return len(set(map(analysis.stem, analysis.query_tokens(text)))) + bm25 / (1 + bm25)
-
-
-def _standardised(values: list[float | None]) -> list[float]:
-    """Values by how many standard deviations they are from the mean; unknown ones are the mean."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return [0.0] * len(values)
-    mean = sum(known) / len(known)
-    deviation = (sum((value - mean) ** 2 for value in known) / len(known)) ** 0.5 or 1.0
-    return [0.0 if value is None else (value - mean) / deviation for value in values]
 
 
 def _unfinished(status: model.IndexStatus) -> bool:

@@ -208,10 +208,16 @@ class Engine(Client):
         assert prepare is not None, f"{call.operation.name} has nothing to prepare"
 
         def enter(tx: Tx) -> Context:
-            row = tx.workspaces.by_name(call.workspace)
-            if row is None:
-                raise no_workspace(tx, call.workspace, call.identity)
-            return self._context(tx, call, row, None)
+            row = grant = None
+            if call.operation.in_workspace:
+                row = tx.workspaces.by_name(call.workspace)
+                if row is None:
+                    raise no_workspace(tx, call.workspace, call.identity)
+            if call.identity is not None:
+                grant = _authorization().authorise(tx, call.identity, call.operation, row)
+                if grant is None:
+                    raise no_workspace(tx, call.workspace, call.identity)
+            return self._context(tx, call, row, grant)
 
         preparation = Preparation(
             self.store,

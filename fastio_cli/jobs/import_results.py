@@ -11,7 +11,7 @@ import json
 from fastio_cli.blobs.content import Content
 from fastio_cli.errors import FastioError
 from fastio_cli.imports.naming import numbered
-from fastio_cli.operations.context import Slot
+from fastio_cli.operations.context import WriteTarget
 from fastio_cli.operations.imports import without_values
 from fastio_cli.operations.types import PATH_RULE
 
@@ -56,8 +56,8 @@ def complete(ctx: Context, id: int, outcome: Outcome) -> None:
     """Write the object and end the import. Raises what forbids it: a lock, a conflict, a quota."""
     row = ctx.tx.imports.get(ctx.workspace_id, id)
     assert row is not None
-    slot = _slot(ctx, row, _path(row, outcome.name))
-    live = slot.live
+    target = _target(ctx, row, _path(row, outcome.name))
+    live = target.live
     fetched_at = ctx.now_ms if outcome.fetched_at is None else outcome.fetched_at
     data = {
         "import": id,
@@ -70,23 +70,23 @@ def complete(ctx: Context, id: int, outcome: Outcome) -> None:
     content = outcome.content
     if content is None:
         known = last_fetch(ctx.tx, row)
-        if live is None or known is None or known["path"] != slot.path:
+        if live is None or known is None or known["path"] != target.path:
             raise FastioError(
-                "unavailable", f"{slot.path} was changed while its source said it was unchanged."
+                "unavailable", f"{target.path} was changed while its source said it was unchanged."
             )
     if live is not None and (content is None or _is(live, content, outcome.media_type)):
         version, etag, media_type, unchanged = live["version"], live["etag"], live["media_type"], 1
-        ctx.emit("import.unchanged", slot.path, version, {**data, "etag": etag})
+        ctx.emit("import.unchanged", target.path, version, {**data, "etag": etag})
     else:
         assert content is not None
         etag, media_type, unchanged = content.etag, outcome.media_type, 0
-        version = ctx.put(
-            slot, change="import", kind="file", content=content, media_type=media_type, data=data
+        version = ctx.write_version(
+            target, change="import", kind="file", content=content, media_type=media_type, data=data
         )["version"]
     ctx.tx.imports.finish(
         ctx.workspace_id,
         id,
-        path=slot.path,
+        path=target.path,
         version=version,
         content_etag=etag,
         media_type=media_type,
@@ -170,7 +170,7 @@ def _as_text(outcome: Outcome, now_ms: int) -> str | None:
 def check(ctx: Context, row: Row) -> None:
     """Fail before the transfer where it is plain that its end would fail."""
     if is_exact(row):
-        _slot(ctx, row, row["target"])
+        _target(ctx, row, row["target"])
 
 
 def is_exact(row: Row) -> bool:
@@ -189,36 +189,36 @@ def _path(row: Row, name: str) -> str:
     return str(PATH_RULE.check(target + name, "path"))
 
 
-def _slot(ctx: Context, row: Row, path: str) -> Slot:
+def _target(ctx: Context, row: Row, path: str) -> WriteTarget:
     """The place to write to, by the import's way with conflicts, if it may be written."""
-    slot = Slot(path, ctx.tx.unit.head(ctx.workspace_id, path))
-    if slot.live is not None and row["on_conflict"] == "rename":
-        slot = _free(ctx, path)
-    ctx.check_lock(slot.path, held_hash=row["lock_hash"])
-    if slot.live is None:
-        return slot
+    target = WriteTarget(path, ctx.tx.unit.head(ctx.workspace_id, path))
+    if target.live is not None and row["on_conflict"] == "rename":
+        target = _free(ctx, path)
+    ctx.check_lock(target.path, held_hash=row["lock_hash"])
+    if target.live is None:
+        return target
     if row["on_conflict"] == "fail":
         raise FastioError(
             "already_exists",
-            f"{slot.path} exists already (version {slot.live['version']}).",
+            f"{target.path} exists already (version {target.live['version']}).",
             "Choose another path with --to, or use --on-conflict version or rename.",
-            path=slot.path,
+            path=target.path,
         )
-    if slot.live["kind"] != "file":
+    if target.live["kind"] != "file":
         raise FastioError(
             "invalid",
-            f"{slot.path} is a state object; a file cannot be imported onto it.",
+            f"{target.path} is a state object; a file cannot be imported onto it.",
             "Choose another path with --to.",
         )
-    return slot
+    return target
 
 
-def _free(ctx: Context, path: str) -> Slot:
+def _free(ctx: Context, path: str) -> WriteTarget:
     for number in range(2, NUMBERED_MAX):
         free = numbered(path, number)
-        slot = Slot(free, ctx.tx.unit.head(ctx.workspace_id, free))
-        if slot.live is None:
-            return slot
+        target = WriteTarget(free, ctx.tx.unit.head(ctx.workspace_id, free))
+        if target.live is None:
+            return target
     raise FastioError(
         "already_exists", f"{path} and {NUMBERED_MAX} numbered names beside it are taken."
     )

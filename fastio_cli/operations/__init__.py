@@ -3,29 +3,21 @@
 Modules are imported when an operation of theirs is first asked for.
 """
 
+import os
 from importlib import import_module
 
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import CATALOGUE, Operation
 
+# The operations on a "note" are in notes.py; here are the words that have no plural, or no file.
 MODULES = {
-    "workspace": "workspaces",
-    "object": "objects",
-    "state": "state",
-    "file": "files",
-    "lock": "locks",
-    "event": "events",
-    "audit": "events",
-    "org": "orgs",
-    "member": "members",
-    "token": "tokens",
-    "transfer": "org_transfers",
     "access": "tokens",
     "account": "logins",
-    "search": "search",
+    "audit": "events",
     "index": "search",
-    "import": "imports",
-    "job": "jobs",
+    "search": "search",
+    "state": "state",
+    "transfer": "org_transfers",
 }
 
 
@@ -34,9 +26,10 @@ def find(name: str) -> Operation:
     operation = CATALOGUE.get(name)
     if operation is not None:
         return operation
-    module = MODULES.get(name.partition(".")[0])
-    if module is not None:
-        import_module(f"fastio_cli.operations.{module}")
+    noun = name.partition(".")[0]
+    module = MODULES.get(noun, f"{noun}s")
+    if module in _modules():
+        import_module(f"{__name__}.{module}")
     operation = CATALOGUE.get(name)
     if operation is None:
         from difflib import get_close_matches
@@ -52,6 +45,12 @@ def find(name: str) -> Operation:
 
 def every() -> list[Operation]:
     """The whole catalogue, by name."""
-    for module in set(MODULES.values()):
-        import_module(f"fastio_cli.operations.{module}")
+    for module in _modules():
+        import_module(f"{__name__}.{module}")
     return [CATALOGUE[name] for name in sorted(CATALOGUE)]
+
+
+def _modules() -> list[str]:
+    """The names of the modules in this folder."""
+    files = os.listdir(__path__[0])
+    return sorted(f[:-3] for f in files if f.endswith(".py") and f != "__init__.py")

@@ -1,7 +1,7 @@
 """What an operation may use while it runs: one transaction, who asks, and the rules of writing.
 
-Every change of an object goes the same way: :meth:`Context.guard` (lock and precondition), then
-:meth:`Context.put` (version, event, totals). There is no other way to change one.
+Every change of an object goes the same way: :meth:`Context.begin_change` (lock and precondition),
+then :meth:`Context.write_version` (version, event, totals). There is no other way to change one.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ PRUNE_EVERY = 16
 NOTHING = Content(EMPTY, 0, body=b"")
 
 
-class Slot:
-    """A path that may be changed now: its lock and precondition held when it was made."""
+class WriteTarget:
+    """A path to write to: its lock and its precondition held when the change began."""
 
     __slots__ = ("head", "live", "path")
 
@@ -222,17 +222,19 @@ class Context:
             }
             self.tx.unit.save_workspace(self._workspace, counters)
 
-    def guard(self, path: str, lock_token: str | None, if_version: int | None = None) -> Slot:
-        """Permission to change a path.
+    def begin_change(
+        self, path: str, lock_token: str | None, if_version: int | None = None
+    ) -> WriteTarget:
+        """Begin the change of a path, as far as its lock and a precondition allow one.
 
         Raises ``locked`` when somebody else holds it, ``lock_lost`` when ``lock_token`` is no
         longer the live one, ``version_conflict`` when the object is not at ``if_version`` (0: must
         not exist).
         """
         self.check_lock(path, lock_token)
-        slot = Slot(path, self.tx.unit.head(self.workspace_id, path))
+        target = WriteTarget(path, self.tx.unit.head(self.workspace_id, path))
         if if_version is not None:
-            current = slot.live["version"] if slot.live is not None else 0
+            current = target.live["version"] if target.live is not None else 0
             if current != if_version:
                 raise FastioError(
                     "version_conflict",
@@ -242,7 +244,7 @@ class Context:
                     current_version=current,
                     expected_version=if_version,
                 )
-        return slot
+        return target
 
     def check_lock(
         self, path: str, lock_token: str | None = None, *, held_hash: str | None = None
@@ -316,9 +318,9 @@ class Context:
             queue_position=waiting + 1,
         )
 
-    def put(
+    def write_version(
         self,
-        slot: Slot,
+        target: WriteTarget,
         *,
         change: str,
         kind: str,
@@ -334,20 +336,20 @@ class Context:
         ``added_bytes`` is what the version adds to the workspace's size when that is not its own
         size. Raises ``quota_exceeded`` when the workspace would outgrow its limit.
         """
-        head = slot.head
+        head = target.head
         version = head["version"] + 1 if head is not None else 1
         now_ms = self.now_ms
-        created_at = slot.live["created_at"] if slot.live is not None else now_ms
+        created_at = target.live["created_at"] if target.live is not None else now_ms
         self._account(content.size_bytes if added_bytes is None else added_bytes)
-        if slot.live is not None:
-            self._counts[slot.live["kind"]] -= 1
-            self._live_bytes -= slot.live["size_bytes"]
+        if target.live is not None:
+            self._counts[target.live["kind"]] -= 1
+            self._live_bytes -= target.live["size_bytes"]
         if not deleted:
             self._counts[kind] += 1
             self._live_bytes += content.size_bytes
         columns: dict[str, object] = {
             "workspace_id": self.workspace_id,
-            "path": slot.path,
+            "path": target.path,
             "version": version,
             "kind": kind,
             "etag": content.etag,
@@ -367,29 +369,29 @@ class Context:
         self.tx.unit.add_version(columns, is_new=head is None)
         self.emit(
             f"{kind}.{change}",
-            slot.path,
+            target.path,
             version,
             {"etag": content.etag, "size_bytes": content.size_bytes, **(data or {})},
         )
         kept = self.limits.versions_max
         if version > kept and version % PRUNE_EVERY == 0:
             self._size_bytes -= self.tx.unit.prune_versions(
-                self.workspace_id, slot.path, version - kept + 1
+                self.workspace_id, target.path, version - kept + 1
             )
         return object_record(columns)
 
-    def remove(
-        self, slot: Slot, change: str, data: dict[str, object] | None = None
+    def write_deletion(
+        self, target: WriteTarget, change: str, data: dict[str, Any] | None = None
     ) -> model.Object:
         """Write the deletion of a live object: a version without content."""
-        assert slot.live is not None
-        return self.put(
-            slot,
+        assert target.live is not None
+        return self.write_version(
+            target,
             change=change,
-            kind=slot.live["kind"],
+            kind=target.live["kind"],
             content=NOTHING,
-            media_type=slot.live["media_type"],
-            schema=slot.live["schema"],  # for the day it is restored
+            media_type=target.live["media_type"],
+            schema=target.live["schema"],  # for the day it is restored
             deleted=True,
             data=data,
         )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.blobs.local import BlobStore
-    from fastio_cli.operations.context import Context, Slot
+    from fastio_cli.operations.context import Context, WriteTarget
     from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
@@ -97,10 +97,10 @@ def put(
 
     ``media_type`` defaults to what the name says.
     """
-    slot = ctx.guard(path, lock_token, if_version)
-    _refuse_state(slot)
-    return ctx.put(
-        slot,
+    target = ctx.begin_change(path, lock_token, if_version)
+    _refuse_state(target)
+    return ctx.write_version(
+        target,
         change="put",
         kind="file",
         content=content,
@@ -123,17 +123,17 @@ def append(
 
     The etag of an appended file is SHA-256 over its former etag and the hash of what was added.
     """
-    slot = ctx.guard(path, lock_token, if_version)
-    _refuse_state(slot)
-    if slot.live is None:
-        return ctx.put(
-            slot,
+    target = ctx.begin_change(path, lock_token, if_version)
+    _refuse_state(target)
+    if target.live is None:
+        return ctx.write_version(
+            target,
             change="append",
             kind="file",
             content=content,
             media_type=guess_media_type(path),
         )
-    old = ctx.content(path, slot.live["version"])
+    old = ctx.content(path, target.live["version"])
     size = old["size_bytes"] + content.size_bytes
     if size > ctx.limits.file_bytes_max:
         raise FastioError(
@@ -145,8 +145,8 @@ def append(
     chain = _own_chain(ctx, old)
     if content.size_bytes:
         ctx.tx.objects.add_segment(ctx.workspace_id, chain, old["size_bytes"], content)
-    return ctx.put(
-        slot,
+    return ctx.write_version(
+        target,
         change="append",
         kind="file",
         content=Content(etag, size, chain=chain),
@@ -230,13 +230,13 @@ def _own_chain(ctx: "Context", old: "Row") -> int:
     return new_chain
 
 
-def _refuse_state(slot: "Slot") -> None:
-    if slot.live is not None and slot.live["kind"] != "file":
+def _refuse_state(target: "WriteTarget") -> None:
+    if target.live is not None and target.live["kind"] != "file":
         raise FastioError(
             "invalid",
-            f"{slot.path} is a state object; it cannot become a file.",
-            f"Change it with fastio state, or delete it first: fastio state delete {slot.path}",
-            path=slot.path,
+            f"{target.path} is a state object; it cannot become a file.",
+            f"Change it with fastio state, or delete it first: fastio state delete {target.path}",
+            path=target.path,
         )
 
 

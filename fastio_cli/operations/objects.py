@@ -19,7 +19,7 @@ from fastio_cli.operations.types import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
-    from fastio_cli.operations.context import Context, Slot
+    from fastio_cli.operations.context import Context, WriteTarget
     from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces/{workspace}/objects"
@@ -109,10 +109,10 @@ def delete(
     lock_token: Token | None = None,
 ) -> "model.Object":
     """Delete an object; its history stays and it can be restored."""
-    slot = ctx.guard(path, lock_token, if_version)
-    if slot.live is None:
-        raise ctx.not_found(path, slot.head)
-    return ctx.remove(slot, "delete")
+    target = ctx.begin_change(path, lock_token, if_version)
+    if target.live is None:
+        raise ctx.not_found(path, target.head)
+    return ctx.write_deletion(target, "delete")
 
 
 @operation("object.restore", f"POST {BASE}-restore/{{path:path}}", effect="write", role="editor")
@@ -129,11 +129,11 @@ def restore(
     Without ``version`` a deleted object gets back what it was before the deletion, and a live one
     its previous version.
     """
-    slot = ctx.guard(path, lock_token, if_version)
-    if slot.head is None:
+    target = ctx.begin_change(path, lock_token, if_version)
+    if target.head is None:
         raise ctx.not_found(path, None)
     if version is None:
-        version = slot.head["version"] - 1
+        version = target.head["version"] - 1
     row = ctx.content(path, version)
     if row["deleted"]:
         raise FastioError(
@@ -142,8 +142,8 @@ def restore(
             f"Choose another: fastio file history {path}",
             path=path,
         )
-    schema = slot.head["schema"] if row["kind"] == "state" else None
-    return _put_copy(ctx, slot, row, "restore", {"from_version": version}, schema)
+    schema = target.head["schema"] if row["kind"] == "state" else None
+    return _put_copy(ctx, target, row, "restore", {"from_version": version}, schema)
 
 
 @operation("object.move", f"POST {BASE}-move/{{path:path}}", effect="write", role="editor")
@@ -161,13 +161,13 @@ def move(
 
     The old path keeps its history and ends in a deletion; the new one begins with the content.
     """
-    source = ctx.guard(path, lock_token, if_version)
+    source = ctx.begin_change(path, lock_token, if_version)
     if source.live is None:
         raise ctx.not_found(path, source.head)
     target = _free_target(ctx, path, to, overwrite, to_lock_token)
     row = ctx.content(path, source.live["version"])
     schema = source.live["schema"]
-    ctx.remove(source, "delete", {"moved_to": to})
+    ctx.write_deletion(source, "delete", {"moved_to": to})
     return _put_copy(ctx, target, row, "move", {"moved_from": path}, schema)
 
 
@@ -189,38 +189,38 @@ def copy(
 
 def _free_target(
     ctx: "Context", path: str, to: str, overwrite: bool, lock_token: str | None
-) -> "Slot":
+) -> "WriteTarget":
     if path == to:
         raise FastioError("invalid", f"{path} cannot be moved or copied onto itself.")
-    slot = ctx.guard(to, lock_token)
-    if slot.live is not None and not overwrite:
+    target = ctx.begin_change(to, lock_token)
+    if target.live is not None and not overwrite:
         raise FastioError(
             "already_exists",
-            f"{to} exists already (version {slot.live['version']}).",
+            f"{to} exists already (version {target.live['version']}).",
             "Choose another path, or replace it with --overwrite.",
             path=to,
-            current_version=slot.live["version"],
+            current_version=target.live["version"],
         )
-    return slot
+    return target
 
 
 def _put_copy(
     ctx: "Context",
-    slot: "Slot",
+    target: "WriteTarget",
     row: "Row",
     change: str,
     data: "dict[str, object]",
     schema: str | None = None,
 ) -> "model.Object":
-    if schema is None and slot.live is not None and row["kind"] == "state":
-        schema = slot.live["schema"]
+    if schema is None and target.live is not None and row["kind"] == "state":
+        schema = target.live["schema"]
     if schema is not None and row["kind"] == "state":
         from fastio_cli.operations.documents import check_schema
 
-        ctx.compute(check_schema, row["body"], schema.encode(), slot.path)
+        ctx.compute(check_schema, row["body"], schema.encode(), target.path)
     content = Content(row["etag"], row["size_bytes"], row["body"], row["blob"], row["chain"])
-    return ctx.put(
-        slot,
+    return ctx.write_version(
+        target,
         change=change,
         kind=row["kind"],
         content=content,

@@ -4,10 +4,12 @@ The index is a reader of the event log. A search first brings it up to date outs
 (``prepare``), then ranks on one snapshot, so that what it returns reflects every earlier write.
 """
 
+from fastio_cli.blobs.content import inline
 from fastio_cli.errors import FastioError
-from fastio_cli.json_text import stored
+from fastio_cli.json_text import encode, stored
 from fastio_cli.operations.operation import UNPREPARED, Unprepared, operation
 from fastio_cli.operations.records import timestamp
+from fastio_cli.operations.state import append, init
 from fastio_cli.operations.types import (
     Age,
     Boolean,
@@ -18,8 +20,10 @@ from fastio_cli.operations.types import (
     PathPattern,
     Question,
     SearchMode,
+    Token,
     Tokens,
 )
+from fastio_cli.operations.workspaces import ALL, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from fastio_cli.operations.context import Context, Preparation
     from fastio_cli.search.hits import SearchHit
     from fastio_cli.search.service import PreparedQuery
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.search_rows import IndexRow
 
 BASE = "/v1/workspaces/{workspace}"
@@ -96,6 +101,67 @@ def query(
     }
 
 
+def _prepare_query_all(
+    preparation: "Preparation", *, query: str, mode: str, **filters: object
+) -> "dict[int, PreparedQuery]":
+    """Bring the indexes of all workspaces that are searched up to date, and embed the query."""
+    search = preparation.open_search()
+    places = preparation.read(_searched)
+    return {
+        row["id"]: search.prepare(preparation.store, row["id"], index, row["seq"], query, mode)
+        for row, index in places
+    }
+
+
+@operation(
+    "search.query_all", "POST /v1/search", effect="read", role="member", prepare=_prepare_query_all
+)
+def query_all(
+    ctx: "Context",
+    *,
+    query: Question,
+    mode: SearchMode = "hybrid",
+    path: PathPattern | None = None,
+    kind: KindName | None = None,
+    since_s: Age | None = None,
+    limit: MatchLimit = 10,
+    merge: Boolean = True,
+    explain: Boolean = False,
+) -> "model.WorkspaceMatchList | Unprepared":
+    """Find the passages that answer a query best in all workspaces that one may read.
+
+    The parameters are those of ``search.query``. A workspace whose intelligence is off is left out.
+    """
+    if ctx.prepared is None:
+        return UNPREPARED
+    filters = _filters(ctx, path, kind, since_s)
+    found: list[tuple[str, SearchHit]] = []
+    explained: dict[str, object] = {}
+    for row, index in _searched(ctx):
+        prepared = ctx.prepared.get(row["id"])
+        if prepared is None:  # made since
+            continue
+        name = row["name"].rpartition("/")[2]
+        candidates = ctx.search.rank(
+            ctx.tx, row["id"], index, query, prepared, filters, lexical=mode != "semantic"
+        )
+        hits = ctx.search.hits(ctx.tx, row["id"], candidates, limit, merge=merge)
+        found += [(name, hit) for hit in hits]
+        explained[name] = ctx.search.explain(query, prepared, filters, len(candidates))
+    terms = set(ctx.search.query_terms(query))
+    ctx.search.rescore_across([hit for _, hit in found], terms)
+    found.sort(key=lambda place: -place[1].candidate.score)
+    queries: list[PreparedQuery] = list(ctx.prepared.values())
+    return {
+        "items": [{**_match(hit, terms), "workspace": name} for name, hit in found[:limit]],
+        "next_cursor": None,
+        "mode": "lexical" if any(q.vector is None for q in queries) else mode,
+        "pending": sum(q.pending for q in queries),
+        "note": next((q.note for q in queries if q.note), None),
+        "explain": explained if explain else None,
+    }
+
+
 def _compose_answer(
     preparation: "Preparation",
     *,
@@ -156,6 +222,62 @@ def ask(
     ``fastio ask --session`` gives to those it begins. A model's sentences can be had as they come.
     """
     return UNPREPARED if ctx.prepared is None else ctx.prepared
+
+
+def _compose_turn(
+    preparation: "Preparation",
+    *,
+    path: str,
+    question: str,
+    kind: str | None,
+    within: str | None,
+    since_s: float | None,
+    lock_token: str | None,
+) -> "model.Answer":
+    return _compose_answer(
+        preparation,
+        question=question,
+        path=within,
+        kind=kind,
+        since_s=since_s,
+        history=preparation.read(lambda ctx: _turns(ctx, path)),
+        exclude=path,
+    )
+
+
+@operation(
+    "search.converse",
+    f"POST {BASE}/conversations/{{path:path}}",
+    effect="write",
+    role="editor",
+    response="chunks",
+    prepare=_compose_turn,
+)
+def converse(
+    ctx: "Context",
+    *,
+    path: ObjectPath,
+    question: Question,
+    within: PathPattern | None = None,
+    kind: KindName | None = None,
+    since_s: Age | None = None,
+    lock_token: Token | None = None,
+) -> "model.Answer | Unprepared":
+    """Answer a question as ``search.ask`` does, and keep it in the conversation at a path.
+
+    The earlier turns that are kept there are its history; an object that is not there begins with
+    the first one. ``within`` is a pattern for the paths that are searched.
+    """
+    if ctx.prepared is None:
+        ctx.check_lock(path, lock_token)  # before the work, not after it
+        return UNPREPARED
+    answer: model.Answer = ctx.prepared
+    turn = {"question": question, "answer": answer["answer"]}
+    _turns(ctx, path)  # still a conversation, if it is there
+    value, schema = inline(encode([turn])), inline(encode(CONVERSATION))
+    if not init(ctx, path=path, value=value, schema=schema, lock_token=lock_token)["created"]:
+        append(ctx, path=path, value=inline(encode(turn)), lock_token=lock_token)
+    return answer
 
 
 def _compose_pack(
@@ -265,6 +387,28 @@ def _begin_anew(ctx: "Context") -> "model.IndexStatus | Unprepared":
             return UNPREPARED
         ctx.tx.search.invalidate(ctx.workspace_id, bool(index["enabled"]))
     return _status(ctx)
+
+
+def _searched(ctx: "Context") -> "list[tuple[Row, IndexRow | None]]":
+    """The workspaces of the org that the caller may read and that are searched."""
+    rows = [(row, ctx.tx.search.index(row["id"])) for row in visible(ctx, ALL)]
+    return [(row, index) for row, index in rows if index is None or index["enabled"]]
+
+
+def _turns(ctx: "Context", path: str) -> "list[dict[str, object]]":
+    """The turns of the conversation at a path. Raises ``invalid`` if that is none."""
+    head = ctx.tx.unit.head(ctx.workspace_id, path)
+    if head is None or head["deleted"]:
+        return []
+    row = ctx.content(path, head["version"])
+    kept = stored(row["body"].decode()) if row["kind"] == "state" else None
+    if not isinstance(kept, list) or not all(isinstance(turn, dict) for turn in kept):
+        raise FastioError(
+            "invalid",
+            f"{path} is no conversation: it is not a list of questions and answers.",
+            "Name another object with --session; a new one is begun by itself.",
+        )
+    return kept
 
 
 def _index(ctx: "Context") -> "IndexRow | None":

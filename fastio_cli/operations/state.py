@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.blobs.content import Content
-    from fastio_cli.operations.context import Context, Slot
+    from fastio_cli.operations.context import Context, WriteTarget
     from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces/{workspace}/state"
@@ -68,11 +68,11 @@ def set_(
 
     ``schema`` attaches a JSON Schema that this and every later write has to satisfy.
     """
-    slot = ctx.guard(path, lock_token, if_version)
+    target = ctx.begin_change(path, lock_token, if_version)
     if not at:
-        return _put(ctx, slot, "set", value, schema=schema)
-    body = ctx.compute(documents.assign, _current(ctx, slot), at, value.body, path)
-    return _put(ctx, slot, "set", inline(body), {"at": at}, schema)
+        return _put(ctx, target, "set", value, schema=schema)
+    body = ctx.compute(documents.assign, _current(ctx, target), at, value.body, path)
+    return _put(ctx, target, "set", inline(body), {"at": at}, schema)
 
 
 @operation(
@@ -91,8 +91,8 @@ def init(
     if head is not None and not head["deleted"]:
         row = ctx.content(path, head["version"])
         return {**_document(ctx, row, _body(row)), "created": False}
-    slot = ctx.guard(path, lock_token)
-    put = _put(ctx, slot, "init", value, schema=schema)
+    target = ctx.begin_change(path, lock_token)
+    put = _put(ctx, target, "init", value, schema=schema)
     assert value.body is not None
     return {**_document(ctx, put, value.body), "created": True}
 
@@ -112,14 +112,14 @@ def patch(
     ``format`` is ``merge`` (RFC 7396: objects merge, null removes) or ``json-patch`` (RFC 6902: a
     list of operations, all or none; a ``test`` that fails is a ``version_conflict``).
     """
-    slot = ctx.guard(path, lock_token, if_version)
-    document = _current(ctx, slot)
+    target = ctx.begin_change(path, lock_token, if_version)
+    document = _current(ctx, target)
     if format == "merge":
         body = ctx.compute(documents.merge_patch, document, patch.body)
     else:
-        version = slot.live["version"] if slot.live is not None else 0
+        version = target.live["version"] if target.live is not None else 0
         body = ctx.compute(documents.json_patch, document, patch.body, path, version)
-    return _put(ctx, slot, "patch", inline(body))
+    return _put(ctx, target, "patch", inline(body))
 
 
 @operation(
@@ -135,9 +135,9 @@ def append(
     lock_token: Token | None = None,
 ) -> "model.Object":
     """Append a value to an array of a state object."""
-    slot = ctx.guard(path, lock_token, if_version)
-    body = ctx.compute(documents.append, _current(ctx, slot), at, value.body, path)
-    return _put(ctx, slot, "append", inline(body), {"at": at} if at else None)
+    target = ctx.begin_change(path, lock_token, if_version)
+    body = ctx.compute(documents.append, _current(ctx, target), at, value.body, path)
+    return _put(ctx, target, "append", inline(body), {"at": at} if at else None)
 
 
 @operation(
@@ -157,9 +157,9 @@ def increment(
     lock_token: Token | None = None,
 ) -> "model.StateDoc":
     """Add to a number in a state object, and read the sum."""
-    slot = ctx.guard(path, lock_token, if_version)
-    body, total = ctx.compute(documents.increment, _current(ctx, slot), at, by, path)
-    put = _put(ctx, slot, "increment", inline(body), {"at": at} if at else None)
+    target = ctx.begin_change(path, lock_token, if_version)
+    body, total = ctx.compute(documents.increment, _current(ctx, target), at, by, path)
+    put = _put(ctx, target, "increment", inline(body), {"at": at} if at else None)
     return {"path": path, "version": put["version"], "etag": put["etag"], "value": total}
 
 
@@ -275,38 +275,38 @@ def _body(row: "Row") -> bytes:
     return body
 
 
-def _current(ctx: "Context", slot: "Slot") -> bytes:
-    if slot.live is None:
-        error = ctx.not_found(slot.path, slot.head)
-        if slot.head is None:
-            error.hint = f"Create it first: fastio state init {slot.path} '{{}}'"
+def _current(ctx: "Context", target: "WriteTarget") -> bytes:
+    if target.live is None:
+        error = ctx.not_found(target.path, target.head)
+        if target.head is None:
+            error.hint = f"Create it first: fastio state init {target.path} '{{}}'"
         raise error
-    return _body(ctx.content(slot.path, slot.live["version"]))
+    return _body(ctx.content(target.path, target.live["version"]))
 
 
 def _put(
     ctx: "Context",
-    slot: "Slot",
+    target: "WriteTarget",
     change: str,
     content: "Content",
     data: "dict[str, object] | None" = None,
     schema: "Content | None" = None,
 ) -> "model.Object":
     """Write a state object, if it satisfies its schema."""
-    if slot.live is not None and slot.live["kind"] != "state":
+    if target.live is not None and target.live["kind"] != "state":
         raise FastioError(
             "invalid",
-            f"{slot.path} is a file; it cannot become a state object.",
-            f"Choose another path, or delete it first: fastio file delete {slot.path}",
-            path=slot.path,
+            f"{target.path} is a file; it cannot become a state object.",
+            f"Choose another path, or delete it first: fastio file delete {target.path}",
+            path=target.path,
         )
-    schema_text = slot.live["schema"] if slot.live is not None else None
+    schema_text = target.live["schema"] if target.live is not None else None
     if schema is not None and schema.body is not None:
         schema_text = schema.body.decode()
     if schema_text is not None:
-        ctx.compute(documents.check_schema, content.body, schema_text.encode(), slot.path)
-    return ctx.put(
-        slot,
+        ctx.compute(documents.check_schema, content.body, schema_text.encode(), target.path)
+    return ctx.write_version(
+        target,
         change=change,
         kind="state",
         content=content,

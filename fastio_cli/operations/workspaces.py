@@ -9,8 +9,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Preparation
+    from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces"
+ALL = 2**31 - 1
 
 
 @operation("workspace.create", f"POST {BASE}", effect="write", role="admin")
@@ -31,13 +33,7 @@ def list_(
     name, slash, id = cursor.partition("/")
     if slash and not is_number(id):
         raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
-    member = None
-    if ctx.grant is not None and not ctx.grant.at_least("viewer"):
-        member = ctx.actor  # only where this member has a role
-    stored, number = ctx.stored_name(name), int(id or 0)
-    rows = ctx.tx.workspaces.page(ctx.org, stored, number, limit + 1, deleted, member=member)
-    if ctx.grant is not None and ctx.grant.workspace_id is not None:
-        rows = [row for row in rows if row["id"] == ctx.grant.workspace_id]
+    rows = visible(ctx, limit + 1, name, int(id or 0), deleted=deleted)
     last = rows[limit - 1] if len(rows) > limit else None
     return {
         "items": [workspace_record(row) for row in rows[:limit]],
@@ -45,6 +41,22 @@ def list_(
         if last is not None
         else None,
     }
+
+
+def visible(
+    ctx: "Context", limit: int, after: str = "", after_id: int = 0, *, deleted: bool = False
+) -> "list[Row]":
+    """The workspaces of the org that the caller may read, by name."""
+    stored, page = ctx.stored_name(after), ctx.tx.workspaces.page
+    if ctx.grant is None or ctx.tx.members.get(ctx.org, ctx.actor, 0) is not None:
+        member = None
+    else:
+        member = ctx.actor  # who has no role in the org, but in some workspaces
+    bound = ctx.grant.workspace_id if ctx.grant is not None else None
+    if bound is None:
+        return page(ctx.org, stored, after_id, limit, deleted, member=member)
+    rows = page(ctx.org, stored, after_id, ALL, deleted, member=member)
+    return [row for row in rows if row["id"] == bound]
 
 
 @operation("workspace.show", f"GET {BASE}/{{workspace}}", effect="read", role="viewer", inline=True)

@@ -19,21 +19,8 @@ if TYPE_CHECKING:
 
 FILE = "fastio_cli/sdk/generated.py"
 LINE_LENGTH_MAX = 100
-# What can be more than one is called so.
-COUNTED = (
-    "account",
-    "event",
-    "file",
-    "import",
-    "job",
-    "lock",
-    "member",
-    "object",
-    "org",
-    "token",
-    "transfer",
-    "workspace",
-)
+# All other nouns are counted: ``files``, ``locks``.
+UNCOUNTED = ("access", "audit", "index", "search", "state")
 # The verbs that ``state.transact`` takes, with the operation that each stands for.
 CHANGES = {
     "set": "state.set",
@@ -69,7 +56,7 @@ def place(operation: Operation) -> tuple[str, str]:
     verb += "_" if keyword.iskeyword(verb) else ""
     if noun == "workspace" and operation.in_workspace:
         return "", verb
-    return f"{noun}s" if noun in COUNTED else noun, verb
+    return noun if noun in UNCOUNTED else f"{noun}s", verb
 
 
 def generated() -> str:

@@ -635,6 +635,35 @@ class Search(Operations):
             since_s=since_s,
         )
 
+    def converse(
+        self,
+        path: str,
+        question: str,
+        *,
+        within: str | None = None,
+        kind: Literal["state", "file"] | None = None,
+        since_s: float | None = None,
+        lock_token: str | None = None,
+        idempotency_key: str | None = None,
+        on_chunk: Callable[[str], None] | None = None,
+    ) -> model.Answer:
+        """Answer a question as ``search.ask`` does, and keep it in the conversation at a path.
+
+        The earlier turns that are kept there are its history; an object that is not there begins
+        with the first one. ``within`` is a pattern for the paths that are searched.
+        """
+        return self._call(
+            "search.converse",
+            path=path,
+            question=question,
+            within=within,
+            kind=kind,
+            since_s=since_s,
+            lock_token=lock_token,
+            idempotency_key=idempotency_key,
+            on_chunk=on_chunk,
+        )
+
     def query(
         self,
         query: str,
@@ -655,6 +684,39 @@ class Search(Operations):
         """
         return self._call(
             "search.query",
+            query=query,
+            mode=mode,
+            path=path,
+            kind=kind,
+            since_s=since_s,
+            limit=limit,
+            merge=merge,
+            explain=explain,
+        )
+
+
+class SearchOfStore(Operations):
+    """Operations on search."""
+
+    def query_all(
+        self,
+        query: str,
+        *,
+        mode: Literal["hybrid", "semantic", "lexical"] = "hybrid",
+        path: str | None = None,
+        kind: Literal["state", "file"] | None = None,
+        since_s: float | None = None,
+        limit: int = 10,
+        merge: bool = True,
+        explain: bool = False,
+    ) -> model.WorkspaceMatchList:
+        """Find the passages that answer a query best in all workspaces that one may read.
+
+        The parameters are those of ``search.query``. A workspace whose intelligence is off is left
+        out.
+        """
+        return self._call(
+            "search.query_all",
             query=query,
             mode=mode,
             path=path,
@@ -967,6 +1029,7 @@ class StoreOperations(Operations):
         self.accounts = AccountsOfStore(caller)
         self.members = MembersOfStore(caller)
         self.orgs = OrgsOfStore(caller)
+        self.search = SearchOfStore(caller)
         self.tokens = TokensOfStore(caller)
         self.transfers = TransfersOfStore(caller)
         self.workspaces = WorkspacesOfStore(caller)

@@ -41,3 +41,9 @@ class SearchHit:
     def highlights(self, terms: set[str]) -> list[list[int]]:
         """The ranges of the text that match terms of a query."""
         return analysis.highlight_ranges(self.text, terms)
+
+    def matched_terms(self, terms: set[str]) -> set[str]:
+        """The different terms of what the text has of a query."""
+        text = self.text
+        matched = " ".join(text[start:end] for start, end in self.highlights(terms))
+        return set(map(analysis.stem, analysis.query_tokens(matched)))

@@ -253,6 +253,11 @@ class SearchService:
                 break
         return hits[:limit]
 
+    def rescore_across(self, hits: list[SearchHit], terms: set[str]) -> None:
+        """Give hits of several workspaces, for a query with these terms, scores that compare."""
+        counts = [len(hit.matched_terms(terms)) for hit in hits]
+        ranking.rescore_across([hit.candidate for hit in hits], counts)
+
     def filter_relevant(self, hits: list[SearchHit]) -> list[SearchHit]:
         """The hits that match a term of the query, or come near it in meaning."""
         embedder = self.embedder()

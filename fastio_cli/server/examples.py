@@ -85,9 +85,10 @@ LOCKED: dict[str, object] = {
 }
 
 
-def parameter(name: str, rule: Rule) -> object:
-    """An accepted value of a parameter; None where no example is worth showing."""
-    for value in EXAMPLES.get(name, ()):
+def parameter(name: str, rule: Rule) -> Any:
+    """An accepted value of a parameter, a plain one if the table has none."""
+    plain: tuple[object, ...] = (name.replace("_", " "), 1, True, [], {})
+    for value in (*EXAMPLES.get(name, ()), *plain):
         try:
             rule.check(value, name)
         except FastioError:

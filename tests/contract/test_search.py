@@ -179,6 +179,40 @@ def test_workspaces_do_not_see_each_other(caller):
     assert {c["path"] for c in answer["citations"]} == {"mine.json"}
 
 
+@pytest.mark.parametrize("mode", ["lexical", "semantic", "hybrid"])
+def test_all_workspaces_are_searched_at_once(caller, mode):
+    """A word that is rare in one workspace does not put what has fewer of the words first."""
+    for i in range(8):
+        caller("state.set", path=f"v{i}.json", value=f"vault {i}")
+        caller("state.set", path=f"c{i}.json", value=f"a cellar {i}")
+    for name in ("small", "off"):
+        caller("workspace.create", name=name)
+        caller("state.set", path="t.json", value="the passphrase of the vault", workspace=name)
+    caller("workspace.intelligence", enabled=False, workspace="off")
+    page = caller(
+        "search.query_all", query="passphrase of the vault", mode=mode, limit=5, explain=True
+    )
+    places = [(item["workspace"], item["path"]) for item in page["items"]]
+    assert places[0] == ("small", "t.json")
+    assert len(places) == 5
+    assert {name for name, _ in places} == {"small", "default"}
+    assert set(page["explain"]) == {"small", "default"}
+    assert page["mode"] == mode
+    scores = [item["score"] for item in page["items"]]
+    assert scores == sorted(scores, reverse=True)
+    for item in page["items"]:
+        parts = item["parts"]
+        assert abs(item["score"] - parts["lexical"] - parts["semantic"]) < 1e-5
+
+
+def test_a_search_of_all_workspaces_takes_filters_and_finds_nothing_where_nothing_is(caller):
+    assert caller("search.query_all", query="vault")["items"] == []
+    caller("state.set", path="a/v.json", value="vault")
+    caller("state.set", path="b/v.json", value="vault")
+    page = caller("search.query_all", query="vault", path="b/*", mode="lexical")
+    assert [item["path"] for item in page["items"]] == ["b/v.json"]
+
+
 def test_a_loaded_model_finds_what_was_written_since(caller):
     """Once the model is loaded a query stays within its read, but for what is new."""
     for number in range(2 * FEW_TEXTS):
@@ -370,6 +404,43 @@ def test_what_was_answered_in_any_conversation_is_no_source(caller):
     answer = caller("search.ask", question="Who is cheapest?")
     assert {c["path"] for c in answer["citations"]} == {"faq.json"}
     assert "[7]" not in answer["answer"]
+
+
+def test_a_conversation_is_kept_and_is_its_own_history(caller):
+    caller.put("suppliers.md", b"Bolt is the cheapest supplier at 31 euros.\n")
+    caller.put("team.md", b"Anna joins the company in May.\n")
+    first = caller("search.converse", path="chat.json", question="Who is the cheapest supplier?")
+    second = caller("search.converse", path="chat.json", question="And why is that?")
+    for answer in (first, second):
+        assert [c["path"] for c in answer["citations"]] == ["suppliers.md"]
+    assert caller.value("chat.json") == [
+        {"question": a["question"], "answer": a["answer"]} for a in (first, second)
+    ]
+    assert [e["type"] for e in caller.events()][-2:] == ["state.init", "state.append"]
+    kept = caller("search.converse", path="x.json", question="When does Anna join?", within="t*")
+    assert [c["path"] for c in kept["citations"]] == ["team.md"]
+
+
+def test_a_turn_that_is_asked_for_again_is_kept_once(caller):
+    caller.put("suppliers.md", b"Bolt is the cheapest supplier at 31 euros.\n")
+    turn = {"path": "chat.json", "question": "Who is the cheapest supplier?", "key": "k"}
+    assert caller("search.converse", **turn) == caller("search.converse", **turn)
+    assert len(caller.value("chat.json")) == 1
+
+
+def test_what_is_no_conversation_stays_as_it_is(caller):
+    caller("state.set", path="plan.json", value={"step": 1})
+    caller.put("f.md", b"text")
+    for path in ("plan.json", "f.md"):
+        caller.refused("invalid", "search.converse", path=path, question="What?")
+    caller("state.set", path="empty.json", value=[])
+    caller("search.converse", path="empty.json", question="What?")
+    assert len(caller.value("empty.json")) == 1
+    lock = caller("lock.acquire", path="chat.json", actor="bob")
+    caller.refused("locked", "search.converse", path="chat.json", question="What?")
+    held = {"path": "chat.json", "lock_token": lock["token"]}
+    caller("search.converse", question="What?", **held)
+    assert len(caller.value("chat.json")) == 1
 
 
 def test_copies_take_one_place_among_the_sources(caller):

@@ -7,14 +7,20 @@ import hashlib
 import os
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import quicktok
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fastio_cli.config.settings import SearchSettings
 from fastio_cli.errors import FastioError
 from fastio_cli.search import analysis, context_pack, embedding, minilm, ranking
 from fastio_cli.search.hits import SearchHit
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -178,13 +184,39 @@ def hit(path: str, text: str) -> SearchHit:
     return SearchHit(row, ranking.Candidate(1, 0.0, None))
 
 
-@pytest.mark.parametrize("count", [context_pack.TokenCounter(), len])
+COUNT = context_pack.TokenCounter()
+TOKENS = quicktok.get_encoding(context_pack.ENCODING).encode_ordinary
+
+
+@settings(max_examples=500)
+@given(st.text() | st.text("ab e\n '1.,;{}\":ü長", max_size=200))
+def test_no_text_has_more_tokens_than_are_counted(text):
+    assert len(TOKENS(text)) <= COUNT(text) <= len(text.encode())
+
+
+def test_the_count_is_close_to_the_tokens_of_prose_and_code():
+    for file in (Path(context_pack.__file__), ROOT / "README.md"):
+        text = file.read_text()
+        assert COUNT(text) <= 1.2 * len(TOKENS(text))
+
+
+def test_the_merges_are_the_first_of_the_encoding():
+    whole = (Path(quicktok.__file__).parent / "data" / "o200k.vocab").read_bytes()
+    first = (Path(context_pack.MERGES) / "o200k.vocab").read_bytes()
+    assert first[4:] == whole[4 : len(first)]
+    count = int.from_bytes(first[:4], "little")
+    # The id of the last entry: entries are numbered from the first on.
+    assert int.from_bytes(first[-4:], "little") == count - 1 == 32_767
+
+
+@pytest.mark.parametrize("count", [COUNT, len])
 @pytest.mark.parametrize("budget", [64, 100, 500])
 def test_a_pack_is_never_over_its_budget(count, budget):
     passages = [hit(f"{i}.md", f"note {i}: {'some words here ' * i}") for i in range(30)]
     for summary in (None, ("s.json", "x " * 5000), ("s.json", "長" * 5000)):
         packed = context_pack.pack(summary, passages, budget, count)
         assert packed.tokens == count(packed.text) <= budget
+        assert len(TOKENS(packed.text)) <= packed.tokens
 
 
 def test_a_pack_holds_each_passage_once():

@@ -9,33 +9,26 @@ from fastio_cli.client.requests import expand_route
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import ROLES, digest_of, new_token
 from fastio_cli.operations import every
+from fastio_cli.server import examples
 
-VALUES = {
-    "path": "plan.json",
-    "to": "other.json",
+VALUES = {  # where the example would be refused, or would end what others test
     "name": "someone",
-    "value": {"a": 1},
-    "patch": {},
-    "lock_token": "lk_none",
-    "expression": "a",
     "changes": [{"op": "delete", "path": "plan.json"}],
     "role": "viewer",
     "claim": "claim_none",
     "id": "none",
-    "question": "What?",
-    "query": "what",
-    "enabled": True,
     "urls": ["https://example.org/a"],
-    "service": "box",
-    "access_token": "at",
-    "client_id": "client",
 }
 
 
 def request_of(operation, workspace="default"):
     """A well-formed request for any operation: method, path and options for httpx."""
     names = [name for name in operation.rules if name not in operation.defaults]
-    params = {name: VALUES[name] for name in names if name != "content"}
+    params = {
+        name: VALUES[name] if name in VALUES else examples.parameter(name, operation.rules[name])
+        for name in names
+        if name != "content"
+    }
     if operation.in_workspace and "id" in params:
         params["id"] = 1
     if "timeout_s" in operation.rules:
@@ -128,6 +121,26 @@ def test_a_role_in_one_workspace_opens_that_one_only(remote, client):
         with pytest.raises(FastioError) as caught:
             bob.call("state.set", {"path": "a.json", "value": 1}, workspace=name)
         assert caught.value.code == "not_found"
+
+
+def test_all_workspaces_are_those_that_one_may_read(remote, client):
+    for name in ("one", "two"):
+        remote.call("workspace.create", {"name": name})
+        remote.call("state.set", {"path": "a.json", "value": "vault"}, workspace=name)
+
+    def found(caller):
+        page = caller.call("search.query_all", {"query": "vault", "mode": "lexical"})
+        return {item["workspace"] for item in page["items"]}
+
+    member = {"member": "bob", "role": "viewer", "in_workspace": "one"}
+    bob = client(remote.call("token.create", member)["token"])
+    bound = client(remote.call("token.create", {"in_workspace": "two"})["token"])
+    other = client(remote.call("org.create", {"name": "acme"})["token"])
+    assert found(remote) == {"one", "two"}
+    assert found(bob) == {"one"}
+    assert found(bound) == {"two"}
+    assert [w["name"] for w in bound.call("workspace.list", {"limit": 1})["items"]] == ["two"]
+    assert found(other) == set()
 
 
 def test_that_a_workspace_was_deleted_is_told_to_those_who_saw_it(remote, client):

@@ -85,8 +85,7 @@ def _group_page(spec: dict[str, Any], group: dict[str, Any], released: str) -> s
         if c["words"].startswith(name + " "):
             lines += _command(c)
     lines += [".SH OPTIONS", "The options for every command are in \\fBfastio\\fR(1)."]
-    others = [g["name"] for g in spec["groups"] if g["name"] != name]
-    lines += [".SH SEE ALSO", _see(["fastio", *(f"fastio-{other}" for other in others)])]
+    lines += [".SH SEE ALSO", _see(["fastio"])]
     return "\n".join(lines) + "\n"
 
 
