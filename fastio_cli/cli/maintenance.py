@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @command(
     "doctor",
-    Flag("--sweep", help="Also remove stored bytes that nothing has used for a day"),
+    Flag("--sweep", help="Also free bytes that nothing has used for a day, and count anew"),
     op=("audit.verify", "workspace.list"),
     help="Check the installation and the store, and say how to fix what is wrong.",
 )

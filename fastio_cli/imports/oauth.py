@@ -3,6 +3,9 @@ codes (RFC 8628), token refresh and revocation (RFC 7009).
 
 The user brings a client of their own. What is granted names that client, so that whoever keeps it
 (``logins.py``) can have it refreshed and revoked without the settings it was asked with.
+
+A client library saves nothing here: through the guard, Authlib's takes more lines than this, has
+no client for device codes, and takes any JSON object without an ``error`` for a token.
 """
 
 from __future__ import annotations

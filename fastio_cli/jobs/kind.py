@@ -94,7 +94,7 @@ class Stopped(Exception):
 
 
 class JobKind(Generic[J]):
-    """A kind of job. ``run`` is called on one of ``parallel`` threads, all else on the runner's.
+    """A kind of job. ``run`` is called on ``parallel`` threads, all else on the runner's.
 
     ``retry`` says when a failed job is tried again; its deadline counts from when the job was
     queued. Jobs of a kind that ``enters_workspace`` end in a transaction that may change their

@@ -1,8 +1,8 @@
 """The runner of jobs: claims what is due under a lease, runs it on threads, records how it ended.
 
 **Fairness.** Each workspace has its turn: one job a workspace and round, the round going on where
-the last one ended. One org and one workspace never have all threads of a kind, unless the runner
-works for one actor alone.
+the last one ended. One org may have ``parallel`` jobs of a kind running, and there is one thread
+more for all others, unless the runner works for one actor alone.
 
 **Leases.** A claim raises the job's fencing token. A runner that dies leaves a lease that runs out,
 and another one begins the job anew; a runner that lost its lease can write nothing any more: every
@@ -61,7 +61,7 @@ class JobRunner:
         self._actor = actor
         self._outcomes: queue.SimpleQueue[tuple[Job, Outcome] | None] = queue.SimpleQueue()
         self._unrecorded: list[tuple[Job, Outcome]] = []
-        self._pools = [_Pool(kind, self._outcomes) for kind in kinds]
+        self._pools = [_Pool(kind, self._outcomes, actor is None) for kind in kinds]
         self._pool_of: dict[tuple[int, str], _Pool] = {}
         self._orgs: dict[int, str] = {}
         self._is_open = False
@@ -149,7 +149,7 @@ class JobRunner:
         while len(picks) < pool.room and any(due.values()):
             for id, rows in due.items():
                 shares = self._shares(id)
-                if any(held[share] >= self._share_max(pool) for share in shares):
+                if any(held[share] >= pool.share_max for share in shares):
                     rows.clear()
                 if rows and len(picks) < pool.room:
                     picks.append(rows.pop(0))
@@ -180,12 +180,6 @@ class JobRunner:
         """Whose part of the threads a job takes: its workspace's and its org's."""
         org = self._orgs.get(workspace_id)
         return [workspace_id] if org is None else [workspace_id, org]
-
-    def _share_max(self, pool: _Pool) -> int:
-        """How many jobs one workspace or org may have running: all but one, for the others."""
-        if self._actor is not None:
-            return pool.room_max
-        return max(1, pool.kind.parallel - 1)
 
     def _take(self, picks: list[tuple[_Pool, Row]], tx: Tx) -> list[tuple[_Pool, Job]]:
         claimed = []
@@ -223,6 +217,7 @@ class JobRunner:
         if not outcomes:
             return []
         self._wake_at = 0.0
+        outcomes.sort(key=lambda pair: pair[0].key)  # all runners lock rows in one order
         results = self._engine.act([self._ending(job, outcome) for job, outcome in outcomes])
         refused = [
             (job, _as_error(result))
@@ -347,14 +342,19 @@ class _Pool:
         self,
         kind: JobKind[Any],
         outcomes: queue.SimpleQueue[tuple[Job, Outcome] | None],
+        is_shared: bool,
     ) -> None:
         self.kind = kind
         self.jobs: set[Job] = set()
         self.renewed_at: dict[tuple[int, str], float] = {}
         self.turn = FIRST_TURN  # the workspace that was served last
         self.discover_at = 0.0
+        spare = 1 if is_shared and kind.parallel > 1 else 0
+        self._threads_max = kind.parallel + spare
         # Twice as many as run, so that no thread waits for a commit.
-        self.room_max = 2 * kind.parallel
+        self.room_max = 2 * self._threads_max
+        # How many jobs one workspace or org may have at a time.
+        self.share_max = kind.parallel if is_shared else self.room_max
         self._outcomes = outcomes
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -368,7 +368,7 @@ class _Pool:
         """Have a job run as soon as a thread is free."""
         self.jobs.add(job)
         self.renewed_at[job.key] = renewed_at
-        if len(self._threads) < min(self.kind.parallel, len(self.jobs)):
+        if len(self._threads) < min(self._threads_max, len(self.jobs)):
             name = f"jobs-{self.kind.name}"
             self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
             self._threads[-1].start()
