@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fastio_cli import model
-    from fastio_cli.server.http import Headers
     from fastio_cli.server.request_context import RequestContext
+    from fastio_cli.server.responses import Headers
 HEARTBEAT_S = 15.0
 PAGE = 200
 FILTERS = ("type", "path")

@@ -192,7 +192,9 @@ def test_what_a_profile_holds_besides_its_server(home, url, token):
 def test_completion_offers_profiles_and_asks_the_server(home, url, token, server):
     server.engine.call("state.set", {"path": "plans/a.json", "value": 1})
     fastio("login", url, "--profile", "work", stdin=token)
-    assert fastio("complete", "profile").stdout.split() == ["local", "work"]
-    assert fastio("complete", "path", "pl").stdout.split() == ["plans/a.json"]
-    away = fastio("complete", "--store", "http://127.0.0.1:1", "path")
+    profiles = fastio("complete", "words", "profile", "use", "=")
+    assert profiles.stdout.split() == ["names", "local", "work"]
+    paths = fastio("complete", "words", "state", "get", "=pl")
+    assert paths.stdout.split() == ["names", "pl", "plans/a.json"]
+    away = fastio("complete", "words", "--", "--store", "http://127.0.0.1:1", "state", "get", "=")
     assert (away.stdout, away.stderr) == ("", "")

@@ -250,7 +250,7 @@ def test_the_server_is_waited_for_only_if_asked_to(server: Server, site: Site) -
     id = str(queued["id"])
     late = server.run("ada", "import", site.url("/slow.bin"), "--to", "b", "--timeout", "0.5")
     assert late.returncode == 7
-    assert "the server goes on" in late.stderr
+    assert "the server continues" in late.stderr
     quiet = server.run("ada", "import", site.url("/slow.bin"), "--to", "c", "-q")
     assert int(quiet.stdout) > int(id)
     go.set()
