@@ -22,6 +22,7 @@ import time
 from _thread import _local as ThreadLocal  # threading costs a millisecond to import
 
 from fastio_cli.errors import FastioError
+from fastio_cli.storage.migrations import newest
 from fastio_cli.storage.sqlite.connection import FILE, Connection, is_frozen
 from fastio_cli.storage.sqlite.errors import translate
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = newest("sqlite")
 POLL_S = 0.002
 POLL_MAX_S = 0.02
 
