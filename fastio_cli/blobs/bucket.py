@@ -23,11 +23,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import ModuleType
-    from typing import Any, BinaryIO
+    from typing import BinaryIO
 
     from _typeshed import WriteableBuffer
     from obstore import GetResult, ObjectMeta
-    from obstore.store import ObjectStore
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 # A body up to this size is one conditional request; a larger one is put in parts.
 SINGLE_BYTES_MAX = 16 * 1024 * 1024
@@ -54,7 +54,7 @@ CREDENTIALS = {
 
 
 def connect(
-    scheme: str, place: str, retries_max: int, options: dict[str, Any] | None = None
+    scheme: str, place: str, retries_max: int, options: ClientConfig | None = None
 ) -> tuple[ObjectStore, ModuleType]:
     """A client for a bucket (``place`` is ``bucket`` or ``bucket/prefix``), and its library.
 
@@ -81,9 +81,8 @@ def connect(
         ) from None
     from datetime import timedelta
 
-    retries: Any = {"max_retries": retries_max, "retry_timeout": timedelta(seconds=RETRY_S)}
-    client: Any = options
-    return from_url(f"{scheme}://{place}", retry_config=retries, client_options=client), obstore
+    retries: RetryConfig = {"max_retries": retries_max, "retry_timeout": timedelta(seconds=RETRY_S)}
+    return from_url(f"{scheme}://{place}", retry_config=retries, client_options=options), obstore
 
 
 class BucketBlobStore(BlobStore):

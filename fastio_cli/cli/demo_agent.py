@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from fastio_cli.model import HeldLock
+
     Do = Callable[..., Any]
     Task = Callable[..., Iterator[dict[str, object]]]
 
@@ -66,8 +68,9 @@ def take_turn(do: Do, line: str) -> Iterator[dict[str, object]]:
     yield {"lines": [line]}
 
 
-def _take(do: Do, ttl_s: float) -> object:
-    return do("lock.acquire", {"path": REPORT, "ttl_s": ttl_s, "wait_s": WAIT_S})
+def _take(do: Do, ttl_s: float) -> HeldLock:
+    lock: HeldLock = do("lock.acquire", {"path": REPORT, "ttl_s": ttl_s, "wait_s": WAIT_S})
+    return lock
 
 
 def _read(do: Do) -> list[str]:
@@ -75,7 +78,7 @@ def _read(do: Do) -> list[str]:
     return lines
 
 
-def _write(do: Do, document: list[str], lock: Any) -> None:
+def _write(do: Do, document: list[str], lock: HeldLock) -> None:
     do("state.set", {"path": REPORT, "value": document, "lock_token": lock["token"]})
     do("lock.release", {"path": REPORT, "lock_token": lock["token"]})
 

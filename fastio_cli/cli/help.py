@@ -36,14 +36,14 @@ def described(words: list[str]) -> dict[str, object]:
     """The whole description, or of its commands and operations those that ``words`` name."""
     from fastio_cli.cli.framework.spec import catalogue, spec
 
-    whole = {**spec(), "operations": catalogue()}
+    whole, offered = spec(), catalogue()
     if not words:
-        return whole
+        return {**whole, "operations": offered}
     commands = [c for c in whole["commands"] if c["words"].split()[: len(words)] == words]
     if not commands:
         raise FastioError(
             "invalid", f"There is no command {' '.join(words)!r}.", "See them all: fastio help"
         )
     used = {name for c in commands for name in c["operations"]}
-    chosen = [op for op in whole["operations"] if op["name"] in used]
+    chosen = [op for op in offered if op["name"] in used]
     return {**whole, "commands": commands, "operations": chosen}

@@ -12,8 +12,7 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from fastio_cli import model
     from fastio_cli.cli.framework.session import Session
 
 STOP_S = 5.0
@@ -21,7 +20,7 @@ FORWARDED_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 NOT_FOUND, NOT_RUNNABLE = 127, 126  # as shells report it
 
 
-def run_locked(cli: Session, path: str, command: list[str], lock: Any) -> None:
+def run_locked(cli: Session, path: str, command: list[str], lock: model.HeldLock) -> None:
     """Run the command, renewing the lock every third of its ttl; exit with its exit code.
 
     Raises ``lock_lost`` if the lock was lost, after the command was stopped.

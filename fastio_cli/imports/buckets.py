@@ -28,14 +28,21 @@ from fastio_cli.imports.transfer import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from types import ModuleType
 
+    from obstore import GetResult
+    from obstore.store import ClientConfig, ObjectStore
+
+    from fastio_cli.blobs.content import Content
     from fastio_cli.blobs.staging import StagedBlob
 
 CHUNK_BYTES = 64 * 1024  # lost at most when a connection is cut
 _ENVIRONMENT = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
 # No proxy: without these options, one from the environment would be used.
-_NO_PROXY = {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "*,0.0.0.0/0,::/0"}
+_NO_PROXY: ClientConfig = {
+    "proxy_url": "http://127.0.0.1:9",
+    "proxy_excludes": "*,0.0.0.0/0,::/0",
+}
 
 
 def is_bucket(url: str) -> bool:
@@ -78,7 +85,7 @@ def fetch_object(
             options = {"if_none_match": known.etag}
     at = f"{scheme}://{bucket}"
     try:
-        result = obstore.get(store, key, options=options)
+        result: GetResult = obstore.get(store, key, options=options)
     except obstore.exceptions.NotModifiedError:
         return _fetched(url, key, None, known or Validators())
     except Exception as e:
@@ -116,7 +123,7 @@ def _changed_object(at: str, staged: StagedBlob, transfer: Transfer) -> FastioEr
     return FastioError("unavailable", f"{at} has other bytes than before.")
 
 
-def _fetched(url: str, key: str, content: Any, validators: Validators) -> Fetched:
+def _fetched(url: str, key: str, content: Content | None, validators: Validators) -> Fetched:
     name = clean(key) or "download"
     return Fetched(content, name=name, media_type="", final_url=url, validators=validators)
 
@@ -132,9 +139,9 @@ def _parts(url: str) -> tuple[str, str, str]:
     return parts.scheme.lower(), parts.netloc, key
 
 
-def _store(scheme: str, bucket: str, limits: TransferLimits) -> tuple[Any, Any]:
+def _store(scheme: str, bucket: str, limits: TransferLimits) -> tuple[ObjectStore, ModuleType]:
     plainly = os.environ.get(f"{_ENVIRONMENT[scheme]}_ALLOW_HTTP", "").lower() == "true"
-    options: Any = {
+    options: ClientConfig = {
         "timeout": f"{limits.total_s:.0f}s",
         "read_timeout": f"{limits.stall_s:.0f}s",
         "allow_http": plainly,
@@ -143,7 +150,7 @@ def _store(scheme: str, bucket: str, limits: TransferLimits) -> tuple[Any, Any]:
     return connect(scheme, bucket, 0, options)
 
 
-def _chunks(result: Any, at: str, obstore: Any) -> Iterator[bytes]:
+def _chunks(result: GetResult, at: str, obstore: ModuleType) -> Iterator[bytes]:
     try:
         for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
             yield bytes(chunk)
@@ -151,7 +158,7 @@ def _chunks(result: Any, at: str, obstore: Any) -> Iterator[bytes]:
         raise _failure(at, e, obstore) from None
 
 
-def _failure(at: str, e: Exception, obstore: Any) -> FastioError:
+def _failure(at: str, e: Exception, obstore: ModuleType) -> FastioError:
     kinds = obstore.exceptions
     if isinstance(e, FileNotFoundError):
         return FastioError("not_found", f"{at} has no such object.", "Check the URL.")

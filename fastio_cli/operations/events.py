@@ -39,7 +39,7 @@ def list_(
     number to pass as ``after`` next; with a filter a page may be empty and yet not the last, which
     is so while ``next_cursor`` moves.
     """
-    items: list[Any] = []
+    items: list[model.Event] = []
     cursor = after
     while len(items) < limit and cursor - after < SCANNED_MAX:
         rows = ctx.tx.events.after(ctx.workspace_id, cursor, PAGE if type or path else limit)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, BinaryIO, TypeAlias
 
+    from _typeshed import WriteableBuffer
+
     from fastio_cli import model
     from fastio_cli.blobs.content import Content
     from fastio_cli.engine.client import Client
@@ -51,15 +53,16 @@ class Download(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         """Read into a buffer what has come, at most as much as it holds; 0 at the end."""
         while not self._rest:
             chunk = next(self._chunks, None)
             if chunk is None:
                 return 0
             self._rest = chunk
-        part = self._rest[: len(buffer)]
-        buffer[: len(part)] = part
+        free = memoryview(buffer).cast("B")
+        part = self._rest[: len(free)]
+        free[: len(part)] = part
         self._rest = self._rest[len(part) :]
         return len(part)
 

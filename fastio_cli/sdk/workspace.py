@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fastio_cli.engine.client import Client
     from fastio_cli.sdk.lease import Lease
 
-NO_DEFAULT: Any = object()
+NO_DEFAULT = object()
 ATTEMPTS_MAX = 20
 
 

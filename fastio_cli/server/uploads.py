@@ -25,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
+    from _typeshed import WriteableBuffer
+
     from fastio_cli.blobs.content import Content
     from fastio_cli.engine.engine import Engine
     from fastio_cli.identity import Identity
@@ -49,13 +51,14 @@ class BodyStream(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         """Fill the buffer with what has come; waits for more only when nothing has."""
         if not self._rest:
             future = asyncio.run_coroutine_threadsafe(anext(self._parts, b""), self._loop)
             self._rest = memoryview(future.result())
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
+        free = memoryview(buffer).cast("B")
+        count = min(len(free), len(self._rest))
+        free[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
 

@@ -8,7 +8,8 @@ from textwrap import wrap
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+
+    from fastio_cli.cli.framework.spec import CommandSpec, NamedSpec, OptionSpec, Spec
 
 SOURCE_HINT = '.\\" Made by "make generate"; do not edit.'
 
@@ -39,7 +40,7 @@ FILES = (
 )
 
 
-def pages(spec: dict[str, Any], released: str) -> dict[str, str]:
+def pages(spec: Spec, released: str) -> dict[str, str]:
     """The pages by file name. ``released`` is the day of the release."""
     made = {"fastio.1": _main_page(spec, released)}
     for group in spec["groups"]:
@@ -47,7 +48,7 @@ def pages(spec: dict[str, Any], released: str) -> dict[str, str]:
     return made
 
 
-def _main_page(spec: dict[str, Any], released: str) -> str:
+def _main_page(spec: Spec, released: str) -> str:
     alone = [c for c in spec["commands"] if " " not in c["words"]]
     lines = _head(spec, "fastio", spec["help"], released)
     lines += [".SH SYNOPSIS", r"\fBfastio\fR [\fIOPTIONS\fR] \fICOMMAND\fR [\fIARGUMENTS\fR]"]
@@ -75,7 +76,7 @@ def _main_page(spec: dict[str, Any], released: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _group_page(spec: dict[str, Any], group: dict[str, Any], released: str) -> str:
+def _group_page(spec: Spec, group: NamedSpec, released: str) -> str:
     name = group["name"]
     lines = _head(spec, f"fastio-{name}", group["help"], released)
     lines += [".SH SYNOPSIS", rf"\fBfastio {name}\fR \fICOMMAND\fR [\fIOPTIONS\fR]"]
@@ -89,13 +90,13 @@ def _group_page(spec: dict[str, Any], group: dict[str, Any], released: str) -> s
     return "\n".join(lines) + "\n"
 
 
-def _head(spec: dict[str, Any], name: str, help: str, released: str) -> list[str]:
+def _head(spec: Spec, name: str, help: str, released: str) -> list[str]:
     title = f'.TH {name.upper()} 1 {released} "fastio {spec["version"]}" "fastio manual"'
     summary = help.rstrip(".")
     return [SOURCE_HINT, title, ".SH NAME", rf"{_text(name)} \- {_text(summary)}"]
 
 
-def _command(c: dict[str, Any]) -> list[str]:
+def _command(c: CommandSpec) -> list[str]:
     words = f"fastio {c['words']}"
     rest = c["usage"].removeprefix(words).strip()
     lines = [f'.SS "{_text(words)} {_text(rest)}"', *_prose(c["help"])]
@@ -110,7 +111,7 @@ def _command(c: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _option(option: dict[str, Any]) -> list[str]:
+def _option(option: OptionSpec) -> list[str]:
     spelled = ", ".join(_bold(flag) for flag in option["flags"])
     value = option["metavar"]
     if value:
@@ -118,7 +119,7 @@ def _option(option: dict[str, Any]) -> list[str]:
     return _item(spelled, option["help"])
 
 
-def _exit_codes(spec: dict[str, Any]) -> list[tuple[int, str]]:
+def _exit_codes(spec: Spec) -> list[tuple[int, str]]:
     by_exit: dict[int, list[str]] = {0: ["success"]}
     for error in spec["errors"]:
         by_exit.setdefault(error["exit"], []).append(error["code"])

@@ -14,7 +14,75 @@ from fastio_cli.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypedDict
+
+    class ArgumentSpec(TypedDict):
+        """An argument of a command."""
+
+        name: str
+        metavar: str
+        help: str
+        required: bool
+        many: bool
+        complete: str | None
+
+    class OptionSpec(TypedDict):
+        """An option; one without a value has no ``metavar``."""
+
+        name: str
+        flags: list[str]
+        metavar: str | None
+        help: str
+        many: bool
+        choices: list[str]
+        complete: str | None
+
+    class CommandSpec(TypedDict):
+        """A command with its arguments and options."""
+
+        words: str
+        help: str
+        notes: str
+        examples: list[str]
+        usage: str
+        arguments: list[ArgumentSpec]
+        options: list[OptionSpec]
+        operations: list[str]
+
+    class NamedSpec(TypedDict):
+        """A group of commands, or a variable of the environment."""
+
+        name: str
+        help: str
+
+    class SettingSpec(NamedSpec):
+        """A setting."""
+
+        default: str | int | None
+        choices: list[str]
+
+    class ErrorSpec(TypedDict):
+        """A kind of error, and how the shell and HTTP tell it."""
+
+        code: str
+        exit: int
+        http: int
+        retryable: bool
+        hint: str
+
+    class Spec(TypedDict):
+        """Everything the command line offers."""
+
+        name: str
+        version: str
+        help: str
+        groups: list[NamedSpec]
+        commands: list[CommandSpec]
+        options: list[OptionSpec]
+        settings: list[SettingSpec]
+        environment: list[NamedSpec]
+        errors: list[ErrorSpec]
+
 
 ENVIRONMENT = {
     "FASTIO_TOKEN": "The token for the server; goes before what fastio login kept",
@@ -31,7 +99,7 @@ ENVIRONMENT = {
 """What is read from the environment besides the settings."""
 
 
-def spec() -> dict[str, Any]:
+def spec() -> Spec:
     """The commands and all that is common to them; every key is always there."""
     return {
         "name": "fastio",
@@ -63,7 +131,7 @@ def catalogue() -> list[dict[str, Any]]:
     ]
 
 
-def _command(c: Command) -> dict[str, object]:
+def _command(c: Command) -> CommandSpec:
     return {
         "words": c.words,
         "help": c.help,
@@ -76,7 +144,7 @@ def _command(c: Command) -> dict[str, object]:
     }
 
 
-def _argument(a: Arg) -> dict[str, object]:
+def _argument(a: Arg) -> ArgumentSpec:
     return {
         "name": a.name,
         "metavar": a.metavar,
@@ -87,7 +155,7 @@ def _argument(a: Arg) -> dict[str, object]:
     }
 
 
-def _option(p: Opt | Flag) -> dict[str, object]:
+def _option(p: Opt | Flag) -> OptionSpec:
     """An option; one without a value has no ``metavar``."""
     return {
         "name": p.name,
@@ -100,19 +168,19 @@ def _option(p: Opt | Flag) -> dict[str, object]:
     }
 
 
-def _settings() -> list[dict[str, object]]:
+def _settings() -> list[SettingSpec]:
     return [
         {"name": name, "help": s.help, "default": s.default, "choices": list(s.choices)}
         for name, s in SETTINGS.items()
     ]
 
 
-def _environment() -> list[dict[str, object]]:
+def _environment() -> list[NamedSpec]:
     settings = {f"FASTIO_{name.upper()}": s.help for name, s in SETTINGS.items()}
     return [{"name": name, "help": help} for name, help in {**settings, **ENVIRONMENT}.items()]
 
 
-def _errors() -> list[dict[str, object]]:
+def _errors() -> list[ErrorSpec]:
     return [
         {"code": code, "exit": k.exit, "http": k.http, "retryable": k.retryable, "hint": k.hint}
         for code, k in KINDS.items()
