@@ -75,7 +75,7 @@ class Operation:
         self.prepare = prepare
         self.run = run
         self.in_workspace = "{workspace}" in route
-        self.targets_workspace = route.endswith("{workspace}")  # what it reads or changes is one
+        self.targets_workspace = route.endswith("{workspace}")
         self.rules = {
             key: rule for key, rule in run.__annotations__.items() if key not in ("ctx", "return")
         }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.server.request_context import RequestContext
     from fastio_cli.server.responses import Headers
+
 HEARTBEAT_S = 15.0
 PAGE = 200
 FILTERS = ("type", "path")
