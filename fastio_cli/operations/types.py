@@ -400,6 +400,20 @@ def is_number(cursor: str) -> bool:
     return cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18
 
 
+def wrong_cursor(cursor: str) -> FastioError:
+    """The error for a cursor that is of no page of a list."""
+    return FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
+
+
+def number_before(cursor: str) -> int:
+    """The number that a list, newest first, goes on below. Raises ``invalid``."""
+    if cursor and not is_number(cursor):
+        raise wrong_cursor(cursor)
+    return int(cursor) if cursor else LATEST
+
+
+LATEST = 2**62  # above every number of a row
+ALL = 2**31 - 1  # the limit of a list that is read whole
 SERVICES = ("google", "onedrive", "dropbox", "box")
 NAME_RULE = NameRule()
 PATH_RULE = PathRule()
