@@ -12,7 +12,6 @@ from fastio_cli.errors import FastioError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from fastio_cli.cli.framework.session import Session
     from fastio_cli.storage.doctor import Check
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 )
 def doctor(cli: Session, sweep: bool) -> None:
     """Exits with 1 if something is wrong."""
-    items: list[dict[str, Any]] = []
+    items: list[dict[str, object]] = []
     for check in _checks(cli, sweep):
         hint = check.hint or None
         items.append({"check": check.name, "ok": check.ok, "message": check.message, "hint": hint})

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from fastio_cli import model
     from fastio_cli.cli.framework.session import Session
 
 QUERY = Arg("query", "What to look for, in plain words")
@@ -187,7 +188,7 @@ def clear(cli: Session) -> None:
 
 def finish(cli: Session, workspace: str | None = None) -> None:
     """Index until nothing is pending, with a progress bar for a person."""
-    status = cli.call("index.update", workspace=workspace)
+    status: model.IndexStatus = cli.call("index.update", workspace=workspace)
     if not _unfinished(status):
         return
     from rich.console import Console
@@ -204,7 +205,7 @@ def finish(cli: Session, workspace: str | None = None) -> None:
             status = cli.call("index.update", workspace=workspace)
 
 
-def show_answer(cli: Session, answer: Any, shown: str) -> None:
+def show_answer(cli: Session, answer: model.Answer, shown: str) -> None:
     """Print an answer and its sources, without what was shown as it came.
 
     When the line to a server was cut meanwhile, the answer may be another one: then it is whole.
@@ -225,7 +226,7 @@ def show_answer(cli: Session, answer: Any, shown: str) -> None:
         )
 
 
-def show_matches(cli: Session, page: Any) -> None:
+def show_matches(cli: Session, page: model.MatchList) -> None:
     """Print what was found: for people with the matching words marked, else as it is."""
     if page["note"]:
         cli.out.note(page["note"])
@@ -244,7 +245,7 @@ def show_matches(cli: Session, page: Any) -> None:
         cli.out.document(page["explain"])
 
 
-def place_of(item: Any) -> str:
+def place_of(item: model.Match | model.Citation) -> str:
     """``path:12-14``, ``path#/pointer`` or ``path page 3``."""
     location = item["location"]
     if location["page"] is not None:
@@ -257,7 +258,7 @@ def place_of(item: Any) -> str:
     return f"{item['path']}:{first}" + (f"-{last}" if last not in (None, first) else "")
 
 
-def _excerpt(item: Any, characters: int = 300) -> str:
+def _excerpt(item: model.Match, characters: int = 300) -> str:
     """The part of the snippet around its first match, matches in brackets."""
     text, ranges = item["snippet"], item["highlights"]
     start = max(0, ranges[0][0] - characters // 3) if ranges else 0
@@ -271,6 +272,6 @@ def _excerpt(item: Any, characters: int = 300) -> str:
     return ("… " if start else "") + body + (" …" if end < len(text) else "")
 
 
-def _unfinished(status: Any) -> bool:
+def _unfinished(status: model.IndexStatus) -> bool:
     behind = status["enabled"] and status["indexed_seq"] < status["seq"]
     return bool(behind or (status["pending"] and status["model"]))

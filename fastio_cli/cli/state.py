@@ -19,8 +19,6 @@ from fastio_cli.cli.objects import list_objects, register_common
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 VALUE = Arg("value", "JSON, or @FILE, or - for standard input", convert=json_value)
@@ -117,7 +115,7 @@ def increment(cli: Session, by: int | float | None, **params: object) -> None:
     KEY,
     op="state.transact",
 )
-def transact(cli: Session, changes: Any, idempotency_key: str | None) -> None:
+def transact(cli: Session, changes: object, idempotency_key: str | None) -> None:
     """Example:
     fastio state transact '[{"op": "increment", "path": "a.json", "at": "/n"},
                             {"op": "set", "path": "b.json", "value": 1, "if_version": 0}]'

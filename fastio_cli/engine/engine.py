@@ -124,8 +124,8 @@ class Engine(Client):
         self._search: SearchService | None = None
         self._lock_key: bytes | None = None
         # Do what may be large or slow for reads, and for writes; a server has helpers for it.
-        self.compute: Callable[..., Any] = run_in_place
-        self.compute_in_write: Callable[..., Any] = run_in_place
+        self.compute: Callable[..., object] = run_in_place
+        self.compute_in_write: Callable[..., object] = run_in_place
 
     @property
     def search(self) -> SearchService:
@@ -146,7 +146,7 @@ class Engine(Client):
             raise FastioError("invalid", "No key file was named to keep secrets with.")
         return SecretBox(self._key_file())
 
-    def run(self, call: PreparedCall) -> Any:
+    def run(self, call: PreparedCall) -> object:
         """Do a prepared call, waiting for as long as it asks to."""
         assert isinstance(call, Call)
         poll = None
@@ -227,7 +227,9 @@ class Engine(Client):
             works, call.after_rollback = call.after_rollback, []
             self.store.write(lambda tx: [work(tx) for work in works])
 
-    def act(self, works: list[tuple[int, str, Callable[[Tx, Context | None], Any]]]) -> list[Any]:
+    def act(
+        self, works: list[tuple[int, str, Callable[[Tx, Context | None], object]]]
+    ) -> list[object]:
         """Do background work, in one commit, each alone: results or exceptions.
 
         A work is a workspace's number, the actor it is done for, and a function of a transaction

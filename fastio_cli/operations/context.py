@@ -117,7 +117,7 @@ class Context:
         if workspace is not None:
             self.enter(workspace)
 
-    def json_value(self, text: bytes) -> Any:
+    def json_value(self, text: bytes) -> object:
         """A stored JSON value as it stands in an answer: as its text if that is only sent on."""
         return RawJson(text) if self._raw_json else stored(text.decode())
 
@@ -348,7 +348,7 @@ class Context:
         if not deleted:
             self._counts[kind] += 1
             self._live_bytes += content.size_bytes
-        columns: dict[str, Any] = {
+        columns: dict[str, object] = {
             "workspace_id": self.workspace_id,
             "path": target.path,
             "version": version,

@@ -18,8 +18,6 @@ from fastio_cli.operations.types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli import model
     from fastio_cli.operations.context import Context, WriteTarget
     from fastio_cli.storage.db import Row
@@ -208,7 +206,7 @@ def _put_copy(
     target: "WriteTarget",
     row: "Row",
     change: str,
-    data: "dict[str, Any]",
+    data: "dict[str, object]",
     schema: str | None = None,
 ) -> "model.Object":
     if schema is None and target.live is not None and row["kind"] == "state":

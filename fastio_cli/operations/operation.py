@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.storage.tx import Tx
 
-    F = TypeVar("F", bound=Callable[..., Any])
+    F = TypeVar("F", bound=Callable[..., object])
 
 CATALOGUE: "dict[str, Operation]" = {}
 

@@ -23,7 +23,6 @@ from fastio_cli.server.request_context import Disconnected
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
-    from typing import Any
 
     from fastio_cli import model
     from fastio_cli.server.request_context import RequestContext
@@ -69,7 +68,7 @@ async def stream(
 
 
 async def tell(
-    ctx: RequestContext, begin: Callable[[Callable[[str], None]], Awaitable[Any]]
+    ctx: RequestContext, begin: Callable[[Callable[[str], None]], Awaitable[object]]
 ) -> None:
     """Send the chunks of a call's answer as they come, then its result.
 
@@ -129,7 +128,7 @@ async def _pages(
 
 async def _chunks(
     ctx: RequestContext,
-    begin: Callable[[Callable[[str], None]], Awaitable[Any]],
+    begin: Callable[[Callable[[str], None]], Awaitable[object]],
 ) -> AsyncGenerator[bytes, None]:
     """What a call tells while it is done, or a sign of life, and then its outcome."""
     loop = asyncio.get_running_loop()

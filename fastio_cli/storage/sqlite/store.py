@@ -29,7 +29,7 @@ from fastio_cli.storage.sqlite.errors import translate
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
     from fastio_cli.storage.tx import Tx, Work
 
@@ -93,11 +93,11 @@ class SqliteStore:
 
     def write_batch(
         self, works: Sequence[Work], on_commit: Callable[[], None] | None = None
-    ) -> list[Any]:
+    ) -> list[object]:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
         return self._commit(lambda tx: _run_each(tx, works), on_commit)
 
-    def try_write_batch(self, works: Sequence[Work]) -> list[Any] | None:
+    def try_write_batch(self, works: Sequence[Work]) -> list[object] | None:
         """``write_batch`` without any waiting; see ``contract.EmbeddedStore``."""
         c = self._connection()
         try:
@@ -246,6 +246,6 @@ class _Held:
         self.connection.close()
 
 
-def _run_each(tx: Tx, works: Sequence[Work]) -> list[Any]:
+def _run_each(tx: Tx, works: Sequence[Work]) -> list[object]:
     tx.unit.share([])
     return [tx.unit.attempt(work.run, tx) for work in works]
