@@ -10,6 +10,7 @@ from fastio_cli.cli.framework.options import (
     LIMIT,
     LOCK_TOKEN,
     PATH,
+    PREFIX,
     VERSION,
     given,
 )
@@ -115,7 +116,7 @@ def get(cli: Session, output: str | None, **params: Any) -> None:
 
 @command(
     "file list",
-    Arg("prefix", "Only paths that start with this", required=False),
+    PREFIX,
     Opt("--type", help="Only objects of this kind", choices=("state", "file")),
     LIMIT,
     CURSOR,

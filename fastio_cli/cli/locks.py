@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Opt, command
-from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, LOCK_TOKEN, PATH, TTL, WAIT, given
+from fastio_cli.cli.framework.options import (
+    CURSOR,
+    KEY,
+    LIMIT,
+    LOCK_TOKEN,
+    PATH,
+    PREFIX,
+    TTL,
+    WAIT,
+    given,
+)
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -44,7 +54,7 @@ def show(cli: Session, path: str) -> None:
 
 @command(
     "lock list",
-    Arg("prefix", "Only paths that start with this", required=False),
+    PREFIX,
     LIMIT,
     CURSOR,
     op="lock.list",

@@ -129,15 +129,11 @@ def _chains(cli: Session) -> Iterator[Check]:
     """Verify the hash chain of every workspace's log."""
     from fastio_cli.storage.doctor import Check
 
-    cursor: str | None = ""
-    while cursor is not None:
-        page = cli.call("workspace.list", cursor=cursor, limit=1000)
-        for workspace in page["items"]:
-            report = cli.call("audit.verify", workspace=workspace["name"])
-            yield Check(
-                f"log of {workspace['name']}",
-                report["problem"],
-                f"{report['events']} events, the chain holds",
-                "The log was changed from outside; compare with a backup: fastio event list",
-            )
-        cursor = page["next_cursor"]
+    for workspace in cli.every_workspace():
+        report = cli.call("audit.verify", workspace=workspace)
+        yield Check(
+            f"log of {workspace}",
+            report["problem"],
+            f"{report['events']} events, the chain holds",
+            "The log was changed from outside; compare with a backup: fastio event list",
+        )

@@ -9,7 +9,6 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from fastio_cli import model
@@ -78,8 +77,8 @@ def query(cli: Session, query: str, wait: bool, all_workspaces: bool, **options:
         explain=options["explain"] or None,
     )
     if wait:
-        for place in _workspaces(cli) if all_workspaces else [{}]:
-            finish(cli, **place)
+        for workspace in cli.every_workspace() if all_workspaces else [cli.workspace]:
+            finish(cli, workspace)
     if not all_workspaces:
         show_matches(cli, cli.call("search.query", **params))
         return
@@ -187,9 +186,9 @@ def clear(cli: Session) -> None:
     cli.out.record(cli.call("index.clear"), essential="passages")
 
 
-def finish(cli: Session, **place: object) -> None:
+def finish(cli: Session, workspace: str | None = None) -> None:
     """Index until nothing is pending, with a progress bar for a person."""
-    status: model.IndexStatus = cli.call("index.update", **place)
+    status: model.IndexStatus = cli.call("index.update", workspace=workspace)
     if not _unfinished(status):
         return
     from rich.console import Console
@@ -203,7 +202,7 @@ def finish(cli: Session, **place: object) -> None:
             progress.update(task, total=status["passages"], completed=done)
             if not _unfinished(status):
                 return
-            status = cli.call("index.update", **place)
+            status = cli.call("index.update", workspace=workspace)
 
 
 def show_answer(cli: Session, answer: model.Answer, shown: str) -> None:
@@ -271,15 +270,6 @@ def _excerpt(item: model.Match, characters: int = 300) -> str:
             at = last
     body = "".join([*parts, text[at:end]])
     return ("… " if start else "") + body + (" …" if end < len(text) else "")
-
-
-def _workspaces(cli: Session) -> Iterator[dict[str, str]]:
-    """Where to finish indexing, of all workspaces."""
-    cursor = ""
-    while cursor is not None:
-        page = cli.call("workspace.list", cursor=cursor, limit=1000)
-        yield from ({"workspace": item["name"]} for item in page["items"])
-        cursor = page["next_cursor"]
 
 
 def _unfinished(status: model.IndexStatus) -> bool:

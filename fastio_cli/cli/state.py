@@ -10,6 +10,7 @@ from fastio_cli.cli.framework.options import (
     LIMIT,
     LOCK_TOKEN,
     PATH,
+    PREFIX,
     VERSION,
     given,
 )
@@ -147,7 +148,7 @@ def wait(cli: Session, timeout: float | None, **params: object) -> None:
 
 @command(
     "state list",
-    Arg("prefix", "Only paths that start with this", required=False),
+    PREFIX,
     LIMIT,
     CURSOR,
     op="object.list",

@@ -13,7 +13,7 @@ from fastio_cli.operations.types import (
     Prefix,
     Token,
     Version,
-    is_number,
+    number_before,
 )
 
 TYPE_CHECKING = False
@@ -53,10 +53,7 @@ def history(
     ctx: "Context", *, path: ObjectPath, limit: Limit = 50, cursor: Cursor = ""
 ) -> "model.VersionList":
     """List the versions of an object, newest first."""
-    if cursor and not is_number(cursor):
-        raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
-    before = int(cursor) if cursor else 2**62
-    rows = ctx.tx.objects.versions(ctx.workspace_id, path, before, limit + 1)
+    rows = ctx.tx.objects.versions(ctx.workspace_id, path, number_before(cursor), limit + 1)
     if not rows and not cursor:
         raise ctx.not_found(path, None)
     return {

@@ -11,6 +11,7 @@ from fastio_cli.operations.operation import UNPREPARED, Unprepared, operation
 from fastio_cli.operations.records import timestamp
 from fastio_cli.operations.state import append, init
 from fastio_cli.operations.types import (
+    ALL,
     Age,
     Boolean,
     History,
@@ -23,7 +24,7 @@ from fastio_cli.operations.types import (
     Token,
     Tokens,
 )
-from fastio_cli.operations.workspaces import ALL, visible
+from fastio_cli.operations.workspaces import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -106,7 +106,7 @@ class Catalogue:
             await _answer(ctx, await self._executor.call(call, is_small=ctx.is_small))
 
     async def _tell(self, operation: Operation, ctx: RequestContext, in_path: InPath) -> None:
-        """Answer in pieces whoever can read them."""
+        """Send the chunks of an answer as they come to a client that accepts a stream."""
         call = await self._prepared(ctx, operation, in_path)
 
         def begin(on_chunk: Callable[[str], None]) -> Awaitable[object]:

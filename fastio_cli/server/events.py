@@ -5,9 +5,9 @@ and goes on exactly there. An id without data makes no event and yet moves on wh
 what a filter left out. It is the heartbeat as well. Every look at the log is an ordinary,
 authorised call, so a stream ends when its token does.
 
-An answer that comes in chunks is sent so to whoever accepts ``text/event-stream``: messages of the
-type ``piece``, each a text in JSON, then one without a type, the record that others are answered
-with; or one of the type ``error``, what is in a problem as everywhere.
+An answer that comes in chunks is sent so to a client that accepts ``text/event-stream``: messages
+of the type ``piece``, each a text in JSON, then one without a type, the record that others are
+answered with; or one of the type ``error``, what is in a problem as everywhere.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.server.request_context import RequestContext
     from fastio_cli.server.responses import Headers
+
 HEARTBEAT_S = 15.0
 PAGE = 200
 FILTERS = ("type", "path")
@@ -71,8 +72,8 @@ async def tell(
 ) -> None:
     """Send the chunks of a call's answer as they come, then its result.
 
-    ``begin`` begins the call, given what hears the chunks, on whatever thread. What the call raises
-    is raised while nothing was sent, else it is the last message.
+    ``begin`` begins the call, given the function that takes the chunks, on any thread. What the
+    call raises is raised while nothing was sent, else it is the last message.
     """
     messages = _chunks(ctx, begin)
     first = asyncio.ensure_future(anext(messages))

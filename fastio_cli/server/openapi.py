@@ -106,7 +106,7 @@ def _parameters(operation: Operation) -> Iterator[dict[str, object]]:
 
 
 def _headers(operation: Operation) -> Iterator[dict[str, object]]:
-    """The headers of HTTP's own that an operation heeds."""
+    """The headers of HTTP's own that an operation takes."""
     if operation.effect == "write":
         yield _header("Idempotency-Key", "Repeating the request with it changes nothing more")
     if "if_version" in operation.rules:

@@ -8,7 +8,7 @@ Three choices carry it, each measured against its alternatives:
   write-ahead log. We sync that log ourselves after the commit, outside the file lock and before the
   write is acknowledged, so one process's sync overlaps with the next one's commit. As the log is
   sequential, a sync makes every earlier commit durable too: nothing that an acknowledged write
-  could have seen can be lost without it. Where ``flock`` is not to be had (Windows), SQLite's own
+  could have seen can be lost without it. Where ``flock`` does not exist (Windows), SQLite's own
   ``synchronous=FULL`` takes over.
 * **No close at exit.** A process may leave without closing: the log stays and is not truncated, so
   the next commit overwrites allocated blocks instead of growing the file.
