@@ -174,6 +174,14 @@ def test_a_helper_that_was_killed_is_replaced(helper):
     assert helper.call(len, (b"abc",)) == 3
 
 
+def test_a_helper_that_was_killed_while_it_was_written_to_is_replaced(helper):
+    assert helper.call(len, (b"abc",)) == 3
+    helper._process.stdin.write(b"half a request")  # in the buffer: not sent yet
+    os.kill(helper._process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, helper._process.pid, os.WEXITED | os.WNOWAIT)
+    assert helper.call(len, (b"abc",)) == 3
+
+
 def test_a_call_of_a_helper_that_dies_is_made_once_more(helper, tmp_path):
     mark = str(tmp_path / "mark")
     once = f"os.mkdir({mark!r}) or os.kill(os.getpid(), 9)"
