@@ -13,8 +13,6 @@ from fastio_cli.errors import KINDS, FastioError
 from fastio_cli.retry import parse_retry_after
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 ANSWER_S = 30.0
 ANSWER_BYTES_MAX = 256 * 1024 * 1024  # more than a page of the largest documents
@@ -23,7 +21,7 @@ BYTES_PER_S_MIN = 1024
 TRANSIENT_STATUSES = (408, 429, 502, 503, 504)
 
 
-def read_json(response: httpx.Response, url: str) -> Any:
+def read_json(response: httpx.Response, url: str) -> object:
     """The JSON of a response, which is closed then. Raises the error that the response holds."""
     with closing(response):
         body = _read_body(response, url)

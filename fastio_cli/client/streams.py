@@ -108,7 +108,7 @@ class EventStream:
         return response
 
 
-def read_streamed_answer(call: RemoteCall, response: httpx.Response, url: str) -> Any:
+def read_streamed_answer(call: RemoteCall, response: httpx.Response, url: str) -> object:
     """Pass the chunks of an answer on to the call; the record that ends it."""
     assert call.on_chunk is not None
     with closing(response):

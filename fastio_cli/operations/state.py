@@ -22,8 +22,6 @@ from fastio_cli.operations.types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli import model
     from fastio_cli.blobs.content import Content
     from fastio_cli.operations.context import Context, WriteTarget
@@ -291,7 +289,7 @@ def _put(
     target: "WriteTarget",
     change: str,
     content: "Content",
-    data: "dict[str, Any] | None" = None,
+    data: "dict[str, object] | None" = None,
     schema: "Content | None" = None,
 ) -> "model.Object":
     """Write a state object, if it satisfies its schema."""

@@ -44,7 +44,7 @@ class CoalescingTransport:
         self._loop = loop
         self._unsent: list[bytes] = []
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:

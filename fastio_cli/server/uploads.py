@@ -166,7 +166,7 @@ def _verify(content: Content, stated: str | None) -> None:
         )
 
 
-def _describe(download: Download, asked: Any) -> tuple[int, Headers]:
+def _describe(download: Download, asked: object) -> tuple[int, Headers]:
     """Status and headers of a download."""
     record = download.record
     media_type = record["media_type"]

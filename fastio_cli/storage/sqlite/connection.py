@@ -34,7 +34,6 @@ except ImportError:  # Windows
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any
 
     from fastio_cli.storage.db import Db, Row
     from fastio_cli.storage.sqlite.search import SqliteSearch
@@ -295,7 +294,7 @@ class Statement:
         )
         self._columns: list[str] = []
 
-    def record(self, cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Row:
+    def record(self, cursor: sqlite3.Cursor, row: tuple[object, ...]) -> Row:
         """A row by the names of its columns."""
         if not self._columns:
             self._columns = [intern(column[0]) for column in cursor.description]
