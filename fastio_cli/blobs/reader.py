@@ -6,7 +6,7 @@ import io
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from typing_extensions import Buffer
 
 
 class ChunkReader(io.RawIOBase):
@@ -23,7 +23,7 @@ class ChunkReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Buffer) -> int:
         """Fill the buffer from what is left of a chunk, or from the next one; 0 at the end."""
         while not self._rest:
             chunk = self.next_chunk()

@@ -13,6 +13,8 @@ from fastio_cli.errors import KINDS, FastioError
 from fastio_cli.retry import parse_retry_after
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 ANSWER_S = 30.0
 ANSWER_BYTES_MAX = 256 * 1024 * 1024  # more than a page of the largest documents
