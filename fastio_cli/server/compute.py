@@ -78,7 +78,7 @@ class Helper:
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
-                    with suppress(OSError):  # what was written to it and nobody read
+                    with suppress(BrokenPipeError):  # of what a dead process did not take
                         pipe.close()
 
     def _alive(self) -> subprocess.Popen[bytes] | None:
