@@ -78,8 +78,7 @@ class Helper:
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
-                    # What it was not sent any more is still in the buffer, and has no reader.
-                    with suppress(OSError):
+                    with suppress(BrokenPipeError):  # of what a dead process did not take
                         pipe.close()
 
     def _alive(self) -> subprocess.Popen[bytes] | None:

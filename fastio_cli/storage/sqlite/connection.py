@@ -190,6 +190,18 @@ class Connection:
         """Begin a transaction at this time; what is known is forgotten if it may be old."""
         self.unit.begin(writable=writable, now_ms=now_ms)
         self.sql.execute("begin immediate" if writable else "begin")
+        try:
+            self._forget_what_is_old()
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """Undo the transaction, unless it is committed or SQLite has undone it."""
+        if self.sql.in_transaction:
+            self.sql.execute("rollback")
+
+    def _forget_what_is_old(self) -> None:
         if not self._has_begun:  # most commands have one transaction, and nothing to compare
             self._has_begun = True
             return

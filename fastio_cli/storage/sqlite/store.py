@@ -83,7 +83,7 @@ class SqliteStore:
             try:
                 return run(c.tx)
             finally:
-                c.sql.execute("rollback")
+                c.end()
         except sqlite3.Error as e:
             raise translate(e, self.file) from e
 
@@ -174,8 +174,7 @@ class SqliteStore:
             return result
         except BaseException:
             c.unit.abandon()
-            if c.sql.in_transaction:
-                c.sql.execute("rollback")
+            c.end()
             raise
 
     def _connection(self) -> Connection:
