@@ -101,9 +101,9 @@ class Lease:
         params = {"path": self.path, "lock_token": self.token, "ttl_s": self._ttl_s}
         while not self._over.wait(self._ttl_s / 3):
             asked = time.monotonic()
-            call = self._caller.prepare("lock.renew", params)
-            call.deadline_s = max(0.1, self._safe_until - asked)
             try:
+                call = self._caller.prepare("lock.renew", params)
+                call.deadline_s = max(0.1, self._safe_until - asked)
                 self._caller.client.run(call)
                 self._safe_until = asked + self._ttl_s
             except FastioError as e:
