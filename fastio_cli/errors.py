@@ -52,8 +52,8 @@ class FastioError(Exception):
     can catch :class:`VersionConflict` and read ``error.current_version``.
     """
 
-    def __new__(cls, code: str, *args: object, **details: object) -> FastioError:
-        return super().__new__(CLASSES.get(code, cls))
+    def __new__(cls, code: str = "", *args: object, **details: object) -> FastioError:
+        return super().__new__(CLASSES.get(code, cls) if cls is FastioError else cls)
 
     def __init__(self, code: str, message: str, hint: str | None = None, **details: object) -> None:
         super().__init__(message)
@@ -208,7 +208,9 @@ CLASSES: dict[str, type[FastioError]] = {
 
 
 def _restored(code: str, message: str, hint: str, details: dict[str, object]) -> FastioError:
-    return FastioError(code, message, hint, **details)
+    error = FastioError(code, message, hint)
+    error.hint, error.details = hint, details  # whose names may be anything
+    return error
 
 
 def _quoted(hint: str, value: object) -> str:

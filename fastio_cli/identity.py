@@ -19,6 +19,11 @@ RANKS = {role: rank for rank, role in enumerate(ROLES)}
 FIRST_ORG = ""  # the org of a store from the beginning; its workspaces' names have no prefix
 
 
+def stored_name(org: str, workspace: str) -> str:
+    """The name that a workspace of an org has in the store."""
+    return f"{org}/{workspace}" if org else workspace
+
+
 class Identity:
     """The fixed data of a token: its org, its member, and the digest it is found by."""
 

@@ -13,7 +13,6 @@ from fastio_cli.errors import FastioError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
 DEPTH_MAX = 200
 SIZE_BYTES_MAX = 16 * 1024 * 1024
@@ -100,7 +99,7 @@ def decode(
     return value
 
 
-def stored(text: str) -> "Any":
+def stored(text: str) -> object:
     """The value of a stored text, which was checked before."""
     return _parsed(_plain, text)
 
@@ -181,7 +180,7 @@ _strict = json.JSONDecoder(
 _plain = json.JSONDecoder()
 
 
-def _parsed(decoder: json.JSONDecoder, text: str) -> "Any":
+def _parsed(decoder: json.JSONDecoder, text: str) -> object:
     """``decoder.decode(text)``, in half the time for text without surrounding space."""
     if not text[:1].isspace():
         value, end = decoder.raw_decode(text)

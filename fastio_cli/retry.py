@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FOREVER = float("inf")
 DOUBLINGS_MAX = 62  # beyond any pause, and within what a float holds
 DIGITS_MAX = 9  # of a Retry-After in seconds: 30 years
+ASKED_S_MAX = 10**DIGITS_MAX  # a larger one may be none that a float can hold
 
 
 class RetryPolicy:
@@ -133,7 +134,7 @@ class Retries:
 def asked_s(failure: FastioError) -> float | None:
     """How long the peer asked to wait, by its error."""
     asked = failure.details.get("retry_after_s")
-    return float(asked) if isinstance(asked, int | float) else None
+    return float(min(asked, ASKED_S_MAX)) if isinstance(asked, int | float) else None
 
 
 def parse_retry_after(header: str | None) -> float | None:

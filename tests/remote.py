@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import threading
@@ -50,6 +51,9 @@ class _Prompt(uvicorn.Server):
                     task.cancel()
                 break
             await asyncio.sleep(0.002)
+        for server in self.servers:  # a connection counts until its transport is closed
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(server.wait_closed(), GRACE_S)
         await self.lifespan.shutdown()
 
 

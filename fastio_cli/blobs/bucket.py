@@ -17,12 +17,17 @@ import time
 from fastio_cli.blobs.content import CHUNK_BYTES
 from fastio_cli.blobs.errors import damaged_blob
 from fastio_cli.blobs.local import GRACE_S, BlobStore
+from fastio_cli.blobs.reader import ChunkReader
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from types import ModuleType
     from typing import Any, BinaryIO
+
+    from obstore import GetResult, ObjectMeta
+    from obstore.store import ObjectStore
 
 # A body up to this size is one conditional request; a larger one is put in parts.
 SINGLE_BYTES_MAX = 16 * 1024 * 1024
@@ -50,7 +55,7 @@ CREDENTIALS = {
 
 def connect(
     scheme: str, place: str, retries_max: int, options: dict[str, Any] | None = None
-) -> tuple[Any, Any]:
+) -> tuple[ObjectStore, ModuleType]:
     """A client for a bucket (``place`` is ``bucket`` or ``bucket/prefix``), and its library.
 
     ``options`` are those of the library's HTTP client.
@@ -98,7 +103,7 @@ class BucketBlobStore(BlobStore):
                 "The place of large files is neither a folder nor a bucket.",
                 "Name one: fastio config set blobs s3://BUCKET/PREFIX (or gs://, az://, a folder)",
             )
-        self._client: tuple[Any, Any] | None = None
+        self._client: tuple[ObjectStore, ModuleType] | None = None
         self._is_checked = False
 
     def check_place(self) -> None:
@@ -202,16 +207,17 @@ class BucketBlobStore(BlobStore):
             raise damaged_blob(sha256, "damaged")
         yield held
 
-    def _get(self, key: str, span: tuple[int, int] | None) -> Any:
+    def _get(self, key: str, span: tuple[int, int] | None) -> GetResult:
         client, obstore = self._connected()
         try:
-            return obstore.get(client, key, options={"range": span} if span else None)
+            result: GetResult = obstore.get(client, key, options={"range": span} if span else None)
         except FileNotFoundError:
             raise
         except Exception as e:
             raise self._failure(e) from None
+        return result
 
-    def _chunks(self, result: Any) -> Iterator[bytes]:
+    def _chunks(self, result: GetResult) -> Iterator[bytes]:
         try:
             for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
@@ -242,17 +248,18 @@ class BucketBlobStore(BlobStore):
         found = self._head(key)
         return found is not None and found["size"] == size_bytes and _age_s(found) < RENEW_S
 
-    def _head(self, key: str) -> Any:
+    def _head(self, key: str) -> ObjectMeta | None:
         """An object's metadata; None if it does not exist."""
         client, obstore = self._connected()
         try:
-            return obstore.head(client, key)
+            meta: ObjectMeta = obstore.head(client, key)
         except FileNotFoundError:
             return None
         except Exception as e:
             raise self._failure(e) from None
+        return meta
 
-    def _list(self, folder: str) -> Iterator[tuple[str, Any]]:
+    def _list(self, folder: str) -> Iterator[tuple[str, ObjectMeta]]:
         """The blobs below a prefix (none, or ``unused``), each with its metadata."""
         client, obstore = self._connected()
         try:
@@ -264,14 +271,14 @@ class BucketBlobStore(BlobStore):
         except Exception as e:
             raise self._failure(e) from None
 
-    def _do(self, what: str, *args: Any, **options: Any) -> None:
+    def _do(self, what: str, *args: object, **options: object) -> None:
         client, obstore = self._connected()
         try:
             getattr(obstore, what)(client, *args, **options)
         except Exception as e:
             raise self._failure(e) from None
 
-    def _connected(self) -> tuple[Any, Any]:
+    def _connected(self) -> tuple[ObjectStore, ModuleType]:
         if self._client is None:
             self._client = connect(self._scheme, self._place, RETRIES_MAX)
         return self._client
@@ -302,25 +309,15 @@ class BucketBlobStore(BlobStore):
         )
 
 
-class _Chunks(io.RawIOBase):
+class _Chunks(ChunkReader):
     """Chunks as a file to read."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         super().__init__()
         self._chunks = chunks
-        self._rest = memoryview(b"")
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill the buffer from the chunk at hand, or from the next one."""
-        if not self._rest:
-            self._rest = memoryview(next(self._chunks, b""))
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
+    def next_chunk(self) -> bytes | None:
+        return next(self._chunks, None)
 
 
 def _hashed(f: BinaryIO, sha256: str) -> Iterator[bytes]:
@@ -344,6 +341,5 @@ def _unused_key(sha256: str) -> str:
     return f"{UNUSED}/{sha256}"
 
 
-def _age_s(meta: Any) -> float:
-    age: float = time.time() - meta["last_modified"].timestamp()
-    return age
+def _age_s(meta: ObjectMeta) -> float:
+    return time.time() - meta["last_modified"].timestamp()

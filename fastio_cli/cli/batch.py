@@ -63,7 +63,7 @@ def _groups(size_max: int) -> Iterator[list[bytes]]:
 
 def _answers(cli: Session, lines: list[bytes]) -> list[dict[str, Any]]:
     """The answers to a group: consecutive calls share a commit, calls that wait run alone."""
-    answers: list[dict[str, Any] | None] = []
+    answers: list[dict[str, object] | None] = []
     together: list[PreparedCall] = []
 
     def commit() -> None:
@@ -111,14 +111,14 @@ def _prepared(cli: Session, line: bytes) -> PreparedCall:
     return cli.prepare(name, params, key)
 
 
-def _run(cli: Session, call: PreparedCall) -> Any:
+def _run(cli: Session, call: PreparedCall) -> object:
     try:
         return cli.engine.run(call)
     except FastioError as e:
         return e
 
 
-def _answer(outcome: Any) -> dict[str, Any]:
+def _answer(outcome: object) -> dict[str, object]:
     if isinstance(outcome, Exception):
         from fastio_cli.cli.main import as_fastio_error
 

@@ -15,11 +15,86 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypedDict
+
+    from rich.console import Console
 
     from fastio_cli.cli.framework.output import Output
     from fastio_cli.cli.framework.session import Session
     from fastio_cli.engine.engine import Engine
+    from fastio_cli.model import HeldLock, Lock
+
+    class Counting(TypedDict):
+        """How often the counter was incremented, and what it says."""
+
+        increments: int
+        counter: object
+
+    class Killed(TypedDict):
+        """The agent that was killed, and the lock it held."""
+
+        agent: str
+        exit_code: int
+        was_holder: bool
+        fence: int
+        lease_ended_at: str
+
+    class Turn(TypedDict):
+        """An agent's turn to hold the lock."""
+
+        agent: str
+        fence: int
+        at: str
+
+    class LateWrite(TypedDict):
+        """The outcome of a write with the lock of a dead agent."""
+
+        exit_code: int
+        error: str | None
+
+    class Death(TypedDict):
+        """What followed from the death of the lock's holder."""
+
+        killed: Killed
+        line: list[str]
+        turns: list[Turn]
+        late_writes: list[LateWrite]
+
+    class Audit(TypedDict):
+        """The report of the audit, without what it says about the workspace."""
+
+        verified: bool
+        events: int
+        head_hash: str
+        problem: str | None
+
+    class Outcome(TypedDict):
+        """The final state of the store."""
+
+        document: list[str]
+        fences: list[int]
+        audit: Audit
+
+    class Facts(Counting, Death, Outcome):
+        """All that happened."""
+
+        agents: dict[str, int]
+        acknowledged: list[str]
+
+    class Claim(TypedDict):
+        """A promise of fastio, and whether it held."""
+
+        claim: str
+        holds: bool
+        found: str
+
+    class Report(Facts):
+        """The facts, and what they say about the promises."""
+
+        ok: bool
+        duration_s: float
+        claims: list[Claim]
+
 
 WORK = {"researcher": "finding", "writer": "paragraph", "reviewer": "comment"}
 INCREMENTS = 20
@@ -45,7 +120,7 @@ def demo(cli: Session) -> None:
         )
 
 
-def play(story: Story) -> dict[str, Any]:
+def play(story: Story) -> Report:
     """Run the demo in a temporary store; returns the report of what happened, with its claims."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fastio-demo-", ignore_cleanup_errors=True) as folder:
@@ -66,21 +141,20 @@ def play(story: Story) -> dict[str, Any]:
     return {"ok": ok, "duration_s": duration_s, "claims": verdicts, **facts}
 
 
-def _acts(story: Story, engine: Engine, agents: dict[str, Agent], folder: str) -> dict[str, Any]:
+def _acts(story: Story, engine: Engine, agents: dict[str, Agent], folder: str) -> Facts:
     """What happened, in order: each act adds its facts."""
     pids = {name: agent.process.pid for name, agent in agents.items()}
     story.act("Three agents share one store. Each is a process of its own.")
     for name, pid in pids.items():
         story.line(name, f"starts as process {pid}")
-    facts = {"agents": pids, **_count(story, engine, agents)}
+    counting = _count(story, engine, agents)
     acknowledged = _take_turns(story, agents)
-    facts |= _die(story, engine, agents, acknowledged, folder)
-    facts |= _look_back(engine)
-    facts["acknowledged"] = acknowledged
-    return facts
+    death = _die(story, engine, agents, acknowledged, folder)
+    outcome = _look_back(engine)
+    return {"agents": pids, **counting, **death, **outcome, "acknowledged": acknowledged}
 
 
-def _count(story: Story, engine: Engine, agents: dict[str, Agent]) -> dict[str, Any]:
+def _count(story: Story, engine: Engine, agents: dict[str, Agent]) -> Counting:
     story.act("All three add to one counter at the same time, without a lock.")
     for agent in agents.values():
         agent.tell(do="count", times=INCREMENTS)
@@ -108,7 +182,7 @@ def _take_turns(story: Story, agents: dict[str, Agent]) -> list[str]:
 
 def _die(
     story: Story, engine: Engine, agents: dict[str, Agent], acknowledged: list[str], folder: str
-) -> dict[str, Any]:
+) -> Death:
     """The holder of the lock is killed, and the waiters continue; the facts.
 
     What they write is added to ``acknowledged``.
@@ -117,7 +191,8 @@ def _die(
     story.act("The researcher dies while it holds the lock.")
     researcher.tell(do="hold", ttl_s=LEASE_S)
     held = researcher.answer()
-    dead, late = held["lock"], json.dumps([*held["read"], "late finding"])
+    dead: HeldLock = held["lock"]
+    late = json.dumps([*held["read"], "late finding"])
     story.line("researcher", f"holds the lock for {LEASE_S} s, with fence {dead['fence']}")
     for place, agent in enumerate((writer, reviewer), 1):
         agent.tell(do="take_turn", line=f"{WORK[agent.name]} {LINES + 1}")
@@ -126,11 +201,11 @@ def _die(
     exit_code = researcher.kill()
     story.line("researcher", f"is killed (exit code {exit_code}) before it could write")
 
-    first = writer.answer()["lock"]
+    first: Lock = writer.answer()["lock"]
     story.line("writer", f"gets the lock as the lease ends, with fence {first['fence']}")
     late_writes = [_write_late(story, folder, dead["token"], late)]
     acknowledged += _finish_turn(story, writer)
-    second = reviewer.answer()["lock"]
+    second: Lock = reviewer.answer()["lock"]
     story.line("reviewer", f"gets the lock next, with fence {second['fence']}")
     acknowledged += _finish_turn(story, reviewer)
     # The dead agent's token is refused also while nobody holds the lock.
@@ -175,7 +250,7 @@ def _wait_for_waiters(engine: Engine, count: int) -> str:
         engine.store.wait_for_change(token, left)
 
 
-def _write_late(story: Story, folder: str, token: str, document: str) -> dict[str, Any]:
+def _write_late(story: Story, folder: str, token: str, document: str) -> LateWrite:
     """The dead agent's write arrives after all, from a command with its old token."""
     words = ["state", "set", REPORT, document, "--store", folder, "-w", "default", "--json"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FASTIO_")}
@@ -192,18 +267,23 @@ def _write_late(story: Story, folder: str, token: str, document: str) -> dict[st
     return {"exit_code": done.returncode, "error": error}
 
 
-def _look_back(engine: Engine) -> dict[str, Any]:
+def _look_back(engine: Engine) -> Outcome:
     """The final state of the store: its document and its log."""
     grants = engine.call("event.list", {"type": "lock.acquire", "limit": 1000})["items"]
     audit = engine.call("audit.verify")
     return {
         "document": engine.call("state.get", {"path": REPORT})["value"],
         "fences": [event["seq"] for event in grants],  # a fence is the number of its event
-        "audit": {key: audit[key] for key in ("verified", "events", "head_hash", "problem")},
+        "audit": {
+            "verified": audit["verified"],
+            "events": audit["events"],
+            "head_hash": audit["head_hash"],
+            "problem": audit["problem"],
+        },
     }
 
 
-def claims(facts: dict[str, Any]) -> list[dict[str, Any]]:
+def claims(facts: Facts) -> list[Claim]:
     """The promises of fastio, each checked against what happened."""
     killed, turns, audit = facts["killed"], facts["turns"], facts["audit"]
     written, document = facts["acknowledged"], facts["document"]
@@ -258,7 +338,7 @@ def claims(facts: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _claim(text: str, holds: bool, found: str) -> dict[str, Any]:
+def _claim(text: str, holds: bool, found: str) -> Claim:
     return {"claim": text, "holds": holds, "found": found}
 
 
@@ -276,7 +356,7 @@ class Agent:
             start_new_session=True,
         )
 
-    def tell(self, **task: Any) -> None:
+    def tell(self, **task: object) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(task) + "\n")
         self.process.stdin.flush()
@@ -309,7 +389,7 @@ class Story:
     def __init__(self, out: Output, silent: bool = False) -> None:
         self._out = out
         self._silent = silent
-        self._console: Any = None
+        self._console: Console | None = None
         if out.terminal and not silent:
             from rich.console import Console
 
@@ -322,7 +402,7 @@ class Story:
         name = f"{who:<10}"
         self._print(f"  {name}  {text}", f"  [{self.COLOURS.get(who, 'blue')}]{name}[/]  {text}")
 
-    def verdicts(self, verdicts: list[dict[str, Any]], duration_s: float) -> None:
+    def verdicts(self, verdicts: list[Claim], duration_s: float) -> None:
         """What was promised, whether it held, and what to try next."""
         self.act("What fastio promises, held against what happened:")
         for claim in verdicts:

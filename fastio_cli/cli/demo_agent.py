@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Do = Callable[..., Any]
-    Task = Callable[..., Iterator[dict[str, Any]]]
+    Task = Callable[..., Iterator[dict[str, object]]]
 
 COUNTER = "counter.json"
 REPORT = "report.json"
@@ -36,14 +36,14 @@ def open_engine(folder: str) -> Engine:
     return Engine(SqliteStore(folder), BlobStore(os.path.join(folder, "blobs")), Limits())
 
 
-def count(do: Do, times: int) -> Iterator[dict[str, Any]]:
+def count(do: Do, times: int) -> Iterator[dict[str, object]]:
     """Add one, many times, without any lock."""
     for _ in range(times):
         value = do("state.increment", {"path": COUNTER})["value"]
     yield {"times": times, "last": value}
 
 
-def contribute(do: Do, lines: list[str]) -> Iterator[dict[str, Any]]:
+def contribute(do: Do, lines: list[str]) -> Iterator[dict[str, object]]:
     """Write each line under a lock of its own; name those that were acknowledged."""
     for line in lines:
         lock = _take(do, TTL_S)
@@ -51,13 +51,13 @@ def contribute(do: Do, lines: list[str]) -> Iterator[dict[str, Any]]:
     yield {"lines": lines}
 
 
-def hold(do: Do, ttl_s: float) -> Iterator[dict[str, Any]]:
+def hold(do: Do, ttl_s: float) -> Iterator[dict[str, object]]:
     """Acquire the lock, read, and stop there."""
     lock = _take(do, ttl_s)
     yield {"lock": lock, "read": _read(do)}
 
 
-def take_turn(do: Do, line: str) -> Iterator[dict[str, Any]]:
+def take_turn(do: Do, line: str) -> Iterator[dict[str, object]]:
     """Wait for the lock, report when it was acquired, write when the next line arrives."""
     lock = _take(do, TTL_S)
     yield {"lock": lock}
@@ -66,7 +66,7 @@ def take_turn(do: Do, line: str) -> Iterator[dict[str, Any]]:
     yield {"lines": [line]}
 
 
-def _take(do: Do, ttl_s: float) -> Any:
+def _take(do: Do, ttl_s: float) -> object:
     return do("lock.acquire", {"path": REPORT, "ttl_s": ttl_s, "wait_s": WAIT_S})
 
 

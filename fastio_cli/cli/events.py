@@ -9,8 +9,6 @@ from fastio_cli.cli.framework.values import integer, seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 AFTER = Opt("--after", help="Only events after this number", metavar="SEQ", convert=integer)
@@ -47,7 +45,7 @@ def watch(
     after: int | None,
     count: int | None,
     timeout: float | None,
-    **filters: Any,
+    **filters: object,
 ) -> None:
     """Begins now, or after event --after. Ends at Ctrl-C, after --count events, or with exit code
     7 after --timeout.

@@ -10,6 +10,7 @@ from fastio_cli.cli.framework.options import (
     LIMIT,
     LOCK_TOKEN,
     PATH,
+    PREFIX,
     VERSION,
     given,
 )
@@ -66,7 +67,7 @@ def put(cli: Session, source: str, path: str | None, recursive: bool, **params: 
     KEY,
     op="file.append",
 )
-def append(cli: Session, path: str, text: str, **params: Any) -> None:
+def append(cli: Session, path: str, text: str, **params: object) -> None:
     """Text given as an argument becomes a line of its own; @FILE and - are appended as they are.
 
     Example:
@@ -115,13 +116,13 @@ def get(cli: Session, output: str | None, **params: Any) -> None:
 
 @command(
     "file list",
-    Arg("prefix", "Only paths that start with this", required=False),
+    PREFIX,
     Opt("--type", help="Only objects of this kind", choices=("state", "file")),
     LIMIT,
     CURSOR,
     op="object.list",
 )
-def list_(cli: Session, type: str | None, **params: Any) -> None:
+def list_(cli: Session, type: str | None, **params: object) -> None:
     list_objects(cli, type, **params)
 
 
@@ -131,12 +132,12 @@ def info(cli: Session, path: str) -> None:
 
 
 @command("file move", PATH, TO, OVERWRITE, IF_VERSION, LOCK_TOKEN, KEY, op="object.move")
-def move(cli: Session, **params: Any) -> None:
+def move(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("object.move", **params), essential="path")
 
 
 @command("file copy", PATH, TO, OVERWRITE, KEY, op="object.copy")
-def copy(cli: Session, **params: Any) -> None:
+def copy(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("object.copy", **params), essential="path")
 
 

@@ -7,8 +7,6 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 
@@ -34,7 +32,7 @@ def help_(cli: Session, words: list[str]) -> None:
     typer_app.parse([*words, "--help"])
 
 
-def described(words: list[str]) -> dict[str, Any]:
+def described(words: list[str]) -> dict[str, object]:
     """The whole description, or of its commands and operations those that ``words`` name."""
     from fastio_cli.cli.framework.spec import catalogue, spec
 

@@ -19,12 +19,15 @@ from fastio_cli.operations.records import import_record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-    from typing import Any
+    from typing import Any, Self
 
+    from rich.progress import TaskID
+
+    from fastio_cli import model
     from fastio_cli.cli.framework.session import Session
     from fastio_cli.storage.db import Row
 
-    Steps = Generator[tuple[list[Any], list["ImportProgress"]], None, None]
+    Steps = Generator[tuple[list[model.Import], list["ImportProgress"]], None, None]
 
 URLS_PER_CALL = 1000
 POLL_S = 1.0
@@ -48,7 +51,7 @@ def create(cli: Session, params: dict[str, Any]) -> PendingImports:
         size_bytes_max=params.pop("max_size"),
         **params,
     )
-    items: list[Any] = []
+    items: list[model.Import] = []
     workspace = ""
     for start in range(0, len(urls), URLS_PER_CALL):
         some = {**wanted, "urls": urls[start : start + URLS_PER_CALL]}
@@ -68,16 +71,16 @@ def retry(cli: Session, id: int, header_file: str | None, params: dict[str, Any]
 class PendingImports:
     """Imports of one workspace that a command waits for."""
 
-    def __init__(self, cli: Session, workspace: str, items: list[Any]) -> None:
+    def __init__(self, cli: Session, workspace: str, items: list[model.Import]) -> None:
         self.workspace = workspace
         self.actor: str = items[0]["actor"]
         self.records = {item["id"]: item for item in items}
         self.waiting = {id for id, item in self.records.items() if item["state"] not in OVER}
         self._at_server = cli.is_remote
 
-    def note(self, record: Any) -> bool:
+    def note(self, record: model.Import) -> bool:
         """Update one import's record; True if it has ended now."""
-        if record is None or record["id"] not in self.waiting:
+        if record["id"] not in self.waiting:
             return False
         self.records[record["id"]] = record
         if record["state"] in OVER:
@@ -182,7 +185,7 @@ def _watch(cli: Session, queued: PendingImports) -> Steps:
         )
 
 
-def _others(cli: Session, queued: PendingImports, first: int) -> Iterator[Any]:
+def _others(cli: Session, queued: PendingImports, first: int) -> Iterator[model.Import]:
     """The current records of those waited for, besides the first."""
     last = max(queued.waiting)
     cursor = str(last + 1)
@@ -197,7 +200,7 @@ def _others(cli: Session, queued: PendingImports, first: int) -> Iterator[Any]:
                 yield record
 
 
-def _print(cli: Session, records: list[Any], essential: str) -> None:
+def _print(cli: Session, records: list[model.Import], essential: str) -> None:
     if len(records) == 1:
         cli.out.record(records[0], essential=essential)
     else:
@@ -205,15 +208,18 @@ def _print(cli: Session, records: list[Any], essential: str) -> None:
         cli.out.page(page, columns=COLUMNS, essential=essential)
 
 
-def _raise_failed(records: list[Any]) -> None:
+def _raise_failed(records: list[model.Import]) -> None:
     failed = [r for r in records if r["state"] in ("failed", "cancelled")]
     if not failed:
         return
     first = failed[0]
+    code, reason = first["reason_code"], first["reason"] or ""
+    if first["state"] == "cancelled":
+        code, reason = "interrupted", "It was cancelled."
     of_many = f"{len(failed)} of {len(records)} imports did not succeed. " if records[1:] else ""
     raise FastioError(
-        first["reason_code"] if first["state"] == "failed" else "interrupted",
-        of_many + (first["reason"] if first["state"] == "failed" else "It was cancelled."),
+        code or "interrupted",
+        of_many + reason,
         first["hint"] or f"Try it again: fastio import retry {first['id']}",
         import_id=first["id"],
         failed=[r["id"] for r in failed],
@@ -244,14 +250,14 @@ def _headers(file: str) -> dict[str, str]:
     return headers
 
 
-def _view(cli: Session) -> Any:
+def _view(cli: Session) -> QuietProgressView:
     if cli.out.quiet:
         return QuietProgressView()
     return BarProgressView() if sys.stderr.isatty() else JsonProgressView()
 
 
 class QuietProgressView:
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -294,9 +300,9 @@ class BarProgressView(QuietProgressView):
             console=Console(stderr=True, highlight=False, emoji=False),
             transient=True,
         )
-        self._tasks: dict[int, Any] = {}
+        self._tasks: dict[int, TaskID] = {}
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 

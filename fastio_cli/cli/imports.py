@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
-from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, given
+from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, STATE, given
 from fastio_cli.cli.framework.values import integer, seconds, secret, size
 
 TYPE_CHECKING = False
@@ -79,11 +79,7 @@ def add(cli: Session, wait: bool, timeout: float | None, **params: object) -> No
 
 @command(
     "import list",
-    Opt(
-        "--state",
-        help="Only those in this state",
-        choices=("queued", "running", "done", "failed", "cancelled"),
-    ),
+    STATE,
     Opt("--path", help="Only those to this path", metavar="PATH", complete="path"),
     LIMIT,
     CURSOR,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Opt, command
-from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, given
+from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, STATE, given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,11 +15,7 @@ COLUMNS = "id,state,due_at,attempts,failures,reason"
 
 @command(
     "job list",
-    Opt(
-        "--state",
-        help="Only those in this state",
-        choices=("queued", "running", "done", "failed", "cancelled"),
-    ),
+    STATE,
     Opt("--kind", help="Only those of this kind, as import or index", metavar="KIND"),
     LIMIT,
     CURSOR,

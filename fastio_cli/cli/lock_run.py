@@ -9,6 +9,7 @@ import time
 
 from fastio_cli.cli.framework.exit import Exit
 from fastio_cli.errors import FastioError
+from fastio_cli.sdk.lease import renew
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,24 +53,15 @@ def run_locked(cli: Session, path: str, command: list[str], lock: Any) -> None:
 def _wait_renewing(
     cli: Session, path: str, token: str, ttl_s: float, child: subprocess.Popen[bytes]
 ) -> int:
-    # By a monotonic clock, which cannot be set back: later somebody else may hold the lock.
-    held_until = time.monotonic() + ttl_s
+    params = {"path": path, "lock_token": token, "ttl_s": ttl_s}
+    safe_until = time.monotonic() + ttl_s
     while True:
         try:
             return child.wait(timeout=ttl_s / 3)
         except subprocess.TimeoutExpired:
             pass
-        asked = time.monotonic()
-        params = {"path": path, "lock_token": token, "ttl_s": ttl_s}
-        renewal = cli.prepare("lock.renew", params, None)
-        # An unavailable server is not retried for longer than the lock is certain to be held.
-        renewal.deadline_s = max(0.1, held_until - asked)
-        try:
-            cli.engine.run(renewal)
-            held_until = asked + ttl_s
-        except FastioError as e:
-            if not e.kind.retryable or time.monotonic() >= held_until:
-                raise
+        call = cli.prepare("lock.renew", dict(params), None)
+        safe_until = renew(cli.engine, call, ttl_s, safe_until)
 
 
 def _release(cli: Session, path: str, token: str) -> None:

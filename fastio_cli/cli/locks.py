@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Opt, command
-from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, LOCK_TOKEN, PATH, TTL, WAIT, given
+from fastio_cli.cli.framework.options import (
+    CURSOR,
+    KEY,
+    LIMIT,
+    LOCK_TOKEN,
+    PATH,
+    PREFIX,
+    TTL,
+    WAIT,
+    given,
+)
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from fastio_cli import model
     from fastio_cli.cli.framework.session import Session
 
 PURPOSE = Opt("--purpose", help="Why, shown to those who wait", metavar="TEXT")
 
 
 @command("lock acquire", PATH, TTL, WAIT, PURPOSE, KEY, op="lock.acquire")
-def acquire(cli: Session, **params: Any) -> None:
+def acquire(cli: Session, ttl: float | None, wait: float | None, **params: object) -> None:
     """Changes need the token of the lock, by --lock-token or FASTIO_LOCK_TOKEN.
 
     Examples:
     fastio lock acquire plan.json --ttl 60 --wait 30 --purpose drafting
     export FASTIO_LOCK_TOKEN=$(fastio lock acquire plan.json -q)
     """
-    cli.out.record(acquired(cli, **params), essential="token")
+    cli.out.record(acquired(cli, ttl_s=ttl, wait_s=wait, **params), essential="token")
 
 
 @command("lock renew", PATH, TTL, LOCK_TOKEN, KEY, op="lock.renew")
-def renew(cli: Session, ttl: float | None, **params: Any) -> None:
+def renew(cli: Session, ttl: float | None, **params: object) -> None:
     cli.out.record(
         cli.call("lock.renew", **_held(given(ttl_s=ttl), params)), essential="expires_at"
     )
 
 
 @command("lock release", PATH, LOCK_TOKEN, KEY, op="lock.release")
-def release(cli: Session, **params: Any) -> None:
+def release(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("lock.release", **_held({}, params)), essential="fence")
 
 
@@ -45,12 +54,12 @@ def show(cli: Session, path: str) -> None:
 
 @command(
     "lock list",
-    Arg("prefix", "Only paths that start with this", required=False),
+    PREFIX,
     LIMIT,
     CURSOR,
     op="lock.list",
 )
-def list_(cli: Session, **params: Any) -> None:
+def list_(cli: Session, **params: object) -> None:
     page = cli.call("lock.list", **given(**params))
     columns = "path,holder,purpose,fence,expires_at,waiters"
     cli.out.page(page, columns=columns, essential="path")
@@ -63,7 +72,7 @@ def list_(cli: Session, **params: Any) -> None:
     KEY,
     op="lock.break",
 )
-def break_(cli: Session, **params: Any) -> None:
+def break_(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("lock.break", **given(**params)), essential="holder")
 
 
@@ -77,7 +86,14 @@ def break_(cli: Session, **params: Any) -> None:
     op=("lock.acquire", "lock.renew", "lock.release"),
     help="Run a command while holding a lock.",
 )
-def run(cli: Session, path: str, command: list[str], **params: Any) -> None:
+def run(
+    cli: Session,
+    path: str,
+    command: list[str],
+    ttl: float | None,
+    wait: float | None,
+    **params: object,
+) -> None:
     """The lock is renewed while the command runs and released when it ends; its exit code is
     passed on. FASTIO_LOCK_TOKEN and FASTIO_LOCK_FENCE are set for it. If the lock is lost, the
     command is stopped.
@@ -87,20 +103,20 @@ def run(cli: Session, path: str, command: list[str], **params: Any) -> None:
     """
     from fastio_cli.cli.lock_run import run_locked
 
-    run_locked(cli, path, command, acquired(cli, path=path, **params))
+    lock = acquired(cli, path=path, ttl_s=ttl, wait_s=wait, **params)
+    run_locked(cli, path, command, lock)
 
 
-def acquired(
-    cli: Session, *, path: str, ttl: float | None, wait: float | None, **params: Any
-) -> Any:
+def acquired(cli: Session, **params: object) -> model.HeldLock:
     """Acquire the lock on a path, waiting as long as requested."""
-    return cli.call("lock.acquire", path=path, **given(ttl_s=ttl, wait_s=wait, **params))
+    lock: model.HeldLock = cli.call("lock.acquire", **given(**params))
+    return lock
 
 
-def _held(extra: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+def _held(extra: dict[str, object], params: dict[str, object]) -> dict[str, object]:
     from fastio_cli.cli.framework.session import lock_token_for
 
-    token = params["lock_token"] or lock_token_for(params["path"])
+    token = params["lock_token"] or lock_token_for(str(params["path"]))
     if not token:
         raise FastioError(
             "invalid",

@@ -85,8 +85,9 @@ def _log_in(cli: Session, service: str, device: bool) -> Any:
         return next(a for a in _vault().describe() if a["service"] == service)
     cli.call("account.list")  # a server that would not let us in should say so beforehand
     grant = ask(service, cli.out.note)
-    expires_in_s = max(0.0, grant.pop("expires_at") - time.time())
-    return cli.call("account.keep", service=service, expires_in_s=expires_in_s, **given(**grant))
+    expires_in_s = max(0.0, grant["expires_at"] - time.time())
+    kept = given(**{name: value for name, value in grant.items() if name != "expires_at"})
+    return cli.call("account.keep", service=service, expires_in_s=expires_in_s, **kept)
 
 
 def _log_out(cli: Session, service: str) -> Any:
@@ -105,14 +106,9 @@ def _vault() -> UserCredentialStore:
 
 
 def _flows(cli: Session) -> OAuthFlows:
-    from fastio_cli.egress.client import Egress
-    from fastio_cli.egress.rules import rules_from
     from fastio_cli.imports.oauth import OAuthFlows
-    from fastio_cli.imports.providers import Endpoints
 
-    config = cli.config
-    endpoints = Endpoints(config.get("import_endpoints") or "")
-    return OAuthFlows(lambda: Egress(rules_from(config)), endpoints, config.get)
+    return OAuthFlows.of(cli.config)
 
 
 def _service(text: str) -> str:

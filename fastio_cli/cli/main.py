@@ -16,7 +16,7 @@ from fastio_cli.errors import KINDS, FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
 BROKEN_PIPE = 141  # what a shell reports for a process ended by SIGPIPE
 
@@ -116,9 +116,9 @@ def _print_error(error: FastioError, as_json: bool) -> int:
     return KINDS[error.code].exit
 
 
-def _requested_format(argv: list[str]) -> dict[str, Any]:
+def _requested_format(argv: list[str]) -> dict[str, object]:
     """The format of errors, before the command line is parsed."""
-    flags: dict[str, Any] = {"json": "--json" in argv}
+    flags: dict[str, object] = {"json": "--json" in argv}
     for word, following in zip(argv, [*argv[1:], ""], strict=False):
         if word == "--format":
             flags["format"] = following
@@ -127,7 +127,7 @@ def _requested_format(argv: list[str]) -> dict[str, Any]:
     return flags
 
 
-def _as_json(flags: dict[str, Any]) -> bool:
+def _as_json(flags: dict[str, object]) -> bool:
     from fastio_cli.cli.framework.output import wants_json
 
     return wants_json(flags)

@@ -12,7 +12,6 @@ from fastio_cli.errors import FastioError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from fastio_cli.cli.framework.session import Session
     from fastio_cli.storage.doctor import Check
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 )
 def doctor(cli: Session, sweep: bool) -> None:
     """Exits with 1 if something is wrong."""
-    items: list[dict[str, Any]] = []
+    items: list[dict[str, object]] = []
     for check in _checks(cli, sweep):
         hint = check.hint or None
         items.append({"check": check.name, "ok": check.ok, "message": check.message, "hint": hint})
@@ -130,15 +129,11 @@ def _chains(cli: Session) -> Iterator[Check]:
     """Verify the hash chain of every workspace's log."""
     from fastio_cli.storage.doctor import Check
 
-    cursor: str | None = ""
-    while cursor is not None:
-        page = cli.call("workspace.list", cursor=cursor, limit=1000)
-        for workspace in page["items"]:
-            report = cli.call("audit.verify", workspace=workspace["name"])
-            yield Check(
-                f"log of {workspace['name']}",
-                report["problem"],
-                f"{report['events']} events, the chain holds",
-                "The log was changed from outside; compare with a backup: fastio event list",
-            )
-        cursor = page["next_cursor"]
+    for workspace in cli.every_workspace():
+        report = cli.call("audit.verify", workspace=workspace)
+        yield Check(
+            f"log of {workspace}",
+            report["problem"],
+            f"{report['events']} events, the chain holds",
+            "The log was changed from outside; compare with a backup: fastio event list",
+        )

@@ -9,8 +9,6 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     op=("transfer.create", "transfer.list", "transfer.revoke", "transfer.claim"),
     help="Hand the org over to a new owner, or take one over.",
 )
-def transfer(cli: Session, action: str, subject: str | None, **params: Any) -> None:
+def transfer(cli: Session, action: str, subject: str | None, **params: object) -> None:
     """An agent sets everything up, offers it, and passes the claim on; it stays admin. Whoever
     claims it within 72 hours owns it, and is shown a token for it: fastio login URL
 

@@ -14,8 +14,6 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 NAME = Arg("name", "Name of the profile", complete="profile")
@@ -95,7 +93,7 @@ def list_profiles(cli: Session) -> None:
     config = cli.config
     source = config.lookup("store")[1]
     local = config.settings_of(LOCAL)["store"]
-    items: list[dict[str, Any]] = []
+    items: list[dict[str, object]] = []
     for name in (LOCAL, *config.profiles):
         settings = _shown(config.settings_of(name))
         items.append(
@@ -144,7 +142,7 @@ def remove_profile(cli: Session, name: str) -> None:
     cli.out.record({"profile": name, **settings}, essential="profile")
 
 
-def _settings(cli: Session, profile: str) -> dict[str, Any]:
+def _settings(cli: Session, profile: str) -> dict[str, object]:
     """What people may see of a profile. Raises ``not_found``."""
     if profile not in (LOCAL, *cli.config.profiles):
         raise FastioError(
@@ -155,7 +153,7 @@ def _settings(cli: Session, profile: str) -> dict[str, Any]:
     return _shown(cli.config.settings_of(profile))
 
 
-def _shown(settings: dict[str, Any]) -> dict[str, Any]:
+def _shown(settings: dict[str, object]) -> dict[str, object]:
     return {"store": None, **{name: masked(name, value) for name, value in settings.items()}}
 
 

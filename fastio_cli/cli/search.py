@@ -9,11 +9,12 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
+    from fastio_cli import model
     from fastio_cli.cli.framework.session import Session
 
+EXCERPT_CHARACTERS = 300
 QUERY = Arg("query", "What to look for, in plain words")
 WAIT = Flag("--wait", help="First finish the vectors of everything written, showing progress")
 
@@ -77,8 +78,8 @@ def query(cli: Session, query: str, wait: bool, all_workspaces: bool, **options:
         explain=options["explain"] or None,
     )
     if wait:
-        for place in _workspaces(cli) if all_workspaces else [{}]:
-            finish(cli, **place)
+        for workspace in cli.every_workspace() if all_workspaces else [cli.workspace]:
+            finish(cli, workspace)
     if not all_workspaces:
         show_matches(cli, cli.call("search.query", **params))
         return
@@ -186,9 +187,9 @@ def clear(cli: Session) -> None:
     cli.out.record(cli.call("index.clear"), essential="passages")
 
 
-def finish(cli: Session, **place: Any) -> None:
+def finish(cli: Session, workspace: str | None = None) -> None:
     """Index until nothing is pending, with a progress bar for a person."""
-    status = cli.call("index.update", **place)
+    status: model.IndexStatus = cli.call("index.update", workspace=workspace)
     if not _unfinished(status):
         return
     from rich.console import Console
@@ -202,10 +203,10 @@ def finish(cli: Session, **place: Any) -> None:
             progress.update(task, total=status["passages"], completed=done)
             if not _unfinished(status):
                 return
-            status = cli.call("index.update", **place)
+            status = cli.call("index.update", workspace=workspace)
 
 
-def show_answer(cli: Session, answer: Any, shown: str) -> None:
+def show_answer(cli: Session, answer: model.Answer, shown: str) -> None:
     """Print an answer and its sources, without what was shown as it came.
 
     When the line to a server was cut meanwhile, the answer may be another one: then it is whole.
@@ -226,7 +227,7 @@ def show_answer(cli: Session, answer: Any, shown: str) -> None:
         )
 
 
-def show_matches(cli: Session, page: Any) -> None:
+def show_matches(cli: Session, page: model.MatchList) -> None:
     """Print what was found: for people with the matching words marked, else as it is."""
     if page["note"]:
         cli.out.note(page["note"])
@@ -245,7 +246,7 @@ def show_matches(cli: Session, page: Any) -> None:
         cli.out.document(page["explain"])
 
 
-def place_of(item: Any) -> str:
+def place_of(item: model.Match | model.Citation) -> str:
     """``path:12-14``, ``path#/pointer`` or ``path page 3``."""
     location = item["location"]
     if location["page"] is not None:
@@ -258,11 +259,11 @@ def place_of(item: Any) -> str:
     return f"{item['path']}:{first}" + (f"-{last}" if last not in (None, first) else "")
 
 
-def _excerpt(item: Any, characters: int = 300) -> str:
+def _excerpt(item: model.Match) -> str:
     """The part of the snippet around its first match, matches in brackets."""
     text, ranges = item["snippet"], item["highlights"]
-    start = max(0, ranges[0][0] - characters // 3) if ranges else 0
-    end = min(len(text), start + characters)
+    start = max(0, ranges[0][0] - EXCERPT_CHARACTERS // 3) if ranges else 0
+    end = min(len(text), start + EXCERPT_CHARACTERS)
     parts, at = [], start
     for first, last in ranges:
         if first >= at and last <= end:
@@ -272,15 +273,6 @@ def _excerpt(item: Any, characters: int = 300) -> str:
     return ("… " if start else "") + body + (" …" if end < len(text) else "")
 
 
-def _workspaces(cli: Session) -> Iterator[dict[str, str]]:
-    """Where to finish indexing, of all workspaces."""
-    cursor = ""
-    while cursor is not None:
-        page = cli.call("workspace.list", cursor=cursor, limit=1000)
-        yield from ({"workspace": item["name"]} for item in page["items"])
-        cursor = page["next_cursor"]
-
-
-def _unfinished(status: Any) -> bool:
+def _unfinished(status: model.IndexStatus) -> bool:
     behind = status["enabled"] and status["indexed_seq"] < status["seq"]
     return bool(behind or (status["pending"] and status["model"]))

@@ -10,8 +10,6 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 FILE = "FILE"
@@ -61,7 +59,7 @@ def serve(cli: Session, no_access_log: bool, **params: object) -> None:
     server.serve(engine, options)
 
 
-def worker() -> Any:
+def worker() -> object:
     """The application of one of several processes; the settings come from the environment."""
     from fastio_cli.cli.framework.session import Session
     from fastio_cli.server.run import Options, application

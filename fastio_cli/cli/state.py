@@ -10,6 +10,7 @@ from fastio_cli.cli.framework.options import (
     LIMIT,
     LOCK_TOKEN,
     PATH,
+    PREFIX,
     VERSION,
     given,
 )
@@ -18,8 +19,6 @@ from fastio_cli.cli.objects import list_objects, register_common
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.cli.framework.session import Session
 
 VALUE = Arg("value", "JSON, or @FILE, or - for standard input", convert=json_value)
@@ -116,7 +115,7 @@ def increment(cli: Session, by: int | float | None, **params: object) -> None:
     KEY,
     op="state.transact",
 )
-def transact(cli: Session, changes: Any, idempotency_key: str | None) -> None:
+def transact(cli: Session, changes: object, idempotency_key: str | None) -> None:
     """Example:
     fastio state transact '[{"op": "increment", "path": "a.json", "at": "/n"},
                             {"op": "set", "path": "b.json", "value": 1, "if_version": 0}]'
@@ -149,7 +148,7 @@ def wait(cli: Session, timeout: float | None, **params: object) -> None:
 
 @command(
     "state list",
-    Arg("prefix", "Only paths that start with this", required=False),
+    PREFIX,
     LIMIT,
     CURSOR,
     op="object.list",

@@ -39,7 +39,7 @@ def put_file(cli: Session, source: str, path: str | None, params: dict[str, Any]
 
 
 def put_folder(
-    cli: Session, folder: str, path: str | None, dry_run: bool, params: dict[str, Any]
+    cli: Session, folder: str, path: str | None, dry_run: bool, params: dict[str, object]
 ) -> None:
     """Store every file below a folder, each by a call of its own."""
     if not os.path.isdir(folder):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from typing import cast
 
 import httpx
 
 from fastio_cli.client.requests import RemoteCall, digest_header
-from fastio_cli.client.responses import unexpected_response, unreachable
+from fastio_cli.client.responses import parse_record, unreachable
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -34,11 +34,11 @@ class RemoteDownload:
 def open_download(call: RemoteCall, response: httpx.Response, url: str) -> RemoteDownload:
     """The download in a successful response."""
     try:
-        record = json.loads(response.headers["fastio-record"])
-    except (KeyError, ValueError):
+        record = parse_record(response.headers.get("fastio-record", ""), response, url)
+    except FastioError:
         response.close()
-        raise unexpected_response(response, url) from None
-    return RemoteDownload(call, response, record)
+        raise
+    return RemoteDownload(call, response, cast("model.Object", record))
 
 
 def read_chunks(transport: Transport, download: RemoteDownload, resume: Resume) -> Iterator[bytes]:

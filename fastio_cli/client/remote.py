@@ -22,7 +22,7 @@ from fastio_cli.client.downloads import RemoteDownload, open_download, read_chun
 from fastio_cli.client.requests import RemoteCall, RequestParts
 from fastio_cli.client.responses import (
     ANSWER_S,
-    read_json,
+    read_record,
     transient,
     unreachable,
     was_connected,
@@ -169,5 +169,5 @@ class Remote(Client):
         if response.is_success and is_stream(response) and call.on_chunk is not None:
             return read_streamed_answer(call, response, self.url)
         if call.operation.response != "bytes" or not response.is_success:
-            return read_json(response, self.url)
+            return read_record(response, self.url)
         return open_download(call, response, self.url)

@@ -13,8 +13,6 @@ from fastio_cli.errors import KINDS, FastioError
 from fastio_cli.retry import parse_retry_after
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 ANSWER_S = 30.0
 ANSWER_BYTES_MAX = 256 * 1024 * 1024  # more than a page of the largest documents
@@ -23,18 +21,40 @@ BYTES_PER_S_MIN = 1024
 TRANSIENT_STATUSES = (408, 429, 502, 503, 504)
 
 
-def read_json(response: httpx.Response, url: str) -> Any:
+def read_json(response: httpx.Response, url: str) -> object:
     """The JSON of a response, which is closed then. Raises the error that the response holds."""
     with closing(response):
         body = _read_body(response, url)
     if not response.is_success:
         raise problem_error(response, body, url)
-    try:
-        if "json" in response.headers.get("content-type", ""):
-            return json.loads(body)
-    except ValueError:
-        pass
+    if "json" in response.headers.get("content-type", ""):
+        return parse_json(body, response, url)
     raise unexpected_response(response, url)
+
+
+def read_record(response: httpx.Response, url: str) -> dict[str, object]:
+    """As ``read_json``, where every answer is an object."""
+    return _checked_record(read_json(response, url), response, url)
+
+
+def parse_record(text: str, response: httpx.Response, url: str) -> dict[str, object]:
+    """As ``parse_json``, where the value is an object."""
+    return _checked_record(parse_json(text, response, url), response, url)
+
+
+def _checked_record(value: object, response: httpx.Response, url: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise unexpected_response(response, url)
+    return value
+
+
+def parse_json(text: bytes | str, response: httpx.Response, url: str) -> object:
+    """The value of a JSON text that a response holds. Raises ``invalid`` if it is none."""
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        raise unexpected_response(response, url) from None
+    return value
 
 
 def _read_body(response: httpx.Response, url: str) -> bytes:
@@ -55,7 +75,7 @@ def problem_error(response: httpx.Response, body: bytes, url: str) -> FastioErro
     """The error that a response holds as problem details (RFC 9457)."""
     try:
         problem = json.loads(body) if "json" in response.headers.get("content-type", "") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         problem = None
     error = parse_problem(problem)
     if error is None:
@@ -69,9 +89,11 @@ def problem_error(response: httpx.Response, body: bytes, url: str) -> FastioErro
 
 def parse_problem(problem: object) -> FastioError | None:
     """The error that ``FastioError.as_dict`` made this of; None if it is none."""
-    if not isinstance(problem, dict) or problem.get("code") not in KINDS:
+    if not isinstance(problem, dict):
         return None
-    code, hint, details = problem["code"], problem.get("hint"), problem.get("details")
+    code, hint, details = problem.get("code"), problem.get("hint"), problem.get("details")
+    if not isinstance(code, str) or code not in KINDS:
+        return None
     error = FastioError(code, str(problem.get("message") or code))
     error.hint = hint if isinstance(hint, str) else error.hint
     error.details = details if isinstance(details, dict) else {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import closing
+from typing import cast
 
 import httpx
 
 from fastio_cli.client.responses import (
+    parse_json,
     parse_problem,
     read_json,
     transient,
@@ -86,8 +87,10 @@ class EventStream:
                 seq = int(message.id) if is_number(message.id) else 0
                 is_new = seq > self.seq
                 self.seq = max(self.seq, seq)  # also of messages without an event
+                if not isinstance(event, dict | None):
+                    raise unexpected_response(response, self._transport.url)
                 if event is not None and is_new:
-                    yield event
+                    yield cast("model.Event", event)
 
     def _connect(self) -> httpx.Response:
         deadline = self._deadline
@@ -105,7 +108,7 @@ class EventStream:
         return response
 
 
-def read_streamed_answer(call: RemoteCall, response: httpx.Response, url: str) -> Any:
+def read_streamed_answer(call: RemoteCall, response: httpx.Response, url: str) -> object:
     """Pass the chunks of an answer on to the call; the record that ends it."""
     assert call.on_chunk is not None
     with closing(response):
@@ -121,10 +124,7 @@ def read_streamed_answer(call: RemoteCall, response: httpx.Response, url: str) -
 def _values(response: httpx.Response, url: str) -> Iterator[tuple[Message, Any]]:
     """The messages of a stream, each with its JSON value. Raises the error that one holds."""
     for message in messages(response.iter_bytes()):
-        try:
-            value = json.loads(message.data) if message.data else None
-        except ValueError:
-            raise unexpected_response(response, url) from None
+        value = parse_json(message.data, response, url) if message.data else None
         if message.type == "error":
             raise parse_problem(value) or unexpected_response(response, url)
         yield message, value

@@ -79,7 +79,7 @@ class Config:
         """Whether the active profile exists, or none is named at all."""
         return self.profile in (None, LOCAL, *self.profiles)
 
-    def settings_of(self, profile: str) -> dict[str, Any]:
+    def settings_of(self, profile: str) -> dict[str, object]:
         """A profile's settings, empty if there is no such profile."""
         if profile == LOCAL:
             return {"store": self.project_folder or user_folder("data", self._environ)}

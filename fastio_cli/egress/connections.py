@@ -137,7 +137,7 @@ class VettedBackend(httpcore.NetworkBackend):
                 failure = e
         raise failure or httpcore.ConnectError(f"{host} has no address")
 
-    def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.NetworkStream:
+    def connect_unix_socket(self, *_: object, **__: object) -> httpcore.NetworkStream:
         raise blocked("it is a socket of this machine")
 
     def sleep(self, seconds: float) -> None:
@@ -187,7 +187,7 @@ class _Stream(httpcore.NetworkStream):
         bound = self._deadline.bound(timeout)
         return _Stream(self._inner.start_tls(ssl_context, server_hostname, bound), self._deadline)
 
-    def get_extra_info(self, info: str) -> Any:
+    def get_extra_info(self, info: str) -> object:
         return self._inner.get_extra_info(info)
 
 

@@ -17,6 +17,7 @@ from fastio_cli.digest import sha256
 from fastio_cli.engine.client import Client, PreparedCall
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
+from fastio_cli.identity import stored_name
 from fastio_cli.json_text import canonical, record_text
 from fastio_cli.operations import find
 from fastio_cli.operations.context import Context, Preparation
@@ -123,8 +124,8 @@ class Engine(Client):
         self._search: SearchService | None = None
         self._lock_key: bytes | None = None
         # Do what may be large or slow for reads, and for writes; a server has helpers for it.
-        self.compute: Callable[..., Any] = run_in_place
-        self.compute_in_write: Callable[..., Any] = run_in_place
+        self.compute: Callable[..., object] = run_in_place
+        self.compute_in_write: Callable[..., object] = run_in_place
 
     @property
     def search(self) -> SearchService:
@@ -145,7 +146,7 @@ class Engine(Client):
             raise FastioError("invalid", "No key file was named to keep secrets with.")
         return SecretBox(self._key_file())
 
-    def run(self, call: PreparedCall) -> Any:
+    def run(self, call: PreparedCall) -> object:
         """Do a prepared call, waiting for as long as it asks to."""
         assert isinstance(call, Call)
         poll = None
@@ -208,16 +209,8 @@ class Engine(Client):
         assert prepare is not None, f"{call.operation.name} has nothing to prepare"
 
         def enter(tx: Tx) -> Context:
-            row = grant = None
-            if call.operation.in_workspace:
-                row = tx.workspaces.by_name(call.workspace)
-                if row is None:
-                    raise no_workspace(tx, call.workspace, call.identity)
-            if call.identity is not None:
-                grant = _authorization().authorise(tx, call.identity, call.operation, row)
-                if grant is None:
-                    raise no_workspace(tx, call.workspace, call.identity)
-            return self._context(tx, call, row, grant)
+            admitted = _admit(tx, call.operation, call.workspace, call.identity)
+            return self._context(tx, call, *admitted)
 
         preparation = Preparation(
             self.store,
@@ -234,7 +227,9 @@ class Engine(Client):
             works, call.after_rollback = call.after_rollback, []
             self.store.write(lambda tx: [work(tx) for work in works])
 
-    def act(self, works: list[tuple[int, str, Callable[[Tx, Context | None], Any]]]) -> list[Any]:
+    def act(
+        self, works: list[tuple[int, str, Callable[[Tx, Context | None], object]]]
+    ) -> list[object]:
         """Do background work, in one commit, each alone: results or exceptions.
 
         A work is a workspace's number, the actor it is done for, and a function of a transaction
@@ -289,7 +284,7 @@ class Engine(Client):
             ACTOR_RULE.check(actor, "actor")
         else:
             actor = identity.member
-            workspace = f"{identity.org}/{workspace}" if identity.org else workspace
+            workspace = stored_name(identity.org, workspace)
         request_hash, own_key = "", False
         if idempotency_key is not None:
             if operation.effect != "write":
@@ -313,8 +308,8 @@ class Engine(Client):
             actor,
             idempotency_key,
             request_hash,
-            own_key,
-            identity,
+            own_key=own_key,
+            identity=identity,
         )
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -334,11 +329,11 @@ class Engine(Client):
             grant = _authorization().authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.targets_workspace else 0
-        if call.idempotency_key is not None and call.may_be_done:
+        hidden = call.identity is not None and grant is None  # exactly as if it were not there
+        if call.idempotency_key is not None and call.may_be_done and not (hidden and scope):
             done = tx.unit.request(scope, call.idempotency_key)
             if done is not None:
                 return self._replay(tx, call, row, grant, done)
-        hidden = call.identity is not None and grant is None  # exactly as if it were not there
         if hidden or (row is None and operation.in_workspace):
             raise no_workspace(tx, call.workspace, call.identity)
         if call.inline_bytes_max is not None and _is_too_large(tx, call, row):
@@ -424,14 +419,8 @@ class Engine(Client):
         self, operation: Operation, workspace: str, identity: Identity
     ) -> Callable[[Tx], object]:
         """A work that raises unless the identity may do the operation, before bytes are sent."""
-        name = f"{identity.org}/{workspace}" if identity.org else workspace
-
-        def check(tx: Tx) -> None:
-            row = tx.workspaces.by_name(name)
-            if _authorization().authorise(tx, identity, operation, row) is None:
-                raise no_workspace(tx, name, identity)
-
-        return check
+        name = stored_name(identity.org, workspace)
+        return lambda tx: _admit(tx, operation, name, identity)
 
     def _charge(self, tx: Tx, call: Call) -> None:
         assert call.identity is not None
@@ -457,6 +446,22 @@ def _authorization() -> Any:
     from fastio_cli.engine import authorization
 
     return authorization
+
+
+def _admit(
+    tx: Tx, operation: Operation, name: str, identity: Identity | None
+) -> tuple[Row | None, Grant | None]:
+    """The workspace of this stored name, and what the identity may do in it.
+
+    Raises what ``authorise`` raises, and ``not_found`` where it may not know of the workspace.
+    """
+    row = tx.workspaces.by_name(name) if operation.in_workspace else None
+    grant = None
+    if identity is not None:
+        grant = _authorization().authorise(tx, identity, operation, row)
+    if (identity is not None and grant is None) or (row is None and operation.in_workspace):
+        raise no_workspace(tx, name, identity)
+    return row, grant
 
 
 def _is_too_large(tx: Tx, call: Call, row: Row | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastio_cli.errors import FastioError
+from fastio_cli.operations.records import month_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,9 +12,7 @@ if TYPE_CHECKING:
 
 def charge(tx: Tx, org: str, credits_max: int) -> None:
     """Count one credit of an org's month. Raises ``quota_exceeded`` when there is none left."""
-    import time
-
-    month = time.strftime("%Y-%m", time.gmtime(tx.now_ms / 1000))
+    month = month_of(tx.now_ms)
     if tx.orgs.credits(org, month) >= credits_max:
         raise FastioError(
             "quota_exceeded",

@@ -67,7 +67,7 @@ def fetch_object(
     """Like ``fetch.fetch``, for an object of a bucket. Raises the same errors."""
     scheme, bucket, key = _parts(url)
     store, obstore = _store(scheme, bucket, limits)
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     strong = transfer.validators.strong
     # A range beyond the end cannot be requested, so a complete object is fetched again.
     if staged.size_bytes and staged.size_bytes != transfer.total and strong is not None:

@@ -13,6 +13,8 @@ import time
 from contextlib import contextmanager
 from functools import cached_property
 
+from fastio_cli.config.credentials import usable_keyring
+from fastio_cli.config.files import replace_file
 from fastio_cli.errors import FastioError
 from fastio_cli.imports.oauth import SERVICES
 
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any, Protocol
 
+    from fastio_cli.config.credentials import Keyring
     from fastio_cli.config.secret_box import SecretBox
-    from fastio_cli.imports.oauth import OAuthFlows
+    from fastio_cli.imports.oauth import Grant, OAuthFlows
+    from fastio_cli.model import Account
     from fastio_cli.storage.contract import Store
     from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
@@ -31,13 +35,13 @@ if TYPE_CHECKING:
     class CredentialStore(Protocol):
         """Keeps the grants of one person (``oauth.OAuthFlows``), by service."""
 
-        def get(self, service: str) -> dict[str, Any] | None: ...
+        def get(self, service: str) -> Grant | None: ...
 
-        def put(self, service: str, grant: dict[str, Any]) -> None: ...
+        def put(self, service: str, grant: Grant) -> None: ...
 
         def remove(self, service: str) -> None: ...
 
-        def locked(self, service: str) -> AbstractContextManager[Any]:
+        def locked(self, service: str) -> AbstractContextManager[object]:
             """One process at a time."""
 
 
@@ -71,7 +75,7 @@ class OAuthGrants:
                     self._credentials.put(service, grant)
         return grant["access_token"] if grant is not None else None
 
-    def keep(self, service: str, grant: dict[str, Any]) -> None:
+    def keep(self, service: str, grant: Grant) -> None:
         """Keep a new login; it replaces the previous one."""
         with self._credentials.locked(service):
             self._credentials.put(service, grant)
@@ -97,21 +101,21 @@ class UserCredentialStore:
         self._file = os.path.join(folder, FILE)
 
     @cached_property
-    def _keyring(self) -> Any:
-        return _working_keyring()
+    def _keyring(self) -> Keyring | None:
+        return usable_keyring()
 
-    def describe(self) -> list[dict[str, Any]]:
+    def describe(self) -> list[Account]:
         """Every service, and whether there is a login; as ``account.list`` answers."""
         kind = "keyring" if self._keyring is not None else "file"
         return [_described(service, self.get(service), kind) for service in SERVICES]
 
-    def get(self, service: str) -> dict[str, Any] | None:
+    def get(self, service: str) -> Grant | None:
         if self._keyring is not None:
             text = self._keyring.get_password(KEYRING, service)
             return _grant(json.loads(text)) if text else None
         return _grant(self._read().get(service))
 
-    def put(self, service: str, grant: dict[str, Any]) -> None:
+    def put(self, service: str, grant: Grant) -> None:
         if self._keyring is not None:
             self._keyring.set_password(KEYRING, service, json.dumps(grant))
         else:
@@ -123,14 +127,14 @@ class UserCredentialStore:
         else:
             self._write({name: kept for name, kept in self._read().items() if name != service})
 
-    def locked(self, service: str) -> AbstractContextManager[Any]:
+    def locked(self, service: str) -> AbstractContextManager[object]:
         """One process at a time, for all services."""
         from filelock import FileLock
 
         os.makedirs(os.path.dirname(self._file), mode=0o700, exist_ok=True)
         return FileLock(self._file + ".lock", timeout=LOCK_TIMEOUT_S)
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, object]:
         try:
             with open(self._file, encoding="utf-8") as f:
                 kept = json.load(f)
@@ -142,14 +146,8 @@ class UserCredentialStore:
             ) from None
         return kept if isinstance(kept, dict) else {}
 
-    def _write(self, kept: dict[str, Any]) -> None:
-        temporary = f"{self._file}.{os.getpid()}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(fd, "w", encoding="utf-8") as f:
-            json.dump(kept, f)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, self._file)
+    def _write(self, kept: dict[str, object]) -> None:
+        replace_file(self._file, json.dumps(kept).encode())
 
 
 class DatabaseCredentialStore:
@@ -166,18 +164,18 @@ class DatabaseCredentialStore:
         self._org = org
         self._member = member
 
-    def get(self, service: str) -> dict[str, Any] | None:
+    def get(self, service: str) -> Grant | None:
         key = self._org, self._member, service
         row = self._store.read(lambda tx: tx.logins.get(*key))
         return None if row is None else self.opened(row)
 
-    def opened(self, row: Row) -> dict[str, Any]:
+    def opened(self, row: Row) -> Grant:
         """The grant in a row. Raises ``unauthenticated`` when the key is another one."""
         owner = ["account", self._org, self._member, row["service"]]
-        grant: dict[str, Any] = json.loads(self._open_secret_box().decrypt(row["sealed"], owner))
+        grant: Grant = json.loads(self._open_secret_box().decrypt(row["sealed"], owner))
         return grant
 
-    def put(self, service: str, grant: dict[str, Any]) -> None:
+    def put(self, service: str, grant: Grant) -> None:
         """Keep fresh tokens; a login itself comes by ``account.keep``."""
         key = self._org, self._member, service
         sealed = self._open_secret_box().encrypt(json.dumps(grant), ["account", *key])
@@ -208,30 +206,18 @@ class DatabaseCredentialStore:
             self._store.write(lambda tx: tx.logins.release(*key))
 
 
-def _working_keyring() -> Any:
-    try:
-        import keyring
-        from keyring.backends import chainer, fail, null
-    except ImportError:
-        return None
-    backend = keyring.get_keyring()
-    useless = isinstance(backend, fail.Keyring | null.Keyring) or (
-        isinstance(backend, chainer.ChainerBackend) and not backend.backends
-    )
-    return None if useless else keyring
-
-
-def _grant(kept: Any) -> dict[str, Any] | None:
+def _grant(kept: Any) -> Grant | None:
     """The value kept for a service, if it is a grant."""
-    return kept if isinstance(kept, dict) and set(GRANT) <= set(kept) else None
+    is_grant = isinstance(kept, dict) and set(GRANT) <= set(kept)
+    return kept if is_grant else None
 
 
-def _is_current(grant: dict[str, Any] | None) -> bool:
+def _is_current(grant: Grant | None) -> bool:
     """Whether there is no grant, or one that need not be refreshed."""
     return grant is None or grant["expires_at"] > time.time() + EARLY_S
 
 
-def _described(service: str, grant: dict[str, Any] | None, kind: str) -> dict[str, Any]:
+def _described(service: str, grant: Grant | None, kind: str) -> Account:
     from datetime import UTC, datetime
 
     expires = None

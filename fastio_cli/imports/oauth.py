@@ -23,12 +23,23 @@ from fastio_cli.errors import FastioError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypedDict
 
     import httpx
 
+    from fastio_cli.config.sources import Config
     from fastio_cli.egress.client import Egress
     from fastio_cli.imports.providers import Endpoints
+
+    class Grant(TypedDict):
+        """What a service granted, and the client it was made for; ``expires_at`` since 1970."""
+
+        access_token: str
+        refresh_token: str | None
+        expires_at: float
+        client_id: str
+        client_secret: str | None
+
 
 LOGIN_S = 300
 
@@ -94,13 +105,26 @@ class OAuthFlows:
     """
 
     def __init__(
-        self, egress: Callable[[], Egress], endpoints: Endpoints, setting: Callable[[str], Any]
+        self,
+        egress: Callable[[], Egress],
+        endpoints: Endpoints,
+        setting: Callable[[str], str | None],
     ) -> None:
         self._make_egress = egress
         self._endpoints = endpoints
         self._setting = setting
 
-    def by_browser(self, service: str, say: Callable[[str], None]) -> dict[str, Any]:
+    @classmethod
+    def of(cls, config: Config) -> OAuthFlows:
+        """The flows that the settings describe. Raises ``invalid`` when they are wrong."""
+        from fastio_cli.egress.client import Egress
+        from fastio_cli.egress.rules import rules_from
+        from fastio_cli.imports.providers import Endpoints
+
+        endpoints = Endpoints(config.get("import_endpoints") or "")
+        return cls(lambda: Egress(rules_from(config)), endpoints, config.get)
+
+    def by_browser(self, service: str, say: Callable[[str], None]) -> Grant:
         """Authorisation code with PKCE, answered to a loopback address; waits for the person."""
         about, client = SERVICES[service], self._client(service)
         verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(16)
@@ -129,7 +153,7 @@ class OAuthFlows:
             }
             return _grant(self._ask(about.token, wanted), client)
 
-    def by_device(self, service: str, say: Callable[[str], None]) -> dict[str, Any]:
+    def by_device(self, service: str, say: Callable[[str], None]) -> Grant:
         """Device authorisation: the person types a code on another device."""
         about, client = SERVICES[service], self._client(service)
         if about.device is None:
@@ -157,7 +181,7 @@ class OAuthFlows:
                 return _grant(self._granted(about.token, response), client)
         raise FastioError("timeout", "Nobody typed the code in time.", "Log in again.")
 
-    def refreshed(self, service: str, grant: dict[str, Any]) -> dict[str, Any]:
+    def refreshed(self, service: str, grant: Grant) -> Grant:
         """The grant with a new access token. Raises ``unauthenticated`` when it is over."""
         if not grant["refresh_token"]:
             raise _log_in_again(service)
@@ -169,7 +193,7 @@ class OAuthFlows:
         fresh = _grant(self._granted(SERVICES[service].token, response), client)
         return {**fresh, "refresh_token": fresh["refresh_token"] or grant["refresh_token"]}
 
-    def revoke(self, service: str, grant: dict[str, Any]) -> None:
+    def revoke(self, service: str, grant: Grant) -> None:
         """End a grant at its service, where that has an address for it."""
         revoke = SERVICES[service].revoke
         if revoke is None:
@@ -278,13 +302,13 @@ class _Answer:
                 self.end_headers()
                 self.wfile.write(text)
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, *_: object) -> None:
                 pass
 
         return Handler
 
 
-def _grant(answer: dict[str, Any], client: dict[str, str]) -> dict[str, Any]:
+def _grant(answer: dict[str, Any], client: dict[str, str]) -> Grant:
     """What a service answered, as it is kept."""
     lifetime_s = answer.get("expires_in")
     return {
@@ -296,7 +320,7 @@ def _grant(answer: dict[str, Any], client: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _client_of(grant: dict[str, Any]) -> dict[str, str]:
+def _client_of(grant: Grant) -> dict[str, str]:
     named = {"client_id": grant["client_id"], "client_secret": grant["client_secret"]}
     return {name: value for name, value in named.items() if value}
 

@@ -49,8 +49,8 @@ FIRST_TURN = -1
 class JobRunner:
     """Runs jobs of some kinds on a store. Call its methods from one thread.
 
-    With an ``actor`` it takes that actor's jobs alone: whoever works with a person's credentials
-    must not lend them to what others asked for.
+    With an ``actor`` it takes that actor's jobs alone: a runner with a person's credentials
+    must not use them for what others asked for.
     """
 
     def __init__(

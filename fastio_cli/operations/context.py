@@ -9,6 +9,7 @@ from __future__ import annotations
 from fastio_cli.blobs.content import Content
 from fastio_cli.digest import EMPTY, sha256
 from fastio_cli.errors import FastioError
+from fastio_cli.identity import stored_name
 from fastio_cli.json_text import RawJson, canonical, quoted, stored
 from fastio_cli.operations.documents import run_in_place
 from fastio_cli.operations.records import object_record, timestamp
@@ -50,8 +51,8 @@ class WriteTarget:
 class Preparation:
     """What an operation's ``prepare`` works with: the store, outside any transaction.
 
-    ``enter`` makes a context of the call's workspace in a transaction; ``on_chunk`` hears an answer
-    that comes in chunks.
+    ``enter`` makes a context of the call's workspace in a transaction; ``on_chunk`` is given each
+    chunk of an answer that comes in chunks.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class Context:
         if workspace is not None:
             self.enter(workspace)
 
-    def json_value(self, text: bytes) -> Any:
+    def json_value(self, text: bytes) -> object:
         """A stored JSON value as it stands in an answer: as its text if that is only sent on."""
         return RawJson(text) if self._raw_json else stored(text.decode())
 
@@ -133,7 +134,7 @@ class Context:
 
     def stored_name(self, workspace: str) -> str:
         """The name that a workspace of this org has in the store."""
-        return f"{self.org}/{workspace}" if self.org else workspace
+        return stored_name(self.org, workspace)
 
     def enter_org(self) -> None:
         """Work in the org: its log is that of its workspace ``default``, which always exists."""
@@ -347,7 +348,7 @@ class Context:
         if not deleted:
             self._counts[kind] += 1
             self._live_bytes += content.size_bytes
-        columns: dict[str, Any] = {
+        columns: dict[str, object] = {
             "workspace_id": self.workspace_id,
             "path": target.path,
             "version": version,

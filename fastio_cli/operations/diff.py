@@ -11,8 +11,6 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.operations.context import Context
     from fastio_cli.storage.db import Row
 
@@ -21,7 +19,7 @@ SIZE_BYTES_MAX = 1024 * 1024
 
 def compare(
     ctx: Context, old: Row | None, new: Row | None
-) -> tuple[list[dict[str, Any]] | None, str | None]:
+) -> tuple[list[dict[str, object]] | None, str | None]:
     """An RFC 6902 patch if both are JSON, and a unified diff of their text.
 
     A side that is absent or deleted counts as empty.

@@ -13,7 +13,6 @@ from fastio_cli.json_text import RawJson, decode, encode, stored
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
 
 def select(body: bytes, at: str | None, path: str) -> bytes:
@@ -106,7 +105,7 @@ def check_schema(body: bytes, schema: bytes, path: str) -> None:
 
 def read_params(
     body: bytes, more_bytes: int, more_depth: int, json_params: dict[str, tuple[str, ...]]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The parameters in the body of a request, of which the JSON values are kept as their text.
 
     So they are parsed, and their depth is checked, once and here. ``json_params`` names parameters
@@ -130,7 +129,7 @@ def read_params(
     return params
 
 
-def merge(document: Any, patch: Any) -> Any:
+def merge(document: object, patch: object) -> object:
     """The result of a JSON Merge Patch, by the algorithm of RFC 7396 §2."""
     if not isinstance(patch, dict):
         return patch
@@ -143,7 +142,7 @@ def merge(document: Any, patch: Any) -> Any:
     return merged
 
 
-def run_in_place(function: Callable[..., Any], *args: object) -> Any:
+def run_in_place(function: Callable[..., object], *args: object) -> object:
     """What ``ctx.compute`` does where nobody else has to be spared."""
     return function(*args)
 

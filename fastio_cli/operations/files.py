@@ -168,7 +168,6 @@ def download(ctx: "Context", row: "Row", offset: int = 0, length: int | None = N
 
 def read_all(ctx: "Context", row: "Row") -> bytes:
     """A whole version in memory; for callers that have bounded its size."""
-
     return b"".join(download(ctx, row).chunks(lambda work: work(ctx.tx), ctx.blobs))
 
 

@@ -22,7 +22,7 @@ from fastio_cli.operations.types import (
     Token,
     Urls,
     Wait,
-    is_number,
+    number_before,
 )
 
 TYPE_CHECKING = False
@@ -110,10 +110,7 @@ def list_(
     cursor: Cursor = "",
 ) -> "model.ImportList":
     """List imports, newest first; with a path, where its contents came from."""
-    if cursor and not is_number(cursor):
-        raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
-    before = int(cursor) if cursor else 2**62
-    rows = ctx.tx.imports.page(ctx.workspace_id, before, state, path, limit + 1)
+    rows = ctx.tx.imports.page(ctx.workspace_id, number_before(cursor), state, path, limit + 1)
     return {
         "items": [import_record(row) for row in rows[:limit]],
         "next_cursor": str(rows[limit - 1]["id"]) if len(rows) > limit else None,

@@ -6,7 +6,16 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations import imports
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.records import job_record
-from fastio_cli.operations.types import Cursor, JobId, JobKindName, JobState, Limit, is_number
+from fastio_cli.operations.types import (
+    LATEST,
+    Cursor,
+    JobId,
+    JobKindName,
+    JobState,
+    Limit,
+    is_number,
+    wrong_cursor,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,8 +24,6 @@ if TYPE_CHECKING:
     from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces/{workspace}/jobs"
-LATEST = 2**62
-ENDED = ("done", "failed", "cancelled")
 
 
 @operation("job.list", f"GET {BASE}", effect="read", role="viewer")
@@ -31,7 +38,7 @@ def list_(
     """List the jobs of a workspace, those that were queued last first."""
     at, dot, id = cursor.partition(".")
     if cursor and not (dot and is_number(at)):
-        raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
+        raise wrong_cursor(cursor)
     rows = ctx.tx.jobs.page(
         ctx.workspace_id,
         before_at=int(at) if cursor else LATEST,
@@ -60,7 +67,7 @@ def cancel(ctx: "Context", *, id: JobId) -> "model.Job":
     A job that comes back by itself, as that of the search index, stays away until it is retried.
     """
     row = _get(ctx, id)
-    if row["state"] in ENDED:
+    if row["state"] in imports.OVER:
         raise FastioError(
             "invalid",
             f"Job {id} has ended already: it is {row['state']}.",

@@ -5,7 +5,7 @@ from fastio_cli.operations.logins import end_logins
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.records import timestamp
 from fastio_cli.operations.tokens import end_tokens
-from fastio_cli.operations.types import Cursor, Limit, Line, Name, Role, is_number
+from fastio_cli.operations.types import Cursor, Limit, Line, Name, Role, is_number, wrong_cursor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def list_(ctx: "Context", *, limit: Limit = 50, cursor: Cursor = "") -> "model.M
     """List the members with their roles in the org and in single workspaces."""
     name, slash, id = cursor.rpartition("/")
     if cursor and not (slash and is_number(id)):
-        raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
+        raise wrong_cursor(cursor)
     rows = ctx.tx.members.page(ctx.org, name, int(id or 0), limit + 1)
     last = rows[limit - 1] if len(rows) > limit else None
     return {

@@ -13,13 +13,11 @@ from fastio_cli.operations.types import (
     Prefix,
     Token,
     Version,
-    is_number,
+    number_before,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli import model
     from fastio_cli.operations.context import Context, WriteTarget
     from fastio_cli.storage.db import Row
@@ -55,10 +53,7 @@ def history(
     ctx: "Context", *, path: ObjectPath, limit: Limit = 50, cursor: Cursor = ""
 ) -> "model.VersionList":
     """List the versions of an object, newest first."""
-    if cursor and not is_number(cursor):
-        raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
-    before = int(cursor) if cursor else 2**62
-    rows = ctx.tx.objects.versions(ctx.workspace_id, path, before, limit + 1)
+    rows = ctx.tx.objects.versions(ctx.workspace_id, path, number_before(cursor), limit + 1)
     if not rows and not cursor:
         raise ctx.not_found(path, None)
     return {
@@ -211,7 +206,7 @@ def _put_copy(
     target: "WriteTarget",
     row: "Row",
     change: str,
-    data: "dict[str, Any]",
+    data: "dict[str, object]",
     schema: str | None = None,
 ) -> "model.Object":
     if schema is None and target.live is not None and row["kind"] == "state":

@@ -10,7 +10,7 @@ An operation is stated once, by decorating a function::
 Its parameters are the function's keyword-only parameters, whose annotations are rules
 (``types.py``). The first line of its docstring is its help everywhere. The name of its result's
 record (``model.py``) is its return annotation. Nothing else needs to be written for an operation to
-exist in the engine, over HTTP and in MCP.
+exist in the engine and over HTTP.
 """
 
 from fastio_cli.errors import FastioError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.storage.tx import Tx
 
-    F = TypeVar("F", bound=Callable[..., Any])
+    F = TypeVar("F", bound=Callable[..., object])
 
 CATALOGUE: "dict[str, Operation]" = {}
 
@@ -31,8 +31,8 @@ class Operation:
     """One thing fastio can do.
 
     ``effect`` is ``read`` or ``write``; ``role`` the least role that may do it (viewer, editor,
-    admin, owner; or member: whoever has a token, or anyone). ``rules`` and ``defaults`` describe
-    its parameters. Its traits say what is special about it, so that nobody asks for it by name:
+    admin, owner; or member: anybody with a token; or anyone). ``rules`` and ``defaults`` describe
+    its parameters. Its traits say what is special about it, so that no code asks for its name:
 
     * ``returns_secret``: the field of the answer that is a secret. It is never kept: a repeated
       request is answered by ``replay``, which is given a context and the rest of the first answer,
@@ -42,7 +42,7 @@ class Operation:
       are programs of the user's (queries, schemas) or reach for what may be large;
     * ``json_params``: the parameters that are JSON values, or records with such values by name;
     * ``response``: ``json`` (a record), ``bytes`` (a download) or ``chunks`` (a record that is told
-      piece by piece to whoever listens, while it is made);
+      chunk by chunk to a client that streams it);
     * ``wait_param``: the parameter that says how long to wait for something to happen;
     * ``path_params``: the parameters that name objects of the workspace;
     * ``upload_param``: the parameter that is the body of the request, as bytes;
@@ -75,7 +75,7 @@ class Operation:
         self.prepare = prepare
         self.run = run
         self.in_workspace = "{workspace}" in route
-        self.targets_workspace = route.endswith("{workspace}")  # what it reads or changes is one
+        self.targets_workspace = route.endswith("{workspace}")
         self.rules = {
             key: rule for key, rule in run.__annotations__.items() if key not in ("ctx", "return")
         }

@@ -8,7 +8,7 @@ from fastio_cli.operations.members import end_access
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.records import org_name, timestamp
 from fastio_cli.operations.tokens import add_token, new_owner_token
-from fastio_cli.operations.types import Cursor, Lifetime, Limit, Line, Token
+from fastio_cli.operations.types import ALL, Cursor, Lifetime, Limit, Line, Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from fastio_cli.storage.db import Row
 
 OFFER_TTL_S = 72 * 3600.0
-ALL = 2**31 - 1
 
 
 def _refuse_again(ctx: "Context", record: "model.Transfer") -> "NoReturn":
@@ -120,7 +119,7 @@ def claim(ctx: "Context", *, claim: Token, name: Line) -> "model.Claimed":
         ctx.tx.members.put(ctx.org, owner["name"], 0, "admin", ctx.now_ms)
         ctx.emit("member.set", data={"name": owner["name"], "role": "admin", "workspace": None})
     ctx.tx.members.put(ctx.org, name, 0, "owner", ctx.now_ms)
-    end_access(ctx, name)  # of a member of old, whose role may have gone with a workspace
+    end_access(ctx, name)  # of a former member, whose role may have gone with a workspace
     ctx.tx.org_transfers.end(row["id"], claimed_by=name, now_ms=ctx.now_ms)
     for other in ctx.tx.org_transfers.page(ctx.org, "", ALL):
         if _state(ctx, other) == "open":  # or a former owner could take the org back

@@ -3,11 +3,9 @@
 What happens to an org is written to the log of its workspace ``default``.
 """
 
-import time
-
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import operation
-from fastio_cli.operations.records import FIRST_ORG_NAME, org_name, timestamp
+from fastio_cli.operations.records import FIRST_ORG_NAME, month_of, org_name, timestamp
 from fastio_cli.operations.tokens import add_token, new_owner_token
 from fastio_cli.operations.types import Name
 
@@ -65,13 +63,12 @@ def show(ctx: "Context") -> "model.Org":
 def usage(ctx: "Context") -> "model.OrgUsage":
     """Show what the org uses of its storage and of this month's credits."""
     row = ctx.tx.usage.of_org(ctx.org)
-    month = time.strftime("%Y-%m", time.gmtime(ctx.now_ms / 1000))
     return {
         "name": org_name(ctx.org),
         "workspace_count": row["workspace_count"],
         "object_count": row["object_count"],
         "size_bytes": row["size_bytes"],
         "storage_bytes_max": ctx.limits.org_bytes_max,
-        "credits": ctx.tx.orgs.credits(ctx.org, month),
+        "credits": ctx.tx.orgs.credits(ctx.org, month_of(ctx.now_ms)),
         "credits_per_month": ctx.limits.credits_per_month if ctx.limits.metered == "on" else None,
     }

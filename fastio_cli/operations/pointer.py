@@ -7,11 +7,9 @@ from jsonpointer import EndOfList, JsonPointer, JsonPointerException
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 
-def resolve(document: Any, pointer: str, path: str) -> Any:
+def resolve(document: object, pointer: str, path: str) -> object:
     """The value at a pointer. Raises ``invalid`` (not a pointer) or ``not_found``."""
     try:
         value = _parse(pointer).resolve(document)
@@ -22,7 +20,7 @@ def resolve(document: Any, pointer: str, path: str) -> Any:
     return value
 
 
-def assign(document: Any, pointer: str, value: Any, path: str) -> Any:
+def assign(document: object, pointer: str, value: object, path: str) -> object:
     """Set the value at a pointer whose parent exists, in place; ``-`` appends to an array."""
     parsed = _parse(pointer)
     try:
@@ -43,7 +41,7 @@ def assign(document: Any, pointer: str, value: Any, path: str) -> Any:
     return document
 
 
-def apply_patch(document: Any, patch: Any, path: str, version: int) -> Any:
+def apply_patch(document: object, patch: object, path: str, version: int) -> object:
     """Apply an RFC 6902 patch, all or none.
 
     Raises ``invalid`` for what is not a patch, ``not_found`` for a pointer that leads nowhere,

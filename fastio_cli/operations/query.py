@@ -8,11 +8,9 @@ from jmespath.exceptions import JMESPathError
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 
-def search(expression: str, value: Any) -> Any:
+def search(expression: str, value: object) -> object:
     """The result of an expression. Raises ``invalid`` if it is not JMESPath or fails."""
     try:
         return jmespath.search(expression, value)
@@ -25,6 +23,6 @@ def search(expression: str, value: Any) -> Any:
         ) from None
 
 
-def truth(value: Any) -> bool:
+def truth(value: object) -> bool:
     """What JMESPath calls true: everything but false, null, and empty strings, lists, objects."""
     return value is not None and value is not False and value not in ("", [], {})

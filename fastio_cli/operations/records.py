@@ -26,6 +26,11 @@ def timestamp(at_ms: int) -> str:
     return f"{_second(seconds)}.{ms:03d}Z"
 
 
+def month_of(at_ms: int) -> str:
+    """The month, in UTC, that milliseconds since 1970 are in: 2026-11."""
+    return time.strftime("%Y-%m", time.gmtime(at_ms / 1000))
+
+
 @lru_cache(64)
 def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

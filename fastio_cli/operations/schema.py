@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SCHEMA_BYTES_MAX = 256 * 1024
 
 
-def check(value: Any, schema_text: str, path: str) -> None:
+def check(value: object, schema_text: str, path: str) -> None:
     """Raise ``schema_violation`` if the value breaks the schema, ``invalid`` if it is no schema.
 
     References to other documents are refused, so a schema never reaches out.

@@ -11,6 +11,7 @@ from fastio_cli.operations.operation import UNPREPARED, Unprepared, operation
 from fastio_cli.operations.records import timestamp
 from fastio_cli.operations.state import append, init
 from fastio_cli.operations.types import (
+    ALL,
     Age,
     Boolean,
     History,
@@ -23,12 +24,10 @@ from fastio_cli.operations.types import (
     Token,
     Tokens,
 )
-from fastio_cli.operations.workspaces import ALL, visible
+from fastio_cli.operations.workspaces import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli import model
     from fastio_cli.operations.context import Context, Preparation
     from fastio_cli.search.hits import SearchHit
@@ -138,7 +137,7 @@ def query_all(
         return UNPREPARED
     filters = _filters(ctx, path, kind, since_s)
     found: list[tuple[str, SearchHit]] = []
-    explained: dict[str, Any] = {}
+    explained: dict[str, object] = {}
     for row, index in _searched(ctx):
         prepared = ctx.prepared.get(row["id"])
         if prepared is None:  # made since
@@ -171,7 +170,7 @@ def _compose_answer(
     path: str | None,
     kind: str | None,
     since_s: float | None,
-    history: "list[dict[str, Any]] | None",
+    history: "list[dict[str, object]] | None",
     exclude: str | None,
 ) -> "model.Answer":
     search = preparation.open_search()
@@ -397,7 +396,7 @@ def _searched(ctx: "Context") -> "list[tuple[Row, IndexRow | None]]":
     return [(row, index) for row, index in rows if index is None or index["enabled"]]
 
 
-def _turns(ctx: "Context", path: str) -> "list[dict[str, Any]]":
+def _turns(ctx: "Context", path: str) -> "list[dict[str, object]]":
     """The turns of the conversation at a path. Raises ``invalid`` if that is none."""
     head = ctx.tx.unit.head(ctx.workspace_id, path)
     if head is None or head["deleted"]:

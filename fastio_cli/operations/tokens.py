@@ -6,7 +6,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.identity import FIRST_ORG, digest_of, least, new_id, new_token
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.records import FIRST_ORG_NAME, org_name, timestamp
-from fastio_cli.operations.types import Cursor, Lifetime, Limit, Line, Name, Role, Scopes
+from fastio_cli.operations.types import ALL, Cursor, Lifetime, Limit, Line, Name, Role, Scopes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.operations.context import Context
     from fastio_cli.storage.db import Row
-
-ALL = 2**31 - 1
 
 
 def _refuse_again(ctx: "Context", record: "model.AccessToken") -> "NoReturn":

@@ -1,7 +1,7 @@
 """The kinds of parameter an operation can have: what is accepted, how it is checked, its schema.
 
 A parameter's annotation *is* its rule: ``path: ObjectPath`` or ``if_version: Version | None``. For
-a type checker the names below are the plain Python types; when the program runs they are
+a type checker the names at the end are the plain Python types; when the program runs they are
 :class:`Rule` objects, so that no typing machinery is loaded to start a command.
 """
 
@@ -25,7 +25,7 @@ _PATH = f"^{_SEGMENT}(?:/{_SEGMENT})*$"
 
 class Rule:
     """What a parameter accepts: ``check`` returns the value in its normal form or raises
-    ``invalid``; ``schema`` is the same in JSON Schema 2020-12, for HTTP and MCP."""
+    ``invalid``; ``schema`` is the same in JSON Schema 2020-12, for HTTP."""
 
     schema: dict[str, object] = {}
     optional = False
@@ -400,107 +400,92 @@ def is_number(cursor: str) -> bool:
     return cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18
 
 
+def wrong_cursor(cursor: str) -> FastioError:
+    """The error for a cursor that is of no page of a list."""
+    return FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
+
+
+def number_before(cursor: str) -> int:
+    """The number that a list, newest first, goes on below. Raises ``invalid``."""
+    if cursor and not is_number(cursor):
+        raise wrong_cursor(cursor)
+    return int(cursor) if cursor else LATEST
+
+
+LATEST = 2**62  # above every number of a row
+ALL = 2**31 - 1  # the limit of a list that is read whole
 SERVICES = ("google", "onedrive", "dropbox", "box")
 NAME_RULE = NameRule()
 PATH_RULE = PathRule()
 ACTOR_RULE = TextRule(256)
 
 if TYPE_CHECKING:
-    from typing import Any, TypeAlias
-
-    ObjectPath: TypeAlias = str
-    Prefix: TypeAlias = str
-    PathPattern: TypeAlias = str
-    Name: TypeAlias = str
-    Line: TypeAlias = str
-    Question: TypeAlias = str
-    SearchMode: TypeAlias = str
-    Age: TypeAlias = float
-    Tokens: TypeAlias = int
-    MatchLimit: TypeAlias = int
-    History: TypeAlias = list[dict[str, Any]]
-    Pointer: TypeAlias = str
-    Expression: TypeAlias = str
-    Token: TypeAlias = str
-    Secret: TypeAlias = str
-    Remaining: TypeAlias = float
-    ServiceName: TypeAlias = str
-    Json: TypeAlias = Content
-    Schema: TypeAlias = Content
-    Version: TypeAlias = int
-    PastVersion: TypeAlias = int
-    Seq: TypeAlias = int
-    Size: TypeAlias = int
-    Limit: TypeAlias = int
-    Cursor: TypeAlias = str
-    Ttl: TypeAlias = float
-    Wait: TypeAlias = float
-    Number: TypeAlias = int | float
-    Boolean: TypeAlias = bool
-    KindName: TypeAlias = str
-    PatchFormat: TypeAlias = str
-    Changes: TypeAlias = list[dict[str, Any]]
-    Role: TypeAlias = str
-    Scopes: TypeAlias = list[str]
-    Lifetime: TypeAlias = float
-    Upload: TypeAlias = Content
-    Urls: TypeAlias = list[str]
-    Headers: TypeAlias = dict[str, str]
-    Sha256: TypeAlias = str
-    OnConflict: TypeAlias = str
-    ImportState: TypeAlias = str
-    JobId: TypeAlias = str
-    JobKindName: TypeAlias = str
-    JobState: TypeAlias = str
+    from typing import Annotated, Any
 else:
-    ObjectPath = PATH_RULE
-    Prefix = PatternRule(PATH_BYTES_MAX)
-    PathPattern = PatternRule(1024)
-    Name = NAME_RULE
-    Line = TextRule(1024)
-    Question = ProseRule(8192)
-    SearchMode = TextRule(8, choices=("hybrid", "semantic", "lexical"))
-    Age = SecondsRule(0, 100 * 366 * 24 * 3600)
-    History = RecordsRule(100, {"properties": {"question": {}, "answer": {}}})
-    MatchLimit = IntegerRule(1, 100)
-    Tokens = IntegerRule(64, 1_000_000)
-    Pointer = ExpressionRule(4096)
-    Expression = ProgramRule(4096, 1)
-    Token = TextRule(256, 1)
-    Secret = TextRule(16_384, 1)
-    Remaining = SecondsRule(0, 10 * 366 * 24 * 3600)
-    ServiceName = TextRule(8, choices=SERVICES)
-    Json = JsonRule()
-    Schema = SchemaRule()
-    Version = IntegerRule(0, 2**53 - 1)
-    PastVersion = PastVersionRule(0, 2**53 - 1)
-    Seq = IntegerRule(0, 2**53 - 1)
-    Size = IntegerRule(0, 2**53 - 1)
-    Limit = IntegerRule(1, 1000)
-    Cursor = TextRule(PATH_BYTES_MAX)
-    Ttl = SecondsRule(1, 24 * 3600)
-    Wait = WaitRule(0, 30 * 24 * 3600)
-    Number = NumberRule()
-    Boolean = BooleanRule()
-    KindName = TextRule(5, choices=("state", "file"))
-    PatchFormat = TextRule(12, choices=("merge", "json-patch"))
-    Changes = RecordsRule(
+    Any = object
+
+    class Annotated:
+        """``Annotated[type, rule]`` is the rule."""
+
+        def __class_getitem__(cls, item):
+            return item[1]
+
+
+ObjectPath = Annotated[str, PATH_RULE]
+Prefix = Annotated[str, PatternRule(PATH_BYTES_MAX)]
+PathPattern = Annotated[str, PatternRule(1024)]
+Name = Annotated[str, NAME_RULE]
+Line = Annotated[str, TextRule(1024)]
+Question = Annotated[str, ProseRule(8192)]
+SearchMode = Annotated[str, TextRule(8, choices=("hybrid", "semantic", "lexical"))]
+Age = Annotated[float, SecondsRule(0, 100 * 366 * 24 * 3600)]
+History = Annotated[
+    list[dict[str, Any]], RecordsRule(100, {"properties": {"question": {}, "answer": {}}})
+]
+MatchLimit = Annotated[int, IntegerRule(1, 100)]
+Tokens = Annotated[int, IntegerRule(64, 1_000_000)]
+Pointer = Annotated[str, ExpressionRule(4096)]
+Expression = Annotated[str, ProgramRule(4096, 1)]
+Token = Annotated[str, TextRule(256, 1)]
+Secret = Annotated[str, TextRule(16_384, 1)]
+Remaining = Annotated[float, SecondsRule(0, 10 * 366 * 24 * 3600)]
+ServiceName = Annotated[str, TextRule(8, choices=SERVICES)]
+Json = Annotated[Content, JsonRule()]
+Schema = Annotated[Content, SchemaRule()]
+Version = Annotated[int, IntegerRule(0, 2**53 - 1)]
+PastVersion = Annotated[int, PastVersionRule(0, 2**53 - 1)]
+Seq = Annotated[int, IntegerRule(0, 2**53 - 1)]
+Size = Annotated[int, IntegerRule(0, 2**53 - 1)]
+Limit = Annotated[int, IntegerRule(1, 1000)]
+Cursor = Annotated[str, TextRule(PATH_BYTES_MAX)]
+Ttl = Annotated[float, SecondsRule(1, 24 * 3600)]
+Wait = Annotated[float, WaitRule(0, 30 * 24 * 3600)]
+Number = Annotated[int | float, NumberRule()]
+Boolean = Annotated[bool, BooleanRule()]
+KindName = Annotated[str, TextRule(5, choices=("state", "file"))]
+PatchFormat = Annotated[str, TextRule(12, choices=("merge", "json-patch"))]
+Changes = Annotated[
+    list[dict[str, Any]],
+    RecordsRule(
         1000,
         {
             "properties": {"op": {"type": "string"}, "path": PATH_RULE.schema},
             "required": ["op", "path"],
         },
         json_keys=("value", "patch", "schema"),
-    )
-    Role = TextRule(6, choices=("viewer", "editor", "admin", "owner"))
-    Scopes = ListRule(TextRule(128, 1), 50)
-    Lifetime = SecondsRule(60, 10 * 366 * 24 * 3600)
-    Upload = UploadRule()
-    Urls = ListRule(TextRule(8192, 1), 1000)
-    Headers = TextsRule()
-    Sha256 = DigestRule()
-    OnConflict = TextRule(7, choices=("version", "rename", "fail"))
-    ImportState = TextRule(9, choices=("queued", "running", "done", "failed", "cancelled"))
-    JobId = TextRule(256, 1)
-    JobKindName = TextRule(32, 1)
-    JobState = ImportState
+    ),
+]
+Role = Annotated[str, TextRule(6, choices=("viewer", "editor", "admin", "owner"))]
+Scopes = Annotated[list[str], ListRule(TextRule(128, 1), 50)]
+Lifetime = Annotated[float, SecondsRule(60, 10 * 366 * 24 * 3600)]
+Upload = Annotated[Content, UploadRule()]
+Urls = Annotated[list[str], ListRule(TextRule(8192, 1), 1000)]
+Headers = Annotated[dict[str, str], TextsRule()]
+Sha256 = Annotated[str, DigestRule()]
+OnConflict = Annotated[str, TextRule(7, choices=("version", "rename", "fail"))]
+ImportState = Annotated[
+    str, TextRule(9, choices=("queued", "running", "done", "failed", "cancelled"))
+]
+JobId = Annotated[str, TextRule(256, 1)]
+JobKindName = Annotated[str, TextRule(32, 1)]
+JobState = ImportState

@@ -3,7 +3,7 @@
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import UNPREPARED, Unprepared, operation
 from fastio_cli.operations.records import workspace_record
-from fastio_cli.operations.types import Boolean, Cursor, Limit, Name, is_number
+from fastio_cli.operations.types import ALL, Boolean, Cursor, Limit, Name, is_number, wrong_cursor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces"
-ALL = 2**31 - 1
 
 
 @operation("workspace.create", f"POST {BASE}", effect="write", role="admin")
@@ -32,7 +31,7 @@ def list_(
     # Several deleted workspaces may have one name, so a cursor is name/id.
     name, slash, id = cursor.partition("/")
     if slash and not is_number(id):
-        raise FastioError("invalid", f"{cursor!r} is not a cursor of this list.")
+        raise wrong_cursor(cursor)
     rows = visible(ctx, limit + 1, name, int(id or 0), deleted=deleted)
     last = rows[limit - 1] if len(rows) > limit else None
     return {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
     from typing import Any
 
-    Run = Callable[..., Any]
+    Run = Callable[..., object]
 
 THREADS_MAX = 32
 WRAPPED = (Operations, Recorder, Download, Lease, Edit, Store)
@@ -74,14 +74,14 @@ class AsyncCall:
     async def _result(self) -> Any:
         return _wrapped(await _run(self._threads, self._call), self._threads)
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> object:
         self._entered = await _run(self._threads, self._call)
         return _wrapped(await _run(self._threads, self._entered.__enter__), self._threads)
 
-    async def __aexit__(self, *error: object) -> Any:
+    async def __aexit__(self, *error: object) -> object:
         return await _run(self._threads, self._entered.__exit__, *error)
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> AsyncIterator[object]:
         return _iterate(self._threads, self._call)
 
 
@@ -118,7 +118,7 @@ async def _run(threads: ThreadPoolExecutor, call: Run, *args: object) -> Any:
     return await asyncio.get_running_loop().run_in_executor(threads, call, *args)
 
 
-async def _iterate(threads: ThreadPoolExecutor, call: Run) -> AsyncIterator[Any]:
+async def _iterate(threads: ThreadPoolExecutor, call: Run) -> AsyncIterator[object]:
     iterator = iter(await _run(threads, call))
     try:
         while (item := await _run(threads, next, iterator, END)) is not END:
@@ -129,5 +129,5 @@ async def _iterate(threads: ThreadPoolExecutor, call: Run) -> AsyncIterator[Any]
             await _run(threads, close)
 
 
-def _wrapped(value: Any, threads: ThreadPoolExecutor) -> Any:
+def _wrapped(value: object, threads: ThreadPoolExecutor) -> object:
     return AsyncObject(value, threads) if isinstance(value, WRAPPED) else value

@@ -9,9 +9,8 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from fastio_cli import model
+    from fastio_cli.engine.client import Client, PreparedCall
     from fastio_cli.sdk.calls import Caller
 
 
@@ -73,12 +72,7 @@ class Lease:
         self._renewer.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         assert self._renewer is not None
         held = self.record
         self._over.set()
@@ -94,19 +88,30 @@ class Lease:
             self.check()
 
     def _renew(self) -> None:
-        """Renew until the block is left or the lease is lost.
-
-        Past ``_safe_until`` of our own clock, which nobody can set back, it may be another's.
-        """
+        """Renew until the block is left or the lease is lost."""
         params = {"path": self.path, "lock_token": self.token, "ttl_s": self._ttl_s}
         while not self._over.wait(self._ttl_s / 3):
-            asked = time.monotonic()
             try:
                 call = self._caller.prepare("lock.renew", params)
-                call.deadline_s = max(0.1, self._safe_until - asked)
-                self._caller.client.run(call)
-                self._safe_until = asked + self._ttl_s
+                self._safe_until = renew(self._caller.client, call, self._ttl_s, self._safe_until)
             except FastioError as e:
-                if not e.is_retryable or time.monotonic() >= self._safe_until:
-                    self._failure = e
-                    return
+                self._failure = e
+                return
+
+
+def renew(client: Client, call: PreparedCall, ttl_s: float, safe_until: float) -> float:
+    """Renew a lock by a prepared call; until when it is certainly held then.
+
+    Past ``safe_until``, what the renewal before returned, it may be another's: a server that is
+    away is not tried for longer. Both are times of our monotonic clock, which nobody can set back.
+    Raises the failure when the lock is lost, or may be.
+    """
+    asked = time.monotonic()
+    call.deadline_s = max(0.1, safe_until - asked)
+    try:
+        client.run(call)
+    except FastioError as e:
+        if not e.is_retryable or time.monotonic() >= safe_until:
+            raise
+        return safe_until
+    return asked + ttl_s

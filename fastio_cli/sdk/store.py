@@ -9,7 +9,6 @@ from fastio_cli.sdk.workspace import Workspace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from types import TracebackType
 
     from fastio_cli.engine.client import Client
 
@@ -46,12 +45,7 @@ class Store(generated.StoreOperations):
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

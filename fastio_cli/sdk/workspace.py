@@ -10,7 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
-    from types import TracebackType
     from typing import Any, BinaryIO
 
     from fastio_cli import model
@@ -180,12 +179,7 @@ class Edit:
         self._before = _encoded(self.value)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and (self.version == 0 or _encoded(self.value) != self._before):
             self.result = self._state.set(self.path, self.value, if_version=self.version)
 
@@ -213,12 +207,7 @@ class Transaction(generated.Changes):
     def __enter__(self) -> Transaction:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None or not self._changes:
             return
         tokens = self._caller.lock_tokens

@@ -48,9 +48,9 @@ EMBED_PASSAGES = 32
 
 
 class IndexBatch:
-    """The next changes to apply to an index that stands at event ``seq``.
+    """The next changes to apply to an index that has read up to event ``seq``.
 
-    With all of them it stands at ``next_seq``; that is None if more of the same events are left.
+    With all of them it has read up to ``next_seq``, None if more of the same events are left.
     """
 
     def __init__(self, seq: int, next_seq: int | None, changes: list[DocumentChange]) -> None:

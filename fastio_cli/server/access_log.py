@@ -1,4 +1,4 @@
-"""The access log: one JSON line a ctx. No paths, queries, headers or bodies, so no secrets."""
+"""The access log: one JSON line a request. No paths, queries, headers or bodies, so no secrets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AccessLog:
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
         now = time.time()
-        # Written out: a third of what an encoder takes, in every ctx.
+        # Written out: a third of what an encoder takes, in every request.
         self._lines.append(
             f'{{"at":"{timestamp(int(now * 1000))}","id":"{ctx.id}",'
             f'"client":{quoted(ctx.client)},"method":{quoted(ctx.method)},'

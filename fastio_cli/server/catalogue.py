@@ -106,10 +106,10 @@ class Catalogue:
             await _answer(ctx, await self._executor.call(call, is_small=ctx.is_small))
 
     async def _tell(self, operation: Operation, ctx: RequestContext, in_path: InPath) -> None:
-        """Answer in pieces whoever can read them."""
+        """Send the chunks of an answer as they come to a client that accepts a stream."""
         call = await self._prepared(ctx, operation, in_path)
 
-        def begin(on_chunk: Callable[[str], None]) -> Awaitable[Any]:
+        def begin(on_chunk: Callable[[str], None]) -> Awaitable[object]:
             call.on_chunk = on_chunk
             return self._executor.call(call)
 
@@ -170,7 +170,7 @@ STREAMED = "event.list"  # the operation that a stream repeats
 UPLOADS = "file.put"  # the operation that parts of an upload are for
 
 
-async def _answer(ctx: RequestContext, record: Any) -> None:
+async def _answer(ctx: RequestContext, record: object) -> None:
     """Answer with a record, unless its client has it as well."""
     etag = etag_of(record)
     tag: Headers = [] if etag is None else [(b"etag", etag.encode())]

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from fastio_cli.errors import FastioError
@@ -47,7 +48,7 @@ class Helper:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def call(self, function: Callable[..., Any], args: tuple[object, ...]) -> Any:
+    def call(self, function: Callable[..., object], args: tuple[object, ...]) -> object:
         """The result of a function. Raises what it raises; ``too_large`` when it takes too long.
 
         A call of a helper that died meanwhile is made once more, as the functions are pure.
@@ -77,7 +78,8 @@ class Helper:
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(BrokenPipeError):  # of what a dead process did not take
+                        pipe.close()
 
     def _alive(self) -> subprocess.Popen[bytes] | None:
         if self._process is None or self._process.poll() is None:
@@ -95,7 +97,7 @@ class HelperPool:
         for helper in self._all:
             self._idle.put(helper)
 
-    def __call__(self, function: Callable[..., Any], *args: object) -> Any:
+    def __call__(self, function: Callable[..., object], *args: object) -> object:
         """The result of a function of documents, of which the caller's thread may run the small.
 
         Raises what the function raises, ``too_large`` when it takes too long, ``unavailable`` when
@@ -133,7 +135,7 @@ def _exchange(process: subprocess.Popen[bytes], request: bytes) -> tuple[bool, A
     assert process.stdin is not None
     assert process.stdout is not None
     _write(process.stdin, request)
-    outcome: tuple[bool, Any] = pickle.loads(_read(process.stdout))
+    outcome: tuple[bool, object] = pickle.loads(_read(process.stdout))
     return outcome
 
 
@@ -166,7 +168,7 @@ def main() -> None:
         _write(sys.stdout.buffer, pickle.dumps(_outcome(function, args), protocol=5))
 
 
-def _outcome(function: Callable[..., Any], args: tuple[object, ...]) -> tuple[bool, Any]:
+def _outcome(function: Callable[..., object], args: tuple[object, ...]) -> tuple[bool, object]:
     """Whether a function failed, and what it returned, or the parts of its error."""
     try:
         return False, function(*args)

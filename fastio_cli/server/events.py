@@ -5,9 +5,9 @@ and goes on exactly there. An id without data makes no event and yet moves on wh
 what a filter left out. It is the heartbeat as well. Every look at the log is an ordinary,
 authorised call, so a stream ends when its token does.
 
-An answer that comes in chunks is sent so to whoever accepts ``text/event-stream``: messages of the
-type ``piece``, each a text in JSON, then one without a type, the record that others are answered
-with; or one of the type ``error``, what is in a problem as everywhere.
+An answer that comes in chunks is sent so to a client that accepts ``text/event-stream``: messages
+of the type ``piece``, each a text in JSON, then one without a type, the record that others are
+answered with; or one of the type ``error``, what is in a problem as everywhere.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from fastio_cli.server.request_context import Disconnected
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
-    from typing import Any
 
     from fastio_cli import model
     from fastio_cli.server.request_context import RequestContext
     from fastio_cli.server.responses import Headers
+
 HEARTBEAT_S = 15.0
 PAGE = 200
 FILTERS = ("type", "path")
@@ -68,12 +68,12 @@ async def stream(
 
 
 async def tell(
-    ctx: RequestContext, begin: Callable[[Callable[[str], None]], Awaitable[Any]]
+    ctx: RequestContext, begin: Callable[[Callable[[str], None]], Awaitable[object]]
 ) -> None:
     """Send the chunks of a call's answer as they come, then its result.
 
-    ``begin`` begins the call, given what hears the chunks, on whatever thread. What the call raises
-    is raised while nothing was sent, else it is the last message.
+    ``begin`` begins the call, given the function that takes the chunks, on any thread. What the
+    call raises is raised while nothing was sent, else it is the last message.
     """
     messages = _chunks(ctx, begin)
     first = asyncio.ensure_future(anext(messages))
@@ -128,7 +128,7 @@ async def _pages(
 
 async def _chunks(
     ctx: RequestContext,
-    begin: Callable[[Callable[[str], None]], Awaitable[Any]],
+    begin: Callable[[Callable[[str], None]], Awaitable[object]],
 ) -> AsyncGenerator[bytes, None]:
     """What a call tells while it is done, or a sign of life, and then its outcome."""
     loop = asyncio.get_running_loop()

@@ -97,7 +97,7 @@ def parameter(name: str, rule: Rule) -> Any:
     return None
 
 
-def body(operation: Operation, names: list[str]) -> dict[str, Any]:
+def body(operation: Operation, names: list[str]) -> dict[str, object]:
     """The example of a request's body."""
     return {
         name: parameter(name, operation.rules[name])
@@ -123,5 +123,5 @@ def record(hint: Any, name: str = "") -> Any:
         return [] if inner is None else [inner]
     if hint is str:
         return TIME if is_time(name) else name.replace("_", " ")
-    plain: dict[Any, Any] = {int: 1, float: 0.5, bool: False}
+    plain: dict[object, object] = {int: 1, float: 0.5, bool: False}
     return {} if origin is dict else plain.get(hint)

@@ -209,7 +209,7 @@ class RequestExecutor:
             raise
         return outcome
 
-    def read(self, run: Callable[[Tx], Any]) -> Awaitable[Any]:
+    def read(self, run: Callable[[Tx], T]) -> Awaitable[T]:
         """Run a function on a snapshot."""
         return self._on_reader(self.engine.store.read, run)
 
@@ -221,7 +221,7 @@ class RequestExecutor:
         """Run a function that is slow, and needs no transaction, on a thread."""
         return self._loop.run_in_executor(self._preparers, function, *args)
 
-    async def _go_on(self, call: Call, outcome: Any) -> Any:
+    async def _go_on(self, call: Call, outcome: object) -> object:
         """Finish a call that needs something done outside its transaction, or has to wait."""
         poll = LongPoll(call.workspace)
         while True:
@@ -244,26 +244,26 @@ class RequestExecutor:
             return False
         return all(call.params[name] is None for name in operation.outside_loop_params)
 
-    async def _run(self, call: Call) -> Any:
+    async def _run(self, call: Call) -> object:
         work = self.engine.work(call)
         inline = call.inline_bytes_max is not None
         if call.operation.effect == "read":
             return self.engine.store.read(work.run) if inline else await self.read(work.run)
         if not inline:
             return await self._write(work, call.workspace)
-        future: asyncio.Future[Any] = self._loop.create_future()
+        future: asyncio.Future[object] = self._loop.create_future()
         cast("GroupCommit", self._inline).submit((work, future))
         return await future
 
-    def _write(self, work: Work, workspace: str) -> Awaitable[Any]:
-        future: asyncio.Future[Any] = self._loop.create_future()
+    def _write(self, work: Work, workspace: str) -> Awaitable[object]:
+        future: asyncio.Future[object] = self._loop.create_future()
         self.queue.put("" if self.engine.store.local else workspace, (work, future))
         return future
 
     def _enqueue(self, write: Write) -> None:
         self.queue.put("", write)
 
-    def _on_reader(self, function: Callable[..., Any], *args: Any) -> Awaitable[Any]:
+    def _on_reader(self, function: Callable[..., T], *args: object) -> Awaitable[T]:
         return self._loop.run_in_executor(self._readers, function, *args)
 
     async def _wait(self, poll: LongPoll, pending: Pending) -> bool:

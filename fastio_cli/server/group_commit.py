@@ -19,13 +19,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from typing import Any
 
     from fastio_cli.storage.contract import EmbeddedStore
     from fastio_cli.storage.tx import Work
 
-    Write = tuple[Work, asyncio.Future[Any]]
-    Batch = tuple[list[Write], list[Any]]  # writes and their outcomes
+    Write = tuple[Work, asyncio.Future[object]]
+    Batch = tuple[list[Write], list[object]]  # writes and their outcomes
 
 BATCH_MAX = 256
 DELAY_TICKS_MAX = 2
@@ -100,7 +99,7 @@ class GroupCommit:
             self._undurable.append((writes, outcomes))
             self._fsync_on_thread()
 
-    def _fsync_here(self, writes: list[Write], outcomes: list[Any]) -> None:
+    def _fsync_here(self, writes: list[Write], outcomes: list[object]) -> None:
         self._unprobed = 0
         began = time.perf_counter()
         try:
@@ -130,7 +129,7 @@ class GroupCommit:
         fsync.add_done_callback(on_durable)
 
 
-def resolve_all(writes: list[Write], outcomes: list[Any]) -> None:
+def resolve_all(writes: list[Write], outcomes: list[object]) -> None:
     """Give every caller what came of its write, unless it has left. To be called by the loop."""
     for (_, future), outcome in zip(writes, outcomes, strict=True):
         if future.done():

@@ -36,8 +36,8 @@ def params_of(
     ctx: RequestContext,
     in_path: dict[str, str],
     body: bytes,
-    compute: Callable[..., Any],
-) -> dict[str, Any]:
+    compute: Callable[..., object],
+) -> dict[str, object]:
     """The parameters of a call, each from the one place where it may stand."""
     params = _body_params(operation, ctx, body, compute) if body else {}
     if ctx.query:
@@ -73,23 +73,23 @@ SECRETS = ("lock_token", "to_lock_token", "claim")
 
 def _body_params(
     operation: Operation, ctx: RequestContext, body: bytes, compute: Callable[..., Any]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     media_type = ctx.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise FastioError("invalid", "The body must be JSON, as Content-Type: application/json.")
-    params: dict[str, Any] = compute(
+    params: dict[str, object] = compute(
         read_params, body, ENVELOPE_BYTES, ENVELOPE_DEPTH, operation.json_params
     )
     return params
 
 
-def _add(params: dict[str, Any], name: str, value: Any) -> None:
+def _add(params: dict[str, object], name: str, value: object) -> None:
     if name in params:
         raise FastioError("invalid", f"{name} is given twice.")
     params[name] = value
 
 
-def _header_params(operation: Operation, ctx: RequestContext) -> Iterator[tuple[str, Any]]:
+def _header_params(operation: Operation, ctx: RequestContext) -> Iterator[tuple[str, object]]:
     headers = ctx.headers
     for name, header in IN_HEADERS.items():
         if header in headers:
@@ -99,7 +99,7 @@ def _header_params(operation: Operation, ctx: RequestContext) -> Iterator[tuple[
     if "if_version" in operation.rules:
         unless = headers.get("if-none-match")
         if unless is not None and (unless.strip() != "*" or "if-match" in headers):
-            # What cannot be heeded must not be overheard: the change is not to happen.
+            # A precondition that is not understood must not be ignored.
             raise FastioError("invalid", "A change takes If-None-Match alone, and only as *.")
         if "if-match" in headers:
             match = ETAG.fullmatch(headers["if-match"].strip())
@@ -115,7 +115,7 @@ def text_of(header: str) -> str:
     return unquote(header, errors="replace") if "%" in header else header
 
 
-def etag_of(record: Any) -> str | None:
+def etag_of(record: object) -> str | None:
     """The ETag of what was read or written: its version, and the beginning of its hash."""
     if isinstance(record, dict) and "etag" in record and "version" in record:
         return f'"{record["version"]}-{record["etag"][:16]}"'

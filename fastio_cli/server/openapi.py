@@ -17,6 +17,7 @@ from fastio_cli.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from fastio_cli.operations.operation import Operation
@@ -35,9 +36,9 @@ def document_bytes() -> bytes:
     return json.dumps(document(), separators=(",", ":")).encode()
 
 
-def document() -> dict[str, Any]:
+def document() -> dict[str, object]:
     """The whole document."""
-    paths: dict[str, Any] = {}
+    paths: dict[str, dict[str, object]] = {}
     for operation in every():
         path = operation.route.replace(":path}", "}")
         paths.setdefault(path, {})[operation.method.lower()] = _operation(operation)
@@ -63,9 +64,9 @@ def document() -> dict[str, Any]:
     }
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _operation(operation: Operation) -> dict[str, object]:
     doc = (operation.run.__doc__ or "").strip()
-    described: dict[str, Any] = {
+    described: dict[str, object] = {
         "operationId": operation.name,
         "summary": operation.help,
         "description": "\n".join(line.strip() for line in doc.splitlines()),
@@ -82,7 +83,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _parameters(operation: Operation) -> Any:
+def _parameters(operation: Operation) -> Iterator[dict[str, object]]:
     in_path = [
         segment.strip("{}").partition(":")[0]
         for segment in operation.route.split("/")
@@ -104,8 +105,8 @@ def _parameters(operation: Operation) -> Any:
     yield from _headers(operation)
 
 
-def _headers(operation: Operation) -> Any:
-    """The headers of HTTP's own that an operation heeds."""
+def _headers(operation: Operation) -> Iterator[dict[str, object]]:
+    """The headers of HTTP's own that an operation takes."""
     if operation.effect == "write":
         yield _header("Idempotency-Key", "Repeating the request with it changes nothing more")
     if "if_version" in operation.rules:
@@ -117,7 +118,7 @@ def _headers(operation: Operation) -> Any:
         yield _header("Upload-Id", "Takes what came in parts before", pattern=UPLOAD_ID.pattern)
 
 
-def _parameter(name: str, place: str, rule: Rule, required: bool) -> dict[str, Any]:
+def _parameter(name: str, place: str, rule: Rule, required: bool) -> dict[str, object]:
     stated = {"name": name, "in": place, "required": required, "schema": _not_null(rule.schema)}
     example = examples.parameter(name, rule)
     if example is not None and (required or name in examples.SHOWN):
@@ -127,8 +128,8 @@ def _parameter(name: str, place: str, rule: Rule, required: bool) -> dict[str, A
 
 def _header(
     name: str, description: str, required: bool = False, pattern: str | None = None
-) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 255}
+) -> dict[str, object]:
+    schema: dict[str, object] = {"type": "string", "minLength": 1, "maxLength": 255}
     if pattern is not None:
         schema = {"type": "string", "pattern": f"^{pattern}$"}
     return {
@@ -140,7 +141,7 @@ def _header(
     }
 
 
-def _body(operation: Operation) -> dict[str, Any] | None:
+def _body(operation: Operation) -> dict[str, object] | None:
     if operation.upload_param is not None:
         return {"content": BINARY}
     names = [
@@ -162,29 +163,33 @@ def _body(operation: Operation) -> dict[str, Any] | None:
     return {"required": bool(schema["required"]), "content": {"application/json": media}}
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
+def _responses(operation: Operation) -> dict[str, object]:
     problems = _problems(operation.effect == "write")
     unchanged = {"304": {"description": "Not modified"}} if operation.method == "GET" else {}
     record = operation.record
     if record is None:
-        ok: dict[str, Any] = {"description": "The bytes, as what they are", "content": {"*/*": {}}}
+        ok: dict[str, object] = {
+            "description": "The bytes, as what they are",
+            "content": {"*/*": {}},
+        }
         part = {**ok, "description": "The range of bytes that was asked for"}
         beyond = {"description": "The range begins beyond the end"}
         return {"200": ok, "206": part, "416": beyond, **unchanged, **problems}
     media = {"schema": _reference(record.__name__), "example": examples.record(record)}
-    ok = {"description": "Done", "content": {"application/json": media}}
+    content: dict[str, object] = {"application/json": media}
+    ok = {"description": "Done", "content": content}
     if operation.response == "chunks":
         ok["description"] = (
             "Done. As text/event-stream: messages of type piece, each a string in JSON, as they "
             "are made; then one without a type, the record; or one of type error, a problem."
         )
-        ok["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": {"type": "string"}}
     if {"version", "etag"} <= set(record.__annotations__):
         ok["headers"] = {"ETag": _text_header("Names this version in If-Match and If-None-Match")}
     return {"200": ok, **unchanged, **problems}
 
 
-def _problems(write: bool) -> dict[str, Any]:
+def _problems(write: bool) -> dict[str, object]:
     """What may go wrong."""
     return {
         str(status): {"$ref": f"#/components/responses/{status}"}
@@ -202,13 +207,13 @@ def _statuses() -> dict[int, list[str]]:
     return dict(sorted(codes.items()))
 
 
-def _problem_response(status: int, codes: list[str]) -> dict[str, Any]:
+def _problem_response(status: int, codes: list[str]) -> dict[str, object]:
     error = FastioError(codes[0], "What is wrong, in a sentence.")
     if status == 423:
         error.details = examples.LOCKED
     example = json.loads(problem(error, "3f0c2a9d1b7e4c55")[2])
     schema = _reference("Locked" if status == 423 else "Problem")
-    response: dict[str, Any] = {
+    response: dict[str, object] = {
         "description": ", ".join(codes),
         "content": {"application/problem+json": {"schema": schema, "example": example}},
     }
@@ -219,7 +224,7 @@ def _problem_response(status: int, codes: list[str]) -> dict[str, Any]:
     return response
 
 
-def _text_header(description: str) -> dict[str, Any]:
+def _text_header(description: str) -> dict[str, object]:
     return {"description": description, "required": True, "schema": {"type": "string"}}
 
 
@@ -227,7 +232,7 @@ def _reference(name: str) -> dict[str, str]:
     return {"$ref": f"{SCHEMAS}{name}"}
 
 
-def _problem() -> dict[str, Any]:
+def _problem() -> dict[str, object]:
     return {
         "description": "Problem details (RFC 9457).",
         "type": "object",
@@ -247,7 +252,7 @@ def _problem() -> dict[str, Any]:
     }
 
 
-def _locked() -> dict[str, Any]:
+def _locked() -> dict[str, object]:
     """The problem of a path that somebody else holds: who, why, until when, how many wait."""
     details = {
         "type": "object",
@@ -269,8 +274,9 @@ def _locked() -> dict[str, Any]:
     }
 
 
-def _stream() -> dict[str, Any]:
+def _stream() -> dict[str, object]:
     events = {"text/event-stream": {"schema": {"type": "string"}}}
+    ok: dict[str, object] = {"description": "The stream", "content": events}
     fields = [
         {"name": name, "in": "query", "required": False, "schema": schema}
         for name, schema in (
@@ -288,14 +294,11 @@ def _stream() -> dict[str, Any]:
             *fields,
             _header("Last-Event-ID", "Go on after this event", pattern="[0-9]{1,15}"),
         ],
-        "responses": {
-            "200": {"description": "The stream", "content": events},
-            **_problems(write=False),
-        },
+        "responses": {"200": ok, **_problems(write=False)},
     }
 
 
-def _uploads() -> dict[str, Any]:
+def _uploads() -> dict[str, object]:
     id_schema = {"type": "string", "pattern": f"^{UPLOAD_ID.pattern}$"}
     shared = [
         _parameter("workspace", "path", NAME_RULE, required=True),
@@ -307,11 +310,12 @@ def _uploads() -> dict[str, Any]:
         "required": ["offset"],
     }
     media = {"schema": schema, "example": {"offset": 1048576}}
-    ok = {
+    ok: dict[str, object] = {
         "description": "How far it is",
         "content": {"application/json": media},
         "headers": {"Upload-Offset": _text_header("How many bytes there are")},
     }
+    responses = {"200": ok, **_problems(write=False)}
     offset = _header("Upload-Offset", "Where this part begins", True, "[0-9]{1,16}")
     offset["example"] = "0"
     return {
@@ -320,7 +324,7 @@ def _uploads() -> dict[str, Any]:
             "operationId": "upload.show",
             "summary": "How many bytes of an upload in parts have come.",
             "tags": ["file"],
-            "responses": {"200": ok, **_problems(write=False)},
+            "responses": responses,
         },
         "patch": {
             "operationId": "upload.add",
@@ -328,12 +332,12 @@ def _uploads() -> dict[str, Any]:
             "tags": ["file"],
             "parameters": [offset],
             "requestBody": {"content": BINARY},
-            "responses": {"200": ok, **_problems(write=False)},
+            "responses": responses,
         },
     }
 
 
-def _not_null(schema: Any) -> Any:
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
     """What a URL can say of a schema: there is no null in it."""
     if "anyOf" in schema:
         return next(part for part in schema["anyOf"] if part.get("type") != "null")

@@ -14,8 +14,6 @@ from fastio_cli.server.rate_limit import RateLimit, network_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.blobs.content import Content
     from fastio_cli.engine.engine import Call, Engine
     from fastio_cli.identity import Identity
@@ -78,7 +76,7 @@ class Pipeline:
         self,
         ctx: RequestContext,
         name: str,
-        params: dict[str, Any],
+        params: dict[str, object],
         identity: Identity,
         idempotency_key: str | None = None,
     ) -> Call:

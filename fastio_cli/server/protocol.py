@@ -44,7 +44,7 @@ class CoalescingTransport:
         self._loop = loop
         self._unsent: list[bytes] = []
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
@@ -59,7 +59,9 @@ class CoalescingTransport:
         """Send what was written."""
         if self._unsent:
             unsent, self._unsent = self._unsent, []
-            self._transport.writelines(unsent)
+            # Not writelines: from Python 3.12 on, asyncio's fails where the connection is lost,
+            # and does not pause who writes too much.
+            self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
     def close(self) -> None:
         """Close the connection once everything is sent."""

@@ -19,7 +19,7 @@ by a failing disk after the commit, which says that the outcome is unknown.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from fastio_cli.storage.tx import Tx, Work
 
@@ -44,7 +44,7 @@ class Store(Protocol):
 
     def write_batch(
         self, works: Sequence[Work], on_commit: Callable[[], None] | None = None
-    ) -> list[Any]:
+    ) -> list[object]:
         """Several works in one commit, each undone alone if it fails: results or exceptions.
 
         ``on_commit`` is called, if the store can tell, when others may write although this commit
@@ -71,7 +71,7 @@ class Store(Protocol):
 class EmbeddedStore(Store, Protocol):
     """A store on this machine, whose writes are quick but for the disk."""
 
-    def try_write_batch(self, works: Sequence[Work]) -> list[Any] | None:
+    def try_write_batch(self, works: Sequence[Work]) -> list[object] | None:
         """``write_batch`` without any waiting: None, with nothing done, if somebody else is
         writing; and not durable before ``sync``."""
 

@@ -12,7 +12,6 @@ from fastio_cli.storage.repositories.workspaces import Workspaces
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from fastio_cli.storage.db import Db
     from fastio_cli.storage.repositories.jobs import Jobs
@@ -122,6 +121,6 @@ class Work:
 
     __slots__ = ("prefetch", "run")
 
-    def __init__(self, run: Callable[[Tx], Any], prefetch: Prefetch | None = None) -> None:
+    def __init__(self, run: Callable[[Tx], object], prefetch: Prefetch | None = None) -> None:
         self.run = run
         self.prefetch = prefetch

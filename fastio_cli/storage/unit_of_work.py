@@ -26,7 +26,7 @@ from fastio_cli.storage.repositories.usage import Usage, shard_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any, Protocol, TypeVar
+    from typing import Protocol, TypeVar
 
     from fastio_cli.storage.db import Db, Row
 
@@ -159,7 +159,7 @@ class IdentityMap:
     __slots__ = ("_bytes", "grants", "heads", "locks", "org_usage", "requests", "workspaces")
 
     def __init__(self) -> None:
-        self.workspaces: dict[str, dict[str, Any]] = {}
+        self.workspaces: dict[str, dict[str, object]] = {}
         self.heads: dict[Key, Row | None] = {}
         self.locks: dict[Key, Row | None] = {}
         self.requests: dict[Key, Row | None] = {}
@@ -341,7 +341,7 @@ class UnitOfWork:
         )
         return pending + self._objects.bytes_of_versions(workspace_id, path, since, below)
 
-    def save_workspace(self, before: Row, after: dict[str, Any]) -> None:
+    def save_workspace(self, before: Row, after: dict[str, object]) -> None:
         """Set a workspace's counters, and count what its org has more."""
         id = before["id"]
         self._work.workspaces[id] = {"id": id, **after}
@@ -367,7 +367,7 @@ class UnitOfWork:
 
     # How it is written, or undone.
 
-    def attempt(self, run: Callable[[T], Any], tx: T) -> Any:
+    def attempt(self, run: Callable[[T], object], tx: T) -> object:
         """Run one of several works; undo it alone and return the exception when it fails."""
         try:
             result = run(tx)

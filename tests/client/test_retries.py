@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
 from email.utils import formatdate
 
@@ -62,6 +63,50 @@ def test_what_passes_is_tried_again_with_the_same_key(scripted, clock, failure):
     assert len(keys) == 3
     assert len(set(keys)) == 1
     assert [request.body for request in server.requests] == [server.requests[0].body] * 3
+
+
+NO_ANSWERS = {
+    "an array": (200, b"[]"),
+    "nothing": (200, b"null"),
+    "JSON too deep to read": (200, b"[" * 100_000),
+    "a problem too deep to read": (400, b"[" * 100_000),
+    "a problem that is a number": (400, b"5"),
+    "a code that is no name": (400, b'{"code": []}'),
+    "a code that nobody knows": (400, b'{"code": "worse", "details": {}}'),
+    "an integer too long to read": (200, b"9" * 5000),
+}
+
+
+@pytest.mark.parametrize(("status", "body"), NO_ANSWERS.values(), ids=NO_ANSWERS)
+@pytest.mark.parametrize("call", [SET, GET], ids=["set", "get"])
+def test_what_no_fastio_server_answers_is_said_to_be_that(scripted, status, body, call):
+    server, remote = scripted(reply(status, body))
+    error = refused(remote, call)
+    assert error.code == "invalid"
+    assert "did not answer as a fastio server does" in error.message
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("header", ["5", "[]", "[" * 10_000, "x"])
+def test_a_download_without_its_record_is_no_download(scripted, header):
+    _, remote = scripted(reply(200, b"abc", "text/plain", fastio_record=header))
+    assert refused(remote, ("file.get", {"path": "a"})).code == "invalid"
+
+
+@pytest.mark.parametrize("asked_s", ["1" + "0" * 400, "-1", "NaN", "1e999", "true", '"soon"', "{}"])
+def test_a_pause_that_makes_no_sense_is_bounded(scripted, clock, asked_s):
+    body = f'{{"code": "unavailable", "details": {{"retry_after_s": {asked_s}}}}}'
+    server, remote = scripted(reply(503, body.encode()))
+    assert refused(remote).code == "unavailable"
+    assert len(server.requests) >= 1
+
+
+def test_details_may_have_any_name(scripted):
+    details = {"code": 1, "message": 2, "hint": 3, "self": 4, "details": 5}
+    _, remote = scripted(problem(404, "not_found", details))
+    error = refused(remote)
+    assert error.details == details
+    assert pickle.loads(pickle.dumps(error)).as_dict() == error.as_dict()
 
 
 def test_every_change_has_a_key_of_its_own_and_a_read_has_none(scripted):

@@ -320,6 +320,19 @@ def test_one_that_leaves_before_the_answer_is_done_wholly_or_not_at_all(server, 
     assert http.get(STATE).json()["value"] == 20
 
 
+@pytest.mark.parametrize("path", [STATE, FILE])
+@pytest.mark.parametrize("length", [100, 1_000_000])
+def test_one_that_leaves_within_a_body_is_no_failure_of_the_server(
+    server, token, caplog, path, length
+):
+    lines = ("Content-Type: application/json", f"Content-Length: {length}")
+    with closing(connected(server)) as connection:
+        connection.sendall(head(token, "PUT", path, *lines) + b"{")
+        until(lambda: server.server.server_state.tasks)
+    until(lambda: not open_connections(server) and not server.server.server_state.tasks)
+    assert not caplog.records
+
+
 def test_connections_beyond_the_limit_are_turned_away(server, token):
     limited = Running(server.engine, connections_max=10)
     try:

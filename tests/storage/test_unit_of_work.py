@@ -179,6 +179,24 @@ def test_a_batch_that_cannot_be_written_fails_as_a_whole(engine):
     assert engine.call("audit.verify")["verified"]
 
 
+@pytest.mark.parametrize("name", ["read", "write", "write_batch", "try_write_batch"])
+def test_a_transaction_that_cannot_begin_is_not_left_open(engine, name):
+    """Its first look at the file is what fails, as with a disk that is away for a moment."""
+    store = engine.store
+    transaction = getattr(store, name)
+    argument = [] if "batch" in name else len
+    sql = store._connection().sql
+    sql.set_authorizer(
+        lambda action, pragma, *_: (
+            sqlite3.SQLITE_DENY if pragma == "data_version" else sqlite3.SQLITE_OK
+        )
+    )
+    with pytest.raises(FastioError):
+        transaction(argument)
+    sql.set_authorizer(None)
+    assert store.write(lambda tx: 1) == store.read(lambda tx: 1) == 1
+
+
 def test_a_batch_is_not_waited_for(engine):
     """While somebody else writes, with our lock or without it, nothing is done, or hangs."""
     store = engine.store

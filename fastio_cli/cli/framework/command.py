@@ -10,9 +10,8 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
-    Convert = Callable[[str, str], Any]
+    Convert = Callable[[str, str], object]
 
 
 COMPLETE = ("path", "workspace", "profile", "file", "folder", "setting", "command", "help")
@@ -161,7 +160,7 @@ class Command:
         """The names of the operations' parameters on the command line."""
         return {p.param: _label(p) for p in self.params if not isinstance(p, Flag)}
 
-    def convert(self, values: dict[str, Any]) -> dict[str, Any]:
+    def convert(self, values: dict[str, object]) -> dict[str, object]:
         """The values as ``run`` takes them: read from text where the parameter says so."""
         for p in self.params:
             if isinstance(p, Flag) or p.convert is None:

@@ -7,6 +7,7 @@ from textwrap import wrap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 SOURCE_HINT = '.\\" Made by "make generate"; do not edit.'
@@ -138,12 +139,12 @@ def _prose(text: str) -> list[str]:
     return lines
 
 
-def _verbatim(texts: Any) -> list[str]:
+def _verbatim(texts: Iterable[str]) -> list[str]:
     lines = [_text(line) for text in texts for line in text.splitlines()]
     return [".PP", ".RS 4", ".nf", *lines, ".fi", ".RE"]
 
 
-def _see(names: Any) -> str:
+def _see(names: Iterable[str]) -> str:
     return ",\n".join(f"{_bold(name)}(1)" for name in names)
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PATH = Arg("path", "Path of the object, or fio://workspace/path", complete="path")
+PREFIX = Arg("prefix", "Only paths that start with this", required=False)
 IF_VERSION = Opt(
     "--if-version",
     help="Only if the object is at this version (0: does not exist)",
@@ -30,6 +31,11 @@ KEY = Opt(
 VERSION = Opt("--version", help="This version instead of the newest", metavar="N", convert=integer)
 LIMIT = Opt("--limit", help="At most this many (default: 50)", metavar="N", convert=integer)
 CURSOR = Opt("--cursor", help="Continue where the last page ended", metavar="CURSOR")
+STATE = Opt(
+    "--state",
+    help="Only those in this state",
+    choices=("queued", "running", "done", "failed", "cancelled"),
+)
 YES = Flag("--yes", "-y", help="Do not ask")
 TTL = Opt(
     "--ttl",

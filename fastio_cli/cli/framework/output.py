@@ -14,7 +14,10 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO, TextIO
+    from collections.abc import Iterable
+    from typing import Any, TextIO
+
+    from fastio_cli.cli.framework import tables
 
 
 class Output:
@@ -63,12 +66,12 @@ class Output:
             if more is not None and page["next_cursor"] is not None:
                 self.note(f"More: repeat with {more} {page['next_cursor']}")
 
-    def row(self, item: Any) -> None:
+    def row(self, item: object) -> None:
         """Print one record of a stream on a line of its own, at once."""
         self.line(dumps(self._select(item)))
         sys.stdout.flush()
 
-    def document(self, value: Any) -> None:
+    def document(self, value: object) -> None:
         """Print a JSON value: indented at a terminal, compact otherwise."""
         if self.format == "raw" and isinstance(value, str):
             self.line(value)
@@ -92,23 +95,20 @@ class Output:
         if not self.quiet:
             print(visible(text), file=sys.stderr)
 
-    def copy(self, chunks: Any, target: BinaryIO | None = None) -> None:
-        """Write bytes: to a file, or to stdout, where binary data for a terminal is refused."""
-        stream = target or sys.stdout.buffer
+    def copy(self, chunks: Iterable[bytes]) -> None:
+        """Write bytes to stdout; binary data for a terminal is refused."""
+        stream = sys.stdout.buffer
         for chunk in chunks:
-            if target is None and self.terminal:
-                stream.write(visible(_decode(chunk)).encode())
-            else:
-                stream.write(chunk)
+            stream.write(visible(_decode(chunk)).encode() if self.terminal else chunk)
 
-    def _select(self, record: Any) -> Any:
+    def _select(self, record: object) -> object:
         if not self._fields or not isinstance(record, dict):
             return record
         from fastio_cli.cli.framework.values import fields
 
         return {".".join(path): dig(record, path) for path in fields(self._fields)}
 
-    def _tables(self) -> Any:
+    def _tables(self) -> tables.Markdown | tables.Terminal:
         from fastio_cli.cli.framework import tables
 
         if self.format == "markdown":
@@ -126,7 +126,7 @@ def fail(error: FastioError, as_json: bool, stream: TextIO) -> None:
         print(f"  try: {visible(error.hint)}", file=stream)
 
 
-def wants_json(flags: dict[str, Any]) -> bool:
+def wants_json(flags: dict[str, object]) -> bool:
     """Whether errors are printed as JSON, before the settings are read."""
     from fastio_cli.config.settings import FORMATS
 
@@ -137,7 +137,7 @@ def wants_json(flags: dict[str, Any]) -> bool:
     return not sys.stdout.isatty()
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     return value if isinstance(value, str) else dumps(value)
 
 

@@ -25,7 +25,9 @@ GLOBAL_FLAGS = {flag: p for p in GLOBALS for flag in p.flags}
 class Parsed:
     """A command with the values of its parameters and of the global options, as text."""
 
-    def __init__(self, command: Command, values: dict[str, Any], flags: dict[str, Any]) -> None:
+    def __init__(
+        self, command: Command, values: dict[str, object], flags: dict[str, object]
+    ) -> None:
         self.command = command
         self.values = values
         self.flags = flags
@@ -33,7 +35,7 @@ class Parsed:
 
 def parse(argv: list[str]) -> Parsed | None:
     """Read a command line, or decline with None."""
-    flags: dict[str, Any] = {}
+    flags: dict[str, object] = {}
     words: list[str] = []
     rest = list(argv)
     while rest and len(words) < 2:
@@ -60,9 +62,11 @@ def globals_before(argv: list[str]) -> int:
     return len(argv) - len(rest)
 
 
-def _parameters(command: Command, rest: list[str], flags: dict[str, Any]) -> dict[str, Any] | None:
+def _parameters(
+    command: Command, rest: list[str], flags: dict[str, object]
+) -> dict[str, object] | None:
     own = {flag: p for p in command.options for flag in p.flags}
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     positional: list[str] = []
     while rest:
         word = rest[0]
@@ -106,7 +110,7 @@ def _option(rest: list[str], known: dict[str, Any], values: dict[str, Any]) -> b
     return True
 
 
-def _assign(args: list[Arg], positional: list[str], values: dict[str, Any]) -> bool:
+def _assign(args: list[Arg], positional: list[str], values: dict[str, object]) -> bool:
     for number, arg in enumerate(args):
         if arg.many:
             after = len(args) - number - 1

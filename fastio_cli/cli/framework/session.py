@@ -114,6 +114,14 @@ class Session:
         """The events of the session's workspace as they happen (``Client.watch``)."""
         return self.engine.watch(self.workspace, **options)
 
+    def every_workspace(self) -> Iterator[str]:
+        """The names of all workspaces that the user may read."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self.call("workspace.list", cursor=cursor, limit=1000)
+            yield from (item["name"] for item in page["items"])
+            cursor = page["next_cursor"]
+
     def confirm(self, question: str, yes: bool) -> None:
         """Continue only if the user agrees. Raises ``invalid`` without a terminal."""
         if yes:

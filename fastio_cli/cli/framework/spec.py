@@ -63,7 +63,7 @@ def catalogue() -> list[dict[str, Any]]:
     ]
 
 
-def _command(c: Command) -> dict[str, Any]:
+def _command(c: Command) -> dict[str, object]:
     return {
         "words": c.words,
         "help": c.help,
@@ -76,7 +76,7 @@ def _command(c: Command) -> dict[str, Any]:
     }
 
 
-def _argument(a: Arg) -> dict[str, Any]:
+def _argument(a: Arg) -> dict[str, object]:
     return {
         "name": a.name,
         "metavar": a.metavar,
@@ -87,7 +87,7 @@ def _argument(a: Arg) -> dict[str, Any]:
     }
 
 
-def _option(p: Opt | Flag) -> dict[str, Any]:
+def _option(p: Opt | Flag) -> dict[str, object]:
     """An option; one without a value has no ``metavar``."""
     return {
         "name": p.name,
@@ -100,19 +100,19 @@ def _option(p: Opt | Flag) -> dict[str, Any]:
     }
 
 
-def _settings() -> list[dict[str, Any]]:
+def _settings() -> list[dict[str, object]]:
     return [
         {"name": name, "help": s.help, "default": s.default, "choices": list(s.choices)}
         for name, s in SETTINGS.items()
     ]
 
 
-def _environment() -> list[dict[str, Any]]:
+def _environment() -> list[dict[str, object]]:
     settings = {f"FASTIO_{name.upper()}": s.help for name, s in SETTINGS.items()}
     return [{"name": name, "help": help} for name, help in {**settings, **ENVIRONMENT}.items()]
 
 
-def _errors() -> list[dict[str, Any]]:
+def _errors() -> list[dict[str, object]]:
     return [
         {"code": code, "exit": k.exit, "http": k.http, "retryable": k.retryable, "hint": k.hint}
         for code, k in KINDS.items()

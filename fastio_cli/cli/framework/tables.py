@@ -21,7 +21,7 @@ class Terminal:
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note
 
-    def record(self, record: dict[str, Any]) -> None:
+    def record(self, record: dict[str, object]) -> None:
         from rich.table import Table
 
         table = Table(show_header=False, box=None, pad_edge=False)
@@ -31,7 +31,7 @@ class Terminal:
             table.add_row(_label(key), _cell(key, value))
         self._print(table)
 
-    def page(self, items: list[dict[str, Any]], columns: str, essential: str) -> None:
+    def page(self, items: list[dict[str, object]], columns: str, essential: str) -> None:
         from rich.table import Table
 
         if not items:
@@ -56,7 +56,7 @@ class Terminal:
             table.add_row(*(_cell(path[-1], dig(item, path)) for path in paths))
         self._print(table)
 
-    def _print(self, table: Any) -> None:
+    def _print(self, table: object) -> None:
         from rich.console import Console
 
         Console(highlight=False, markup=False, emoji=False).print(table)
@@ -68,11 +68,11 @@ class Markdown:
     def __init__(self, line: Callable[[str], None]) -> None:
         self._line = line
 
-    def record(self, record: dict[str, Any]) -> None:
+    def record(self, record: dict[str, object]) -> None:
         rows = [{"field": key, "value": value} for key, value in record.items()]
         self.page(rows, "field,value", "field")
 
-    def page(self, items: list[dict[str, Any]], columns: str, essential: str) -> None:
+    def page(self, items: list[dict[str, object]], columns: str, essential: str) -> None:
         paths = fields(columns)
         self._row([_label(path[-1]) for path in paths])
         self._row(["---" for _ in paths])

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 
-def dumps(value: Any, indent: int | None = None) -> str:
+def dumps(value: object, indent: int | None = None) -> str:
     """JSON for output: compact, or indented for people."""
     separators = (",", ":") if indent is None else None
     return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
 
 
-def dig(record: Any, path: list[str]) -> Any:
+def dig(record: object, path: list[str]) -> object:
     """The value at a path of keys, None where there is none."""
     for key in path:
         record = record.get(key) if isinstance(record, dict) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 os.environ["TYPER_USE_RICH"] = "0"  # plain text: importing rich would double the time
 
@@ -23,6 +23,12 @@ from fastio_cli.cli.framework.command import GLOBALS, Arg, Command, Flag, Opt
 from fastio_cli.cli.framework.exit import Exit
 from fastio_cli.cli.framework.parse import VERSION_LINE, Parsed, globals_before
 from fastio_cli.errors import KINDS, FastioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typer import _click
 
 EPILOG = "Options for every command: fastio --help"
 VERSION = Flag("--version", help="Print the version and end")
@@ -63,16 +69,18 @@ class Listing(typer.core.TyperGroup):
         """The commands' names and helps."""
         raise NotImplementedError
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: _click.Context) -> list[str]:
         return [name for name, _ in self.lines()]
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: _click.Context, formatter: _click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(self.lines())
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        names: dict[str, Any] = dict.fromkeys(self.list_commands(ctx))
-        self.commands = names  # searched for suggestions
+    def resolve_command(
+        self, ctx: _click.Context, args: list[str]
+    ) -> tuple[str | None, _click.Command | None, list[str]]:
+        # Searched for suggestions, by name alone.
+        self.commands = {name: typer.core.TyperCommand(name) for name in self.list_commands(ctx)}
         return super().resolve_command(ctx, args)
 
 
@@ -82,7 +90,7 @@ class Root(Listing):
     def lines(self) -> list[tuple[str, str]]:
         return [(name, help) for name, (_, help) in {**tree.GROUPS, **tree.LEAVES}.items()]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: _click.Context, cmd_name: str) -> _click.Command | None:
         if cmd_name in tree.GROUPS:
             return _group(cmd_name)
         command = tree.lookup([cmd_name])
@@ -96,13 +104,13 @@ class Group(Listing):
         commands = tree.group(self.name or "")
         return [(c.words.partition(" ")[2], c.help) for c in commands if not c.hidden]
 
-    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+    def parse_args(self, ctx: _click.Context, args: list[str]) -> list[str]:
         before = globals_before(args)
         if before < len(args) and (word := tree.default_word(self.name or "", args[before])):
             args = [*args[:before], word, *args[before:]]
         return super().parse_args(ctx, args)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: _click.Context, cmd_name: str) -> _click.Command | None:
         command = tree.lookup([self.name or "", cmd_name])
         return _command(command) if command is not None else None
 
@@ -110,16 +118,16 @@ class Group(Listing):
 class Leaf(typer.core.TyperCommand):
     """A command; its usage names arguments as the manual does: PATH, [PATH], COMMAND..."""
 
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+    def collect_usage_pieces(self, ctx: _click.Context) -> list[str]:
         return ["[OPTIONS]", *(usage for p in self.params for usage in self._usage(p))]
 
-    def _usage(self, p: Any) -> list[str]:
+    def _usage(self, p: _click.Parameter) -> list[str]:
         if not isinstance(p, typer.core.TyperArgument):
             return []
         return [Arg(p.name or "", "", required=p.required, many=p.nargs != 1).usage]
 
 
-def _group(name: str) -> Any:
+def _group(name: str) -> typer.core.TyperGroup:
     app = typer.Typer(
         cls=Group,
         name=name,
@@ -135,9 +143,9 @@ def _group(name: str) -> Any:
     return typer.main.get_group(app)
 
 
-def _command(command: Command) -> Any:
-    def callback(ctx: typer.Context, **values: Any) -> Parsed:
-        flags: dict[str, Any] = dict(ctx.obj or {})
+def _command(command: Command) -> _click.Command:
+    def callback(ctx: typer.Context, **values: object) -> Parsed:
+        flags: dict[str, object] = dict(ctx.obj or {})
         flags.update(_given({p.name: values.pop(p.name) for p in GLOBALS}))
         return Parsed(command, _plain(command, values), flags)
 
@@ -167,7 +175,7 @@ def _examples(command: Command) -> str:
     return "\b\nExamples:\n" + "\n".join("  " + line for line in lines)
 
 
-def _root_callback(ctx: typer.Context, version: bool, **values: Any) -> None:
+def _root_callback(ctx: typer.Context, version: bool, **values: object) -> None:
     ctx.obj = _given(values)
 
 
@@ -177,29 +185,30 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-def _group_callback(ctx: typer.Context, **values: Any) -> None:
+def _group_callback(ctx: typer.Context, **values: object) -> None:
     ctx.obj = {**(ctx.obj or {}), **_given(values)}
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
+def _given(values: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value not in (None, False)}
 
 
-def _plain(command: Command, values: dict[str, Any]) -> dict[str, Any]:
+def _plain(command: Command, values: dict[str, object]) -> dict[str, object]:
     """The values with a list for every ``many``, for which Typer gives None or a tuple."""
     for p in command.params:
         if not isinstance(p, Flag) and p.many:
-            values[p.name] = list(values[p.name] or [])
+            many = values[p.name]
+            values[p.name] = list(many) if isinstance(many, list | tuple) else []
     return values
 
 
 def _with_signature(
-    callback: Any,
+    callback: Callable[..., Parsed | None],
     params: tuple[Arg | Opt | Flag, ...],
     *,
     hidden: bool = False,
     hidden_names: set[str] | None = None,
-) -> Any:
+) -> Callable[..., Parsed | None]:
     """The callback with a signature made from the table, for Typer to read."""
     signature = [inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for p in params:
@@ -213,7 +222,7 @@ def _with_signature(
             )
         )
 
-    def signed(**values: Any) -> Any:
+    def signed(**values: object) -> Parsed | None:
         return callback(**values)
 
     signed.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
@@ -221,7 +230,7 @@ def _with_signature(
     return signed
 
 
-def _type(p: Arg | Opt | Flag) -> Any:
+def _type(p: Arg | Opt | Flag) -> object:
     if isinstance(p, Flag):
         return bool
     if p.many:
@@ -229,7 +238,7 @@ def _type(p: Arg | Opt | Flag) -> Any:
     return str if isinstance(p, Arg) and p.required else Optional[str]
 
 
-def _default(p: Arg | Opt | Flag) -> Any:
+def _default(p: Arg | Opt | Flag) -> object:
     if isinstance(p, Flag):
         return False
     if isinstance(p, Arg) and p.required:
@@ -237,7 +246,7 @@ def _default(p: Arg | Opt | Flag) -> Any:
     return None
 
 
-def _info(p: Arg | Opt | Flag, hidden: bool) -> Any:
+def _info(p: Arg | Opt | Flag, hidden: bool) -> object:
     if isinstance(p, Arg):
         return typer.Argument(help=p.help, metavar=p.metavar, show_default=False)
     if isinstance(p, Flag):
@@ -260,7 +269,7 @@ def _info(p: Arg | Opt | Flag, hidden: bool) -> Any:
     )
 
 
-def _choice(p: Opt) -> Any:
+def _choice(p: Opt) -> Callable[[str | None], str | None]:
     def check(value: str | None) -> str | None:
         if value is not None and value not in p.choices:
             raise typer.BadParameter(f"{value!r} is not one of {', '.join(p.choices)}.")
@@ -269,7 +278,7 @@ def _choice(p: Opt) -> Any:
     return check
 
 
-def _usage_error(e: Any) -> FastioError:
+def _usage_error(e: typer.TyperException) -> FastioError:
     ctx = getattr(e, "ctx", None)
     words = ctx.command_path if ctx is not None else "fastio"
     message = e.format_message() if hasattr(e, "format_message") else str(e)

@@ -7,13 +7,11 @@ import sys
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 TEXT_BYTES_MAX = 17 * 1024 * 1024  # above the JSON limit, which then reports the error
 
 
-def json_value(text: str, name: str) -> Any:
+def json_value(text: str, name: str) -> object:
     """A JSON value given as text, as ``@file``, or as ``-`` for standard input."""
     from fastio_cli.json_text import decode
 

@@ -73,7 +73,7 @@ class Pipeline:
     which is not so behind a pooler: then statements may be prepared there.
     """
 
-    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+    def __init__(self, raw: psycopg.Connection[object]) -> None:
         self.session_is_exclusive = False
         self._raw = raw
         self._pgconn = raw.pgconn

@@ -145,10 +145,10 @@ class PostgresStore:
 
     def write_batch(
         self, works: Sequence[Work], on_commit: Callable[[], None] | None = None
-    ) -> list[Any]:
+    ) -> list[object]:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
 
-        def attempt() -> list[Any]:
+        def attempt() -> list[object]:
             with self._transaction(_WRITE) as t:
                 t.unit.share([work.prefetch for work in works if work.prefetch is not None])
                 results = [t.unit.attempt(work.run, t.tx) for work in works]
@@ -163,7 +163,7 @@ class PostgresStore:
         # The database itself refused one of them: that one alone fails.
         return [self._run_single(work) for work in works]
 
-    def _run_single(self, work: Work) -> Any:
+    def _run_single(self, work: Work) -> object:
         try:
             return self.write(work.run)
         except Exception as e:

@@ -145,9 +145,9 @@ class Transaction:
 
     def _send_reads(
         self, identity: IdentityMap, id: int, org: str, calls: list[Prefetch]
-    ) -> list[tuple[dict[Any, Any], object, PendingResult]]:
+    ) -> list[tuple[dict[object, object], object, PendingResult]]:
         """Send what calls in a workspace look at: where each answer goes, and by which key."""
-        reads: dict[tuple[str, object], tuple[dict[Any, Any], object, str, Row]] = {}
+        reads: dict[tuple[str, object], tuple[dict[object, object], object, str, Row]] = {}
 
         def read(rows: dict[Any, Any], key: object, sql: str, params: Row) -> None:
             reads[sql, key] = rows, key, sql, params

@@ -6,8 +6,6 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from fastio_cli.storage.db import Db
 
 # With their keys; those that others refer to come first.
@@ -26,8 +24,12 @@ class Rows:
         self._db = db
 
     def page(
-        self, table: str, after: tuple[Any, ...] | None, last: tuple[Any, ...] | None, limit: int
-    ) -> list[dict[str, Any]]:
+        self,
+        table: str,
+        after: tuple[object, ...] | None,
+        last: tuple[object, ...] | None,
+        limit: int,
+    ) -> list[dict[str, object]]:
         """Rows in the order of their keys, between two keys (without the first, with the last)."""
         bounds = [f"{_tuple(table)} > {_tuple(table, ':after_')}"] if after is not None else []
         bounds += [f"{_tuple(table)} <= {_tuple(table, ':last_')}"] if last is not None else []
@@ -40,7 +42,7 @@ class Rows:
         )
         return [dict(row) for row in rows]
 
-    def put(self, table: str, row: dict[str, Any]) -> None:
+    def put(self, table: str, row: dict[str, object]) -> None:
         """Add a row, or replace the one of its key. Raises ``invalid`` for a column's odd name."""
         odd = [name for name in row if not name.isidentifier()]
         if odd:  # the row is from another store, whose file may be anybody's
@@ -53,12 +55,12 @@ class Rows:
             **row,
         )
 
-    def remove(self, table: str, key: tuple[Any, ...]) -> None:
+    def remove(self, table: str, key: tuple[object, ...]) -> None:
         condition = " and ".join(f"{name} = :key_{name}" for name in TABLES[table])
         self._db.run(f"delete from {table} where {condition}", **_named(table, "key_", key))
 
 
-def key_of(table: str, row: dict[str, Any]) -> tuple[Any, ...]:
+def key_of(table: str, row: dict[str, object]) -> tuple[object, ...]:
     """A row's key."""
     return tuple(row[name] for name in TABLES[table])
 
@@ -67,7 +69,7 @@ def _tuple(table: str, prefix: str = "") -> str:
     return f"({', '.join(prefix + name for name in TABLES[table])})"
 
 
-def _named(table: str, prefix: str, key: tuple[Any, ...] | None) -> dict[str, Any]:
+def _named(table: str, prefix: str, key: tuple[object, ...] | None) -> dict[str, object]:
     if key is None:
         return {}
     return {prefix + name: value for name, value in zip(TABLES[table], key, strict=True)}

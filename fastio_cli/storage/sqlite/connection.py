@@ -34,7 +34,6 @@ except ImportError:  # Windows
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any
 
     from fastio_cli.storage.db import Db, Row
     from fastio_cli.storage.sqlite.search import SqliteSearch
@@ -191,6 +190,18 @@ class Connection:
         """Begin a transaction at this time; what is known is forgotten if it may be old."""
         self.unit.begin(writable=writable, now_ms=now_ms)
         self.sql.execute("begin immediate" if writable else "begin")
+        try:
+            self._forget_what_is_old()
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """Undo the transaction, unless it is committed or SQLite has undone it."""
+        if self.sql.in_transaction:
+            self.sql.execute("rollback")
+
+    def _forget_what_is_old(self) -> None:
         if not self._has_begun:  # most commands have one transaction, and nothing to compare
             self._has_begun = True
             return
@@ -283,7 +294,7 @@ class Statement:
         )
         self._columns: list[str] = []
 
-    def record(self, cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Row:
+    def record(self, cursor: sqlite3.Cursor, row: tuple[object, ...]) -> Row:
         """A row by the names of its columns."""
         if not self._columns:
             self._columns = [intern(column[0]) for column in cursor.description]

@@ -8,7 +8,7 @@ Three choices carry it, each measured against its alternatives:
   write-ahead log. We sync that log ourselves after the commit, outside the file lock and before the
   write is acknowledged, so one process's sync overlaps with the next one's commit. As the log is
   sequential, a sync makes every earlier commit durable too: nothing that an acknowledged write
-  could have seen can be lost without it. Where ``flock`` is not to be had (Windows), SQLite's own
+  could have seen can be lost without it. Where ``flock`` does not exist (Windows), SQLite's own
   ``synchronous=FULL`` takes over.
 * **No close at exit.** A process may leave without closing: the log stays and is not truncated, so
   the next commit overwrites allocated blocks instead of growing the file.
@@ -29,7 +29,7 @@ from fastio_cli.storage.sqlite.errors import translate
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
     from fastio_cli.storage.tx import Tx, Work
 
@@ -83,7 +83,7 @@ class SqliteStore:
             try:
                 return run(c.tx)
             finally:
-                c.sql.execute("rollback")
+                c.end()
         except sqlite3.Error as e:
             raise translate(e, self.file) from e
 
@@ -93,11 +93,11 @@ class SqliteStore:
 
     def write_batch(
         self, works: Sequence[Work], on_commit: Callable[[], None] | None = None
-    ) -> list[Any]:
+    ) -> list[object]:
         """Run several works in one commit; each fails alone. Results or exceptions, in order."""
         return self._commit(lambda tx: _run_each(tx, works), on_commit)
 
-    def try_write_batch(self, works: Sequence[Work]) -> list[Any] | None:
+    def try_write_batch(self, works: Sequence[Work]) -> list[object] | None:
         """``write_batch`` without any waiting; see ``contract.EmbeddedStore``."""
         c = self._connection()
         try:
@@ -174,8 +174,7 @@ class SqliteStore:
             return result
         except BaseException:
             c.unit.abandon()
-            if c.sql.in_transaction:
-                c.sql.execute("rollback")
+            c.end()
             raise
 
     def _connection(self) -> Connection:
@@ -246,6 +245,6 @@ class _Held:
         self.connection.close()
 
 
-def _run_each(tx: Tx, works: Sequence[Work]) -> list[Any]:
+def _run_each(tx: Tx, works: Sequence[Work]) -> list[object]:
     tx.unit.share([])
     return [tx.unit.attempt(work.run, tx) for work in works]
