@@ -1,6 +1,6 @@
 """The records of fastio, the same on every surface: plain JSON data, no behaviour.
 
-A record is a ``dict`` with these keys, the same from Python, the shell, HTTP and MCP, so nothing is
+A record is a ``dict`` with these keys, the same from Python, the shell and HTTP, so nothing is
 converted on the way. Times are RFC 3339 in UTC with milliseconds, sizes bytes, durations seconds.
 Keys never vanish: what is not known is ``None``. Imported for types and schemas only.
 """

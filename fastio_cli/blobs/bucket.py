@@ -17,6 +17,7 @@ import time
 from fastio_cli.blobs.content import CHUNK_BYTES
 from fastio_cli.blobs.errors import damaged_blob
 from fastio_cli.blobs.local import GRACE_S, BlobStore
+from fastio_cli.blobs.reader import ChunkReader
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, BinaryIO
 
-    from _typeshed import WriteableBuffer
     from obstore import GetResult, ObjectMeta
     from obstore.store import ObjectStore
 
@@ -309,26 +309,15 @@ class BucketBlobStore(BlobStore):
         )
 
 
-class _Chunks(io.RawIOBase):
+class _Chunks(ChunkReader):
     """Chunks as a file to read."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         super().__init__()
         self._chunks = chunks
-        self._rest = memoryview(b"")
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill the buffer from the chunk at hand, or from the next one."""
-        if not self._rest:
-            self._rest = memoryview(next(self._chunks, b""))
-        free = memoryview(buffer).cast("B")
-        count = min(len(free), len(self._rest))
-        free[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
+    def next_chunk(self) -> bytes | None:
+        return next(self._chunks, None)
 
 
 def _hashed(f: BinaryIO, sha256: str) -> Iterator[bytes]:

@@ -106,14 +106,9 @@ def _vault() -> UserCredentialStore:
 
 
 def _flows(cli: Session) -> OAuthFlows:
-    from fastio_cli.egress.client import Egress
-    from fastio_cli.egress.rules import rules_from
     from fastio_cli.imports.oauth import OAuthFlows
-    from fastio_cli.imports.providers import Endpoints
 
-    config = cli.config
-    endpoints = Endpoints(config.get("import_endpoints") or "")
-    return OAuthFlows(lambda: Egress(rules_from(config)), endpoints, config.get)
+    return OAuthFlows.of(cli.config)
 
 
 def _service(text: str) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.cli.framework.session import Session
 
+EXCERPT_CHARACTERS = 300
 QUERY = Arg("query", "What to look for, in plain words")
 WAIT = Flag("--wait", help="First finish the vectors of everything written, showing progress")
 
@@ -258,11 +259,11 @@ def place_of(item: model.Match | model.Citation) -> str:
     return f"{item['path']}:{first}" + (f"-{last}" if last not in (None, first) else "")
 
 
-def _excerpt(item: model.Match, characters: int = 300) -> str:
+def _excerpt(item: model.Match) -> str:
     """The part of the snippet around its first match, matches in brackets."""
     text, ranges = item["snippet"], item["highlights"]
-    start = max(0, ranges[0][0] - characters // 3) if ranges else 0
-    end = min(len(text), start + characters)
+    start = max(0, ranges[0][0] - EXCERPT_CHARACTERS // 3) if ranges else 0
+    end = min(len(text), start + EXCERPT_CHARACTERS)
     parts, at = [], start
     for first, last in ranges:
         if first >= at and last <= end:

@@ -15,9 +15,19 @@ from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
 
     from fastio_cli.config.sources import Config
+
+    class Keyring(Protocol):
+        """The passwords of the system's keyring."""
+
+        def get_password(self, service: str, username: str, /) -> str | None: ...
+
+        def set_password(self, service: str, username: str, password: str, /) -> None: ...
+
+        def delete_password(self, service: str, username: str, /) -> None: ...
+
 
 SERVICE = "fastio"
 IN_KEYRING = "keyring"
@@ -52,10 +62,10 @@ def load_token(profile: str) -> str | None:
     stored: str | None = read_file(_file()).get(profile)
     if stored != IN_KEYRING:
         return stored
-    keyring = _keyring()
+    keyring = usable_keyring()
     try:
         if keyring is not None:
-            return keyring.get_password(SERVICE, profile)  # type: ignore[no-any-return]
+            return keyring.get_password(SERVICE, profile)
         reason = "it is not there any more"
     except Exception as e:  # whatever the system's keyring raises
         reason = str(e) or type(e).__name__
@@ -74,7 +84,7 @@ def token_location(profile: str) -> str | None:
 
 def store_token(profile: str, token: str) -> str:
     """Store a token; returns where: ``keyring``, or the name of the file."""
-    keyring, file = _keyring(), _file()
+    keyring, file = usable_keyring(), _file()
     try:
         if keyring is not None:
             keyring.set_password(SERVICE, profile, token)
@@ -93,7 +103,7 @@ def delete_token(profile: str) -> bool:
     stored = read_file(_file()).get(profile)
     if stored is None:
         return False
-    if stored == IN_KEYRING and (keyring := _keyring()) is not None:
+    if stored == IN_KEYRING and (keyring := usable_keyring()) is not None:
         try:
             keyring.delete_password(SERVICE, profile)
         except Exception as e:
@@ -118,7 +128,7 @@ def _read(file: str) -> str:
         raise FastioError("invalid", f"The token in {file} cannot be read: {e}.") from None
 
 
-def _keyring() -> Any:
+def usable_keyring() -> Keyring | None:
     """The system's keyring, if one is usable."""
     try:
         import keyring

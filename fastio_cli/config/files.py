@@ -80,6 +80,7 @@ def change_file(path: str, name: str, value: object, table: tuple[str, ...] = ()
     ``table`` is the path of the table that holds the value, outermost first. Raises ``invalid`` or
     ``unavailable``; the file is unchanged then.
     """
+    import tomli_w
     from filelock import FileLock
 
     try:
@@ -92,7 +93,7 @@ def change_file(path: str, name: str, value: object, table: tuple[str, ...] = ()
             values.pop(name, None)
             if value is not None:
                 values[name] = value
-            _replace_file(path, document)
+            replace_file(path, tomli_w.dumps(document).encode())
     except OSError as e:
         raise FastioError(
             "unavailable",
@@ -101,13 +102,14 @@ def change_file(path: str, name: str, value: object, table: tuple[str, ...] = ()
         ) from None
 
 
-def _replace_file(path: str, document: dict[str, Any]) -> None:
-    import tomli_w
+def replace_file(path: str, content: bytes) -> None:
+    """Write a whole file, atomically and durably.
 
+    Some of these files hold tokens: they are never readable by others, not even for a moment.
+    """
     temporary = f"{path}.{os.getpid()}"
-    # Some of these files hold tokens: they are never readable by others, not even for a moment.
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
-        tomli_w.dump(document, f)
+        f.write(content)
         f.flush()
         os.fsync(f.fileno())
     os.replace(temporary, path)

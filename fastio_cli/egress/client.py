@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 AGENT = "fastio"
+REDIRECTS_MAX = 5
+HEADER_BYTES_MAX = 64 * 1024
+CONNECT_S = 10.0
 
 
 class Egress:
@@ -47,7 +50,7 @@ class Egress:
             transport=VettedTransport(ssl_context(self.rules), self._backend),
             trust_env=False,
             follow_redirects=False,
-            timeout=httpx.Timeout(self.rules.read_s, connect=self.rules.connect_s),
+            timeout=httpx.Timeout(self.rules.read_s, connect=CONNECT_S),
         )
 
     @contextmanager
@@ -68,7 +71,7 @@ class Egress:
         """
         target = self.rules.check_url(url)
         origin = _origin(target)
-        for _ in range(self.rules.redirects_max + 1):
+        for _ in range(REDIRECTS_MAX + 1):
             own = secrets if _origin(target) == origin else None
             response = self._send(method, target, {**(headers or {}), **(own or {})}, content)
             try:
@@ -79,7 +82,7 @@ class Egress:
             finally:
                 response.close()
             target = following
-        raise blocked(f"it was redirected more than {self.rules.redirects_max} times")
+        raise blocked(f"it was redirected more than {REDIRECTS_MAX} times")
 
     def read(self, url: str, *, size_bytes_max: int = 1 << 20, **request: Any) -> httpx.Response:
         """Like ``stream``, with the body read, which is limited in size: for the answers of APIs.
@@ -113,7 +116,7 @@ class Egress:
         with as_fastio_errors(str(url)), self._backend.deadline_in(self.rules.answer_s):
             response = self._client.send(request, stream=True)
         self._client.cookies.clear()  # cookies are neither kept nor sent to another server
-        if sum(len(k) + len(v) for k, v in response.headers.raw) > self.rules.header_bytes_max:
+        if sum(len(k) + len(v) for k, v in response.headers.raw) > HEADER_BYTES_MAX:
             response.close()
             raise blocked("its answer has too many headers", url)
         return response

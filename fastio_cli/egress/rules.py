@@ -61,18 +61,12 @@ class EgressRules:
         allow: str = "",
         ports: frozenset[int] = PORTS,
         ca_file: str | None = None,
-        redirects_max: int = 5,
-        header_bytes_max: int = 64 * 1024,
-        connect_s: float = 10,
         read_s: float = 30,
         answer_s: float = 60,
     ) -> None:
         self.allowed = [AllowEntry(entry) for entry in allow.split(",") if entry.strip()]
         self.ports = ports
         self.ca_file = ca_file
-        self.redirects_max = redirects_max
-        self.header_bytes_max = header_bytes_max
-        self.connect_s = connect_s
         self.read_s = read_s
         self.answer_s = answer_s
 

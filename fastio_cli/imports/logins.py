@@ -13,6 +13,8 @@ import time
 from contextlib import contextmanager
 from functools import cached_property
 
+from fastio_cli.config.credentials import usable_keyring
+from fastio_cli.config.files import replace_file
 from fastio_cli.errors import FastioError
 from fastio_cli.imports.oauth import SERVICES
 
@@ -22,21 +24,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any, Protocol
 
+    from fastio_cli.config.credentials import Keyring
     from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.imports.oauth import Grant, OAuthFlows
     from fastio_cli.model import Account
     from fastio_cli.storage.contract import Store
     from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
-
-    class Keyring(Protocol):
-        """The passwords of the system's keyring."""
-
-        def get_password(self, service: str, username: str, /) -> str | None: ...
-
-        def set_password(self, service: str, username: str, password: str, /) -> None: ...
-
-        def delete_password(self, service: str, username: str, /) -> None: ...
 
     class CredentialStore(Protocol):
         """Keeps the grants of one person (``oauth.OAuthFlows``), by service."""
@@ -108,7 +102,7 @@ class UserCredentialStore:
 
     @cached_property
     def _keyring(self) -> Keyring | None:
-        return _working_keyring()
+        return usable_keyring()
 
     def describe(self) -> list[Account]:
         """Every service, and whether there is a login; as ``account.list`` answers."""
@@ -153,13 +147,7 @@ class UserCredentialStore:
         return kept if isinstance(kept, dict) else {}
 
     def _write(self, kept: dict[str, object]) -> None:
-        temporary = f"{self._file}.{os.getpid()}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(fd, "w", encoding="utf-8") as f:
-            json.dump(kept, f)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, self._file)
+        replace_file(self._file, json.dumps(kept).encode())
 
 
 class DatabaseCredentialStore:
@@ -216,19 +204,6 @@ class DatabaseCredentialStore:
             yield
         finally:
             self._store.write(lambda tx: tx.logins.release(*key))
-
-
-def _working_keyring() -> Keyring | None:
-    try:
-        import keyring
-        from keyring.backends import chainer, fail, null
-    except ImportError:
-        return None
-    backend = keyring.get_keyring()
-    useless = isinstance(backend, fail.Keyring | null.Keyring) or (
-        isinstance(backend, chainer.ChainerBackend) and not backend.backends
-    )
-    return None if useless else keyring
 
 
 def _grant(kept: Any) -> Grant | None:

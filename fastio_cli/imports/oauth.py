@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from fastio_cli.config.sources import Config
     from fastio_cli.egress.client import Egress
     from fastio_cli.imports.providers import Endpoints
 
@@ -112,6 +113,16 @@ class OAuthFlows:
         self._make_egress = egress
         self._endpoints = endpoints
         self._setting = setting
+
+    @classmethod
+    def of(cls, config: Config) -> OAuthFlows:
+        """The flows that the settings describe. Raises ``invalid`` when they are wrong."""
+        from fastio_cli.egress.client import Egress
+        from fastio_cli.egress.rules import rules_from
+        from fastio_cli.imports.providers import Endpoints
+
+        endpoints = Endpoints(config.get("import_endpoints") or "")
+        return cls(lambda: Egress(rules_from(config)), endpoints, config.get)
 
     def by_browser(self, service: str, say: Callable[[str], None]) -> Grant:
         """Authorisation code with PKCE, answered to a loopback address; waits for the person."""

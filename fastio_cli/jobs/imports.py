@@ -265,7 +265,7 @@ class Imports(JobKind[ImportJob]):
 
 def stored_logins(engine: Engine, config: Config) -> Callable[[Row], TokenOf]:
     """Finds the logins that the member who asked for an import keeps in the store itself."""
-    flows = oauth_flows(config)
+    flows = OAuthFlows.of(config)
 
     def tokens_of(row: Row) -> TokenOf:
         def token(service: str) -> str | None:
@@ -281,12 +281,6 @@ def stored_logins(engine: Engine, config: Config) -> Callable[[Row], TokenOf]:
         return token
 
     return tokens_of
-
-
-def oauth_flows(config: Config) -> OAuthFlows:
-    """What refreshes and revokes grants; they name the client that they were made for."""
-    endpoints = Endpoints(config.get("import_endpoints") or "")
-    return OAuthFlows(lambda: Egress(rules_from(config)), endpoints, lambda name: None)
 
 
 _NO_PROGRESS: dict[str, Any] = {

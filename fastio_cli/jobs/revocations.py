@@ -6,7 +6,7 @@ A service that does not answer is asked again for a day.
 from __future__ import annotations
 
 from fastio_cli.imports.logins import LOGIN_LEASE_MS, DatabaseCredentialStore
-from fastio_cli.jobs.imports import oauth_flows
+from fastio_cli.imports.oauth import OAuthFlows
 from fastio_cli.jobs.kind import STORE_WIDE, Done, Job, JobKind, NewJob
 from fastio_cli.retry import RetryPolicy
 
@@ -39,7 +39,7 @@ class Revocations(JobKind[RevocationJob]):
 
     def __init__(self, engine: Engine, config: Config) -> None:
         self._engine = engine
-        self._flows = oauth_flows(config)
+        self._flows = OAuthFlows.of(config)
 
     def discover(self, tx: Tx, actor: str | None) -> list[NewJob]:
         """Logins that were ended."""

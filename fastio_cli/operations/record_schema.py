@@ -1,6 +1,6 @@
 """What operations return, as JSON Schema (2020-12), made from the records in ``model.py``.
 
-OpenAPI, ``fastio help --json`` and MCP describe results with it. It is imported for that alone, as
+OpenAPI and ``fastio help --json`` describe results with it. It is imported for that alone, as
 it loads the typing machinery that no command needs.
 """
 

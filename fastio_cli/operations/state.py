@@ -187,9 +187,9 @@ def transact(ctx: "Context", *, changes: Changes) -> "model.Transaction":
     for number, change in enumerate(changes):
         params = dict(change)
         verb = params.pop("op", None)
-        name = _TRANSACT_VERBS.get(verb) if isinstance(verb, str) else None
+        name = TRANSACT_VERBS.get(verb) if isinstance(verb, str) else None
         if name is None:
-            verbs = ", ".join(_TRANSACT_VERBS)
+            verbs = ", ".join(TRANSACT_VERBS)
             raise FastioError("invalid", f"Change {number}: op must be one of {verbs}.")
         operation = find(name)
         try:
@@ -206,7 +206,7 @@ def transact(ctx: "Context", *, changes: Changes) -> "model.Transaction":
     return {"items": [object_record(head) for head in heads if head], "seq": ctx.seq}
 
 
-_TRANSACT_VERBS = {
+TRANSACT_VERBS = {
     "set": "state.set",
     "init": "state.init",
     "patch": "state.patch",

@@ -25,7 +25,7 @@ _PATH = f"^{_SEGMENT}(?:/{_SEGMENT})*$"
 
 class Rule:
     """What a parameter accepts: ``check`` returns the value in its normal form or raises
-    ``invalid``; ``schema`` is the same in JSON Schema 2020-12, for HTTP and MCP."""
+    ``invalid``; ``schema`` is the same in JSON Schema 2020-12, for HTTP."""
 
     schema: dict[str, object] = {}
     optional = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 
+from fastio_cli.blobs.reader import ChunkReader
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -36,7 +37,7 @@ def upload(client: Client, source: Source) -> Content:
     return client.upload(source)
 
 
-class Download(io.RawIOBase):
+class Download(ChunkReader):
     """The bytes of a version of an object, read once from beginning to end.
 
     Iterate over it for chunks of bytes as they come, or ``read`` it as any file. ``record`` is the
@@ -44,24 +45,12 @@ class Download(io.RawIOBase):
     """
 
     def __init__(self, client: Client, answer: Any) -> None:
+        super().__init__()
         self.record: model.Version = answer.record
         self._chunks = client.chunks(answer)
-        self._rest = b""
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer what has come, at most as much as it holds; 0 at the end."""
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._rest = chunk
-        part = self._rest[: len(buffer)]
-        buffer[: len(part)] = part
-        self._rest = self._rest[len(part) :]
-        return len(part)
+    def next_chunk(self) -> bytes | None:
+        return next(self._chunks, None)
 
     def read(self, size: int | None = -1) -> bytes:
         """So many bytes, fewer only at the end; without a number all that are left."""
@@ -79,7 +68,7 @@ class Download(io.RawIOBase):
 
     def __next__(self) -> bytes:
         """The next chunk, not the next line as of other files."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = bytes(self._rest), memoryview(b"")
         return rest or next(self._chunks)
 
     def __iter__(self) -> Iterator[bytes]:

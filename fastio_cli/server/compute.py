@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from fastio_cli.errors import FastioError
@@ -77,7 +78,8 @@ class Helper:
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(BrokenPipeError):  # of what a dead process did not take
+                        pipe.close()
 
     def _alive(self) -> subprocess.Popen[bytes] | None:
         if self._process is None or self._process.poll() is None:

@@ -99,7 +99,7 @@ def _header_params(operation: Operation, ctx: RequestContext) -> Iterator[tuple[
     if "if_version" in operation.rules:
         unless = headers.get("if-none-match")
         if unless is not None and (unless.strip() != "*" or "if-match" in headers):
-            # What cannot be heeded must not be overheard: the change is not to happen.
+            # A precondition that is not understood must not be ignored.
             raise FastioError("invalid", "A change takes If-None-Match alone, and only as *.")
         if "if-match" in headers:
             match = ETAG.fullmatch(headers["if-match"].strip())

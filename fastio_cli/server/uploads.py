@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 from fastio_cli.blobs.content import INLINE_BYTES_MAX
+from fastio_cli.blobs.reader import ChunkReader
 from fastio_cli.errors import FastioError
 from fastio_cli.server.http import MEDIA_TYPE, etag_of, range_of
 
@@ -37,27 +38,17 @@ UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
 DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
-class BodyStream(io.RawIOBase):
+class BodyStream(ChunkReader):
     """A request's body as a file for a thread, fed by the event loop at the pace it is read."""
 
     def __init__(self, ctx: RequestContext, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._parts = ctx.parts()
         self._loop = loop
-        self._rest = memoryview(b"")
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill the buffer with what has come; waits for more only when nothing has."""
-        if not self._rest:
-            future = asyncio.run_coroutine_threadsafe(anext(self._parts, b""), self._loop)
-            self._rest = memoryview(future.result())
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
+    def next_chunk(self) -> bytes | None:
+        """What has come, or waits for more when nothing has."""
+        return asyncio.run_coroutine_threadsafe(anext(self._parts, None), self._loop).result()
 
 
 class ByteTransfers:

@@ -15,7 +15,7 @@ from fastio_cli.errors import FastioError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any, BinaryIO, TextIO
+    from typing import Any, TextIO
 
     from fastio_cli.cli.framework import tables
 
@@ -95,14 +95,11 @@ class Output:
         if not self.quiet:
             print(visible(text), file=sys.stderr)
 
-    def copy(self, chunks: Iterable[bytes], target: BinaryIO | None = None) -> None:
-        """Write bytes: to a file, or to stdout, where binary data for a terminal is refused."""
-        stream = target or sys.stdout.buffer
+    def copy(self, chunks: Iterable[bytes]) -> None:
+        """Write bytes to stdout; binary data for a terminal is refused."""
+        stream = sys.stdout.buffer
         for chunk in chunks:
-            if target is None and self.terminal:
-                stream.write(visible(_decode(chunk)).encode())
-            else:
-                stream.write(chunk)
+            stream.write(visible(_decode(chunk)).encode() if self.terminal else chunk)
 
     def _select(self, record: object) -> object:
         if not self._fields or not isinstance(record, dict):
