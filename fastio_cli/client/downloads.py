@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import httpx
 
 from fastio_cli.client.requests import RemoteCall, digest_header
@@ -36,7 +38,7 @@ def open_download(call: RemoteCall, response: httpx.Response, url: str) -> Remot
     except FastioError:
         response.close()
         raise
-    return RemoteDownload(call, response, record)
+    return RemoteDownload(call, response, cast("model.Object", record))
 
 
 def read_chunks(transport: Transport, download: RemoteDownload, resume: Resume) -> Iterator[bytes]:

@@ -13,8 +13,6 @@ from fastio_cli.errors import KINDS, FastioError
 from fastio_cli.retry import parse_retry_after
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 ANSWER_S = 30.0
 ANSWER_BYTES_MAX = 256 * 1024 * 1024  # more than a page of the largest documents
@@ -34,28 +32,29 @@ def read_json(response: httpx.Response, url: str) -> object:
     raise unexpected_response(response, url)
 
 
-def read_record(response: httpx.Response, url: str) -> dict[str, Any]:
+def read_record(response: httpx.Response, url: str) -> dict[str, object]:
     """As ``read_json``, where every answer is an object."""
     return _checked_record(read_json(response, url), response, url)
 
 
-def parse_record(text: str, response: httpx.Response, url: str) -> Any:
+def parse_record(text: str, response: httpx.Response, url: str) -> dict[str, object]:
     """As ``parse_json``, where the value is an object."""
     return _checked_record(parse_json(text, response, url), response, url)
 
 
-def _checked_record(value: object, response: httpx.Response, url: str) -> dict[str, Any]:
+def _checked_record(value: object, response: httpx.Response, url: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise unexpected_response(response, url)
     return value
 
 
-def parse_json(text: bytes | str, response: httpx.Response, url: str) -> Any:
+def parse_json(text: bytes | str, response: httpx.Response, url: str) -> object:
     """The value of a JSON text that a response holds. Raises ``invalid`` if it is none."""
     try:
-        return json.loads(text)
+        value: object = json.loads(text)
     except (ValueError, RecursionError):
         raise unexpected_response(response, url) from None
+    return value
 
 
 def _read_body(response: httpx.Response, url: str) -> bytes:

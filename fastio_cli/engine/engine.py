@@ -329,11 +329,11 @@ class Engine(Client):
             grant = _authorization().authorise(tx, call.identity, operation, row)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.targets_workspace else 0
-        if call.idempotency_key is not None and call.may_be_done:
+        hidden = call.identity is not None and grant is None  # exactly as if it were not there
+        if call.idempotency_key is not None and call.may_be_done and not (hidden and scope):
             done = tx.unit.request(scope, call.idempotency_key)
             if done is not None:
                 return self._replay(tx, call, row, grant, done)
-        hidden = call.identity is not None and grant is None  # exactly as if it were not there
         if hidden or (row is None and operation.in_workspace):
             raise no_workspace(tx, call.workspace, call.identity)
         if call.inline_bytes_max is not None and _is_too_large(tx, call, row):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from contextlib import suppress
 
 from fastio_cli.engine.authorization import identify
+from fastio_cli.errors import FastioError
 from fastio_cli.identity import ANONYMOUS, Identity, digest_of
 
 TYPE_CHECKING = False
@@ -47,7 +49,7 @@ class Authenticator:
         return token in self._identities
 
     async def touch(self, identity: Identity) -> None:
-        """Write when a token was last used, at most once a minute."""
+        """Write when a token was last used, at most once a minute, if the store can be written."""
         digest, now = identity.digest, time.monotonic()
         if digest is None or now - self._touched.get(digest, -TOUCH_S) < TOUCH_S:
             return
@@ -58,4 +60,5 @@ class Authenticator:
         def write(tx: Tx) -> None:
             tx.tokens.touch(digest, tx.now_ms)
 
-        await self._executor.write(write)
+        with suppress(FastioError):  # a full disk, say, is no reason to refuse to read
+            await self._executor.write(write)

@@ -261,6 +261,33 @@ def test_nobody_gets_an_answer_by_anothers_key(server):
     assert answers[0]["token"] != answers[1]["token"]
 
 
+def test_who_may_see_a_workspace_no_longer_gets_no_answer_of_before(server, remote, client):
+    bob = client(server.token("bob", "editor"))
+    for name in ("w", "another"):
+        remote.call("workspace.create", {"name": name})
+        remote.call("member.set", {"name": "bob", "role": "editor", "in_workspace": name})
+    remote.call("member.remove", {"name": "bob"})
+    changes = [("state.set", {"path": "n", "value": 1}), ("lock.acquire", {"path": "m"})]
+    for name, params in changes:
+        done = bob.call(name, params, workspace="w", idempotency_key=name)
+        assert bob.call(name, params, workspace="w", idempotency_key=name) == done
+    remote.call("member.remove", {"name": "bob", "in_workspace": "w"})
+    for name, params in changes:
+        with pytest.raises(FastioError, match="no workspace"):
+            bob.call(name, params, workspace="w", idempotency_key=name)
+
+
+def test_a_full_disk_is_no_reason_to_refuse_to_read(server, token, monkeypatch):
+    """That a token was used now cannot be written down then."""
+
+    def full(*args):
+        raise FastioError("unavailable", "The disk is full; nothing was changed.")
+
+    monkeypatch.setattr(server.engine.store, "write_batch", full)
+    headers = {"authorization": f"Bearer {token}"}
+    assert httpx.get(f"{server.url}/v1/workspaces", headers=headers).status_code == 200
+
+
 def test_the_last_owner_stays(remote):
     for operation, params in (
         ("member.remove", {"name": "ada"}),

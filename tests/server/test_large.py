@@ -174,6 +174,16 @@ def test_a_helper_that_was_killed_is_replaced(helper):
     assert helper.call(len, (b"abc",)) == 3
 
 
+def test_a_helper_that_dies_before_it_is_written_to_is_replaced(helper, monkeypatch):
+    assert helper.call(len, (b"abc",)) == 3
+    process = helper._process
+    process.kill()
+    process.wait()
+    looks = iter([None])  # it seems to be alive still
+    monkeypatch.setattr(process, "poll", lambda: next(looks, process.returncode))
+    assert helper.call(len, (b"abc",)) == 3
+
+
 def test_a_call_of_a_helper_that_dies_is_made_once_more(helper, tmp_path):
     mark = str(tmp_path / "mark")
     once = f"os.mkdir({mark!r}) or os.kill(os.getpid(), 9)"
