@@ -9,20 +9,20 @@ Use it as a command (``fastio``), or from Python::
         plan.state.set("plan.json", {"step": 1})
 """
 
-from fastio_cli.version import __version__
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.sdk.asynchronous import AsyncStore, aconnect
     from fastio_cli.sdk.store import Store, connect
+    from fastio_cli.version import __version__
 
     __all__ = ["AsyncStore", "Store", "__version__", "aconnect", "connect"]
 
 _LAZY = {
-    "connect": "store",
-    "Store": "store",
-    "aconnect": "asynchronous",
-    "AsyncStore": "asynchronous",
+    "connect": "sdk.store",
+    "Store": "sdk.store",
+    "aconnect": "sdk.asynchronous",
+    "AsyncStore": "sdk.asynchronous",
+    "__version__": "version",
 }
 
 
@@ -32,4 +32,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"fastio_cli.sdk.{_LAZY[name]}"), name)
+    return getattr(import_module(f"fastio_cli.{_LAZY[name]}"), name)

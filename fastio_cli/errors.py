@@ -70,6 +70,9 @@ class FastioError(Exception):
             return self.details[name]
         raise AttributeError(f"{type(self).__name__} has no {name!r}", name=name, obj=self)
 
+    def __str__(self) -> str:
+        return self.message  # not what it was created with: a caller may say more in it
+
     def __reduce__(self) -> tuple[object, ...]:
         return _restored, (self.code, self.message, self.hint, self.details)
 

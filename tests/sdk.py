@@ -11,7 +11,6 @@ from fastio_cli.operations import find
 from fastio_cli.operations.operation import Operation
 from fastio_cli.sdk.generate import place
 from fastio_cli.sdk.store import Store
-from fastio_cli.sdk.workspace import Workspace
 
 
 class ThroughSdk:
@@ -37,7 +36,7 @@ class ThroughSdk:
         operation = find(name)
         owner: Any = Store(client, actor=actor)
         if operation.in_workspace:
-            owner = Workspace(client, workspace, actor)
+            owner = owner.workspace(workspace)
         attribute, verb = place(operation)
         method = getattr(getattr(owner, attribute) if attribute else owner, verb)
         given = dict(params or {})

@@ -169,11 +169,17 @@ def test_an_update_is_made_again_until_nobody_comes_between(ws: Any) -> None:
 
     def always_late(value: list[str]) -> list[str]:
         ws.state.append("log.json", "more")
-        return value
+        return [*value, "late"]
 
     with pytest.raises(errors.VersionConflict):
         ws.update("log.json", always_late, attempts_max=3)
     assert ws.state.value("log.json").count("more") == 3
+
+
+def test_an_update_that_changes_nothing_writes_nothing(ws: Any) -> None:
+    ws.update("a.json", lambda value: value, default={"n": 1})
+    assert ws.update("a.json", lambda value: {**value, "n": 1})["version"] == 1
+    assert ws.state.get("a.json")["version"] == 1
 
 
 def test_updates_of_many_threads_are_all_made(store: Store) -> None:
@@ -201,6 +207,12 @@ def test_a_transaction_is_made_as_one(ws: Any) -> None:
     with pytest.raises(errors.VersionConflict), ws.transaction() as tx:
         tx.set("a.json", "changed")
         tx.set("b.json", 1, if_version=3)
+    with (
+        pytest.raises(errors.NotFound, match=r"^Change 1 \(append c\.json\): .*"),
+        ws.transaction() as tx,
+    ):
+        tx.set("a.json", "changed")
+        tx.append("c.json", 1)
     with pytest.raises(KeyError), ws.transaction() as tx:
         tx.set("a.json", "changed")
         raise KeyError
@@ -285,6 +297,25 @@ def test_one_waits_for_a_lease(store: Store) -> None:
     assert order == ["first", "second"]
 
 
+def test_a_closed_store_refuses_every_call(store: Store, tmp_path: Path) -> None:
+    ws = store.workspace()
+    ws.files.put("f.bin", b"bytes")
+    store.close()
+    store.close()
+    calls = [
+        lambda: ws.state.get("f.bin"),
+        lambda: ws.files.put("f.bin", b"bytes"),
+        lambda: ws.files.read("f.bin"),
+        lambda: ws.lock("f.bin").__enter__(),
+        lambda: list(ws.watch(after=0, timeout=0)),
+        lambda: store.workspaces.list(),
+        lambda: store.workspace("other").state.get("f.bin"),
+    ]
+    for call in calls:
+        with pytest.raises(errors.Invalid, match="closed"):
+            call()
+
+
 # Files, events, lists
 
 
@@ -307,6 +338,25 @@ def test_files_are_streams(ws: Any, tmp_path: Path) -> None:
         assert f.read() == body[10:]
     assert ws.files.save("f.bin", tmp_path / "g", version=1)["version"] == 1
     assert (tmp_path / "g").read_bytes() == body
+
+
+def test_text_is_no_source_of_bytes(ws: Any, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("text")
+    with (tmp_path / "f").open() as opened:
+        for source in (opened, io.StringIO("text")):
+            with pytest.raises(errors.Invalid, match="bytes"):
+                ws.files.put("f.txt", source)
+    assert list(ws.objects.all()) == []
+
+
+def test_a_source_that_fails_leaves_nothing_open(ws: Any) -> None:
+    class Broken(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            raise OSError("broken")
+
+    with pytest.raises(OSError, match="broken"):
+        ws.files.put("f.bin", Broken())
+    assert list(ws.objects.all()) == []
 
 
 def test_events_are_iterated_over_as_they_happen(store: Store) -> None:

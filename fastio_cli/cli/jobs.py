@@ -38,6 +38,9 @@ def show(cli: Session, id: str) -> None:
 
 @command("job retry", ID, KEY, op="job.retry")
 def retry(cli: Session, **params: object) -> None:
+    """A server begins it at once. In an embedded store an import waits for the next command that
+    imports, or for: fastio import retry ID
+    """
     cli.out.record(cli.call("job.retry", **params), essential="state")
 
 

@@ -50,11 +50,16 @@ def body_of(stream: BinaryIO) -> Body:
     reader: IO[bytes]
     reader = _reopen(stream) or tempfile.SpooledTemporaryFile(SPOOLED_BYTES_MAX)  # noqa: SIM115
     digest, size = hashlib.sha256(), 0
-    while chunk := stream.read(CHUNK_BYTES):
-        digest.update(chunk)
-        size += len(chunk)
-        if not stream.seekable():
-            reader.write(chunk)
+    try:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+            if not stream.seekable():
+                reader.write(chunk)
+    except BaseException:
+        if reader is not stream:
+            reader.close()
+        raise
     return Body(digest.hexdigest(), size, reader, reader is not stream)
 
 

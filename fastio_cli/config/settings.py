@@ -15,10 +15,10 @@ class Setting:
 
     A ``secret`` is never taken from a command line or a project's file and never shown; nor is a
     password in a ``url``. A ``user_only`` setting is not taken from a project's file, whose author
-    may be somebody else.
+    may be somebody else. ``ports`` is a list of port numbers.
     """
 
-    __slots__ = ("choices", "default", "help", "secret", "type", "url", "user_only")
+    __slots__ = ("choices", "default", "help", "ports", "secret", "type", "url", "user_only")
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class Setting:
         secret: bool = False,
         user_only: bool = False,
         url: bool = False,
+        ports: bool = False,
     ) -> None:
         self.default = default
         self.type = int if isinstance(default, int) else str
@@ -36,6 +37,7 @@ class Setting:
         self.secret = secret
         self.user_only = user_only or secret
         self.url = url
+        self.ports = ports
 
 
 FORMATS = ("table", "json", "jsonl", "markdown", "raw")
@@ -80,7 +82,7 @@ SETTINGS = {
     "egress_allow": Setting(
         None, "Hosts, addresses and networks that requests may go to though they are not public"
     ),
-    "egress_ports": Setting("80,443,8080,8443", "The ports that requests may go to"),
+    "egress_ports": Setting("80,443,8080,8443", "The ports that requests may go to", ports=True),
     "egress_ca_file": Setting(None, "Certificate authorities to trust besides the public ones"),
     "import_parallel": Setting(8, "How many files are fetched at a time"),
     "import_attempts_max": Setting(5, "How often in a row a transfer may fail without progress"),
@@ -182,7 +184,17 @@ def parse_value(name: str, value: object, source: str) -> str | int:
         raise FastioError(
             "invalid", f"{name} must be one of {', '.join(setting.choices)} (from {source})."
         )
+    if setting.ports:
+        port_numbers(name, value, source)
     return value
+
+
+def port_numbers(name: str, value: str, source: str) -> frozenset[int]:
+    """The ports that a setting lists. Raises ``invalid``."""
+    ports = [port.strip() for port in value.split(",")]
+    if not all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
+        raise FastioError("invalid", f"{name} must be port numbers, as 80,443 (from {source}).")
+    return frozenset(map(int, ports))
 
 
 def masked(name: str, value: object) -> object:

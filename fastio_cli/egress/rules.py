@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import httpx
 
+from fastio_cli.config.settings import port_numbers
 from fastio_cli.egress.addresses import parse_literal, why_not_public
 from fastio_cli.errors import FastioError
 
@@ -121,12 +122,9 @@ class EgressRules:
 
 def rules_from(config: Config) -> EgressRules:
     """The rules that the settings state. Raises ``invalid``."""
-    ports = [port.strip() for port in config.text("egress_ports").split(",")]
-    if not all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
-        raise FastioError("invalid", "egress_ports must be port numbers, as 80,443.")
     return EgressRules(
         allow=config.get("egress_allow") or "",
-        ports=frozenset(int(port) for port in ports),
+        ports=port_numbers("egress_ports", config.text("egress_ports"), "the settings"),
         ca_file=config.get("egress_ca_file"),
         read_s=config.number("import_stall_s"),
     )

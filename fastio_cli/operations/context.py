@@ -434,7 +434,7 @@ class Context:
             )
         return FastioError(
             "not_found",
-            f"Nothing stands at {path} in workspace {self.workspace_name}.",
+            f"There is nothing at {path} in workspace {self.workspace_name}.",
             f"List what is there: fastio file list -w {self.workspace_name}",
             path=path,
             deleted=False,

@@ -27,7 +27,7 @@ BASE = "/v1/workspaces/{workspace}/objects"
 
 @operation("object.info", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", inline=True)
 def info(ctx: "Context", *, path: ObjectPath) -> "model.Object":
-    """Show what stands at a path: kind, version, etag, size, author and times."""
+    """Show what is at a path: kind, version, etag, size, author and times."""
     return object_record(ctx.live(path))
 
 

@@ -344,7 +344,8 @@ def status(ctx: "Context") -> "model.IndexStatus":
 
 def _work_on_index(preparation: "Preparation") -> bool:
     workspace_id = preparation.read(lambda ctx: ctx.workspace_id)
-    return preparation.open_search().update(preparation.store, workspace_id, UPDATE_S_MAX)
+    preparation.open_search().update(preparation.store, workspace_id, UPDATE_S_MAX)
+    return True
 
 
 @operation(
@@ -358,7 +359,8 @@ def update(ctx: "Context") -> "model.IndexStatus | Unprepared":
 def _drop_index(preparation: "Preparation") -> bool:
     """Remove what is indexed in bounded steps; what came meanwhile is made anew too."""
     workspace_id = preparation.read(lambda ctx: ctx.workspace_id)
-    return preparation.open_search().clear(preparation.store, workspace_id)
+    preparation.open_search().clear(preparation.store, workspace_id)
+    return True
 
 
 @operation(

@@ -238,8 +238,8 @@ def wait(
         timeout_s,
         FastioError(
             "timeout",
-            f"{path} did not come to satisfy {expression!r} in time.",
-            f"See how it stands: fastio state get {path}",
+            f"{path} did not satisfy {expression!r} in time.",
+            f"See what it is now: fastio state get {path}",
             path=path,
         ),
     )

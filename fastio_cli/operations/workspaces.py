@@ -131,7 +131,8 @@ def restore(ctx: "Context", *, name: Name) -> "model.Workspace":
 
 def _drop_index(preparation: "Preparation", *, enabled: bool) -> bool:
     workspace_id = preparation.read(lambda ctx: ctx.workspace_id)
-    return preparation.open_search().disable(preparation.store, workspace_id)
+    preparation.open_search().disable(preparation.store, workspace_id)
+    return True
 
 
 @operation(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fastio_cli.errors import FastioError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -11,6 +13,26 @@ if TYPE_CHECKING:
     from fastio_cli.sdk.files import Download, Source
 
 
+class Connection:
+    """The client of a store, shared by all objects of it until the store is closed."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._is_closed = False
+
+    @property
+    def client(self) -> Client:
+        """The client. Raises ``invalid`` once it is closed."""
+        if self._is_closed:
+            raise FastioError("invalid", "The store is closed.", "Open it again with connect.")
+        return self._client
+
+    def close(self) -> None:
+        """Close the client; once more changes nothing."""
+        self._is_closed = True
+        self._client.close()
+
+
 class Caller:
     """Calls operations in one workspace, as one actor.
 
@@ -18,11 +40,16 @@ class Caller:
     is lent the token unless it brings one.
     """
 
-    def __init__(self, client: Client, workspace: str, actor: str) -> None:
-        self.client = client
+    def __init__(self, connection: Connection, workspace: str, actor: str) -> None:
+        self.connection = connection
         self.workspace = workspace
         self.actor = actor
         self.lock_tokens: dict[str, str] = {}
+
+    @property
+    def client(self) -> Client:
+        """What runs the calls. Raises ``invalid`` once the store is closed."""
+        return self.connection.client
 
     def call(
         self,
@@ -34,9 +61,10 @@ class Caller:
         """Do an operation and return what it answers."""
         self._lend(params, "path" if "path" in params else "to", "lock_token")
         self._lend(params, "to", "to_lock_token")
-        call = self.client.prepare(name, params, self.workspace, self.actor, idempotency_key)
+        client = self.client
+        call = client.prepare(name, params, self.workspace, self.actor, idempotency_key)
         call.on_chunk = on_chunk
-        return self.client.run(call)
+        return client.run(call)
 
     def upload(
         self, name: str, params: dict[str, object], source: Source, idempotency_key: str | None

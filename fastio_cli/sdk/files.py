@@ -32,8 +32,12 @@ def upload(client: Client, source: Source) -> Content:
     if isinstance(source, str | os.PathLike):
         with open(source, "rb") as f:
             return client.upload(f)
-    if not hasattr(source, "read"):
-        raise FastioError("invalid", "Bytes come as bytes, a path, or a file open for reading.")
+    if not hasattr(source, "read") or isinstance(source, io.TextIOBase):
+        raise FastioError(
+            "invalid",
+            "Bytes come as bytes, a path, or a file open for reading bytes.",
+            "Open the file with mode 'rb', or encode the text.",
+        )
     return client.upload(source)
 
 

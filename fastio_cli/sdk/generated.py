@@ -487,7 +487,7 @@ class Objects(Operations):
         return self._items("object.history", path=path)
 
     def info(self, path: str) -> model.Object:
-        """Show what stands at a path: kind, version, etag, size, author and times."""
+        """Show what is at a path: kind, version, etag, size, author and times."""
         return self._call("object.info", path=path)
 
     def list(

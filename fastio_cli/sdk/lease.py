@@ -91,8 +91,8 @@ class Lease:
         """Renew until the block is left or the lease is lost."""
         params = {"path": self.path, "lock_token": self.token, "ttl_s": self._ttl_s}
         while not self._over.wait(self._ttl_s / 3):
-            call = self._caller.prepare("lock.renew", params)
             try:
+                call = self._caller.prepare("lock.renew", params)
                 self._safe_until = renew(self._caller.client, call, self._ttl_s, self._safe_until)
             except FastioError as e:
                 self._failure = e

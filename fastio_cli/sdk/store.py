@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastio_cli.sdk import generated
-from fastio_cli.sdk.calls import Caller
+from fastio_cli.sdk.calls import Caller, Connection
 from fastio_cli.sdk.workspace import Workspace
 
 TYPE_CHECKING = False
@@ -22,8 +22,8 @@ class Store(generated.StoreOperations):
     """
 
     def __init__(self, client: Client, *, workspace: str = DEFAULT, actor: str = "") -> None:
-        super().__init__(Caller(client, workspace, actor))
-        self.client = client
+        self._connection = Connection(client)
+        super().__init__(Caller(self._connection, workspace, actor))
         self.actor = actor
         self._workspace = workspace
 
@@ -33,14 +33,14 @@ class Store(generated.StoreOperations):
         ``actor`` is who acts, in the event log; on a server the token says so.
         """
         return Workspace(
-            self.client,
+            self._connection,
             self._workspace if name is None else name,
             self.actor if actor is None else actor,
         )
 
     def close(self) -> None:
-        """Close what was opened."""
-        self.client.close()
+        """Close what was opened; every further call raises ``Invalid``."""
+        self._connection.close()
 
     def __enter__(self) -> Store:
         return self

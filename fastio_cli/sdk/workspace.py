@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from fastio_cli import model
-    from fastio_cli.engine.client import Client
+    from fastio_cli.sdk.calls import Connection
     from fastio_cli.sdk.lease import Lease
 
 NO_DEFAULT = object()
@@ -82,8 +82,8 @@ class Workspace(generated.WorkspaceOperations):
     state: State
     files: Files
 
-    def __init__(self, client: Client, name: str, actor: str) -> None:
-        super().__init__(Caller(client, name, actor))
+    def __init__(self, connection: Connection, name: str, actor: str) -> None:
+        super().__init__(Caller(connection, name, actor))
         self.name = name
         self.actor = actor
         self.state = State(self._caller)
@@ -115,7 +115,8 @@ class Workspace(generated.WorkspaceOperations):
         """Write what ``change`` makes of an object's value, again while others change it.
 
         ``change`` is given the value, a copy of its own, and returns the new one; it may be called
-        several times. Raises ``VersionConflict`` after ``attempts_max`` attempts.
+        several times. Nothing is written if the value is as it was. Raises ``VersionConflict``
+        after ``attempts_max`` attempts.
         """
         for _ in range(attempts_max - 1):
             try:
@@ -128,7 +129,11 @@ class Workspace(generated.WorkspaceOperations):
         self, path: str, change: Callable[[Any], object], default: object
     ) -> model.Object:
         doc = self.state.get(path, default=_copied(default))
-        return self.state.set(path, change(doc["value"]), if_version=doc["version"])
+        before = _encoded(doc["value"])
+        value = change(doc["value"])
+        if doc["version"] and _encoded(value) == before:
+            return self.objects.info(path)
+        return self.state.set(path, value, if_version=doc["version"])
 
     def transaction(self) -> Transaction:
         """Collect changes in a ``with`` block, which are made together when it is left."""

@@ -129,14 +129,13 @@ class SearchService:
 
     # Maintaining indexes
 
-    def update(self, store: Store, workspace_id: int, seconds: float) -> bool:
-        """Index for a while. Always True: that the operation is prepared."""
+    def update(self, store: Store, workspace_id: int, seconds: float) -> None:
+        """Index for a while."""
         deadline = time.monotonic() + seconds
         indexer = Indexer(store, self._blobs, workspace_id)
         embedder = self.embedder()
         if indexer.update(deadline) and embedder is not None:
             indexer.embed(embedder, deadline)
-        return True
 
     def build_ann_index(self, store: Store, workspace_id: int) -> None:
         """Have the store build its approximate index once all passages have vectors."""
@@ -144,15 +143,14 @@ class SearchService:
         if index is not None and index["embedded_id"] >= index["next_id"] - 1:
             store.build_ann_index(workspace_id)
 
-    def clear(self, store: Store, workspace_id: int) -> bool:
-        """Drop the index of a workspace. Always True: that the operation is prepared."""
+    def clear(self, store: Store, workspace_id: int) -> None:
+        """Drop the index of a workspace."""
         Indexer(store, self._blobs, workspace_id).clear()
-        return True
 
-    def disable(self, store: Store, workspace_id: int) -> bool:
-        """Stop indexing a workspace, then drop its index. Always True, as :meth:`clear`."""
+    def disable(self, store: Store, workspace_id: int) -> None:
+        """Stop indexing a workspace, then drop its index."""
         store.write(lambda tx: tx.search.invalidate(workspace_id, False))
-        return self.clear(store, workspace_id)
+        self.clear(store, workspace_id)
 
     # Models
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     Endpoint = Callable[[RequestContext, InPath], Awaitable[None]]
 
 WORKSPACE = "/v1/workspaces/{workspace}"
+STREAMED = "event.list"  # the operation that a stream repeats
+UPLOADS = "file.put"  # the operation that parts of an upload are for
 
 
 class Catalogue:
@@ -164,10 +166,6 @@ class Catalogue:
         ctx.scope[LONG_POLL] = True
         with self._metrics.streams.track_inprogress():
             await events.stream(ctx, page_after, newest if cursor is None else cursor)
-
-
-STREAMED = "event.list"  # the operation that a stream repeats
-UPLOADS = "file.put"  # the operation that parts of an upload are for
 
 
 async def _answer(ctx: RequestContext, record: object) -> None:

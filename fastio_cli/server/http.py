@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 ENVELOPE_DEPTH = 1
+SECRETS = ("lock_token", "to_lock_token", "claim")  # which no URL may hold
 IN_HEADERS = {"lock_token": "lock-token"}
 ETAG = re.compile(r'"([0-9]{1,16})(?:-[0-9a-f]{1,64})?"')
 RANGE = re.compile(r"bytes=([0-9]{1,16})-([0-9]{0,16})")
@@ -66,9 +67,6 @@ def query_of(query: bytes) -> list[tuple[str, str]]:
     except UnicodeDecodeError:
         raise FastioError("invalid", "The URL is not valid UTF-8.") from None
     return fields
-
-
-SECRETS = ("lock_token", "to_lock_token", "claim")
 
 
 def _body_params(

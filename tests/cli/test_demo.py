@@ -148,7 +148,7 @@ def test_failed_agent_is_reported(tmp_path):
     agent = demo.Agent("writer", str(tmp_path))
     try:
         agent.tell(do="contribute", lines=["one"])  # there is no document in this store
-        with pytest.raises(FastioError, match=r"writer failed: Nothing stands at report\.json"):
+        with pytest.raises(FastioError, match=r"writer failed: There is nothing at report\.json"):
             agent.answer()
         agent.process.kill()
         with pytest.raises(FastioError, match="writer failed: It ended"):

@@ -38,7 +38,7 @@ OWN_POINTS = {
         "Connection.apply",
         "Connection.begin",
         "Connection.lock",
-        "Connection.run_many",
+        "Connection.run",
         "Connection.unlock",
         "Connection.sync_log",
         "SqliteStore._transaction",
