@@ -21,6 +21,7 @@ from fastio_cli.storage.sqlite.store import SqliteStore
 from fastio_cli.storage.tx import Work
 from fastio_cli.storage.unit_of_work import Prefetch
 from tests.backends import BACKENDS
+from tests.requirements import lacking
 
 PATHS = st.sampled_from(["a", "b", "c/d"])
 NUMBERS = st.integers(0, 3)
@@ -260,8 +261,8 @@ def version_of(path, version, body):
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_statements_see_what_is_pending(kind, tmp_path):
     """Also outside of an operation, as a job would use it."""
-    if BACKENDS[kind].missing():
-        pytest.skip(BACKENDS[kind].missing())
+    if BACKENDS[kind].missing() is not None:
+        lacking(f"backend {kind} is missing: {BACKENDS[kind].missing()}")
     store = BACKENDS[kind](tmp_path / "store").open().store
 
     def work(tx):
@@ -289,8 +290,8 @@ def test_statements_see_what_is_pending(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_a_work_that_fails_is_undone_alone_whichever_way_it_wrote(kind, tmp_path):
-    if BACKENDS[kind].missing():
-        pytest.skip(BACKENDS[kind].missing())
+    if BACKENDS[kind].missing() is not None:
+        lacking(f"backend {kind} is missing: {BACKENDS[kind].missing()}")
     store = BACKENDS[kind](tmp_path / "store").open().store
 
     def write(number, *, by_statement, fails):
