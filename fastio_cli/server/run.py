@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 CONNECTIONS_MAX = 10_000
 FILES_OWN = 256  # what is open besides connections: the store, bodies on their way
+# How long a thread that runs Python may keep the event loop waiting. With the interpreter's 5 ms an
+# index being built made a request, which waits some ten times for the interpreter, take 90 ms.
+SWITCH_INTERVAL_S = 0.0001
 PORT_MAX = 65_535
 WORKERS_MAX = 64
 GRACE_S = 5  # for requests under way when the server is told to stop
@@ -182,6 +185,7 @@ def application(engine: Engine, options: Options) -> App:
 
     config = Config()
     rate_per_s = config.number("rate_per_s")
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     log = AccessLog(sys.stderr) if options.access_log else None
     jobs = runner_thread(engine, config)
     return App(engine, rate_per_s=rate_per_s, access_log=log, jobs=jobs)
