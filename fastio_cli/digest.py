@@ -35,10 +35,3 @@ else:
 
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # of no bytes
-
-
-def hmac_sha256(key: bytes, message: bytes) -> bytes:
-    """The HMAC of a message under a key of at most 64 bytes (RFC 2104): ``hmac`` loads OpenSSL."""
-    block = key.ljust(64, b"\0")
-    inner = sha256(bytes(byte ^ 0x36 for byte in block) + message).digest()
-    return sha256(bytes(byte ^ 0x5C for byte in block) + inner).digest()

@@ -6,7 +6,6 @@ clocks, so whoever guards something outside fastio can refuse a lower one (Klepp
 distributed locking", 2016).
 """
 
-from fastio_cli.digest import hmac_sha256
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical
 from fastio_cli.operations.context import token_hash
@@ -179,7 +178,9 @@ def _derive_token(ctx: "Context", path: str, fence: int, acquired_at: str) -> st
     The time is in it because a store that was restored from a backup gives out fences again.
     """
     grant = canonical(["fastio lock token", ctx.workspace_id, path, fence, acquired_at])
-    return "lk_" + hmac_sha256(ctx.lock_key, grant).hex()[:48]
+    import hmac  # it loads OpenSSL, which no other command of the hot path needs
+
+    return "lk_" + hmac.digest(ctx.lock_key, grant, "sha256").hex()[:48]
 
 
 def _held(ctx: "Context", path: str, lock_token: str) -> "Row":
