@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fuzz test-failover check generate clean
+.PHONY: demo test test-fuzz test-failover test-hostile check generate clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fastio demo
@@ -22,6 +22,10 @@ test-fuzz: $(VENV)/.installed-test
 # The database's primary killed under load, five times over.
 test-failover: $(VENV)/.installed-test
 	FASTIO_FAILOVER_ROUNDS=5 $(BIN)/python -m pytest -s tests/failover
+
+# What hostile clients, folders and files may try, with the long forms that CI leaves out.
+test-hostile: $(VENV)/.installed-test
+	FASTIO_HOSTILE_LONG=1 $(BIN)/python -m pytest -s tests/hostile
 
 # What CI runs after the tests: style, types.
 check: $(VENV)/.installed-test
