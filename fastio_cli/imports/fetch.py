@@ -1,7 +1,7 @@
 """One attempt to fetch one file over HTTP into the blob store, in constant memory.
 
 An attempt resumes where an earlier one stopped, if the server can prove that it still has the same
-bytes (``Range`` with ``If-Range``, RFC 9110 13.1.5); what it answers is compared with what was kept.
+bytes (``Range`` with ``If-Range``, RFC 9110 13.1.5); the answer is compared with what was kept.
 It does not sleep or retry: that is the caller's decision.
 """
 
