@@ -75,8 +75,13 @@ def fetch(
             headers["If-Range"] = transfer.validators.strong or ""
         elif known is not None:
             headers |= known.conditions()
-        request = {"method": source.method, "headers": headers, "secrets": source.secrets}
-        with egress.stream(source.url, cookies=cookies, **request) as response:  # type: ignore[arg-type]
+        with egress.stream(
+            source.url,
+            method=source.method,
+            headers=headers,
+            secrets=source.secrets,
+            cookies=cookies,
+        ) as response:
             onward = page_onward(source, response)
             if onward is None:
                 return _take(source, response, staged, transfer, limits, known, sha256)
