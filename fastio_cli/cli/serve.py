@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from fastio_cli.cli.framework.command import Flag, Opt, command
-from fastio_cli.cli.framework.values import integer
+from fastio_cli.cli.framework.values import file_name, integer
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -20,8 +20,20 @@ FILE = "FILE"
     Opt("--host", help="Address to listen on (default: 127.0.0.1)", metavar="ADDRESS"),
     Opt("--port", help="Port to listen on (default: 8787)", metavar="N", convert=integer),
     Opt("--workers", help="Processes (default: 1)", metavar="N", convert=integer),
-    Opt("--tls-certificate", help="PEM file with the certificate", metavar=FILE, complete="file"),
-    Opt("--tls-key", help="PEM file with its key", metavar=FILE, complete="file"),
+    Opt(
+        "--tls-certificate",
+        help="PEM file with the certificate",
+        metavar=FILE,
+        convert=file_name,
+        complete="file",
+    ),
+    Opt(
+        "--tls-key",
+        help="PEM file with its key",
+        metavar=FILE,
+        convert=file_name,
+        complete="file",
+    ),
     Flag("--behind-proxy", help="A proxy in front encrypts and says who the client is"),
     Flag("--no-access-log", help="Do not write a line for every request"),
     help="Turn this store into a service for a team.",

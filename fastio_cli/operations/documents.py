@@ -83,9 +83,29 @@ def increment(body: bytes, at: str | None, by: float, path: str) -> tuple[bytes,
     return encode(assign(document, at, total, path) if at else total), total
 
 
-def merge_patch(body: bytes, patch: bytes) -> bytes:
-    """The document with a JSON Merge Patch (RFC 7396) applied."""
-    return encode(merge(stored(body.decode()), stored(patch.decode())))
+def merge_patch(body: bytes, patch: bytes, path: str) -> bytes:
+    """The document with a JSON Merge Patch (RFC 7396) applied.
+
+    Raises ``invalid`` for a list of operations, which is the other kind of patch, and for what is
+    no object where the document is one: by the RFC that replaces the whole document, which nobody
+    who changes parts of it means to do.
+    """
+    document, changes = stored(body.decode()), stored(patch.decode())
+    if _are_operations(changes):
+        raise FastioError(
+            "invalid",
+            "The patch is a list of operations (RFC 6902), not a merge patch (RFC 7396).",
+            "Say that it is one: add --json-patch (format json-patch).",
+            path=path,
+        )
+    if isinstance(document, dict) and not isinstance(changes, dict):
+        raise FastioError(
+            "invalid",
+            f"{path} is an object; a patch that is none would replace the whole of it.",
+            f"To replace it: fastio state set {path} VALUE",
+            path=path,
+        )
+    return encode(merge(document, changes))
 
 
 def json_patch(body: bytes, patch: bytes, path: str, version: int) -> bytes:
@@ -140,6 +160,15 @@ def merge(document: object, patch: object) -> object:
         else:
             merged[key] = merge(merged.get(key), value)
     return merged
+
+
+def _are_operations(patch: object) -> bool:
+    """Whether a value is a JSON Patch: a list of objects that all say ``op`` and ``path``."""
+    return (
+        isinstance(patch, list)
+        and len(patch) > 0
+        and all(isinstance(item, dict) and item.keys() >= {"op", "path"} for item in patch)
+    )
 
 
 def run_in_place(function: Callable[..., object], *args: object) -> object:

@@ -110,12 +110,13 @@ def patch(
     """Change parts of one state object, leaving the rest as it is.
 
     ``format`` is ``merge`` (RFC 7396: objects merge, null removes) or ``json-patch`` (RFC 6902: a
-    list of operations, all or none; a ``test`` that fails is a ``version_conflict``).
+    list of operations, all or none; a ``test`` that fails is a ``version_conflict``). A patch of
+    the other kind, or one that would replace an object as a whole, is ``invalid``.
     """
     target = ctx.begin_change(path, lock_token, if_version)
     document = _current(ctx, target)
     if format == "merge":
-        body = ctx.compute(documents.merge_patch, document, patch.body)
+        body = ctx.compute(documents.merge_patch, document, patch.body, path)
     else:
         version = target.live["version"] if target.live is not None else 0
         body = ctx.compute(documents.json_patch, document, patch.body, path, version)
@@ -136,7 +137,9 @@ def append(
 ) -> "model.Object":
     """Append a value to an array of a state object."""
     target = ctx.begin_change(path, lock_token, if_version)
-    body = ctx.compute(documents.append, _current(ctx, target), at, value.body, path)
+    body = ctx.compute(
+        documents.append, _current(ctx, target, "{}" if at else "[]"), at, value.body, path
+    )
     return _put(ctx, target, "append", inline(body), {"at": at} if at else None)
 
 
@@ -158,7 +161,9 @@ def increment(
 ) -> "model.StateDoc":
     """Add to a number in a state object, and read the sum."""
     target = ctx.begin_change(path, lock_token, if_version)
-    body, total = ctx.compute(documents.increment, _current(ctx, target), at, by, path)
+    body, total = ctx.compute(
+        documents.increment, _current(ctx, target, "{}" if at else "0"), at, by, path
+    )
     put = _put(ctx, target, "increment", inline(body), {"at": at} if at else None)
     return {"path": path, "version": put["version"], "etag": put["etag"], "value": total}
 
@@ -275,11 +280,12 @@ def _body(row: "Row") -> bytes:
     return body
 
 
-def _current(ctx: "Context", target: "WriteTarget") -> bytes:
+def _current(ctx: "Context", target: "WriteTarget", first: str = "{}") -> bytes:
+    """The document to change; ``first`` is one to begin with, where nothing was there yet."""
     if target.live is None:
         error = ctx.not_found(target.path, target.head)
         if target.head is None:
-            error.hint = f"Create it first: fastio state init {target.path} '{{}}'"
+            error.hint = f"Create it first: fastio state init {target.path} '{first}'"
         raise error
     return _body(ctx.content(target.path, target.live["version"]))
 
