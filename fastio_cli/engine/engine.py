@@ -15,6 +15,7 @@ from itertools import count
 from fastio_cli.blobs.content import Content
 from fastio_cli.digest import sha256
 from fastio_cli.engine.client import Client, PreparedCall
+from fastio_cli.engine.verdicts import Verdicts
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import stored_name
@@ -123,6 +124,7 @@ class Engine(Client):
         self._key_file = key_file
         self._search: SearchService | None = None
         self._lock_key: bytes | None = None
+        self._verdicts = Verdicts()
         # Do what may be large or slow for reads, and for writes; a server has helpers for it.
         self.compute: Callable[..., object] = run_in_place
         self.compute_in_write: Callable[..., object] = run_in_place
@@ -344,6 +346,8 @@ class Engine(Client):
         except FastioError:
             call.after_rollback = ctx.after_rollback
             raise
+        if isinstance(result, Pending):
+            result.seq = ctx.seq
         if operation.effect == "write" and result is not UNPREPARED:
             if grant is not None and self.limits.metered == "on":
                 self._charge(tx, call)
@@ -402,6 +406,7 @@ class Engine(Client):
             prepared=call.prepared,
             open_search=lambda: self.search,
             compute=self.compute if call.operation.effect == "read" else self.compute_in_write,
+            verdict=self._verdicts.get,
             raw_json=call.raw_json,
             lock_key=self._read_lock_key,
         )
