@@ -170,7 +170,7 @@ def test_open_streams_and_waiters_come_back_to_the_next_server(process, engine):
     ("flags", "message"),
     [
         (["--host", "0.0.0.0"], "in the clear"),
-        (["--host", "0.0.0.0", "--behind-proxy"], "no token"),
+        (["--host", "0.0.0.0", "--behind-proxy", "1"], "no token"),
         (["--tls-key", "x"], "belong together"),
         (["--tls-key", "x", "--tls-certificate", "absent"], "absent is no file"),
         (["--port", "99999"], "--port is from 1 to 65535"),
