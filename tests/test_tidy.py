@@ -43,6 +43,7 @@ STEPS = (
     {"client", "jobs"},
     {"opening"},
     {"server", "sdk"},
+    {"mcp"},
     {"cli"},
     {"__main__"},
 )

@@ -85,7 +85,7 @@ class Caller:
         """
         params = dict(arguments)
         workspace = _text(params, "workspace") if operation.in_workspace else None
-        workspace = workspace or self.workspace
+        workspace = self.workspace if workspace is None else workspace
         key = _text(params, "idempotency_key") if operation.effect == "write" else None
         if operation.upload_param is not None:
             params[operation.upload_param] = await self.port.upload(_bytes_of(params))

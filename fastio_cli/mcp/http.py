@@ -77,7 +77,9 @@ class McpSurface:
             yield
 
     async def _serve(self, ctx: RequestContext) -> None:
-        """One request of a client without a session."""
+        """One request of a client without a session; no stream stands open without one."""
+        if ctx.method != "POST":
+            raise wrong_method(ctx.method, ["POST"])
         identity = await self._admit(ctx)
         ctx.scope[SESSION] = self._session(ctx, identity, None)
         await self._manager.handle_request(ctx.scope, ctx.receive, Observed(ctx))

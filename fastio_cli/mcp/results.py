@@ -31,7 +31,12 @@ TOKENS_MAX = 16_000
 _COMMAND = re.compile(r"fastio ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)?)((?:(?![.;,](?:\s|$)).)*)")
 # What the command line calls otherwise: objects are of two kinds there.
 _OBJECT_VERBS = ("list", "info", "history", "diff", "delete", "move", "copy", "restore")
-_VERBS = {"query": "search.query", "ask": "search.ask", "context": "search.context"}
+_VERBS = {
+    "query": "search.query",
+    "ask": "search.ask",
+    "context": "search.context",
+    "whoami": "access.whoami",
+}
 
 
 def told(structured: object) -> CallToolResult:
@@ -123,7 +128,7 @@ def _operation_of(command: str) -> str | None:
         return _VERBS[noun]
     if noun in ("file", "state") and verb in _OBJECT_VERBS:
         noun = "object"
-    if noun == "import" and f"import.{verb}" not in _names():
+    if noun == "import" and verb in ("", "add", "http", "https"):
         verb = "create"
     operation = f"{noun}.{verb}"
     return operation if operation in _names() else None
