@@ -44,7 +44,10 @@ class Operation:
     * ``response``: ``json`` (a record), ``bytes`` (a download) or ``chunks`` (a record that is told
       chunk by chunk to a client that streams it);
     * ``wait_param``: the parameter that says how long to wait for something to happen;
-    * ``path_params``: the parameters that name objects of the workspace;
+    * ``path_params``: the parameters that name objects of the workspace; one whose name with
+      ``_workspace`` is a parameter too is in the workspace that this names;
+    * ``workspace_param``: the parameter that names a further workspace it works in
+      (:meth:`~fastio_cli.operations.context.Context.beside`);
     * ``upload_param``: the parameter that is the body of the request, as bytes;
     * ``commutative``: it adds to what is there, so that it is right whatever was written since its
       caller last read;
@@ -90,6 +93,7 @@ class Operation:
         self.defaults = run.__kwdefaults__ or {}
         self.wait_param = next((k for k, rule in self.rules.items() if rule.waits), None)
         self.path_params = [key for key, rule in self.rules.items() if rule.is_path]
+        self.workspace_param = next((k for k, r in self.rules.items() if r.enters_workspace), None)
         self.outside_loop_params = [k for k, rule in self.rules.items() if not rule.is_inline]
         self.json_params = {
             key: rule.json_keys for key, rule in self.rules.items() if rule.json_keys is not None
