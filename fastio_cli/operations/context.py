@@ -16,7 +16,7 @@ from fastio_cli.operations.records import object_record, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from typing import Any, TypeVar
 
     from fastio_cli import model
@@ -98,10 +98,12 @@ class Context:
         open_search: Callable[[], SearchService] | None = None,
         lock_key: Callable[[Tx], bytes] | None = None,
         compute: Callable[..., Any] = run_in_place,
+        verdict: Callable[[Hashable, Callable[[], bool]], bool] | None = None,
         raw_json: bool = False,
         admit: Callable[[str, str], tuple[Row | None, Grant | None]] | None = None,
     ) -> None:
         self.compute = compute  # does what may be large or slow (``documents.py``)
+        self._verdict = verdict
         self._raw_json = raw_json
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -123,6 +125,10 @@ class Context:
     def json_value(self, text: bytes) -> object:
         """A stored JSON value as it stands in an answer: as its text if that is only sent on."""
         return RawJson(text) if self._raw_json else stored(text.decode())
+
+    def verdict(self, about: Hashable, decide: Callable[[], bool]) -> bool:
+        """What ``decide`` says about something that never changes, worked out once if it can be."""
+        return decide() if self._verdict is None else self._verdict(about, decide)
 
     def enter(self, workspace: Row) -> None:
         """Work in this workspace from here on (``workspace.create`` makes the one it enters)."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
     F = TypeVar("F", bound=Callable[..., object])
@@ -194,10 +195,11 @@ def operation(
 class Pending:
     """An operation's answer "not yet": commit what was done, wait, then run me again.
 
-    ``wait_s`` bounds the waiting since the first run. A write runs again when ``ready`` says so on
-    a snapshot after some change, at ``wake_at_ms`` of the store's clock, or every ``renew_s``; a
-    read after every change. When time is up, ``abandon`` undoes what the waiting left behind, and
-    ``otherwise`` is raised if it is an exception, else returned.
+    ``wait_s`` bounds the waiting since the first run. It runs again after an event of the workspace
+    that it ``concerns`` (every one, if that is None) when ``ready``, if there is one, says so on a
+    snapshot; at ``wake_at_ms`` of the store's clock; and every ``renew_s``. When time is up,
+    ``abandon`` undoes what the waiting left behind, and ``otherwise`` is raised if it is an
+    exception, else returned. ``seq`` is the last event that the run saw; the engine fills it in.
     """
 
     def __init__(
@@ -205,6 +207,7 @@ class Pending:
         wait_s: float,
         otherwise: object,
         *,
+        concerns: "Callable[[Row], bool] | None" = None,
         ready: "Callable[[Tx], bool] | None" = None,
         wake_at_ms: int | None = None,
         renew_s: float | None = None,
@@ -212,10 +215,17 @@ class Pending:
     ) -> None:
         self.wait_s = wait_s
         self.otherwise = otherwise
+        self.seq = 0
+        self.concerns = concerns
         self.ready = ready
         self.wake_at_ms = wake_at_ms
         self.renew_s = renew_s
         self.abandon = abandon
+
+
+def about(path: str) -> "Callable[[Row], bool]":
+    """Says of an event whether it concerns a path: it is of that, or of the whole workspace."""
+    return lambda event: event["path"] is None or event["path"] == path
 
 
 class Unprepared:
