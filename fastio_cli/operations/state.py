@@ -124,7 +124,12 @@ def patch(
 
 
 @operation(
-    "state.append", f"POST {BASE}-append/{{path:path}}", effect="write", role="editor", inline=True
+    "state.append",
+    f"POST {BASE}-append/{{path:path}}",
+    effect="write",
+    role="editor",
+    inline=True,
+    commutative=True,
 )
 def append(
     ctx: "Context",
@@ -149,6 +154,7 @@ def append(
     effect="write",
     role="editor",
     inline=True,
+    commutative=True,
 )
 def increment(
     ctx: "Context",
