@@ -47,6 +47,8 @@ class Operation:
     * ``path_params``: the parameters that name objects of the workspace;
     * ``upload_param``: the parameter that is the body of the request, as bytes;
     * ``targets_workspace``: what it reads or changes is the workspace itself;
+    * ``own_token_param``: the parameter that names a token to end, which any token, however narrow,
+      may do to itself;
     * ``prepare``: does what is slow, or needs transactions of its own, outside the operation's
       transaction (see :data:`UNPREPARED`).
     """
@@ -62,6 +64,7 @@ class Operation:
         inline: bool,
         response: str,
         prepare: "Callable[..., object] | None",
+        own_token_param: str | None,
         run: "Callable[..., Any]",
     ) -> None:
         self.name = name
@@ -73,6 +76,7 @@ class Operation:
         self.inline = inline
         self.response = response
         self.prepare = prepare
+        self.own_token_param = own_token_param
         self.run = run
         self.in_workspace = "{workspace}" in route
         self.targets_workspace = route.endswith("{workspace}")
@@ -154,12 +158,23 @@ def operation(
     inline: bool = False,
     response: str = "json",
     prepare: "Callable[..., object] | None" = None,
+    own_token_param: str | None = None,
 ) -> "Callable[[F], F]":
     """Enter a function into the catalogue; the function itself stays as it is."""
 
     def enter(run: "F") -> "F":
         CATALOGUE[name] = Operation(
-            name, route, effect, role, returns_secret, replay, inline, response, prepare, run
+            name,
+            route,
+            effect,
+            role,
+            returns_secret,
+            replay,
+            inline,
+            response,
+            prepare,
+            own_token_param,
+            run,
         )
         return run
 
