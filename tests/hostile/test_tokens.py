@@ -130,7 +130,7 @@ def test_a_kept_answer_about_a_workspace_is_for_who_may_still_change_it(server, 
     for name in ("one", "two"):
         owner.call("workspace.create", {"name": name})
         owner.call("member.set", {"name": "bob", "role": "owner", "in_workspace": name})
-    token = server.token("bob", "viewer")
+    token = server.token("bob")
     server.engine.call("member.remove", {"name": "bob"})
     bob = client(token)
     works = [("workspace.rename", {"name": "three"}, "one"), ("workspace.delete", {}, "two")]
