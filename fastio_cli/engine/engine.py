@@ -503,7 +503,7 @@ def _admit(
     row = tx.unit.enter(Prefetch(name)) if operation.in_workspace else None
     grant = None
     if identity is not None:
-        grant = _authorization().authorise(tx, identity, operation, row, role)
+        grant = _authorization().authorise(tx, identity, operation, row, role=role)
     if (identity is not None and grant is None) or (row is None and operation.in_workspace):
         raise no_workspace(tx, name, identity)
     return row, grant
