@@ -11,6 +11,8 @@ from fastio_cli.errors import FastioError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.cli.framework.session import Session
+    from fastio_cli.engine.engine import Engine
+    from fastio_cli.server.app import Surface
 
 FILE = "FILE"
 
@@ -22,7 +24,12 @@ FILE = "FILE"
     Opt("--workers", help="Processes (default: 1)", metavar="N", convert=integer),
     Opt("--tls-certificate", help="PEM file with the certificate", metavar=FILE, complete="file"),
     Opt("--tls-key", help="PEM file with its key", metavar=FILE, complete="file"),
-    Flag("--behind-proxy", help="A proxy in front encrypts and says who the client is"),
+    Opt(
+        "--behind-proxy",
+        help="Clients come through N proxies that encrypt and say who the client is",
+        metavar="N",
+        convert=integer,
+    ),
     Flag("--no-access-log", help="Do not write a line for every request"),
     help="Turn this store into a service for a team.",
 )
@@ -56,7 +63,7 @@ def serve(cli: Session, no_access_log: bool, **params: object) -> None:
     cli.out.note(f"Serving at {url}. Stop with Ctrl-C.")
     # Further processes read the same choices.
     os.environ["FASTIO_STORE"] = cli.config.store()
-    server.serve(engine, options)
+    server.serve(engine, options, surfaces(engine))
 
 
 def worker() -> object:
@@ -64,5 +71,18 @@ def worker() -> object:
     from fastio_cli.cli.framework.session import Session
     from fastio_cli.server.run import Options, application
 
-    options = Options(access_log=os.environ.get("FASTIO_SERVER_LOG") != "off")
-    return application(Session({}).local_engine(), options)
+    options = Options(
+        access_log=os.environ.get("FASTIO_SERVER_LOG") != "off",
+        behind_proxy=int(os.environ.get("FASTIO_SERVER_PROXIES", "0")),
+    )
+    engine = Session({}).local_engine()
+    return application(engine, options, surfaces(engine))
+
+
+def surfaces(engine: Engine) -> list[Surface]:
+    """What the server offers besides the catalogue, as far as its extras are installed."""
+    try:
+        from fastio_cli.mcp.http import McpSurface
+    except ImportError:
+        return []
+    return [McpSurface(engine)]

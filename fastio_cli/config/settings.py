@@ -63,7 +63,7 @@ SETTINGS = {
     "metered": Setting("off", "Whether a server counts credits: one a write", ("off", "on")),
     "credits_per_month": Setting(5000, "Credits that an org has a month where they are counted"),
     "org_bytes_max": Setting(50 * 1024**3, "The most an org may hold on a server, all together"),
-    "rate_per_s": Setting(1000, "Requests a second that a server takes from one token"),
+    "rate_per_s": Setting(1000, "Requests a second that a server takes from one member"),
     "retry_s": Setting(30, "How long a server that is away is tried again"),
     "ca_file": Setting(
         None, "Certificate authorities to trust besides the public ones", user_only=True

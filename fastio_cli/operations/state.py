@@ -3,7 +3,7 @@
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import stored
 from fastio_cli.operations import documents
-from fastio_cli.operations.operation import Pending, operation
+from fastio_cli.operations.operation import Pending, about, operation
 from fastio_cli.operations.state_edit import StateEdit, body_of, work_on, write_edits
 from fastio_cli.operations.types import (
     Changes,
@@ -117,7 +117,12 @@ def patch(
 
 
 @operation(
-    "state.append", f"POST {BASE}-append/{{path:path}}", effect="write", role="editor", inline=True
+    "state.append",
+    f"POST {BASE}-append/{{path:path}}",
+    effect="write",
+    role="editor",
+    inline=True,
+    commutative=True,
 )
 def append(
     ctx: "Context",
@@ -140,6 +145,7 @@ def append(
     effect="write",
     role="editor",
     inline=True,
+    commutative=True,
 )
 def increment(
     ctx: "Context",
@@ -234,10 +240,16 @@ def wait(
     """
     head = ctx.tx.unit.head(ctx.workspace_id, path)
     if head is not None and not head["deleted"]:
-        row = ctx.content(path, head["version"])
-        body = body_of(row)
-        if ctx.compute(documents.holds, body, expression):
-            return _document(ctx, row, body)
+        version = head["version"]
+
+        def holds() -> bool:
+            body = body_of(ctx.content(path, version))
+            return bool(ctx.compute(documents.holds, body, expression))
+
+        # A version never changes, and many may wait for the same.
+        if ctx.verdict((ctx.workspace_id, path, version, expression), holds):
+            row = ctx.content(path, version)
+            return _document(ctx, row, body_of(row))
     else:
         # A wrong expression fails now, not when the object appears.
         ctx.compute(documents.holds, b"null", expression)
@@ -249,6 +261,7 @@ def wait(
             f"See what it is now: fastio state get {path}",
             path=path,
         ),
+        concerns=about(path),
     )
 
 
