@@ -9,14 +9,14 @@ from __future__ import annotations
 from fastio_cli.blobs.content import Content
 from fastio_cli.digest import EMPTY, sha256
 from fastio_cli.errors import FastioError
-from fastio_cli.identity import stored_name
+from fastio_cli.identity import RANKS, stored_name
 from fastio_cli.json_text import RawJson, canonical, quoted, stored
 from fastio_cli.operations.documents import run_in_place
 from fastio_cli.operations.records import object_record, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from typing import Any, TypeVar
 
     from fastio_cli import model
@@ -98,9 +98,13 @@ class Context:
         open_search: Callable[[], SearchService] | None = None,
         lock_key: Callable[[Tx], bytes] | None = None,
         compute: Callable[..., Any] = run_in_place,
+        verdict: Callable[[Hashable, Callable[[], bool]], bool] | None = None,
         raw_json: bool = False,
+        admit: Callable[[str, str], tuple[Row | None, Grant | None]] | None = None,
     ) -> None:
-        self.compute = compute  # does what may be large or slow (``documents.py``)
+        # Does what may be large or slow (``documents.py``); in a write, before it changes anything.
+        self.compute = compute
+        self._verdict = verdict
         self._raw_json = raw_json
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -113,6 +117,8 @@ class Context:
         self.after_rollback: list[Callable[[Tx], object]] = []
         self._open_search = open_search
         self._lock_key = lock_key
+        self._admit = admit
+        self._others: list[Context] = []
         self.workspace_id = self.seq = self._seq_before = 0
         if workspace is not None:
             self.enter(workspace)
@@ -120,6 +126,10 @@ class Context:
     def json_value(self, text: bytes) -> object:
         """A stored JSON value as it stands in an answer: as its text if that is only sent on."""
         return RawJson(text) if self._raw_json else stored(text.decode())
+
+    def verdict(self, about: Hashable, decide: Callable[[], bool]) -> bool:
+        """What ``decide`` says about something that never changes, worked out once if it can be."""
+        return decide() if self._verdict is None else self._verdict(about, decide)
 
     def enter(self, workspace: Row) -> None:
         """Work in this workspace from here on (``workspace.create`` makes the one it enters)."""
@@ -135,6 +145,24 @@ class Context:
     def stored_name(self, workspace: str) -> str:
         """The name that a workspace of this org has in the store."""
         return stored_name(self.org, workspace)
+
+    def beside(self, workspace: str, role: str) -> Context:
+        """A context of another workspace of the org, in the same transaction and commit.
+
+        Raises ``not_found`` where there is no such workspace for the caller, ``forbidden`` if the
+        caller has less than this role there.
+        """
+        assert self._admit is not None, "only what names a further workspace enters one"
+        from copy import copy
+
+        row, grant = self._admit(self.stored_name(workspace), role)
+        assert row is not None, "else it was not admitted"
+        other = copy(self)
+        other.grant = grant
+        other._others = []
+        other.enter(row)
+        self._others.append(other)
+        return other
 
     def enter_org(self) -> None:
         """Work in the org: its log is that of its workspace ``default``, which always exists."""
@@ -156,6 +184,16 @@ class Context:
         id: int = row["id"]
         return id
 
+    def require_here(self, role: str) -> None:
+        """Raise ``forbidden`` if the caller has less than this role in the workspace."""
+        if self.grant is not None and RANKS[self.grant.role] < RANKS[role]:
+            raise FastioError(
+                "forbidden",
+                f"This needs the role {role} in {self.workspace_name}; yours is {self.grant.role}.",
+                role=self.grant.role,
+                needed=role,
+            )
+
     def require(self, role: str) -> None:
         """Raise ``forbidden`` if the caller has less than this role in the org."""
         if self.grant is not None and not self.grant.at_least(role):
@@ -165,6 +203,33 @@ class Context:
                 role=self.grant.org_role,
                 needed=role,
             )
+
+    @property
+    def token_id(self) -> str | None:
+        """The token that the call is made with; None for the owner of a local store."""
+        return self.grant.token_id if self.grant is not None else None
+
+    def require_all_scopes(self, what: str) -> None:
+        """Raise ``forbidden`` if the caller's token is for some operations only, where ``what``
+        comes of the call would be for all of them."""
+        if self.grant is not None and not self.grant.has_all_scopes:
+            raise FastioError(
+                "forbidden",
+                f"{what} would be for more than this token, which is for some operations only.",
+                "Use a token without scopes: fastio token create NAME",
+                scopes=self.grant.scopes,
+            )
+
+    def end_within(self, ttl_s: float | None) -> int | None:
+        """When something ends that is made for so long, but not after the caller's token does.
+
+        In milliseconds since 1970; None for never.
+        """
+        last = self.grant.expires_at if self.grant is not None else None
+        if ttl_s is None:
+            return last
+        end = self.now_ms + int(ttl_s * 1000)
+        return end if last is None else min(end, last)
 
     @property
     def search(self) -> SearchService:
@@ -208,7 +273,9 @@ class Context:
         return self.seq
 
     def finish(self) -> None:
-        """Write the workspace's counter and totals, if anything happened."""
+        """Write the counters and totals of the workspaces in which anything happened."""
+        for other in self._others:
+            other.finish()
         if self.seq != self._seq_before:
             state_count, file_count = self._counts["state"], self._counts["file"]
             counters = {
@@ -234,17 +301,7 @@ class Context:
         """
         self.check_lock(path, lock_token)
         target = WriteTarget(path, self.tx.unit.head(self.workspace_id, path))
-        if if_version is not None:
-            current = target.live["version"] if target.live is not None else 0
-            if current != if_version:
-                raise FastioError(
-                    "version_conflict",
-                    f"{path} is at version {current}, not {if_version}.",
-                    f"Read it again and repeat the change: fastio file info {path}",
-                    path=path,
-                    current_version=current,
-                    expected_version=if_version,
-                )
+        check_version(path, target.live["version"] if target.live is not None else 0, if_version)
         return target
 
     def check_lock(
@@ -381,6 +438,10 @@ class Context:
             )
         return object_record(columns)
 
+    def next_chain(self) -> int:
+        """A number for a chain of segments: the event of this very change, never used before."""
+        return self.seq + 1
+
     def write_deletion(
         self, target: WriteTarget, change: str, data: dict[str, Any] | None = None
     ) -> model.Object:
@@ -453,6 +514,22 @@ class Context:
             total = self.tx.unit.org_bytes(self.org) + added
             if total > limits.org_bytes_max:
                 raise _over("org_bytes_max", "The org", total, limits.org_bytes_max)
+
+
+def check_version(path: str, current: int, if_version: int | None) -> None:
+    """Raise ``version_conflict`` unless an object is at the version that a change is for.
+
+    0 is the version of an object that is not there.
+    """
+    if if_version is not None and current != if_version:
+        raise FastioError(
+            "version_conflict",
+            f"{path} is at version {current}, not {if_version}.",
+            f"Read it again and repeat the change: fastio file info {path}",
+            path=path,
+            current_version=current,
+            expected_version=if_version,
+        )
 
 
 def _over(limit: str, who: str, size_bytes: int, limit_bytes: int) -> FastioError:

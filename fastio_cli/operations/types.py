@@ -15,6 +15,7 @@ from fastio_cli.json_text import RawJson, decode, encode
 TYPE_CHECKING = False
 
 PATH_BYTES_MAX = 1024
+SCHEME = "fio://"  # what a path begins with that names its workspace too
 # The rules' characters as JSON Schema can say them (ECMA 262, without looking ahead).
 _CONTROLS = r"\u0000-\u001f\u007f-\u009f"
 _LINE = f"^[^{_CONTROLS}]*$"
@@ -35,7 +36,10 @@ class Rule:
     is_inline = True
     # Of a JSON value: (); of records with JSON values: the keys of these.
     json_keys: "tuple[str, ...] | None" = None
+    reaches_out = False  # names what is outside of the store
     is_path = False  # names what is in a workspace, so that fio://workspace/ may go before it
+    is_pattern = False  # of a path: names several, and may be empty
+    enters_workspace = False  # names a further workspace that the operation works in
 
     def __or__(self, other: object) -> "Rule":
         """``RULE | None`` accepts null as well, and makes no copy of the rule's meaning."""
@@ -58,6 +62,8 @@ class Optional(Rule):
     def __init__(self, inner: Rule) -> None:
         self.inner = inner
         self.is_path = inner.is_path
+        self.is_pattern = inner.is_pattern
+        self.enters_workspace = inner.enters_workspace
         self.is_inline = inner.is_inline
         self.json_keys = inner.json_keys
         self.schema = {"anyOf": [inner.schema, {"type": "null"}]} if inner.schema else {}
@@ -105,6 +111,12 @@ class PatternRule(TextRule):
     """Several paths: a pattern, where ``*`` matches anything, or what they begin with."""
 
     is_path = True
+    is_pattern = True
+
+    def check(self, value: object, name: str) -> object:
+        if isinstance(value, str) and value.startswith(SCHEME):
+            raise elsewhere(value, name)  # no path begins so: it would match nothing, in silence
+        return super().check(value, name)
 
 
 class ExpressionRule(Rule):
@@ -171,6 +183,8 @@ class PathRule(Rule):
     def _checked(value: str, name: str) -> str:
         path = unicodedata.normalize("NFC", value)
         refuse_characters(path, name, ("Cc", "Cs"))
+        if path.startswith(SCHEME):
+            raise elsewhere(path, name)
         if not path or len(path.encode()) > PATH_BYTES_MAX:
             raise FastioError("invalid", f"{name} must have 1 to {PATH_BYTES_MAX} bytes.")
         for segment in path.split("/"):
@@ -196,6 +210,12 @@ class NameRule(Rule):
                 "or digit.",
             )
         return value
+
+
+class OtherWorkspaceRule(NameRule):
+    """The name of a further workspace that the operation works in."""
+
+    enters_workspace = True
 
 
 @lru_cache(maxsize=256)
@@ -290,6 +310,12 @@ class BooleanRule(ScalarRule):
         return value
 
 
+class OwnLineRule(BooleanRule):
+    """Whether to look at the end of a file, which may be in a bucket."""
+
+    is_inline = False
+
+
 class RecordsRule(Rule):
     """A list of strict JSON objects like ``item``, each checked by the operation that reads it."""
 
@@ -336,6 +362,12 @@ class ListRule(Rule):
         if not isinstance(value, list) or not 1 <= len(value) <= self.count_max:
             raise FastioError("invalid", f"{name} must be a list of 1 to {self.count_max} values.")
         return [self.item.check(item, f"{name}[{i}]") for i, item in enumerate(value)]
+
+
+class UrlsRule(ListRule):
+    """Addresses, which are checked when they are asked (``egress``)."""
+
+    reaches_out = True
 
 
 class TextsRule(Rule):
@@ -395,6 +427,16 @@ def refuse_characters(text: str, name: str, categories: tuple[str, ...]) -> None
             )
 
 
+def elsewhere(path: str, name: str) -> FastioError:
+    """The error for a path with a workspace where the call names that already."""
+    workspace = path[len(SCHEME) :].partition("/")[0]
+    return FastioError(
+        "invalid",
+        f"{path!r} names a workspace; {name} is a path in the workspace of the call.",
+        f"Name the workspace beside it: fastio file list --workspace {workspace or 'NAME'}",
+    )
+
+
 def is_number(cursor: str) -> bool:
     """Whether a cursor is the number of a row."""
     return cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18
@@ -435,6 +477,7 @@ ObjectPath = Annotated[str, PATH_RULE]
 Prefix = Annotated[str, PatternRule(PATH_BYTES_MAX)]
 PathPattern = Annotated[str, PatternRule(1024)]
 Name = Annotated[str, NAME_RULE]
+OtherWorkspace = Annotated[str, OtherWorkspaceRule()]
 Line = Annotated[str, TextRule(1024)]
 Question = Annotated[str, ProseRule(8192)]
 SearchMode = Annotated[str, TextRule(8, choices=("hybrid", "semantic", "lexical"))]
@@ -462,6 +505,7 @@ Ttl = Annotated[float, SecondsRule(1, 24 * 3600)]
 Wait = Annotated[float, WaitRule(0, 30 * 24 * 3600)]
 Number = Annotated[int | float, NumberRule()]
 Boolean = Annotated[bool, BooleanRule()]
+OwnLine = Annotated[bool, OwnLineRule()]
 KindName = Annotated[str, TextRule(5, choices=("state", "file"))]
 PatchFormat = Annotated[str, TextRule(12, choices=("merge", "json-patch"))]
 Changes = Annotated[
@@ -479,7 +523,7 @@ Role = Annotated[str, TextRule(6, choices=("viewer", "editor", "admin", "owner")
 Scopes = Annotated[list[str], ListRule(TextRule(128, 1), 50)]
 Lifetime = Annotated[float, SecondsRule(60, 10 * 366 * 24 * 3600)]
 Upload = Annotated[Content, UploadRule()]
-Urls = Annotated[list[str], ListRule(TextRule(8192, 1), 1000)]
+Urls = Annotated[list[str], UrlsRule(TextRule(8192, 1), 1000)]
 Headers = Annotated[dict[str, str], TextsRule()]
 Sha256 = Annotated[str, DigestRule()]
 OnConflict = Annotated[str, TextRule(7, choices=("version", "rename", "fail"))]

@@ -226,7 +226,10 @@ class RequestExecutor:
         poll = LongPoll(call.workspace)
         while True:
             if outcome is UNPREPARED:
-                await self.prepare(self.engine.prepare_outside, call)
+                # Work on documents is bounded: it need not stand in line with models.
+                of_documents = call.outside is not None and call.outside.is_asked
+                on_thread = self._on_reader if of_documents else self.prepare
+                await on_thread(self.engine.prepare_outside, call)
             elif isinstance(outcome, Pending):
                 if not await self._wait(poll, outcome):
                     if outcome.abandon is not None:
@@ -250,7 +253,7 @@ class RequestExecutor:
         if call.operation.effect == "read":
             return self.engine.store.read(work.run) if inline else await self.read(work.run)
         if not inline:
-            return await self._write(work, call.workspace)
+            return await self._write(work, call.workspaces)
         future: asyncio.Future[object] = self._loop.create_future()
         cast("GroupCommit", self._inline).submit((work, future))
         return await future
