@@ -131,7 +131,7 @@ class Engine(Client):
         self._search_settings = search_settings
         self._key_file = key_file
         self._search: SearchService | None = None
-        self._lock_key: bytes | None = None
+        self._lock_keys: dict[int, bytes] = {}
         # Do what may be large or slow for reads, and for writes; a server has helpers for it.
         self.compute: Callable[..., object] = run_in_place
         self.compute_in_write: Callable[..., object] = run_in_place
@@ -262,6 +262,21 @@ class Engine(Client):
             return Work(in_transaction)
 
         return self.store.write_batch([run(*work) for work in works])
+
+    def begin_numbers(self, actor: str) -> None:
+        """Say in every workspace whose numbers have to go on higher that they do."""
+
+        def pending(tx: Tx) -> list[int]:
+            rows = tx.workspaces.every()
+            return [row["id"] for row in rows if row["seq"] < row["number_floor"]]
+
+        def begin(tx: Tx, ctx: Context | None) -> None:
+            assert ctx is not None
+            ctx.begin_numbers()
+
+        for outcome in self.act([(id, actor, begin) for id in self.store.read(pending)]):
+            if isinstance(outcome, Exception):
+                raise outcome
 
     def background_context(self, tx: Tx, workspace_id: int, actor: str) -> Context | None:
         """What work in the background may use in a workspace; None if that was deleted."""
@@ -423,10 +438,11 @@ class Engine(Client):
             admit=lambda name, role: _admit(tx, call.operation, name, call.identity, role),
         )
 
-    def _read_lock_key(self, tx: Tx) -> bytes:
-        if self._lock_key is None:  # it never changes
-            self._lock_key = tx.locks.token_key()
-        return self._lock_key
+    def _read_lock_key(self, tx: Tx, floor: int) -> bytes:
+        """The key, which changes only with the floor of all workspaces: when it is restored."""
+        if floor not in self._lock_keys:
+            self._lock_keys = {floor: tx.locks.token_key()}
+        return self._lock_keys[floor]
 
     def close(self) -> None:
         """Close the store."""

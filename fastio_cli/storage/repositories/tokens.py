@@ -76,6 +76,10 @@ class Tokens:
             **({"member": member} if member is not None else {}),
         )
 
+    def every(self) -> list[Row]:
+        """All tokens of all orgs, with the digest that tells each from any other."""
+        return self._db.all(f"select digest, {_TOKEN} from tokens order by digest")
+
     def revoke(self, org: str, id: str, now_ms: int) -> None:
         self._db.run(
             """update tokens set revoked_at = :now_ms
