@@ -15,6 +15,7 @@ from itertools import count
 from fastio_cli.blobs.content import Content
 from fastio_cli.digest import sha256
 from fastio_cli.engine.client import Client, PreparedCall
+from fastio_cli.engine.verdicts import Verdicts
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import stored_name
@@ -132,6 +133,7 @@ class Engine(Client):
         self._key_file = key_file
         self._search: SearchService | None = None
         self._lock_keys: dict[int, bytes] = {}
+        self._verdicts = Verdicts()
         # Do what may be large or slow for reads, and for writes; a server has helpers for it.
         self.compute: Callable[..., object] = run_in_place
         self.compute_in_write: Callable[..., object] = run_in_place
@@ -167,6 +169,12 @@ class Engine(Client):
                 self.finish_rollback(call)
                 raise
             if outcome is UNPREPARED:
+                scratch = self._scratch_engine(call)
+                if scratch is not None:
+                    try:
+                        return scratch.run(call)
+                    finally:
+                        scratch.close()
                 self.prepare_outside(call)
             elif isinstance(outcome, Pending):
                 poll = poll or LongPoll(call.workspace)
@@ -174,6 +182,17 @@ class Engine(Client):
                     return expired(outcome)
             else:
                 return outcome
+
+    def _scratch_engine(self, call: Call) -> Engine | None:
+        """What a call that only reads is prepared on where the store itself cannot be written."""
+        if call.operation.effect != "read":
+            return None
+        from fastio_cli.storage.scratch import scratch_copy
+
+        store = scratch_copy(self.store)
+        if store is None:
+            return None
+        return Engine(store, self.blobs, self.limits, self._search_settings, self._key_file)
 
     def work(self, call: Call) -> Work:
         """A prepared call as a store takes it.
@@ -375,6 +394,8 @@ class Engine(Client):
         except FastioError:
             call.after_rollback = ctx.after_rollback
             raise
+        if isinstance(result, Pending):
+            result.seq = ctx.seq
         if operation.effect == "write" and result is not UNPREPARED:
             if grant is not None and self.limits.metered == "on":
                 self._charge(tx, call)
@@ -433,6 +454,7 @@ class Engine(Client):
             prepared=call.prepared,
             open_search=lambda: self.search,
             compute=self.compute if call.operation.effect == "read" else self.compute_in_write,
+            verdict=self._verdicts.get,
             raw_json=call.raw_json,
             lock_key=self._read_lock_key,
             admit=lambda name, role: _admit(tx, call.operation, name, call.identity, role),

@@ -16,7 +16,7 @@ from fastio_cli.operations.records import object_record, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from typing import Any, TypeVar
 
     from fastio_cli import model
@@ -100,10 +100,12 @@ class Context:
         open_search: Callable[[], SearchService] | None = None,
         lock_key: Callable[[Tx, int], bytes] | None = None,
         compute: Callable[..., Any] = run_in_place,
+        verdict: Callable[[Hashable, Callable[[], bool]], bool] | None = None,
         raw_json: bool = False,
         admit: Callable[[str, str], tuple[Row | None, Grant | None]] | None = None,
     ) -> None:
         self.compute = compute  # does what may be large or slow (``documents.py``)
+        self._verdict = verdict
         self._raw_json = raw_json
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -125,6 +127,10 @@ class Context:
     def json_value(self, text: bytes) -> object:
         """A stored JSON value as it stands in an answer: as its text if that is only sent on."""
         return RawJson(text) if self._raw_json else stored(text.decode())
+
+    def verdict(self, about: Hashable, decide: Callable[[], bool]) -> bool:
+        """What ``decide`` says about something that never changes, worked out once if it can be."""
+        return decide() if self._verdict is None else self._verdict(about, decide)
 
     def enter(self, workspace: Row) -> None:
         """Work in this workspace from here on (``workspace.create`` makes the one it enters)."""
@@ -306,17 +312,7 @@ class Context:
         """
         self.check_lock(path, lock_token)
         target = WriteTarget(path, self.tx.unit.head(self.workspace_id, path))
-        if if_version is not None:
-            current = target.live["version"] if target.live is not None else 0
-            if current != if_version:
-                raise FastioError(
-                    "version_conflict",
-                    f"{path} is at version {current}, not {if_version}.",
-                    f"Read it again and repeat the change: fastio file info {path}",
-                    path=path,
-                    current_version=current,
-                    expected_version=if_version,
-                )
+        check_version(path, target.live["version"] if target.live is not None else 0, if_version)
         return target
 
     def check_lock(
@@ -530,6 +526,22 @@ class Context:
             total = self.tx.unit.org_bytes(self.org) + added
             if total > limits.org_bytes_max:
                 raise _over("org_bytes_max", "The org", total, limits.org_bytes_max)
+
+
+def check_version(path: str, current: int, if_version: int | None) -> None:
+    """Raise ``version_conflict`` unless an object is at the version that a change is for.
+
+    0 is the version of an object that is not there.
+    """
+    if if_version is not None and current != if_version:
+        raise FastioError(
+            "version_conflict",
+            f"{path} is at version {current}, not {if_version}.",
+            f"Read it again and repeat the change: fastio file info {path}",
+            path=path,
+            current_version=current,
+            expected_version=if_version,
+        )
 
 
 def _over(limit: str, who: str, size_bytes: int, limit_bytes: int) -> FastioError:

@@ -9,7 +9,7 @@ distributed locking", 2016).
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical
 from fastio_cli.operations.context import token_hash
-from fastio_cli.operations.operation import Pending, operation
+from fastio_cli.operations.operation import Pending, about, operation
 from fastio_cli.operations.records import lock_record, timestamp
 from fastio_cli.operations.types import Cursor, Limit, Line, ObjectPath, Prefix, Token, Ttl, Wait
 
@@ -77,6 +77,7 @@ def acquire(
     return Pending(
         wait_s,
         refusal,
+        concerns=about(path),
         ready=my_turn,
         wake_at_ms=held["expires_at"] if held is not None else queue[0]["expires_at"],
         renew_s=RENEW_S,
@@ -100,7 +101,12 @@ def renew(
 
 
 @operation(
-    "lock.release", f"DELETE {BASE}/{{path:path}}", effect="write", role="editor", inline=True
+    "lock.release",
+    f"DELETE {BASE}/{{path:path}}",
+    effect="write",
+    role="editor",
+    inline=True,
+    destructive=False,
 )
 def release(ctx: "Context", *, path: ObjectPath, lock_token: Token) -> "model.Lock":
     """Give back a lock you hold; the next in line gets it."""
@@ -111,7 +117,9 @@ def release(ctx: "Context", *, path: ObjectPath, lock_token: Token) -> "model.Lo
     return record
 
 
-@operation("lock.break", f"POST {BASE}-break/{{path:path}}", effect="write", role="admin")
+@operation(
+    "lock.break", f"POST {BASE}-break/{{path:path}}", effect="write", role="admin", destructive=True
+)
 def break_(ctx: "Context", *, path: ObjectPath, reason: Line = "") -> "model.Lock":
     """Take a lock away from its holder; the audit log says who did, and why."""
     record = show(ctx, path=path)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
     F = TypeVar("F", bound=Callable[..., object])
@@ -49,6 +50,10 @@ class Operation:
     * ``workspace_param``: the parameter that names a further workspace it works in
       (:meth:`~fastio_cli.operations.context.Context.beside`);
     * ``upload_param``: the parameter that is the body of the request, as bytes;
+    * ``commutative``: it adds to what is there, so that it is right whatever was written since its
+      caller last read;
+    * ``destructive``: it takes away what somebody may still need; that is so of whatever is asked
+      for by DELETE, unless it says otherwise;
     * ``targets_workspace``: what it reads or changes is the workspace itself;
     * ``prepare``: does what is slow, or needs transactions of its own, outside the operation's
       transaction (see :data:`UNPREPARED`).
@@ -65,6 +70,8 @@ class Operation:
         inline: bool,
         response: str,
         prepare: "Callable[..., object] | None",
+        commutative: bool,
+        destructive: bool | None,
         run: "Callable[..., Any]",
     ) -> None:
         self.name = name
@@ -76,6 +83,8 @@ class Operation:
         self.inline = inline
         self.response = response
         self.prepare = prepare
+        self.commutative = commutative
+        self.destructive = self.method == "DELETE" if destructive is None else destructive
         self.run = run
         self.in_workspace = "{workspace}" in route
         self.targets_workspace = route.endswith("{workspace}")
@@ -158,12 +167,25 @@ def operation(
     inline: bool = False,
     response: str = "json",
     prepare: "Callable[..., object] | None" = None,
+    commutative: bool = False,
+    destructive: bool | None = None,
 ) -> "Callable[[F], F]":
     """Enter a function into the catalogue; the function itself stays as it is."""
 
     def enter(run: "F") -> "F":
         CATALOGUE[name] = Operation(
-            name, route, effect, role, returns_secret, replay, inline, response, prepare, run
+            name,
+            route,
+            effect,
+            role,
+            returns_secret,
+            replay,
+            inline,
+            response,
+            prepare,
+            commutative,
+            destructive,
+            run,
         )
         return run
 
@@ -173,10 +195,11 @@ def operation(
 class Pending:
     """An operation's answer "not yet": commit what was done, wait, then run me again.
 
-    ``wait_s`` bounds the waiting since the first run. A write runs again when ``ready`` says so on
-    a snapshot after some change, at ``wake_at_ms`` of the store's clock, or every ``renew_s``; a
-    read after every change. When time is up, ``abandon`` undoes what the waiting left behind, and
-    ``otherwise`` is raised if it is an exception, else returned.
+    ``wait_s`` bounds the waiting since the first run. It runs again after an event of the workspace
+    that it ``concerns`` (every one, if that is None) when ``ready``, if there is one, says so on a
+    snapshot; at ``wake_at_ms`` of the store's clock; and every ``renew_s``. When time is up,
+    ``abandon`` undoes what the waiting left behind, and ``otherwise`` is raised if it is an
+    exception, else returned. ``seq`` is the last event that the run saw; the engine fills it in.
     """
 
     def __init__(
@@ -184,6 +207,7 @@ class Pending:
         wait_s: float,
         otherwise: object,
         *,
+        concerns: "Callable[[Row], bool] | None" = None,
         ready: "Callable[[Tx], bool] | None" = None,
         wake_at_ms: int | None = None,
         renew_s: float | None = None,
@@ -191,10 +215,17 @@ class Pending:
     ) -> None:
         self.wait_s = wait_s
         self.otherwise = otherwise
+        self.seq = 0
+        self.concerns = concerns
         self.ready = ready
         self.wake_at_ms = wake_at_ms
         self.renew_s = renew_s
         self.abandon = abandon
+
+
+def about(path: str) -> "Callable[[Row], bool]":
+    """Says of an event whether it concerns a path: it is of that, or of the whole workspace."""
+    return lambda event: event["path"] is None or event["path"] == path
 
 
 class Unprepared:

@@ -396,6 +396,7 @@ def test_killed_while_it_restores(tmp_path):
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    run("init")
     for n in range(3):
         run("state", "set", "p.json", str(n))
     run("backup", str(tmp_path / "b"))
@@ -421,6 +422,7 @@ def test_the_commands(tmp_path):
         assert done.returncode == code, done.stderr
         return done
 
+    run("init")
     run("state", "set", "p", '"old"')
     run("backup", str(tmp_path / "b.fio"))
     run("state", "set", "p", '"read by A"')
