@@ -376,13 +376,13 @@ class Engine(Client):
                 tx.unit.enter(Prefetch(other))  # all lock two workspaces in the same order
             row = tx.unit.enter(call.prefetch)
         if call.identity is not None:
-            grant = _authorization().authorise(tx, call.identity, operation, row)
+            grant = _authorization().authorise(tx, call.identity, operation, row, call.params)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.targets_workspace else 0
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
         if call.idempotency_key is not None and call.may_be_done and not (hidden and scope):
             done = tx.unit.request(scope, call.idempotency_key)
-            if done is not None:
+            if done is not None and _may_be_told(tx, call, done):
                 return self._replay(tx, call, row, grant, done)
         if hidden or (row is None and operation.in_workspace):
             raise no_workspace(tx, call.workspace, call.identity)
@@ -406,6 +406,7 @@ class Engine(Client):
                     call.idempotency_key,
                     request_hash=call.request_hash,
                     result=record_text(_without_secret(operation, result)).decode(),
+                    target_id=row["id"] if row is not None and not scope else None,
                     kept_ms=call.key_kept_ms,
                 )
                 call.may_be_done = True
@@ -518,10 +519,24 @@ def _admit(
     row = tx.unit.enter(Prefetch(name)) if operation.in_workspace else None
     grant = None
     if identity is not None:
-        grant = _authorization().authorise(tx, identity, operation, row, role)
+        grant = _authorization().authorise(tx, identity, operation, row, role=role)
     if (identity is not None and grant is None) or (row is None and operation.in_workspace):
         raise no_workspace(tx, name, identity)
     return row, grant
+
+
+def _may_be_told(tx: Tx, call: Call, done: Row) -> bool:
+    """Whether who asks may have a kept answer: an operation on a workspace itself is looked up
+    without it, as it may have renamed or deleted it, so the role in it is still to be asked.
+
+    Raises as ``authorise`` does.
+    """
+    if call.identity is None or not call.operation.targets_workspace:
+        return True
+    target = None if done["target_id"] is None else tx.workspaces.any_by_id(done["target_id"])
+    if target is None:
+        return False
+    return _authorization().authorise(tx, call.identity, call.operation, target) is not None
 
 
 def _is_too_large(tx: Tx, call: Call, row: Row | None) -> bool:
@@ -552,8 +567,9 @@ def no_workspace(tx: Tx, stored_name: str, identity: Identity | None) -> FastioE
 
 
 def _whose(identity: Identity) -> str:
-    """What stands before the idempotency keys of a member, whose name may hold a colon."""
-    return f"{len(identity.member)}:{identity.org}/{identity.member}:"
+    """What stands before the idempotency keys of a token: another one of the same member, which may
+    be for less, is not told what was done with it."""
+    return f"{identity.digest or ''}:"
 
 
 def _short_hash(text: str) -> str:

@@ -351,7 +351,14 @@ class UnitOfWork:
             self._work.add_usage((before["org"], shard_of(id)), objects, size_bytes)
 
     def put_request(
-        self, workspace_id: int, key: str, *, request_hash: str, result: str, kept_ms: int
+        self,
+        workspace_id: int,
+        key: str,
+        *,
+        request_hash: str,
+        result: str,
+        target_id: int | None,
+        kept_ms: int,
     ) -> None:
         """Store the result of a call; now and then forget those whose time is over."""
         if self.now_ms % TIDY_EVERY == 0:
@@ -362,6 +369,7 @@ class UnitOfWork:
             "key": key,
             "request_hash": request_hash,
             "result": result,
+            "target_id": target_id,
             "expires_at": self.now_ms + kept_ms,
         }
 
