@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cache
+from functools import cache, partial
 from itertools import count
 
 from fastio_cli.blobs.content import Content
 from fastio_cli.digest import sha256
 from fastio_cli.engine.client import Client, PreparedCall
+from fastio_cli.engine.outside import NeedsWork, OutsideWork
 from fastio_cli.engine.verdicts import Verdicts
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from fastio_cli.storage.tx import Tx
 
 KEY_LENGTH_MAX = 255
+FLOORS_MAX = 1000  # whose keys are remembered; almost all workspaces have the same
 KEY_KEPT_MS = 24 * 3600 * 1000
 # The engine's own keys serve only until it has heard from the database again.
 OWN_KEY_KEPT_MS = 10 * 60 * 1000
@@ -90,6 +92,7 @@ class Call(PreparedCall):
         self.other_workspace = other_workspace
         self.result: object = None  # of the last run, which may have been committed unknown to us
         self.prepared: object = None
+        self.outside: OutsideWork | None = None
         self.after_rollback: list[Callable[[Tx], object]] = []  # see Context
         self._id = ""
 
@@ -223,7 +226,7 @@ class Engine(Client):
         outcomes = self.store.write_batch([work(call) for call in own])
         for i, call in enumerate(own):
             self.finish_rollback(call)
-            if outcomes[i] is UNPREPARED:  # rare: the same call again, alone, in its place
+            while outcomes[i] is UNPREPARED:  # rare: the same call again, alone, in its place
                 try:
                     self.prepare_outside(call)
                     outcomes[i] = self.store.write(work(call).run)
@@ -232,7 +235,10 @@ class Engine(Client):
         return outcomes
 
     def prepare_outside(self, call: Call) -> None:
-        """Do what an operation that answered ``UNPREPARED`` needs, outside any transaction."""
+        """Do what a call that answered ``UNPREPARED`` needs, outside any transaction."""
+        if call.outside is not None and call.outside.is_asked:
+            call.outside.do(self.compute)
+            return
         prepare = call.operation.prepare
         assert prepare is not None, f"{call.operation.name} has nothing to prepare"
 
@@ -394,6 +400,8 @@ class Engine(Client):
         except FastioError:
             call.after_rollback = ctx.after_rollback
             raise
+        except NeedsWork:
+            return UNPREPARED
         if isinstance(result, Pending):
             result.seq = ctx.seq
         if operation.effect == "write" and result is not UNPREPARED:
@@ -454,17 +462,25 @@ class Engine(Client):
             grant=grant,
             prepared=call.prepared,
             open_search=lambda: self.search,
-            compute=self.compute if call.operation.effect == "read" else self.compute_in_write,
+            compute=self._compute_for(tx, call),
             verdict=self._verdicts.get,
             raw_json=call.raw_json,
             lock_key=self._read_lock_key,
             admit=lambda name, role: _admit(tx, call.operation, name, call.identity, role),
         )
 
+    def _compute_for(self, tx: Tx, call: Call) -> Callable[..., object]:
+        if call.operation.effect == "read":
+            return self.compute
+        call.outside = call.outside or OutsideWork(self.compute_in_write)
+        return partial(call.outside.compute, tx)
+
     def _read_lock_key(self, tx: Tx, floor: int) -> bytes:
-        """The key, which changes only with the floor of all workspaces: when it is restored."""
+        """The key, which changes only when all floors do: when the store is restored."""
         if floor not in self._lock_keys:
-            self._lock_keys = {floor: tx.locks.token_key()}
+            if len(self._lock_keys) >= FLOORS_MAX:
+                self._lock_keys.clear()
+            self._lock_keys[floor] = tx.locks.token_key()
         return self._lock_keys[floor]
 
     def close(self) -> None:
