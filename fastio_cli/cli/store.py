@@ -55,9 +55,10 @@ def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Iterato
     from fastio_cli.storage import open_blobs, open_store
     from fastio_cli.storage.copy import Endpoint
 
-    store = open_store(name, durability=cli.config.text("durability"), make=make)
+    config = cli.config_for(name)
+    store = open_store(name, durability=config.text("durability"), make=make)
     try:
-        yield Endpoint(store, open_blobs(name, blobs or cli.config.blobs()))
+        yield Endpoint(store, open_blobs(name, blobs or config.blobs()))
     finally:
         store.close()
 

@@ -105,6 +105,7 @@ def use(cli: Session, name: str, create: bool) -> None:
     settings.
     """
     from fastio_cli.config.files import change_file
+    from fastio_cli.config.sources import Config
 
     try:
         workspace = cli.call("workspace.show", workspace=name)
@@ -115,19 +116,24 @@ def use(cli: Session, name: str, create: bool) -> None:
     file, table = cli.config.file_for("store")
     change_file(file, "workspace", name, table)
     cli.out.record(workspace, essential="name")
+    in_force, source = Config({}).lookup("workspace")
+    if in_force != name:
+        cli.out.note(
+            f"Here {source} goes first, which says {in_force}. To work in {name}: -w {name}"
+        )
 
 
 @command("init", help="Make a store for this folder and those below it.")
 def init(cli: Session) -> None:
     """Commands run in this folder or below use the store in .fastio from then on."""
-    from fastio_cli.config.files import PROJECT_FOLDER
+    from fastio_cli.config.projects import make_project
     from fastio_cli.storage.sqlite.store import SqliteStore
 
-    folder = os.path.abspath(PROJECT_FOLDER)
+    folder = make_project(os.getcwd()).folder
     created = not os.path.exists(os.path.join(folder, "store.sqlite"))
     SqliteStore(folder).close()
     ignore = os.path.join(folder, ".gitignore")
-    if not os.path.exists(ignore):
-        with open(ignore, "w", encoding="utf-8") as f:
+    if not os.path.lexists(ignore):
+        with open(ignore, "x", encoding="utf-8") as f:
             f.write("*\n")  # state does not belong in the project's history
     cli.out.record({"store": folder, "created": created}, essential="store")

@@ -38,6 +38,7 @@ DEFAULTS = {"import": "add"}
 
 LEAVES = {
     "init": ("workspaces", "Make a store for this folder and those below it."),
+    "trust": ("trust", "Trust this folder's project: its store and its settings."),
     "use": ("workspaces", "Choose the workspace that commands work in from now on."),
     "query": (
         "search",
