@@ -84,7 +84,7 @@ SETTINGS = {
     "org_bytes_max": Setting(
         50 * 1024**3, "The most an org may hold on a server, all together", TRUSTED
     ),
-    "rate_per_s": Setting(1000, "Requests a second that a server takes from one token", TRUSTED),
+    "rate_per_s": Setting(1000, "Requests a second that a server takes from one member", TRUSTED),
     "retry_s": Setting(30, "How long a server that is away is tried again", TRUSTED),
     "ca_file": Setting(None, "Certificate authorities to trust besides the public ones", NEVER),
     "versions_max": Setting(100, "How many versions of an object are kept at least", TRUSTED),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 PROFILES = "profiles"
 LOCAL = "local"  # the profile that always exists: the store of this machine
 FLAG = "flag"
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 PREFIX = "FASTIO_"  # of the environment variables
 DEFAULT = "default"
 
@@ -45,8 +46,9 @@ DEFAULT = "default"
 class Config:
     """The settings that apply, resolved once.
 
-    ``flags`` are those of the command line, by setting name. A wrong value is reported
-    (``invalid``) when its setting is read, so that it stops no command that does not use it.
+    ``flags`` are those of the command line, by setting name; an empty one is ``invalid``. A wrong
+    value is reported (``invalid``) when its setting is read, so that it stops no command that does
+    not use it.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Config:
         self.project = nearest(cwd, environ)
         self._environ = environ
         self._user = read_file(self.user_file)
+        _refuse_empty(flags or {})
         self._named = self._store_named(_layer(flags or {}, FLAG), _environment_layer(environ))
         layers = self._layers(flags or {})
         self.profile, self.profile_source = self._apply_profile(layers)
@@ -151,12 +154,13 @@ class Config:
     def store(self) -> str:
         """The store to use: the setting, else the user's data folder.
 
-        Raises ``invalid`` if the active profile does not exist, ``forbidden`` if the store is that
-        of a project that the user does not trust, or a database that only a project names:
-        passwords of the environment would be sent there.
+        Raises ``invalid`` if the active profile does not exist, or for what is no place;
+        ``forbidden`` if the store is that of a project that the user does not trust, or a database
+        that only a project names: passwords of the environment would be sent there.
         """
         if self._store is None:
             self._check_profile()
+            refuse_address(*self.lookup("store"))
             store = self._path("store") or user_folder("data", self._environ)
             if self.project is not None and self.is_refused:
                 raise self.project.refusal(mask_password(store))
@@ -178,6 +182,19 @@ class Config:
                 if has_password(url)
                 else f"If it is yours: export FASTIO_STORE={url}",
             )
+
+    @property
+    def names_store(self) -> bool:
+        """Whether the command line or the environment names the store."""
+        source = self.lookup("store")[1]
+        return source == FLAG or source.startswith(PREFIX)
+
+    @property
+    def is_default_store(self) -> bool:
+        """Whether nobody named the store: it is the one in the user's data folder."""
+        source = self.lookup("store")[1]
+        is_local = source == f"profile {LOCAL}" and self.project is None
+        return source == DEFAULT or is_local
 
     def store_folder(self) -> str:
         """The folder of an embedded store. Raises ``invalid`` for a server or database."""
@@ -322,6 +339,33 @@ class Config:
         if source == FLAG or source.startswith(PREFIX):
             return os.path.expanduser(value)
         return _relative_to(self.user_file if source.startswith("profile ") else source, value)
+
+
+def _refuse_empty(flags: Mapping[str, str]) -> None:
+    """Raise ``invalid`` for a flag without a value: what the shell makes of an unset variable."""
+    for name, value in flags.items():
+        if value == "":
+            raise FastioError(
+                "invalid",
+                f"--{name.replace('_', '-')} is empty.",
+                f"Is the variable set that it comes from? Leave it out, or name the {name}.",
+            )
+
+
+def refuse_address(store: object, source: str) -> None:
+    """Raise ``invalid`` for a store named by host and port alone."""
+    if not isinstance(store, str) or "/" in store or ":" not in store:
+        return
+    host, _, port = store.rpartition(":")
+    if not port.isdecimal() or not host or (":" in host and not host.startswith("[")):
+        return
+    scheme = "http" if host in LOOPBACK else "https"
+    raise FastioError(
+        "invalid",
+        f"{store!r} (from {'--store' if source == FLAG else source}) is neither a folder nor a "
+        "URL.",
+        f"Name the server by its URL, as --store {scheme}://{store}; a folder as ./{store}",
+    )
 
 
 def _environment_layer(environ: Mapping[str, str]) -> Layer:

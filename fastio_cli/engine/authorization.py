@@ -30,11 +30,16 @@ def identify(tx: Tx, digest: str) -> Identity:
 
 
 def authorise(
-    tx: Tx, identity: Identity, operation: Operation, workspace: Row | None
+    tx: Tx,
+    identity: Identity,
+    operation: Operation,
+    workspace: Row | None,
+    role: str | None = None,
 ) -> Grant | None:
     """What the identity may do, if that includes the operation; None where it may see nothing.
 
-    ``workspace`` is the one the call works in (None for an operation on the org). Raises
+    ``workspace`` is the one the call works in (None for an operation on the org); ``role`` is the
+    least that it needs there, if that is not the operation's. Raises
     ``unauthenticated`` for a token that is unknown, expired or revoked, ``forbidden`` for too small
     a role or scope.
     """
@@ -45,8 +50,9 @@ def authorise(
     grant = _granted(tx, identity.digest, workspace["id"] if workspace is not None else 0)
     if operation.in_workspace and (workspace is None or grant.role == "member"):
         return None
-    if RANKS[grant.role] < RANKS[operation.role]:
-        raise _too_small_a_role(operation, grant.role)
+    needed = operation.role if role is None else role
+    if RANKS[grant.role] < RANKS[needed]:
+        raise _too_small_a_role(operation, needed, grant.role)
     if not grant.reaches(operation.name):
         raise FastioError(
             "forbidden",
@@ -121,11 +127,11 @@ def _grant(
     return Grant(role_in_org, role, token_role, json.loads(scopes), token_workspace_id, expires_at)
 
 
-def _too_small_a_role(operation: Operation, role: str) -> FastioError:
+def _too_small_a_role(operation: Operation, needed: str, role: str) -> FastioError:
     return FastioError(
         "forbidden",
-        f"{operation.name} needs the role {operation.role}; yours is {role}.",
-        f"Ask an owner or admin: fastio member set NAME {operation.role}",
+        f"{operation.name} needs the role {needed}; yours is {role}.",
+        f"Ask an owner or admin: fastio member set NAME {needed}",
         role=role,
-        needed=operation.role,
+        needed=needed,
     )

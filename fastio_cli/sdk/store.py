@@ -58,13 +58,16 @@ def connect(
     actor: str | None = None,
     token: str | None = None,
     profile: str | None = None,
+    create: bool = False,
 ) -> Store:
     """Open a store: a folder, ``postgresql://USER@HOST/DATABASE``, or a server's URL.
 
     What is not given is taken from where the command line takes it: the environment, the project,
-    the user's settings (``fastio config show``). ``token`` is for a server. Raises ``Invalid`` for
-    wrong settings, ``Forbidden`` where the store would be that of a project that the user does not
-    trust, ``Unavailable`` when it cannot be opened.
+    the user's settings (``fastio config show``). ``token`` is for a server. ``create`` makes a
+    store where there is none; without it only the default store is made, by its first write.
+    Raises ``NotFound`` for a place without a store, ``Invalid`` for wrong settings, ``Forbidden``
+    where the store would be that of a project that the user does not trust, ``Unavailable`` when it
+    cannot be opened.
     """
     from fastio_cli.config.sources import Config
     from fastio_cli.opening import open_client
@@ -73,5 +76,5 @@ def connect(
     config = Config({name: str(value) for name, value in named.items() if value is not None})
     if config.ignored and not config.is_refused:
         warnings.warn(config.ignored, stacklevel=2)
-    client = open_client(config, token=token)
+    client = open_client(config, token=token, create=create)
     return Store(client, workspace=config.text("workspace"), actor=config.actor())

@@ -149,6 +149,8 @@ COMMANDS = [
 
 
 def test_its_store_is_not_opened(cloned, home):
+    for folder in ("made", "own"):
+        fastio("init", "--store", str(home / folder))
     fastio("--store", str(home / "made"), "state", "set", "a", '"theirs"')
     shutil.copytree(home / "made", cloned, dirs_exist_ok=True)
     (cloned.parent / "b.tar").write_bytes(b"")
@@ -174,6 +176,7 @@ def test_its_store_is_not_opened(cloned, home):
 
 def test_what_is_ignored_is_said_once(cloned, home):
     write(cloned, 'actor = "mallory"\nchat_url = "http://x"\nformat = "table"\n')
+    fastio("init", "--store", str(home / "own"))
     done = fastio("--store", str(home / "own"), "state", "set", "a", "1")
     assert done.returncode == 0
     assert done.stdout.startswith("path")
@@ -402,6 +405,7 @@ def a_folder(file):
 @pytest.mark.parametrize("name", ["config.toml", "id"])
 def test_files_that_stop_nobody(cloned, home, kind, name):
     kind(cloned / name)
+    fastio("init", "--store", str(home / "own"))
     assert fastio("--store", str(home / "own"), "state", "set", "a", "1", "-q").stdout == "1\n"
     assert error(fastio("state", "get", "a"))["code"] == "forbidden"
 
