@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 from fastio_cli.cli.framework.command import Flag, Opt, command
-from fastio_cli.cli.framework.values import integer
+from fastio_cli.cli.framework.values import file_name, integer
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.cli.framework.session import Session
+    from fastio_cli.engine.engine import Engine
+    from fastio_cli.server.app import Surface
 
 FILE = "FILE"
 
@@ -20,8 +22,20 @@ FILE = "FILE"
     Opt("--host", help="Address to listen on (default: 127.0.0.1)", metavar="ADDRESS"),
     Opt("--port", help="Port to listen on (default: 8787)", metavar="N", convert=integer),
     Opt("--workers", help="Processes (default: 1)", metavar="N", convert=integer),
-    Opt("--tls-certificate", help="PEM file with the certificate", metavar=FILE, complete="file"),
-    Opt("--tls-key", help="PEM file with its key", metavar=FILE, complete="file"),
+    Opt(
+        "--tls-certificate",
+        help="PEM file with the certificate",
+        metavar=FILE,
+        convert=file_name,
+        complete="file",
+    ),
+    Opt(
+        "--tls-key",
+        help="PEM file with its key",
+        metavar=FILE,
+        convert=file_name,
+        complete="file",
+    ),
     Opt(
         "--behind-proxy",
         help="Clients come through N proxies that encrypt and say who the client is",
@@ -61,7 +75,7 @@ def serve(cli: Session, no_access_log: bool, **params: object) -> None:
     cli.out.note(f"Serving at {url}. Stop with Ctrl-C.")
     # Further processes read the same choices.
     os.environ["FASTIO_STORE"] = cli.config.store()
-    server.serve(engine, options)
+    server.serve(engine, options, surfaces(engine))
 
 
 def worker() -> object:
@@ -73,4 +87,14 @@ def worker() -> object:
         access_log=os.environ.get("FASTIO_SERVER_LOG") != "off",
         behind_proxy=int(os.environ.get("FASTIO_SERVER_PROXIES", "0")),
     )
-    return application(Session({}).local_engine(), options)
+    engine = Session({}).local_engine()
+    return application(engine, options, surfaces(engine))
+
+
+def surfaces(engine: Engine) -> list[Surface]:
+    """What the server offers besides the catalogue, as far as its extras are installed."""
+    try:
+        from fastio_cli.mcp.http import McpSurface
+    except ImportError:
+        return []
+    return [McpSurface(engine)]

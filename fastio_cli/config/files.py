@@ -7,6 +7,7 @@ import sys
 
 from fastio_cli.errors import FastioError
 from fastio_cli.filesystem import make_private_folder, read_plain, write_whole
+from fastio_cli.utf8 import without_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,9 +67,9 @@ def read_file(path: str, *, follow: bool = True) -> dict[str, Any]:
 
     try:
         if not follow:
-            return tomllib.loads(read_plain(path, FILE_BYTES_MAX).decode())
+            return tomllib.loads(without_mark(read_plain(path, FILE_BYTES_MAX)).decode())
         with open(path, "rb") as f:
-            return tomllib.load(f)
+            return tomllib.loads(without_mark(f.read()).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise FastioError(
             "invalid", f"{path} is not valid TOML: {e}.", "Correct the file by hand, or remove it."

@@ -50,7 +50,13 @@ class Operation:
     * ``workspace_param``: the parameter that names a further workspace it works in
       (:meth:`~fastio_cli.operations.context.Context.beside`);
     * ``upload_param``: the parameter that is the body of the request, as bytes;
+    * ``commutative``: it adds to what is there, so that it is right whatever was written since its
+      caller last read;
+    * ``destructive``: it takes away what somebody may still need; that is so of whatever is asked
+      for by DELETE, unless it says otherwise;
     * ``targets_workspace``: what it reads or changes is the workspace itself;
+    * ``own_token_param``: the parameter that names a token to end, which any token, however narrow,
+      may do to itself;
     * ``prepare``: does what is slow, or needs transactions of its own, outside the operation's
       transaction (see :data:`UNPREPARED`).
     """
@@ -66,6 +72,9 @@ class Operation:
         inline: bool,
         response: str,
         prepare: "Callable[..., object] | None",
+        own_token_param: str | None,
+        commutative: bool,
+        destructive: bool | None,
         run: "Callable[..., Any]",
     ) -> None:
         self.name = name
@@ -77,6 +86,9 @@ class Operation:
         self.inline = inline
         self.response = response
         self.prepare = prepare
+        self.own_token_param = own_token_param
+        self.commutative = commutative
+        self.destructive = self.method == "DELETE" if destructive is None else destructive
         self.run = run
         self.in_workspace = "{workspace}" in route
         self.targets_workspace = route.endswith("{workspace}")
@@ -159,12 +171,27 @@ def operation(
     inline: bool = False,
     response: str = "json",
     prepare: "Callable[..., object] | None" = None,
+    own_token_param: str | None = None,
+    commutative: bool = False,
+    destructive: bool | None = None,
 ) -> "Callable[[F], F]":
     """Enter a function into the catalogue; the function itself stays as it is."""
 
     def enter(run: "F") -> "F":
         CATALOGUE[name] = Operation(
-            name, route, effect, role, returns_secret, replay, inline, response, prepare, run
+            name,
+            route,
+            effect,
+            role,
+            returns_secret,
+            replay,
+            inline,
+            response,
+            prepare,
+            own_token_param,
+            commutative,
+            destructive,
+            run,
         )
         return run
 
@@ -215,5 +242,6 @@ class Unprepared:
 #: The engine then leaves the transaction, calls ``prepare`` with a
 #: :class:`~fastio_cli.operations.context.Preparation` and the operation's parameters, and runs the
 #: operation again with the result, which is never None, as ``ctx.prepared``. So the operation is
-#: authorised before anything is prepared, and what is slow is done while nobody waits for it.
+#: authorised before anything is prepared, and what is slow is done while nobody waits for it. The
+#: slow part of ``ctx.compute`` in a write is prepared the same way (``engine/outside.py``).
 UNPREPARED = Unprepared()

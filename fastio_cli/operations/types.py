@@ -36,6 +36,7 @@ class Rule:
     is_inline = True
     # Of a JSON value: (); of records with JSON values: the keys of these.
     json_keys: "tuple[str, ...] | None" = None
+    reaches_out = False  # names what is outside of the store
     is_path = False  # names what is in a workspace, so that fio://workspace/ may go before it
     is_pattern = False  # of a path: names several, and may be empty
     enters_workspace = False  # names a further workspace that the operation works in
@@ -309,6 +310,12 @@ class BooleanRule(ScalarRule):
         return value
 
 
+class OwnLineRule(BooleanRule):
+    """Whether to look at the end of a file, which may be in a bucket."""
+
+    is_inline = False
+
+
 class RecordsRule(Rule):
     """A list of strict JSON objects like ``item``, each checked by the operation that reads it."""
 
@@ -355,6 +362,12 @@ class ListRule(Rule):
         if not isinstance(value, list) or not 1 <= len(value) <= self.count_max:
             raise FastioError("invalid", f"{name} must be a list of 1 to {self.count_max} values.")
         return [self.item.check(item, f"{name}[{i}]") for i, item in enumerate(value)]
+
+
+class UrlsRule(ListRule):
+    """Addresses, which are checked when they are asked (``egress``)."""
+
+    reaches_out = True
 
 
 class TextsRule(Rule):
@@ -492,6 +505,7 @@ Ttl = Annotated[float, SecondsRule(1, 24 * 3600)]
 Wait = Annotated[float, WaitRule(0, 30 * 24 * 3600)]
 Number = Annotated[int | float, NumberRule()]
 Boolean = Annotated[bool, BooleanRule()]
+OwnLine = Annotated[bool, OwnLineRule()]
 KindName = Annotated[str, TextRule(5, choices=("state", "file"))]
 PatchFormat = Annotated[str, TextRule(12, choices=("merge", "json-patch"))]
 Changes = Annotated[
@@ -509,7 +523,7 @@ Role = Annotated[str, TextRule(6, choices=("viewer", "editor", "admin", "owner")
 Scopes = Annotated[list[str], ListRule(TextRule(128, 1), 50)]
 Lifetime = Annotated[float, SecondsRule(60, 10 * 366 * 24 * 3600)]
 Upload = Annotated[Content, UploadRule()]
-Urls = Annotated[list[str], ListRule(TextRule(8192, 1), 1000)]
+Urls = Annotated[list[str], UrlsRule(TextRule(8192, 1), 1000)]
 Headers = Annotated[dict[str, str], TextsRule()]
 Sha256 = Annotated[str, DigestRule()]
 OnConflict = Annotated[str, TextRule(7, choices=("version", "rename", "fail"))]
