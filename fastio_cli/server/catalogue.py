@@ -19,7 +19,7 @@ from fastio_cli.server.http import etag_of, is_known
 from fastio_cli.server.request_context import LONG_POLL, SMALL_BYTES_MAX, Disconnected
 from fastio_cli.server.responses import BODYLESS, JSON, NO_STORE
 from fastio_cli.server.routes import Routes
-from fastio_cli.server.shares import Budget, share_of
+from fastio_cli.server.shares import share_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 WORKSPACE = "/v1/workspaces/{workspace}"
 ANYONES_BYTES_MAX = 4096
-BODIES_BYTES_MAX = 256 * 1024 * 1024  # of requests that are not small, all together
 STREAMED = "event.list"  # the operation that a stream repeats
 UPLOADS = "file.put"  # the operation that parts of an upload are for
 
@@ -61,7 +60,6 @@ class Catalogue:
         self._executor = executor
         self._transfers = transfers
         self._metrics = metrics
-        self._bodies = Budget(BODIES_BYTES_MAX)
         self._routes: Routes[Endpoint] = Routes()
         for operation in every():
             endpoint = partial(self._endpoint_of(operation), operation)
@@ -108,7 +106,7 @@ class Catalogue:
             await _answer(ctx, await self._executor.call(call, is_small=True))
             return
         owner = share_of(await self._pipeline.identify(ctx, operation.role))
-        async with self._bodies.held(owner, ctx.body_bytes_max):
+        async with self._pipeline.bodies.held(owner, ctx.body_bytes_max):
             call = await self._prepared(ctx, operation, in_path)
             await _answer(ctx, await self._executor.call(call))
 
