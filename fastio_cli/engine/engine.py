@@ -170,6 +170,12 @@ class Engine(Client):
                 self.finish_rollback(call)
                 raise
             if outcome is UNPREPARED:
+                scratch = self._scratch_engine(call)
+                if scratch is not None:
+                    try:
+                        return scratch.run(call)
+                    finally:
+                        scratch.close()
                 self.prepare_outside(call)
             elif isinstance(outcome, Pending):
                 poll = poll or LongPoll(call.workspace)
@@ -177,6 +183,17 @@ class Engine(Client):
                     return expired(outcome)
             else:
                 return outcome
+
+    def _scratch_engine(self, call: Call) -> Engine | None:
+        """What a call that only reads is prepared on where the store itself cannot be written."""
+        if call.operation.effect != "read":
+            return None
+        from fastio_cli.storage.scratch import scratch_copy
+
+        store = scratch_copy(self.store)
+        if store is None:
+            return None
+        return Engine(store, self.blobs, self.limits, self._search_settings, self._key_file)
 
     def work(self, call: Call) -> Work:
         """A prepared call as a store takes it.

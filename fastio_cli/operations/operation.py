@@ -50,6 +50,10 @@ class Operation:
     * ``workspace_param``: the parameter that names a further workspace it works in
       (:meth:`~fastio_cli.operations.context.Context.beside`);
     * ``upload_param``: the parameter that is the body of the request, as bytes;
+    * ``commutative``: it adds to what is there, so that it is right whatever was written since its
+      caller last read;
+    * ``destructive``: it takes away what somebody may still need; that is so of whatever is asked
+      for by DELETE, unless it says otherwise;
     * ``targets_workspace``: what it reads or changes is the workspace itself;
     * ``prepare``: does what is slow, or needs transactions of its own, outside the operation's
       transaction (see :data:`UNPREPARED`).
@@ -66,6 +70,8 @@ class Operation:
         inline: bool,
         response: str,
         prepare: "Callable[..., object] | None",
+        commutative: bool,
+        destructive: bool | None,
         run: "Callable[..., Any]",
     ) -> None:
         self.name = name
@@ -77,6 +83,8 @@ class Operation:
         self.inline = inline
         self.response = response
         self.prepare = prepare
+        self.commutative = commutative
+        self.destructive = self.method == "DELETE" if destructive is None else destructive
         self.run = run
         self.in_workspace = "{workspace}" in route
         self.targets_workspace = route.endswith("{workspace}")
@@ -159,12 +167,25 @@ def operation(
     inline: bool = False,
     response: str = "json",
     prepare: "Callable[..., object] | None" = None,
+    commutative: bool = False,
+    destructive: bool | None = None,
 ) -> "Callable[[F], F]":
     """Enter a function into the catalogue; the function itself stays as it is."""
 
     def enter(run: "F") -> "F":
         CATALOGUE[name] = Operation(
-            name, route, effect, role, returns_secret, replay, inline, response, prepare, run
+            name,
+            route,
+            effect,
+            role,
+            returns_secret,
+            replay,
+            inline,
+            response,
+            prepare,
+            commutative,
+            destructive,
+            run,
         )
         return run
 

@@ -20,7 +20,7 @@ import threading
 from contextlib import suppress
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.documents import PROGRAMS
+from fastio_cli.operations.documents import is_slow
 from fastio_cli.server.fair_pool import current_task
 from fastio_cli.server.request_context import Disconnected
 from fastio_cli.server.shares import SERVER, Places, Turns
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from fastio_cli.server.fair_pool import Task
 
-LARGE_BYTES = 256 * 1024  # from here on a helper pays for handing the work over
 HELPERS = 4
 CPU_S_MAX = 10.0
 CALL_S_MAX = 60.0
@@ -121,8 +120,7 @@ class HelperPool:
         Raises what the function raises, ``too_large`` when it takes too long, ``unavailable`` when
         too many wait.
         """
-        size_bytes = sum(len(arg) for arg in args if isinstance(arg, bytes))
-        if size_bytes < LARGE_BYTES and function not in PROGRAMS:
+        if not is_slow(function, args):
             return function(*args)
         task = current_task()
         seeker = _Seeker(SERVER if task is None else task.owner)
