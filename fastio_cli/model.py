@@ -189,6 +189,7 @@ class AccessToken(TypedDict):
     workspace: str | None
     created_at: str
     created_by: str
+    created_by_token: str | None
     expires_at: str | None
     revoked_at: str | None
     last_used_at: str | None

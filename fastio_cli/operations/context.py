@@ -102,7 +102,8 @@ class Context:
         raw_json: bool = False,
         admit: Callable[[str, str], tuple[Row | None, Grant | None]] | None = None,
     ) -> None:
-        self.compute = compute  # does what may be large or slow (``documents.py``)
+        # Does what may be large or slow (``documents.py``); in a write, before it changes anything.
+        self.compute = compute
         self._verdict = verdict
         self._raw_json = raw_json
         self.org = org
@@ -202,6 +203,33 @@ class Context:
                 role=self.grant.org_role,
                 needed=role,
             )
+
+    @property
+    def token_id(self) -> str | None:
+        """The token that the call is made with; None for the owner of a local store."""
+        return self.grant.token_id if self.grant is not None else None
+
+    def require_all_scopes(self, what: str) -> None:
+        """Raise ``forbidden`` if the caller's token is for some operations only, where ``what``
+        comes of the call would be for all of them."""
+        if self.grant is not None and not self.grant.has_all_scopes:
+            raise FastioError(
+                "forbidden",
+                f"{what} would be for more than this token, which is for some operations only.",
+                "Use a token without scopes: fastio token create NAME",
+                scopes=self.grant.scopes,
+            )
+
+    def end_within(self, ttl_s: float | None) -> int | None:
+        """When something ends that is made for so long, but not after the caller's token does.
+
+        In milliseconds since 1970; None for never.
+        """
+        last = self.grant.expires_at if self.grant is not None else None
+        if ttl_s is None:
+            return last
+        end = self.now_ms + int(ttl_s * 1000)
+        return end if last is None else min(end, last)
 
     @property
     def search(self) -> SearchService:

@@ -248,7 +248,10 @@ class RequestExecutor:
         owner = share_of(call.identity)
         while True:
             if outcome is UNPREPARED:
-                await self.prepare(owner, self.engine.prepare_outside, call)
+                # Work on documents is bounded: it need not stand in line with models.
+                of_documents = call.outside is not None and call.outside.is_asked
+                on_thread = self._on_reader if of_documents else self.prepare
+                await on_thread(owner, self.engine.prepare_outside, call)
             elif isinstance(outcome, Pending):
                 if not await self._wait(poll, outcome):
                     if outcome.abandon is not None:
