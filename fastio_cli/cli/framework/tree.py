@@ -41,6 +41,7 @@ LEAVES = {
         "workspaces",
         "Make a store: for this folder, or where --store says.",
     ),
+    "trust": ("trust", "Trust this folder's project: its store and its settings."),
     "use": ("workspaces", "Choose the workspace that commands work in from now on."),
     "query": (
         "search",
