@@ -46,12 +46,17 @@ def assign(body: bytes, at: str, value: bytes, path: str) -> bytes:
     return encode(assign(stored(body.decode()), at, stored(value.decode()), path))
 
 
-def append(body: bytes, at: str | None, value: bytes, path: str) -> bytes:
-    """The document with a further value at the end of an array in it."""
+def append(body: bytes, at: str | None, value: bytes, path: str, create: bool = False) -> bytes:
+    """The document with a further value at the end of an array in it.
+
+    ``create`` begins an array where nothing is.
+    """
     document = target = stored(body.decode())
     if at:
-        from fastio_cli.operations.pointer import resolve
+        from fastio_cli.operations.pointer import fill, resolve
 
+        if create:
+            fill(document, at, [], path)
         target = resolve(document, at, path)
     if not isinstance(target, list):
         raise FastioError(
@@ -63,12 +68,16 @@ def append(body: bytes, at: str | None, value: bytes, path: str) -> bytes:
     return encode(document)
 
 
-def increment(body: bytes, at: str | None, by: float, path: str) -> tuple[bytes, float]:
-    """The document with a number in it increased, and the sum."""
+def increment(
+    body: bytes, at: str | None, by: float, path: str, create: bool = False
+) -> tuple[bytes, float]:
+    """The document with a number in it increased, and the sum; ``create`` counts nothing as 0."""
     document = number = stored(body.decode())
     if at:
-        from fastio_cli.operations.pointer import assign, resolve
+        from fastio_cli.operations.pointer import assign, fill, resolve
 
+        if create:
+            fill(document, at, 0, path)
         number = resolve(document, at, path)
     if not isinstance(number, int | float) or isinstance(number, bool):
         raise FastioError(

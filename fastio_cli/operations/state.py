@@ -6,6 +6,7 @@ from fastio_cli.json_text import stored
 from fastio_cli.operations import documents
 from fastio_cli.operations.operation import Pending, about, operation
 from fastio_cli.operations.types import (
+    Boolean,
     Changes,
     Expression,
     Json,
@@ -136,12 +137,18 @@ def append(
     path: ObjectPath,
     value: Json,
     at: Pointer | None = None,
+    create: Boolean = False,
     if_version: Version | None = None,
     lock_token: Token | None = None,
 ) -> "model.Object":
-    """Append a value to an array of a state object."""
+    """Append a value to an array of a state object.
+
+    ``create`` begins the array, and the object, where nothing is, with objects for what ``at``
+    names on the way.
+    """
     target = ctx.begin_change(path, lock_token, if_version)
-    body = ctx.compute(documents.append, _current(ctx, target), at, value.body, path)
+    document = _current(ctx, target, "append", at, create, b"[]")
+    body = ctx.compute(documents.append, document, at, value.body, path, create)
     return _put(ctx, target, "append", inline(body), {"at": at} if at else None)
 
 
@@ -159,14 +166,49 @@ def increment(
     path: ObjectPath,
     at: Pointer | None = None,
     by: Number = 1,
+    create: Boolean = False,
     if_version: Version | None = None,
     lock_token: Token | None = None,
 ) -> "model.StateDoc":
-    """Add to a number in a state object, and read the sum."""
+    """Add to a number in a state object, and read the sum.
+
+    ``create`` begins with 0 where nothing is, with objects for what ``at`` names on the way.
+    """
     target = ctx.begin_change(path, lock_token, if_version)
-    body, total = ctx.compute(documents.increment, _current(ctx, target), at, by, path)
+    document = _current(ctx, target, "increment", at, create, b"0")
+    body, total = ctx.compute(documents.increment, document, at, by, path, create)
     put = _put(ctx, target, "increment", inline(body), {"at": at} if at else None)
     return {"path": path, "version": put["version"], "etag": put["etag"], "value": total}
+
+
+@operation("state.update", f"POST {BASE}-update/{{path:path}}", effect="write", role="editor")
+def update(
+    ctx: "Context",
+    *,
+    path: ObjectPath,
+    expression: Expression,
+    default: Json | None = None,
+    if_version: Version | None = None,
+    lock_token: Token | None = None,
+) -> "model.Object":
+    """Replace a state object by what a JMESPath expression makes of it, in one step.
+
+    The expression sees the present value, or ``default`` where nothing stands, and nobody else's
+    change comes between. Raises ``invalid``, with nothing changed, when it gives null: that is what
+    a misspelt name gives.
+    """
+    target = ctx.begin_change(path, lock_token, if_version)
+    present = default.body if default is not None else None
+    body = present if target.live is None and present is not None else _current(ctx, target)
+    result = ctx.compute(documents.query, body, None, expression, path)
+    if result == b"null":
+        raise FastioError(
+            "invalid",
+            f"The expression gives null for {path}; nothing was changed.",
+            f"See what it would be made of: fastio state get {path}",
+            path=path,
+        )
+    return _put(ctx, target, "update", inline(result))
 
 
 @operation("state.schema", f"GET {BASE}-schema/{{path:path}}", effect="read", role="viewer")
@@ -288,13 +330,38 @@ def _body(row: "Row") -> bytes:
     return body
 
 
-def _current(ctx: "Context", target: "WriteTarget") -> bytes:
+def _current(
+    ctx: "Context",
+    target: "WriteTarget",
+    verb: str | None = None,
+    at: str | None = None,
+    create: bool = False,
+    empty: bytes = b"",
+) -> bytes:
+    """What stands at a path now; with ``create``, where nothing does, what a ``verb`` begins with:
+    ``empty``, or an object if it changes what a pointer leads to.
+
+    Raises ``not_found``, with a hint that makes the ``verb`` succeed.
+    """
     if target.live is None:
+        if create:
+            return b"{}" if at else empty
         error = ctx.not_found(target.path, target.head)
-        if target.head is None:
-            error.hint = f"Create it first: fastio state init {target.path} '{{}}'"
+        if verb is not None:
+            error.hint = f"Begin it: {_command(verb, target.path, at)} --create"
+        elif target.head is None:
+            error.hint = f"Create it first: {_command('init', target.path)} '{{}}'"
         raise error
     return _body(ctx.content(target.path, target.live["version"]))
+
+
+def _command(verb: str, path: str, at: str | None = None) -> str:
+    """How a state object is changed at the command line."""
+    from shlex import quote
+
+    value = " VALUE" if verb == "append" else ""
+    where = f" --at {quote(at)}" if at else ""
+    return f"fastio state {verb} {quote(path)}{value}{where}"
 
 
 def _put(
