@@ -41,7 +41,15 @@ ANONYMOUS = Identity(FIRST_ORG, "anonymous", None)
 class Grant:
     """What an identity may do now: its roles, and the limits of its token."""
 
-    __slots__ = ("expires_at", "org_role", "role", "scopes", "token_role", "workspace_id")
+    __slots__ = (
+        "expires_at",
+        "org_role",
+        "role",
+        "scopes",
+        "token_id",
+        "token_role",
+        "workspace_id",
+    )
 
     def __init__(
         self,
@@ -51,6 +59,7 @@ class Grant:
         scopes: list[str],
         workspace_id: int | None,
         expires_at: int | None,
+        token_id: str | None = None,
     ) -> None:
         self.org_role = org_role
         self.role = role
@@ -58,10 +67,16 @@ class Grant:
         self.scopes = scopes
         self.workspace_id = workspace_id
         self.expires_at = expires_at
+        self.token_id = token_id
+
+    @property
+    def has_all_scopes(self) -> bool:
+        """Whether the token is for every operation."""
+        return self.scopes == ["*"]
 
     def reaches(self, name: str) -> bool:
         """Whether the token is for the operation of this name."""
-        return self.scopes == ["*"] or any(fnmatchcase(name, scope) for scope in self.scopes)
+        return self.has_all_scopes or any(fnmatchcase(name, scope) for scope in self.scopes)
 
     def at_least(self, role: str) -> bool:
         """Whether the role in the org is this one or more."""

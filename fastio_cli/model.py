@@ -189,6 +189,7 @@ class AccessToken(TypedDict):
     workspace: str | None
     created_at: str
     created_by: str
+    created_by_token: str | None
     expires_at: str | None
     revoked_at: str | None
     last_used_at: str | None
@@ -370,7 +371,7 @@ class EventList(TypedDict):
 
 
 class Transaction(TypedDict):
-    """What one transaction changed, in the order given."""
+    """The objects of one transaction, each once, in the order in which they were first named."""
 
     items: list[Object]
     seq: int

@@ -129,10 +129,14 @@ class Running:
 
 
 class ActingRemote:
-    """A remote engine that acts as whoever a call names, each with a token of their own."""
+    """A remote engine that acts as whoever a call names, each with a token of their own.
 
-    def __init__(self, server: Running) -> None:
+    ``tokens`` are those that were made for the same store before.
+    """
+
+    def __init__(self, server: Running, tokens: dict[str, str]) -> None:
         self.server = server
+        self._tokens = tokens
         self.store = self  # what the fixtures close
         self._remotes: dict[str, Remote] = {}
 
@@ -148,7 +152,9 @@ class ActingRemote:
     def acting(self, actor: str) -> Remote:
         ACTOR_RULE.check(actor, "actor")
         if actor not in self._remotes:
-            self._remotes[actor] = Remote(self.server.url, self.server.token(actor), retry_s=2)
+            if actor not in self._tokens:
+                self._tokens[actor] = self.server.token(actor)
+            self._remotes[actor] = Remote(self.server.url, self._tokens[actor], retry_s=2)
         return self._remotes[actor]
 
     def close(self) -> None:
@@ -163,6 +169,7 @@ def behind_server(backend: type) -> type:
 
     class Behind(backend):  # type: ignore[misc]
         def open(self, clock: Callable[[], float] = time.time, limits: Limits | None = None) -> Any:
-            return ActingRemote(Running(super().open(clock, limits)))
+            tokens = self.__dict__.setdefault("tokens", {})
+            return ActingRemote(Running(super().open(clock, limits)), tokens)
 
     return Behind

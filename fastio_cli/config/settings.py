@@ -63,6 +63,12 @@ SETTINGS = {
     "metered": Setting("off", "Whether a server counts credits: one a write", ("off", "on")),
     "credits_per_month": Setting(5000, "Credits that an org has a month where they are counted"),
     "org_bytes_max": Setting(50 * 1024**3, "The most an org may hold on a server, all together"),
+    "org_create_role": Setting(
+        "admin",
+        "The role in a server's first org that creates orgs (member: any member of any org)",
+        ("owner", "admin", "editor", "viewer", "member"),
+    ),
+    "orgs_max": Setting(1000, "How many orgs a server has at most"),
     "rate_per_s": Setting(1000, "Requests a second that a server takes from one member"),
     "retry_s": Setting(30, "How long a server that is away is tried again"),
     "ca_file": Setting(
@@ -115,6 +121,8 @@ class Limits:
         "file_bytes_max",
         "metered",
         "org_bytes_max",
+        "org_create_role",
+        "orgs_max",
         "storage_bytes_max",
         "versions_max",
     )
@@ -127,9 +135,13 @@ class Limits:
         credits_per_month: int = 5000,
         metered: str = "off",
         org_bytes_max: int = 50 * 1024**3,
+        org_create_role: str = "admin",
+        orgs_max: int = 1000,
     ) -> None:
         self.metered = metered
         self.org_bytes_max = org_bytes_max
+        self.org_create_role = org_create_role
+        self.orgs_max = orgs_max
         self.credits_per_month = credits_per_month
         self.file_bytes_max = file_bytes_max
         self.storage_bytes_max = storage_bytes_max

@@ -192,6 +192,8 @@ class Config:
             credits_per_month=self.number("credits_per_month"),
             metered=self.text("metered"),
             org_bytes_max=self.number("org_bytes_max"),
+            org_create_role=self.text("org_create_role"),
+            orgs_max=self.number("orgs_max"),
         )
 
     def search(self) -> SearchSettings:

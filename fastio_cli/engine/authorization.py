@@ -14,10 +14,13 @@ from fastio_cli.identity import FIRST_ORG, RANKS, Grant, Identity, least, unauth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastio_cli.operations.operation import Operation
     from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
+LEAST_WRITER = "editor"  # the role that a token needs at least to change anything
 MONITORING = "server.metrics"  # the scope of a token that may read the server's metrics
 
 
@@ -34,14 +37,15 @@ def authorise(
     identity: Identity,
     operation: Operation,
     workspace: Row | None,
+    params: Mapping[str, object] | None = None,
     role: str | None = None,
 ) -> Grant | None:
     """What the identity may do, if that includes the operation; None where it may see nothing.
 
-    ``workspace`` is the one the call works in (None for an operation on the org); ``role`` is the
-    least that it needs there, if that is not the operation's. Raises
+    ``workspace`` is the one the call works in (None for an operation on the org), ``params`` are
+    the call's; ``role`` is the least that it needs there, if that is not the operation's. Raises
     ``unauthenticated`` for a token that is unknown, expired or revoked, ``forbidden`` for too small
-    a role or scope.
+    a role or scope, or a token that is too narrow for a write.
     """
     if identity.digest is None:
         if operation.role == "anyone":
@@ -50,6 +54,9 @@ def authorise(
     grant = _granted(tx, identity.digest, workspace["id"] if workspace is not None else 0)
     if operation.in_workspace and (workspace is None or grant.role == "member"):
         return None
+    own = operation.own_token_param
+    if own is not None and params is not None and params[own] == grant.token_id:
+        return grant  # every token may end itself
     needed = operation.role if role is None else role
     if RANKS[grant.role] < RANKS[needed]:
         raise _too_small_a_role(operation, needed, grant.role)
@@ -60,6 +67,8 @@ def authorise(
             "Use a token with a wider scope: fastio token create NAME",
             scopes=grant.scopes,
         )
+    if operation.effect == "write" and operation.role != "anyone":
+        _refuse_narrow(operation, grant)
     return grant
 
 
@@ -104,6 +113,7 @@ def _granted(tx: Tx, digest: str, workspace_id: int) -> Grant:
         row["scopes"],
         row["workspace_id"],
         row["expires_at"],
+        row["token_id"],
         workspace_id,
     )
 
@@ -116,6 +126,7 @@ def _grant(
     scopes: str,
     token_workspace_id: int | None,
     expires_at: int | None,
+    token_id: str,
     workspace_id: int,
 ) -> Grant:
     if token_workspace_id not in (None, workspace_id):
@@ -124,7 +135,34 @@ def _grant(
         role_in_org = least(org_role or "member", token_role)
         role_here = least(workspace_role or "member", token_role)
         role = max(role_in_org, role_here, key=RANKS.__getitem__)
-    return Grant(role_in_org, role, token_role, json.loads(scopes), token_workspace_id, expires_at)
+    return Grant(
+        role_in_org,
+        role,
+        token_role,
+        json.loads(scopes),
+        token_workspace_id,
+        expires_at,
+        token_id,
+    )
+
+
+def _refuse_narrow(operation: Operation, grant: Grant) -> None:
+    """A token for reading changes nothing, and one for a single workspace nothing of the org,
+    whatever its member may do."""
+    if RANKS[grant.token_role] < RANKS[LEAST_WRITER]:
+        raise FastioError(
+            "forbidden",
+            f"{operation.name} changes something; this token is of the role {grant.token_role}.",
+            f"Use a token of a wider role: fastio token create NAME --role {LEAST_WRITER}",
+            role=grant.token_role,
+            needed=LEAST_WRITER,
+        )
+    if grant.workspace_id is not None and not operation.in_workspace:
+        raise FastioError(
+            "forbidden",
+            f"{operation.name} is about the whole org; this token is for one workspace alone.",
+            "Use a token that is for the org: fastio token create NAME",
+        )
 
 
 def _too_small_a_role(operation: Operation, needed: str, role: str) -> FastioError:

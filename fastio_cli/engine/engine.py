@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cache
+from functools import cache, partial
 from itertools import count
 
 from fastio_cli.blobs.content import Content
 from fastio_cli.digest import sha256
 from fastio_cli.engine.client import Client, PreparedCall
+from fastio_cli.engine.outside import NeedsWork, OutsideWork
 from fastio_cli.engine.verdicts import Verdicts
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
@@ -90,6 +91,7 @@ class Call(PreparedCall):
         self.other_workspace = other_workspace
         self.result: object = None  # of the last run, which may have been committed unknown to us
         self.prepared: object = None
+        self.outside: OutsideWork | None = None
         self.after_rollback: list[Callable[[Tx], object]] = []  # see Context
         self._id = ""
 
@@ -223,7 +225,7 @@ class Engine(Client):
         outcomes = self.store.write_batch([work(call) for call in own])
         for i, call in enumerate(own):
             self.finish_rollback(call)
-            if outcomes[i] is UNPREPARED:  # rare: the same call again, alone, in its place
+            while outcomes[i] is UNPREPARED:  # rare: the same call again, alone, in its place
                 try:
                     self.prepare_outside(call)
                     outcomes[i] = self.store.write(work(call).run)
@@ -232,7 +234,10 @@ class Engine(Client):
         return outcomes
 
     def prepare_outside(self, call: Call) -> None:
-        """Do what an operation that answered ``UNPREPARED`` needs, outside any transaction."""
+        """Do what a call that answered ``UNPREPARED`` needs, outside any transaction."""
+        if call.outside is not None and call.outside.is_asked:
+            call.outside.do(self.compute)
+            return
         prepare = call.operation.prepare
         assert prepare is not None, f"{call.operation.name} has nothing to prepare"
 
@@ -361,13 +366,13 @@ class Engine(Client):
                 tx.unit.enter(Prefetch(other))  # all lock two workspaces in the same order
             row = tx.unit.enter(call.prefetch)
         if call.identity is not None:
-            grant = _authorization().authorise(tx, call.identity, operation, row)
+            grant = _authorization().authorise(tx, call.identity, operation, row, call.params)
         # A request that renamed or deleted its workspace is found without that workspace.
         scope = row["id"] if row is not None and not operation.targets_workspace else 0
         hidden = call.identity is not None and grant is None  # exactly as if it were not there
         if call.idempotency_key is not None and call.may_be_done and not (hidden and scope):
             done = tx.unit.request(scope, call.idempotency_key)
-            if done is not None:
+            if done is not None and _may_be_told(tx, call, done):
                 return self._replay(tx, call, row, grant, done)
         if hidden or (row is None and operation.in_workspace):
             raise no_workspace(tx, call.workspace, call.identity)
@@ -379,6 +384,8 @@ class Engine(Client):
         except FastioError:
             call.after_rollback = ctx.after_rollback
             raise
+        except NeedsWork:
+            return UNPREPARED
         if isinstance(result, Pending):
             result.seq = ctx.seq
         if operation.effect == "write" and result is not UNPREPARED:
@@ -391,6 +398,7 @@ class Engine(Client):
                     call.idempotency_key,
                     request_hash=call.request_hash,
                     result=record_text(_without_secret(operation, result)).decode(),
+                    target_id=row["id"] if row is not None and not scope else None,
                     kept_ms=call.key_kept_ms,
                 )
                 call.may_be_done = True
@@ -438,12 +446,18 @@ class Engine(Client):
             grant=grant,
             prepared=call.prepared,
             open_search=lambda: self.search,
-            compute=self.compute if call.operation.effect == "read" else self.compute_in_write,
+            compute=self._compute_for(tx, call),
             verdict=self._verdicts.get,
             raw_json=call.raw_json,
             lock_key=self._read_lock_key,
             admit=lambda name, role: _admit(tx, call.operation, name, call.identity, role),
         )
+
+    def _compute_for(self, tx: Tx, call: Call) -> Callable[..., object]:
+        if call.operation.effect == "read":
+            return self.compute
+        call.outside = call.outside or OutsideWork(self.compute_in_write)
+        return partial(call.outside.compute, tx)
 
     def _read_lock_key(self, tx: Tx) -> bytes:
         if self._lock_key is None:  # it never changes
@@ -502,10 +516,24 @@ def _admit(
     row = tx.unit.enter(Prefetch(name)) if operation.in_workspace else None
     grant = None
     if identity is not None:
-        grant = _authorization().authorise(tx, identity, operation, row, role)
+        grant = _authorization().authorise(tx, identity, operation, row, role=role)
     if (identity is not None and grant is None) or (row is None and operation.in_workspace):
         raise no_workspace(tx, name, identity)
     return row, grant
+
+
+def _may_be_told(tx: Tx, call: Call, done: Row) -> bool:
+    """Whether who asks may have a kept answer: an operation on a workspace itself is looked up
+    without it, as it may have renamed or deleted it, so the role in it is still to be asked.
+
+    Raises as ``authorise`` does.
+    """
+    if call.identity is None or not call.operation.targets_workspace:
+        return True
+    target = None if done["target_id"] is None else tx.workspaces.any_by_id(done["target_id"])
+    if target is None:
+        return False
+    return _authorization().authorise(tx, call.identity, call.operation, target) is not None
 
 
 def _is_too_large(tx: Tx, call: Call, row: Row | None) -> bool:
@@ -536,8 +564,9 @@ def no_workspace(tx: Tx, stored_name: str, identity: Identity | None) -> FastioE
 
 
 def _whose(identity: Identity) -> str:
-    """What stands before the idempotency keys of a member, whose name may hold a colon."""
-    return f"{len(identity.member)}:{identity.org}/{identity.member}:"
+    """What stands before the idempotency keys of a token: another one of the same member, which may
+    be for less, is not told what was done with it."""
+    return f"{identity.digest or ''}:"
 
 
 def _short_hash(text: str) -> str:

@@ -102,7 +102,8 @@ class Context:
         raw_json: bool = False,
         admit: Callable[[str, str], tuple[Row | None, Grant | None]] | None = None,
     ) -> None:
-        self.compute = compute  # does what may be large or slow (``documents.py``)
+        # Does what may be large or slow (``documents.py``); in a write, before it changes anything.
+        self.compute = compute
         self._verdict = verdict
         self._raw_json = raw_json
         self.org = org
@@ -204,6 +205,33 @@ class Context:
             )
 
     @property
+    def token_id(self) -> str | None:
+        """The token that the call is made with; None for the owner of a local store."""
+        return self.grant.token_id if self.grant is not None else None
+
+    def require_all_scopes(self, what: str) -> None:
+        """Raise ``forbidden`` if the caller's token is for some operations only, where ``what``
+        comes of the call would be for all of them."""
+        if self.grant is not None and not self.grant.has_all_scopes:
+            raise FastioError(
+                "forbidden",
+                f"{what} would be for more than this token, which is for some operations only.",
+                "Use a token without scopes: fastio token create NAME",
+                scopes=self.grant.scopes,
+            )
+
+    def end_within(self, ttl_s: float | None) -> int | None:
+        """When something ends that is made for so long, but not after the caller's token does.
+
+        In milliseconds since 1970; None for never.
+        """
+        last = self.grant.expires_at if self.grant is not None else None
+        if ttl_s is None:
+            return last
+        end = self.now_ms + int(ttl_s * 1000)
+        return end if last is None else min(end, last)
+
+    @property
     def search(self) -> SearchService:
         """The embedding model and the index, as far as they are opened."""
         assert self._open_search is not None
@@ -273,17 +301,7 @@ class Context:
         """
         self.check_lock(path, lock_token)
         target = WriteTarget(path, self.tx.unit.head(self.workspace_id, path))
-        if if_version is not None:
-            current = target.live["version"] if target.live is not None else 0
-            if current != if_version:
-                raise FastioError(
-                    "version_conflict",
-                    f"{path} is at version {current}, not {if_version}.",
-                    f"Read it again and repeat the change: fastio file info {path}",
-                    path=path,
-                    current_version=current,
-                    expected_version=if_version,
-                )
+        check_version(path, target.live["version"] if target.live is not None else 0, if_version)
         return target
 
     def check_lock(
@@ -496,6 +514,22 @@ class Context:
             total = self.tx.unit.org_bytes(self.org) + added
             if total > limits.org_bytes_max:
                 raise _over("org_bytes_max", "The org", total, limits.org_bytes_max)
+
+
+def check_version(path: str, current: int, if_version: int | None) -> None:
+    """Raise ``version_conflict`` unless an object is at the version that a change is for.
+
+    0 is the version of an object that is not there.
+    """
+    if if_version is not None and current != if_version:
+        raise FastioError(
+            "version_conflict",
+            f"{path} is at version {current}, not {if_version}.",
+            f"Read it again and repeat the change: fastio file info {path}",
+            path=path,
+            current_version=current,
+            expected_version=if_version,
+        )
 
 
 def _over(limit: str, who: str, size_bytes: int, limit_bytes: int) -> FastioError:

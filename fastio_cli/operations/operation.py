@@ -55,6 +55,8 @@ class Operation:
     * ``destructive``: it takes away what somebody may still need; that is so of whatever is asked
       for by DELETE, unless it says otherwise;
     * ``targets_workspace``: what it reads or changes is the workspace itself;
+    * ``own_token_param``: the parameter that names a token to end, which any token, however narrow,
+      may do to itself;
     * ``prepare``: does what is slow, or needs transactions of its own, outside the operation's
       transaction (see :data:`UNPREPARED`).
     """
@@ -70,6 +72,7 @@ class Operation:
         inline: bool,
         response: str,
         prepare: "Callable[..., object] | None",
+        own_token_param: str | None,
         commutative: bool,
         destructive: bool | None,
         run: "Callable[..., Any]",
@@ -83,6 +86,7 @@ class Operation:
         self.inline = inline
         self.response = response
         self.prepare = prepare
+        self.own_token_param = own_token_param
         self.commutative = commutative
         self.destructive = self.method == "DELETE" if destructive is None else destructive
         self.run = run
@@ -167,6 +171,7 @@ def operation(
     inline: bool = False,
     response: str = "json",
     prepare: "Callable[..., object] | None" = None,
+    own_token_param: str | None = None,
     commutative: bool = False,
     destructive: bool | None = None,
 ) -> "Callable[[F], F]":
@@ -183,6 +188,7 @@ def operation(
             inline,
             response,
             prepare,
+            own_token_param,
             commutative,
             destructive,
             run,
@@ -236,5 +242,6 @@ class Unprepared:
 #: The engine then leaves the transaction, calls ``prepare`` with a
 #: :class:`~fastio_cli.operations.context.Preparation` and the operation's parameters, and runs the
 #: operation again with the result, which is never None, as ``ctx.prepared``. So the operation is
-#: authorised before anything is prepared, and what is slow is done while nobody waits for it.
+#: authorised before anything is prepared, and what is slow is done while nobody waits for it. The
+#: slow part of ``ctx.compute`` in a write is prepared the same way (``engine/outside.py``).
 UNPREPARED = Unprepared()

@@ -7,7 +7,12 @@ from fastio_cli.identity import new_id, secret_digest
 from fastio_cli.operations.members import end_access
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.records import org_name, timestamp
-from fastio_cli.operations.tokens import add_token, new_owner_token
+from fastio_cli.operations.tokens import (
+    add_token,
+    new_owner_token,
+    refuse_if_revoked,
+    withdraw_offer,
+)
 from fastio_cli.operations.types import ALL, Cursor, Lifetime, Limit, Line, Token
 
 TYPE_CHECKING = False
@@ -41,19 +46,25 @@ def _refuse_again(ctx: "Context", record: "model.Transfer") -> "NoReturn":
 def create(ctx: "Context", *, ttl_s: Lifetime = OFFER_TTL_S) -> "model.NewTransfer":
     """Offer the org to a new owner: the answer holds a claim to pass on, shown this once.
 
-    Whoever claims it becomes the owner; those who own it now stay admin.
+    Whoever claims it becomes the owner; those who own it now stay admin. The offer ends with the
+    token that made it.
     """
+    ctx.require_all_scopes("The new owner's token")
     ctx.enter_org()
+    refuse_if_revoked(ctx)
+    expires_at = ctx.end_within(ttl_s)
+    assert expires_at is not None
     id, claim = new_id("tr"), "claim_" + os.urandom(32).hex()
     ctx.tx.org_transfers.add(
         id=id,
         digest=secret_digest(claim),
         org=ctx.org,
         created_by=ctx.actor,
-        expires_at=ctx.now_ms + int(ttl_s * 1000),
+        created_by_token=ctx.token_id,
+        expires_at=expires_at,
         now_ms=ctx.now_ms,
     )
-    ctx.emit("transfer.create", data={"id": id, "ttl_ms": int(ttl_s * 1000)})
+    ctx.emit("transfer.create", data={"id": id, "ttl_ms": expires_at - ctx.now_ms})
     row = ctx.tx.org_transfers.by_id(ctx.org, id)
     assert row is not None
     return {**_record(ctx, row), "claim": claim}
@@ -78,7 +89,7 @@ def revoke(ctx: "Context", *, id: Line) -> "model.Transfer":
         raise FastioError(
             "not_found", f"There is no open transfer {id}.", "See them: fastio org transfer list"
         )
-    _withdraw(ctx, id)
+    withdraw_offer(ctx, id)
     return {**_record(ctx, row), "state": "revoked"}
 
 
@@ -123,7 +134,7 @@ def claim(ctx: "Context", *, claim: Token, name: Line) -> "model.Claimed":
     ctx.tx.org_transfers.end(row["id"], claimed_by=name, now_ms=ctx.now_ms)
     for other in ctx.tx.org_transfers.page(ctx.org, "", ALL):
         if _state(ctx, other) == "open":  # or a former owner could take the org back
-            _withdraw(ctx, other["id"])
+            withdraw_offer(ctx, other["id"])
     ctx.emit("transfer.claim", data={"id": row["id"], "from": row["created_by"], "to": name})
     token = add_token(ctx, member=name, role="owner", label="transfer.claim")
     return {
@@ -132,11 +143,6 @@ def claim(ctx: "Context", *, claim: Token, name: Line) -> "model.Claimed":
         "role": "owner",
         "token": token["token"],
     }
-
-
-def _withdraw(ctx: "Context", id: str) -> None:
-    ctx.tx.org_transfers.end(id, claimed_by=None, now_ms=ctx.now_ms)
-    ctx.emit("transfer.revoke", data={"id": id})
 
 
 def _record(ctx: "Context", row: "Row") -> "model.Transfer":

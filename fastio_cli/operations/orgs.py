@@ -4,6 +4,7 @@ What happens to an org is written to the log of its workspace ``default``.
 """
 
 from fastio_cli.errors import FastioError
+from fastio_cli.identity import FIRST_ORG
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.records import FIRST_ORG_NAME, month_of, org_name, timestamp
 from fastio_cli.operations.tokens import add_token, new_owner_token
@@ -13,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.operations.context import Context
+
+ANYBODY = "member"  # as ``org_create_role``: every member of every org
 
 
 def _open_again(ctx: "Context", record: "model.Org") -> "model.NewOrg":
@@ -31,8 +34,11 @@ def _open_again(ctx: "Context", record: "model.Org") -> "model.NewOrg":
 def create(ctx: "Context", *, name: Name) -> "model.NewOrg":
     """Create an org with a workspace 'default'; whoever creates it owns it.
 
-    The answer holds the owner's token for it, this once: a token works in one org.
+    The answer holds the owner's token for it, this once: a token works in one org. On a server it
+    needs the role ``org_create_role`` in the server's first org, and there are at most ``orgs_max``
+    orgs. The new org is one of its own: that token does not end with the one that created it.
     """
+    _check_may_create(ctx)
     if name == FIRST_ORG_NAME or ctx.tx.orgs.get(name) is not None:
         raise FastioError(
             "already_exists", f"There is an org {name!r} already.", "Choose another name."
@@ -44,6 +50,27 @@ def create(ctx: "Context", *, name: Name) -> "model.NewOrg":
     ctx.tx.members.put(name, ctx.actor, 0, "owner", ctx.now_ms)
     token = add_token(ctx, member=ctx.actor, role="owner", label="org.create")
     return {**show(ctx), "token": token["token"]}
+
+
+def _check_may_create(ctx: "Context") -> None:
+    """Each org has a quota of its own, so that the operator of a server says who makes some."""
+    ctx.require_all_scopes("The owner's token of a new org")
+    needed, orgs_max = ctx.limits.org_create_role, ctx.limits.orgs_max
+    if ctx.grant is not None and needed != ANYBODY:
+        if ctx.org != FIRST_ORG:
+            raise FastioError(
+                "forbidden",
+                "Orgs are created by members of the server's first org.",
+                "Ask the operator; the setting is org_create_role.",
+            )
+        ctx.require(needed)
+    if ctx.tx.orgs.count() >= orgs_max:
+        raise FastioError(
+            "quota_exceeded",
+            f"There are {orgs_max:,} orgs already; the limit is {orgs_max:,}.",
+            "The operator may raise it: fastio config set orgs_max NUMBER",
+            orgs_max=orgs_max,
+        )
 
 
 @operation("org.show", "GET /v1/org", effect="read", role="viewer")

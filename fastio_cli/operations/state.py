@@ -1,10 +1,10 @@
 """State objects: JSON that is read and changed where it is, one change at a time."""
 
-from fastio_cli.blobs.content import inline
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import stored
 from fastio_cli.operations import documents
 from fastio_cli.operations.operation import Pending, about, operation
+from fastio_cli.operations.state_edit import StateEdit, body_of, work_on, write_edits
 from fastio_cli.operations.types import (
     Boolean,
     Changes,
@@ -23,13 +23,13 @@ from fastio_cli.operations.types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastio_cli import model
-    from fastio_cli.blobs.content import Content
-    from fastio_cli.operations.context import Context, WriteTarget
+    from fastio_cli.operations.context import Context
     from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces/{workspace}/state"
-MEDIA_TYPE = "application/json"
 
 
 @operation("state.get", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", inline=True)
@@ -46,7 +46,7 @@ def get(
     ``at`` is a JSON Pointer (RFC 6901), ``query`` a JMESPath expression over what it points to.
     """
     row = ctx.content(path, version)
-    body = _body(row)
+    body = body_of(row)
     if query is not None:
         body = ctx.compute(documents.query, body, at, query, path)
     elif at:
@@ -69,11 +69,9 @@ def set_(
 
     ``schema`` attaches a JSON Schema that this and every later write has to satisfy.
     """
-    target = ctx.begin_change(path, lock_token, if_version)
-    if not at:
-        return _put(ctx, target, "set", value, schema=schema)
-    body = ctx.compute(documents.assign, _current(ctx, target), at, value.body, path)
-    return _put(ctx, target, "set", inline(body), {"at": at}, schema)
+    edit = StateEdit(ctx, path, lock_token, if_version)
+    edit.set(value, at, schema)
+    return write_edits(ctx, [edit])[0]
 
 
 @operation(
@@ -91,9 +89,10 @@ def init(
     head = ctx.tx.unit.head(ctx.workspace_id, path)
     if head is not None and not head["deleted"]:
         row = ctx.content(path, head["version"])
-        return {**_document(ctx, row, _body(row)), "created": False}
-    target = ctx.begin_change(path, lock_token)
-    put = _put(ctx, target, "init", value, schema=schema)
+        return {**_document(ctx, row, body_of(row)), "created": False}
+    edit = StateEdit(ctx, path, lock_token)
+    edit.init(value, schema)
+    put = write_edits(ctx, [edit])[0]
     assert value.body is not None
     return {**_document(ctx, put, value.body), "created": True}
 
@@ -111,16 +110,12 @@ def patch(
     """Change parts of one state object, leaving the rest as it is.
 
     ``format`` is ``merge`` (RFC 7396: objects merge, null removes) or ``json-patch`` (RFC 6902: a
-    list of operations, all or none; a ``test`` that fails is a ``version_conflict``).
+    list of operations, all or none; a ``test`` that fails is a ``version_conflict``). A patch of
+    the other kind, or one that would replace an object as a whole, is ``invalid``.
     """
-    target = ctx.begin_change(path, lock_token, if_version)
-    document = _current(ctx, target)
-    if format == "merge":
-        body = ctx.compute(documents.merge_patch, document, patch.body)
-    else:
-        version = target.live["version"] if target.live is not None else 0
-        body = ctx.compute(documents.json_patch, document, patch.body, path, version)
-    return _put(ctx, target, "patch", inline(body))
+    edit = StateEdit(ctx, path, lock_token, if_version)
+    edit.patch(patch, format)
+    return write_edits(ctx, [edit])[0]
 
 
 @operation(
@@ -146,10 +141,9 @@ def append(
     ``create`` begins the array, and the object, where nothing is, with objects for what ``at``
     names on the way.
     """
-    target = ctx.begin_change(path, lock_token, if_version)
-    document = _current(ctx, target, "append", at, create, b"[]")
-    body = ctx.compute(documents.append, document, at, value.body, path, create)
-    return _put(ctx, target, "append", inline(body), {"at": at} if at else None)
+    edit = StateEdit(ctx, path, lock_token, if_version)
+    edit.append(value, at, create)
+    return write_edits(ctx, [edit])[0]
 
 
 @operation(
@@ -174,11 +168,10 @@ def increment(
 
     ``create`` begins with 0 where nothing is, with objects for what ``at`` names on the way.
     """
-    target = ctx.begin_change(path, lock_token, if_version)
-    document = _current(ctx, target, "increment", at, create, b"0")
-    body, total = ctx.compute(documents.increment, document, at, by, path, create)
-    put = _put(ctx, target, "increment", inline(body), {"at": at} if at else None)
-    return {"path": path, "version": put["version"], "etag": put["etag"], "value": total}
+    edit = StateEdit(ctx, path, lock_token, if_version)
+    edit.increment(at, by, create)
+    put = write_edits(ctx, [edit])[0]
+    return {"path": path, "version": put["version"], "etag": put["etag"], "value": edit.total}
 
 
 @operation("state.update", f"POST {BASE}-update/{{path:path}}", effect="write", role="editor")
@@ -197,18 +190,9 @@ def update(
     change comes between. Raises ``invalid``, with nothing changed, when it gives null: that is what
     a misspelt name gives.
     """
-    target = ctx.begin_change(path, lock_token, if_version)
-    present = default.body if default is not None else None
-    body = present if target.live is None and present is not None else _current(ctx, target)
-    result = ctx.compute(documents.query, body, None, expression, path)
-    if result == b"null":
-        raise FastioError(
-            "invalid",
-            f"The expression gives null for {path}; nothing was changed.",
-            f"See what it would be made of: fastio state get {path}",
-            path=path,
-        )
-    return _put(ctx, target, "update", inline(result))
+    edit = StateEdit(ctx, path, lock_token, if_version)
+    edit.update(expression, default)
+    return write_edits(ctx, [edit])[0]
 
 
 @operation("state.schema", f"GET {BASE}-schema/{{path:path}}", effect="read", role="viewer")
@@ -227,31 +211,44 @@ def transact(ctx: "Context", *, changes: Changes) -> "model.Transaction":
 
     A change is the parameters of a ``state`` operation with its verb as ``op``: ``{"op": "set",
     "path": "a.json", "value": 1, "if_version": 3}``. Verbs: set, init, patch, append, increment,
-    delete. They apply in order; each sees what those before it did.
+    update, delete. They apply in order; each sees what those before it did. An object gets one new
+    version, however many changes are about it, and has to satisfy its schema in the end.
     """
-    from fastio_cli.operations import find
-
-    items = []
+    edits: dict[str, StateEdit] = {}
     for number, change in enumerate(changes):
-        params = dict(change)
-        verb = params.pop("op", None)
-        name = TRANSACT_VERBS.get(verb) if isinstance(verb, str) else None
-        if name is None:
-            verbs = ", ".join(TRANSACT_VERBS)
-            raise FastioError("invalid", f"Change {number}: op must be one of {verbs}.")
-        operation = find(name)
         try:
-            params = operation.decode(params)
-            operation.run(ctx, **params)
+            _add_change(ctx, edits, number, change)
         except FastioError as e:
-            e.message = f"Change {number} ({verb} {params.get('path', '?')}): {e.message}"
-            e.details = {**e.details, "change": number}
-            raise
-        items.append(str(params["path"]))
-    heads = [ctx.tx.unit.head(ctx.workspace_id, path) for path in items]
+            work_on(ctx, edits.values())  # in which a change before this one may fail
+            verb, path = change.get("op"), change.get("path", "?")
+            raise documents.named(e, number, verb, path) from None
+    write_edits(ctx, list(edits.values()))
+    heads = [ctx.tx.unit.head(ctx.workspace_id, path) for path in edits]
     from fastio_cli.operations.records import object_record
 
     return {"items": [object_record(head) for head in heads if head], "seq": ctx.seq}
+
+
+def _add_change(
+    ctx: "Context", edits: "dict[str, StateEdit]", number: int, change: "dict[str, object]"
+) -> None:
+    """Take one change of a transaction, after those before it."""
+    from fastio_cli.operations import find
+
+    given = dict(change)
+    verb = given.pop("op", None)
+    name = TRANSACT_VERBS.get(verb) if isinstance(verb, str) else None
+    if name is None:
+        raise FastioError("invalid", f"op must be one of {', '.join(TRANSACT_VERBS)}.")
+    params: dict[str, Any] = find(name).decode(given)
+    path, token = params.pop("path"), params.pop("lock_token")
+    if_version = params.pop("if_version", None)
+    edit = edits.get(path)
+    if edit is None:
+        edit = edits[path] = StateEdit(ctx, path, token, if_version, number)
+    else:
+        edit.go_on(number, token, if_version)
+    getattr(edit, str(verb))(**params)
 
 
 TRANSACT_VERBS = {
@@ -260,6 +257,7 @@ TRANSACT_VERBS = {
     "patch": "state.patch",
     "append": "state.append",
     "increment": "state.increment",
+    "update": "state.update",
     "delete": "object.delete",
 }
 
@@ -278,13 +276,13 @@ def wait(
         version = head["version"]
 
         def holds() -> bool:
-            body = _body(ctx.content(path, version))
+            body = body_of(ctx.content(path, version))
             return bool(ctx.compute(documents.holds, body, expression))
 
         # A version never changes, and many may wait for the same.
         if ctx.verdict((ctx.workspace_id, path, version, expression), holds):
             row = ctx.content(path, version)
-            return _document(ctx, row, _body(row))
+            return _document(ctx, row, body_of(row))
     else:
         # A wrong expression fails now, not when the object appears.
         ctx.compute(documents.holds, b"null", expression)
@@ -308,89 +306,3 @@ def _document(ctx: "Context", version: "Row | model.Object", value: bytes) -> "m
         "etag": version["etag"],
         "value": ctx.json_value(value),
     }
-
-
-def _body(row: "Row") -> bytes:
-    """The text of a version that is a state object."""
-    if row["deleted"]:
-        raise FastioError(
-            "not_found",
-            f"Version {row['version']} of {row['path']} is a deletion.",
-            f"See its history: fastio state history {row['path']}",
-            path=row["path"],
-        )
-    if row["kind"] != "state":
-        raise FastioError(
-            "invalid",
-            f"{row['path']} is a file, not a state object.",
-            f"Read it as a file: fastio file get {row['path']}",
-            path=row["path"],
-        )
-    body: bytes = row["body"]
-    return body
-
-
-def _current(
-    ctx: "Context",
-    target: "WriteTarget",
-    verb: str | None = None,
-    at: str | None = None,
-    create: bool = False,
-    empty: bytes = b"",
-) -> bytes:
-    """What stands at a path now; with ``create``, where nothing does, what a ``verb`` begins with:
-    ``empty``, or an object if it changes what a pointer leads to.
-
-    Raises ``not_found``, with a hint that makes the ``verb`` succeed.
-    """
-    if target.live is None:
-        if create:
-            return b"{}" if at else empty
-        error = ctx.not_found(target.path, target.head)
-        if verb is not None:
-            error.hint = f"Begin it: {_command(verb, target.path, at)} --create"
-        elif target.head is None:
-            error.hint = f"Create it first: {_command('init', target.path)} '{{}}'"
-        raise error
-    return _body(ctx.content(target.path, target.live["version"]))
-
-
-def _command(verb: str, path: str, at: str | None = None) -> str:
-    """How a state object is changed at the command line."""
-    from shlex import quote
-
-    value = " VALUE" if verb == "append" else ""
-    where = f" --at {quote(at)}" if at else ""
-    return f"fastio state {verb} {quote(path)}{value}{where}"
-
-
-def _put(
-    ctx: "Context",
-    target: "WriteTarget",
-    change: str,
-    content: "Content",
-    data: "dict[str, object] | None" = None,
-    schema: "Content | None" = None,
-) -> "model.Object":
-    """Write a state object, if it satisfies its schema."""
-    if target.live is not None and target.live["kind"] != "state":
-        raise FastioError(
-            "invalid",
-            f"{target.path} is a file; it cannot become a state object.",
-            f"Choose another path, or delete it first: fastio file delete {target.path}",
-            path=target.path,
-        )
-    schema_text = target.live["schema"] if target.live is not None else None
-    if schema is not None and schema.body is not None:
-        schema_text = schema.body.decode()
-    if schema_text is not None:
-        ctx.compute(documents.check_schema, content.body, schema_text.encode(), target.path)
-    return ctx.write_version(
-        target,
-        change=change,
-        kind="state",
-        content=content,
-        media_type=MEDIA_TYPE,
-        schema=schema_text,
-        data=data,
-    )

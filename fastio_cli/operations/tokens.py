@@ -1,9 +1,17 @@
 """Access tokens: what lets people and agents in, and who the bearer of one is."""
 
 import json
+from fnmatch import fnmatchcase
 
 from fastio_cli.errors import FastioError
-from fastio_cli.identity import FIRST_ORG, digest_of, least, new_id, new_token
+from fastio_cli.identity import (
+    FIRST_ORG,
+    digest_of,
+    least,
+    new_id,
+    new_token,
+    unauthenticated,
+)
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.records import FIRST_ORG_NAME, org_name, timestamp
 from fastio_cli.operations.types import ALL, Cursor, Lifetime, Limit, Line, Name, Role, Scopes
@@ -50,6 +58,9 @@ def create(
     It can do what the member can, but no more than ``role``, only the operations that ``scopes``
     match (as ``state.*``), and only in one workspace if one is named. Naming another member gives
     ``role`` in the org to one who has none yet, and needs the role admin.
+
+    Whoever it is for, it can do no more than the token that makes it, lives no longer, and ends
+    when that one is revoked.
     """
     ctx.enter_org()
     name = member if member is not None else ctx.actor
@@ -58,7 +69,7 @@ def create(
     given = role or (row["role"] if row is not None else "editor")
     if own:
         given = role or _least(ctx, given)
-        ttl_s = _stay_within_own_token(ctx, given, scopes, in_workspace, ttl_s)
+        ctx.require(given)
     else:
         for needed in ("admin", given, row["role"] if row is not None else given):
             ctx.require(needed)
@@ -67,20 +78,28 @@ def create(
         ctx.emit("member.set", data={"name": name, "role": given, "workspace": None})
     elif in_workspace is not None and not own:
         _give_workspace_role(ctx, name, in_workspace, given)
+    refuse_if_revoked(ctx)
     return add_token(
         ctx,
         member=name,
         role=given,
         label=label,
-        scopes=scopes,
+        scopes=_within_own_scopes(ctx, scopes),
         in_workspace=in_workspace,
-        ttl_s=ttl_s,
+        expires_at=ctx.end_within(ttl_s),
+        created_by_token=ctx.token_id,
     )
 
 
 @operation("token.list", "GET /v1/tokens", effect="read", role="member")
 def list_(ctx: "Context", *, limit: Limit = 50, cursor: Cursor = "") -> "model.AccessTokenList":
-    """List the org's tokens (those who are not admin see their own)."""
+    """List the org's tokens (those who are not admin see their own).
+
+    A token that is for one workspace sees itself alone.
+    """
+    if ctx.grant is not None and ctx.grant.workspace_id is not None:
+        own = ctx.tx.tokens.by_id(ctx.org, str(ctx.token_id))
+        return {"items": [_record(ctx, own)] if own is not None else [], "next_cursor": None}
     everyone = ctx.grant is None or ctx.grant.at_least("admin")
     member = None if everyone else ctx.actor
     rows = ctx.tx.tokens.page(ctx.org, member, cursor, limit + 1)
@@ -90,9 +109,18 @@ def list_(ctx: "Context", *, limit: Limit = 50, cursor: Cursor = "") -> "model.A
     }
 
 
-@operation("token.revoke", "DELETE /v1/tokens/{id}", effect="write", role="member")
+@operation(
+    "token.revoke",
+    "DELETE /v1/tokens/{id}",
+    effect="write",
+    role="member",
+    own_token_param="id",
+)
 def revoke(ctx: "Context", *, id: Line) -> "model.AccessToken":
-    """End a token at once: one's own, or as an admin anybody's."""
+    """End a token at once: one's own, or as an admin anybody's.
+
+    What it made ends with it: tokens, whoever they are for, and open offers of the org.
+    """
     ctx.enter_org()
     row = ctx.tx.tokens.by_id(ctx.org, id)
     visible = ctx.grant is None or ctx.grant.at_least("admin")
@@ -100,7 +128,7 @@ def revoke(ctx: "Context", *, id: Line) -> "model.AccessToken":
         raise FastioError(
             "not_found", f"There is no token {id}.", "See which there are: fastio token list"
         )
-    if row["member"] != ctx.actor:
+    if row["member"] != ctx.actor and id != ctx.token_id:
         owner = ctx.tx.members.get(ctx.org, row["member"], 0)
         ctx.require(owner["role"] if owner is not None else "viewer")
     _revoke(ctx, id, row["member"])
@@ -128,9 +156,10 @@ def add_token(
     label: str,
     scopes: list[str] | None = None,
     in_workspace: str | None = None,
-    ttl_s: float | None = None,
+    expires_at: int | None = None,
+    created_by_token: str | None = None,
 ) -> "model.NewAccessToken":
-    """Make a token and show it, this once."""
+    """Make a token and show it, this once. It ends with the one that it was created by."""
     token, id = new_token(), new_id("tok")
     digest = digest_of(token)
     ctx.tx.tokens.add(
@@ -143,7 +172,8 @@ def add_token(
         scopes=json.dumps(scopes or ["*"]),
         workspace_id=ctx.id_of(in_workspace) or None,
         created_by=ctx.actor,
-        expires_at=None if ttl_s is None else ctx.now_ms + int(ttl_s * 1000),
+        created_by_token=created_by_token,
+        expires_at=expires_at,
         now_ms=ctx.now_ms,
     )
     ctx.emit("token.create", data={"id": id, "member": member, "role": role})
@@ -172,13 +202,34 @@ def new_owner_token(ctx: "Context", org: str, member: str, label: str) -> str:
 def end_tokens(ctx: "Context", member: str) -> None:
     """Revoke all tokens of a member."""
     for row in ctx.tx.tokens.page(ctx.org, member, "", ALL):
-        if row["revoked_at"] is None:
+        token = ctx.tx.tokens.by_id(ctx.org, row["id"])  # one of them may have made another
+        if token is not None and token["revoked_at"] is None:
             _revoke(ctx, row["id"], member)
 
 
+def refuse_if_revoked(ctx: "Context") -> None:
+    """Raise ``unauthenticated`` if the caller's token was revoked since the call was authorised,
+    while it waited for the org's log: nothing may come of it any more that would outlive it."""
+    own = ctx.tx.tokens.by_id(ctx.org, ctx.token_id) if ctx.token_id is not None else None
+    if own is not None and own["revoked_at"] is not None:
+        raise unauthenticated()
+
+
+def withdraw_offer(ctx: "Context", id: str) -> None:
+    """End an open offer of the org."""
+    ctx.tx.org_transfers.end(id, claimed_by=None, now_ms=ctx.now_ms)
+    ctx.emit("transfer.revoke", data={"id": id})
+
+
 def _revoke(ctx: "Context", id: str, member: str) -> None:
-    ctx.tx.tokens.revoke(ctx.org, id, ctx.now_ms)
-    ctx.emit("token.revoke", data={"id": id, "member": member})
+    """Revoke a token and what it made, and what that made."""
+    found = [(id, member)]
+    for token_id, whose in found:
+        ctx.tx.tokens.revoke(ctx.org, token_id, ctx.now_ms)
+        ctx.emit("token.revoke", data={"id": token_id, "member": whose})
+        for offer in ctx.tx.org_transfers.made_by(ctx.org, token_id):
+            withdraw_offer(ctx, offer["id"])
+        found += [(row["id"], row["member"]) for row in ctx.tx.tokens.made_by(ctx.org, token_id)]
 
 
 def _least(ctx: "Context", role: str) -> str:
@@ -187,31 +238,25 @@ def _least(ctx: "Context", role: str) -> str:
     return least(role, ctx.grant.token_role)
 
 
-def _stay_within_own_token(
-    ctx: "Context",
-    role: str,
-    scopes: list[str] | None,
-    in_workspace: str | None,
-    ttl_s: float | None,
-) -> float | None:
-    """A token can make others for its member, but none that can do more, or longer, than itself;
-    how long the new one may live."""
-    assert ctx.grant is not None
-    if ctx.grant.scopes != ["*"] and scopes != ctx.grant.scopes:
-        raise FastioError("forbidden", "A token with scopes can only make one with the same.")
-    bound = ctx.grant.workspace_id
-    if bound is not None and ctx.id_of(in_workspace) != bound:
-        raise FastioError("forbidden", "A token for one workspace can only make one for the same.")
-    if bound is None:
-        ctx.require(role)
-    if _least(ctx, role) != role:
-        raise FastioError(
-            "forbidden", f"A token of the role {ctx.grant.token_role} can make none of {role}."
-        )
-    if ctx.grant.expires_at is None:
-        return ttl_s
-    left_s = (ctx.grant.expires_at - ctx.now_ms) / 1000
-    return left_s if ttl_s is None else min(ttl_s, left_s)
+def _within_own_scopes(ctx: "Context", scopes: list[str] | None) -> list[str] | None:
+    """What a new token is for: all that the caller's is, or less. Raises ``forbidden`` for more.
+
+    A pattern is within another one if that matches it as a name: its own stars are then matched by
+    stars, and whatever they stand for is too. (``?`` and ``[`` could match a star alone.)
+    """
+    if ctx.grant is None or ctx.grant.has_all_scopes:
+        return scopes
+    own = ctx.grant.scopes
+    for scope in own if scopes is None else scopes:
+        plain = [pattern for pattern in own if not set("?[") & set(pattern)]
+        if scope not in own and not any(fnmatchcase(scope, pattern) for pattern in plain):
+            raise FastioError(
+                "forbidden",
+                f"This token is for {', '.join(own)}; it can make none for {scope}.",
+                "Ask an admin for the token: fastio token create NAME",
+                scopes=own,
+            )
+    return own if scopes is None else scopes
 
 
 def _give_workspace_role(ctx: "Context", name: str, workspace: str, role: str) -> None:
@@ -243,6 +288,7 @@ def _record(ctx: "Context", row: "Row") -> "model.AccessToken":
         "workspace": workspace,
         "created_at": timestamp(row["created_at"]),
         "created_by": row["created_by"],
+        "created_by_token": row["created_by_token"],
         "expires_at": times["expires_at"],
         "revoked_at": times["revoked_at"],
         "last_used_at": times["last_used_at"],

@@ -113,18 +113,21 @@ class Files(Operations):
         path: str,
         content: Source,
         *,
+        own_line: bool | None = None,
         if_version: int | None = None,
         lock_token: str | None = None,
         idempotency_key: str | None = None,
     ) -> model.Object:
         """Append bytes to a file, at the price of what is appended; creates it if need be.
 
-        The etag of an appended file is SHA-256 over its former etag and the hash of what was added.
+        ``own_line`` puts a newline before them where the file does not end in one. The etag of an
+        appended file is SHA-256 over its former etag and the hash of what was added.
         """
         return self._upload(
             "file.append",
             path=path,
             content=content,
+            own_line=own_line,
             if_version=if_version,
             lock_token=lock_token,
             idempotency_key=idempotency_key,
@@ -592,7 +595,10 @@ class OrgsOfStore(Operations):
     def create(self, name: str, *, idempotency_key: str | None = None) -> model.NewOrg:
         """Create an org with a workspace 'default'; whoever creates it owns it.
 
-        The answer holds the owner's token for it, this once: a token works in one org.
+        The answer holds the owner's token for it, this once: a token works in one org. On a server
+        it needs the role ``org_create_role`` in the server's first org, and there are at most
+        ``orgs_max`` orgs. The new org is one of its own: that token does not end with the one that
+        created it.
         """
         return self._call("org.create", name=name, idempotency_key=idempotency_key)
 
@@ -859,7 +865,8 @@ class State(Operations):
         """Change parts of one state object, leaving the rest as it is.
 
         ``format`` is ``merge`` (RFC 7396: objects merge, null removes) or ``json-patch`` (RFC 6902:
-        a list of operations, all or none; a ``test`` that fails is a ``version_conflict``).
+        a list of operations, all or none; a ``test`` that fails is a ``version_conflict``). A patch
+        of the other kind, or one that would replace an object as a whole, is ``invalid``.
         """
         return self._call(
             "state.patch",
@@ -908,7 +915,9 @@ class State(Operations):
 
         A change is the parameters of a ``state`` operation with its verb as ``op``: ``{"op": "set",
         "path": "a.json", "value": 1, "if_version": 3}``. Verbs: set, init, patch, append,
-        increment, delete. They apply in order; each sees what those before it did.
+        increment, update, delete. They apply in order; each sees what those before it did. An
+        object gets one new version, however many changes are about it, and has to satisfy its
+        schema in the end.
         """
         return self._call("state.transact", changes=changes, idempotency_key=idempotency_key)
 
@@ -966,6 +975,9 @@ class TokensOfStore(Operations):
         It can do what the member can, but no more than ``role``, only the operations that
         ``scopes`` match (as ``state.*``), and only in one workspace if one is named. Naming another
         member gives ``role`` in the org to one who has none yet, and needs the role admin.
+
+        Whoever it is for, it can do no more than the token that makes it, lives no longer, and ends
+        when that one is revoked.
         """
         return self._call(
             "token.create",
@@ -979,7 +991,10 @@ class TokensOfStore(Operations):
         )
 
     def list(self, *, limit: int = 50, cursor: str = "") -> model.AccessTokenList:
-        """List the org's tokens (those who are not admin see their own)."""
+        """List the org's tokens (those who are not admin see their own).
+
+        A token that is for one workspace sees itself alone.
+        """
         return self._call("token.list", limit=limit, cursor=cursor)
 
     def all(self) -> Iterator[model.AccessToken]:
@@ -987,7 +1002,10 @@ class TokensOfStore(Operations):
         return self._items("token.list")
 
     def revoke(self, id: str, *, idempotency_key: str | None = None) -> model.AccessToken:
-        """End a token at once: one's own, or as an admin anybody's."""
+        """End a token at once: one's own, or as an admin anybody's.
+
+        What it made ends with it: tokens, whoever they are for, and open offers of the org.
+        """
         return self._call("token.revoke", id=id, idempotency_key=idempotency_key)
 
 
@@ -1006,7 +1024,8 @@ class TransfersOfStore(Operations):
     ) -> model.NewTransfer:
         """Offer the org to a new owner: the answer holds a claim to pass on, shown this once.
 
-        Whoever claims it becomes the owner; those who own it now stay admin.
+        Whoever claims it becomes the owner; those who own it now stay admin. The offer ends with
+        the token that made it.
         """
         return self._call("transfer.create", ttl_s=ttl_s, idempotency_key=idempotency_key)
 
@@ -1188,6 +1207,25 @@ class Changes(Recorder):
             at=at,
             by=by,
             create=create,
+            if_version=if_version,
+            lock_token=lock_token,
+        )
+
+    def update(
+        self,
+        path: str,
+        expression: str,
+        *,
+        default: object = None,
+        if_version: int | None = None,
+        lock_token: str | None = None,
+    ) -> None:
+        """Replace a state object by what a JMESPath expression makes of it, in one step."""
+        self._add(
+            "update",
+            path=path,
+            expression=expression,
+            default=default,
             if_version=if_version,
             lock_token=lock_token,
         )

@@ -316,6 +316,11 @@ class UnitOfWork:
 
     # What a call changes.
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether the call has changed anything that is not written yet."""
+        return bool(self._work)
+
     def add_version(self, columns: Row, is_new: bool) -> None:
         """Add a version and make it the head of its path; ``columns`` are those of both rows."""
         self._work.versions.append(columns)
@@ -351,7 +356,14 @@ class UnitOfWork:
             self._work.add_usage((before["org"], shard_of(id)), objects, size_bytes)
 
     def put_request(
-        self, workspace_id: int, key: str, *, request_hash: str, result: str, kept_ms: int
+        self,
+        workspace_id: int,
+        key: str,
+        *,
+        request_hash: str,
+        result: str,
+        target_id: int | None,
+        kept_ms: int,
     ) -> None:
         """Store the result of a call; now and then forget those whose time is over."""
         if self.now_ms % TIDY_EVERY == 0:
@@ -362,6 +374,7 @@ class UnitOfWork:
             "key": key,
             "request_hash": request_hash,
             "result": result,
+            "target_id": target_id,
             "expires_at": self.now_ms + kept_ms,
         }
 

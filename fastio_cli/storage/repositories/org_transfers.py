@@ -33,17 +33,37 @@ class OrgTransfers:
         )
 
     def add(
-        self, *, id: str, digest: str, org: str, created_by: str, expires_at: int, now_ms: int
+        self,
+        *,
+        id: str,
+        digest: str,
+        org: str,
+        created_by: str,
+        created_by_token: str | None,
+        expires_at: int,
+        now_ms: int,
     ) -> None:
         self._db.run(
-            """insert into transfers (id, digest, org, created_by, created_at, expires_at)
-            values (:id, :digest, :org, :created_by, :now_ms, :expires_at)""",
+            """insert into transfers (id, digest, org, created_by, created_by_token, created_at,
+            expires_at)
+            values (:id, :digest, :org, :created_by, :created_by_token, :now_ms, :expires_at)""",
             id=id,
             digest=digest,
             org=org,
             created_by=created_by,
+            created_by_token=created_by_token,
             expires_at=expires_at,
             now_ms=now_ms,
+        )
+
+    def made_by(self, org: str, token_id: str) -> list[Row]:
+        """The offers that a token made and that have not ended, but perhaps expired."""
+        return self._db.all(
+            f"""select {_TRANSFER} from transfers where org = :org
+            and created_by_token = :token_id and claimed_at is null and revoked_at is null
+            order by id""",
+            org=org,
+            token_id=token_id,
         )
 
     def end(self, id: str, *, claimed_by: str | None, now_ms: int) -> None:

@@ -14,6 +14,13 @@ class Orgs:
     def get(self, name: str) -> Row | None:
         return self._db.one("select name, created_at from orgs where name = :name", name=name)
 
+    def count(self) -> int:
+        """How many orgs there are."""
+        row = self._db.one("select count(*) as count from orgs")
+        assert row is not None
+        count: int = row["count"]
+        return count
+
     def add(self, name: str, now_ms: int) -> None:
         self._db.run(
             "insert into orgs (name, created_at) values (:name, :now_ms)", name=name, now_ms=now_ms

@@ -7,13 +7,14 @@ if TYPE_CHECKING:
     from fastio_cli.storage.db import Db, Row
 
 
-STORED = """select request_hash, result, expires_at from requests
+STORED = """select request_hash, result, target_id, expires_at from requests
     where workspace_id = :workspace_id and key = :key"""
 TIDY_EVERY = 16  # milliseconds come at random, so this is one write in so many
-PUT_REQUEST = """insert into requests (workspace_id, key, request_hash, result, expires_at)
-    values (:workspace_id, :key, :request_hash, :result, :expires_at)
+PUT_REQUEST = """insert into requests
+    (workspace_id, key, request_hash, result, target_id, expires_at)
+    values (:workspace_id, :key, :request_hash, :result, :target_id, :expires_at)
     on conflict (workspace_id, key) do update set request_hash = excluded.request_hash,
-    result = excluded.result, expires_at = excluded.expires_at"""
+    result = excluded.result, target_id = excluded.target_id, expires_at = excluded.expires_at"""
 DROP_EXPIRED = "delete from requests where workspace_id = :workspace_id and expires_at <= :now_ms"
 
 

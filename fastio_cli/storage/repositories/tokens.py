@@ -6,10 +6,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.storage.db import Db, Row
 
-_TOKEN = """id, org, member, label, role, scopes, workspace_id, created_at, created_by, expires_at,
-    revoked_at, last_used_at"""
-GRANT = """select t.role as token_role, t.scopes, t.workspace_id, t.expires_at, t.revoked_at,
-    o.role as org_role, w.role as workspace_role from tokens t
+_TOKEN = """id, org, member, label, role, scopes, workspace_id, created_at, created_by,
+    created_by_token, expires_at, revoked_at, last_used_at"""
+GRANT = """select t.id as token_id, t.role as token_role, t.scopes, t.workspace_id, t.expires_at,
+    t.revoked_at, o.role as org_role, w.role as workspace_role from tokens t
     left join members o on o.org = t.org and o.name = t.member and o.workspace_id = 0
     left join members w on w.org = t.org and w.name = t.member and w.workspace_id = :workspace_id
     where t.digest = :digest"""
@@ -45,12 +45,13 @@ class Tokens:
         created_by: str,
         expires_at: int | None,
         now_ms: int,
+        created_by_token: str | None = None,
     ) -> None:
         self._db.run(
             """insert into tokens (id, digest, org, member, label, role, scopes, workspace_id,
-            created_at, created_by, expires_at)
+            created_at, created_by, created_by_token, expires_at)
             values (:id, :digest, :org, :member, :label, :role, :scopes, :workspace_id, :now_ms,
-            :created_by, :expires_at)""",
+            :created_by, :created_by_token, :expires_at)""",
             id=id,
             digest=digest,
             org=org,
@@ -60,6 +61,7 @@ class Tokens:
             scopes=scopes,
             workspace_id=workspace_id,
             created_by=created_by,
+            created_by_token=created_by_token,
             expires_at=expires_at,
             now_ms=now_ms,
         )
@@ -74,6 +76,15 @@ class Tokens:
             after=after,
             limit=limit,
             **({"member": member} if member is not None else {}),
+        )
+
+    def made_by(self, org: str, token_id: str) -> list[Row]:
+        """The tokens that a token made and that were not revoked."""
+        return self._db.all(
+            f"""select {_TOKEN} from tokens where org = :org and created_by_token = :token_id
+            and revoked_at is null order by id""",
+            org=org,
+            token_id=token_id,
         )
 
     def revoke(self, org: str, id: str, now_ms: int) -> None:

@@ -46,6 +46,10 @@ class Workspaces:
             id=id,
         )
 
+    def any_by_id(self, id: int) -> Row | None:
+        """The workspace of this number, live or deleted."""
+        return self._db.one(f"select {_COLUMNS} from workspaces where id = :id", id=id)
+
     def seq(self, name: str) -> int:
         """The newest event of the live workspace of this name; 0 when there is none."""
         row = self._db.one(
