@@ -16,7 +16,13 @@ from fastio_cli.operations import every, find
 from fastio_cli.operations.files import Download
 from fastio_cli.server import events
 from fastio_cli.server.http import etag_of, is_known
-from fastio_cli.server.request_context import LONG_POLL, SMALL_BYTES_MAX, Disconnected
+from fastio_cli.server.request_context import (
+    BODY_BYTES_MAX,
+    LONG_POLL,
+    OPEN_BODY_BYTES_MAX,
+    SMALL_BYTES_MAX,
+    Disconnected,
+)
 from fastio_cli.server.responses import BODYLESS, JSON, NO_STORE
 from fastio_cli.server.routes import Routes
 
@@ -88,7 +94,11 @@ class Catalogue:
     async def _prepared(self, ctx: RequestContext, operation: Operation, in_path: InPath) -> Call:
         ctx.operation = operation.name
         identity = await self._pipeline.identify(ctx, operation.role)
-        body = b"" if ctx.method in BODYLESS else await ctx.body()
+        body = b""
+        if ctx.method not in BODYLESS:
+            # What nobody has to prove anything for takes no more than a few texts.
+            is_open = operation.role == "anyone"
+            body = await ctx.body(OPEN_BODY_BYTES_MAX if is_open else BODY_BYTES_MAX)
         if len(body) <= SMALL_BYTES_MAX:
             return self._pipeline.call(ctx, operation, in_path, identity, body)
         return await self._executor.prepare(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastio_cli.server.responses import Headers
 
 BODY_BYTES_MAX = SIZE_BYTES_MAX + ENVELOPE_BYTES
+OPEN_BODY_BYTES_MAX = 4 * 1024  # of what needs no token
 SMALL_BYTES_MAX = 64 * 1024
 BODY_FAILURE = "fastio.body_failure"  # in the scope of a request: why its body will not come
 LONG_POLL = "fastio.long_poll"  # in the scope of a request that waits, and will ask again
