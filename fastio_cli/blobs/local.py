@@ -10,11 +10,10 @@ import os
 import time
 
 from fastio_cli.blobs.content import CHUNK_BYTES, INLINE_BYTES_MAX, Content, inline
-from fastio_cli.blobs.errors import damaged_blob, not_stored, too_large
+from fastio_cli.blobs.errors import damaged_blob, too_large
 from fastio_cli.blobs.files import (
     lock_file,
     make_folder,
-    private,
     remove,
     sync_folder,
     unlock_file,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from typing import IO, BinaryIO
 
     from fastio_cli.blobs.staging import StagedBlob
+    from fastio_cli.blobs.writer import BlobWriter
 
 # A blob younger than this is never swept: a transaction may be about to refer to it.
 GRACE_S = 24 * 3600
@@ -55,15 +55,24 @@ class BlobStore:
         Raises ``too_large`` for more than ``size_bytes_max`` bytes, ``unavailable`` when the disk
         is full; nothing is left behind in either case.
         """
-        head = _read_up_to(stream, INLINE_BYTES_MAX + 1)
-        if len(head) > size_bytes_max:
-            raise too_large(size_bytes_max)
-        if len(head) <= INLINE_BYTES_MAX:
-            return inline(head)
+        writer = self.writer(size_bytes_max)
         try:
-            return self._put_file(head, stream, size_bytes_max)
-        except OSError as e:
-            raise not_stored(e) from e
+            writer.write(_read_up_to(stream, INLINE_BYTES_MAX + 1))
+            if writer.is_large:
+                buffer = memoryview(bytearray(CHUNK_BYTES))
+                while count := stream.readinto(buffer):  # type: ignore[attr-defined]
+                    writer.write(buffer[:count])
+            return writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
+
+    def writer(self, size_bytes_max: int) -> BlobWriter:
+        """Takes bytes as they come, to be stored."""
+        from fastio_cli.blobs.writer import BlobWriter
+
+        temporary = os.path.join(self.folder, "tmp", os.urandom(8).hex())
+        return BlobWriter(self, temporary, size_bytes_max)
 
     def add_part(self, upload: str, offset: int, stream: BinaryIO, size_bytes_max: int) -> int:
         """Append a part to an upload at ``offset``; returns the new size.
@@ -75,7 +84,11 @@ class BlobStore:
         """
         path = self._part(upload)
         make_folder(os.path.dirname(path))
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CLOEXEC if offset else os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            fd = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            raise _finished() if os.path.exists(path + ".done") else _elsewhere(0, offset) from None
         with open(fd, "r+b", buffering=0) as f:
             size = offset
             _go_to_end(f, path, size)
@@ -227,30 +240,6 @@ class BlobStore:
         os.unlink(aside)
         return size
 
-    def _put_file(self, head: bytes, stream: IO[bytes], size_bytes_max: int) -> Content:
-        temporary_folder = os.path.join(self.folder, "tmp")
-        make_folder(temporary_folder)
-        temporary = os.path.join(temporary_folder, os.urandom(8).hex())
-        digest = sha256(head)
-        size = len(head)
-        try:
-            with open(temporary, "xb", buffering=0, opener=private) as f:
-                write_all(f, head)
-                buffer = memoryview(bytearray(CHUNK_BYTES))
-                while count := stream.readinto(buffer):  # type: ignore[attr-defined]
-                    size += count
-                    if size > size_bytes_max:
-                        raise too_large(size_bytes_max)
-                    digest.update(buffer[:count])
-                    write_all(f, buffer[:count])
-                os.fsync(f.fileno())
-            name = digest.hexdigest()
-            self.commit(temporary, name)
-        except BaseException:
-            remove(temporary)
-            raise
-        return Content(name, size, blob=name)
-
     def commit(self, temporary: str, name: str) -> None:
         """Rename a synced file to the blob of this name, durably."""
         final = self.path(name)
@@ -268,11 +257,17 @@ def _go_to_end(f: BinaryIO, path: str, expected: int) -> None:
     """
     size = f.seek(0, os.SEEK_END)
     if size != expected:
-        raise FastioError("invalid", f"The upload has {size} bytes, not {expected}.", offset=size)
+        raise _elsewhere(size, expected)
     if not _is_at(f, path):
-        raise FastioError(
-            "invalid", "The upload was finished.", "Begin another: fastio file put FILE"
-        )
+        raise _finished()
+
+
+def _elsewhere(size: int, expected: int) -> FastioError:
+    return FastioError("invalid", f"The upload has {size} bytes, not {expected}.", offset=size)
+
+
+def _finished() -> FastioError:
+    return FastioError("invalid", "The upload was finished.", "Begin another: fastio file put FILE")
 
 
 def _is_at(f: BinaryIO, path: str) -> bool:

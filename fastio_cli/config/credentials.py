@@ -12,6 +12,7 @@ import os
 from fastio_cli.config.files import change_file, read_file, user_folder
 from fastio_cli.config.sources import FLAG
 from fastio_cli.errors import FastioError
+from fastio_cli.utf8 import without_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,13 +48,8 @@ def find_token(config: Config, url: str, environ: Any = os.environ) -> str | Non
     file = environ.get("FASTIO_TOKEN_FILE")
     if not token and not file:
         return load_token(profile) if profile is not None else None
-    if profile is None and config.lookup("store")[1] == config.project_file:
-        raise FastioError(
-            "forbidden",
-            f"This project's settings name the server {url}, which you did not choose. The token "
-            "of your environment is not sent there.",
-            f"If that is your server: export FASTIO_STORE={url}",
-        )
+    if profile is None:
+        config.check_address(url, "The token of your environment is not")
     return str(token) or _read(file)
 
 
@@ -122,8 +118,8 @@ def _file() -> str:
 
 def _read(file: str) -> str:
     try:
-        with open(file, encoding="utf-8") as f:
-            return f.read(1024).strip()
+        with open(file, "rb") as f:
+            return without_mark(f.read(1024)).decode().strip()
     except (OSError, UnicodeDecodeError) as e:
         raise FastioError("invalid", f"The token in {file} cannot be read: {e}.") from None
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from fastio_cli.blobs.local import BlobStore
+    from fastio_cli.blobs.writer import BlobWriter
     from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.config.settings import Limits, SearchSettings
     from fastio_cli.identity import Grant, Identity
@@ -352,6 +353,10 @@ class Engine(Client):
     def upload(self, stream: BinaryIO) -> Content:
         """Store the bytes of a stream, as the ``content`` parameter of a file operation."""
         return self.blobs.put(stream, self.limits.file_bytes_max)
+
+    def begin_upload(self) -> BlobWriter:
+        """Takes the bytes of a ``content`` parameter as they come."""
+        return self.blobs.writer(self.limits.file_bytes_max)
 
     def chunks(self, download: Download) -> Iterator[bytes]:
         """The bytes that ``file.get`` answered with."""
