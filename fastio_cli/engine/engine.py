@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 KEY_LENGTH_MAX = 255
 KEY_KEPT_MS = 24 * 3600 * 1000
+KEPT_BYTES_MAX = 4096  # of an answer that is kept as it is; most are a tenth of that
 # The engine's own keys serve only until it has heard from the database again.
 OWN_KEY_KEPT_MS = 10 * 60 * 1000
 _PROCESS = os.urandom(12).hex()
@@ -353,7 +354,7 @@ class Engine(Client):
                     scope,
                     call.idempotency_key,
                     request_hash=call.request_hash,
-                    result=record_text(_without_secret(operation, result)).decode(),
+                    result=_as_kept(_without_secret(operation, result)),
                     target_id=row["id"] if row is not None and not scope else None,
                     kept_ms=call.key_kept_ms,
                 )
@@ -381,7 +382,7 @@ class Engine(Client):
         record = json.loads(done["result"])
         operation = call.operation
         if operation.returns_secret is None:
-            return record
+            return self._resolved(tx, call, row, grant, record)
         if call.result is not None and record == _without_secret(operation, call.result):
             return call.result  # this very call did it, and did not hear of its commit
         assert operation.replay is not None
@@ -389,6 +390,15 @@ class Engine(Client):
         result = operation.replay(ctx, record)
         ctx.finish()
         return result
+
+    def _resolved(
+        self, tx: Tx, call: Call, row: Row | None, grant: Grant | None, record: object
+    ) -> object:
+        if row is None:
+            return record
+        from fastio_cli.engine.kept_answers import resolved
+
+        return resolved(self._context(tx, call, row, grant), record)
 
     def _context(self, tx: Tx, call: Call, row: Row | None, grant: Grant | None) -> Context:
         return Context(
@@ -522,6 +532,16 @@ def _request_hash(what: list[str], params: dict[str, object]) -> str:
         for key, value in params.items()
     }
     return sha256(canonical([*what, plain])).hexdigest()
+
+
+def _as_kept(answer: object) -> str:
+    """An answer as it is kept: the few that are large by reference."""
+    text = record_text(answer)
+    if len(text) > KEPT_BYTES_MAX and isinstance(answer, dict):
+        from fastio_cli.engine.kept_answers import by_reference
+
+        text = by_reference(answer)
+    return text.decode()
 
 
 def _without_secret(operation: Operation, result: object) -> object:

@@ -124,6 +124,7 @@ def fail(
         reason=error.message,
         hint=error.hint,
         headers=without_values(row["headers"]) if is_final else row["headers"],
+        sealed_headers=None if is_final else row["sealed_headers"],
         fetched=_as_text(outcome, ctx.now_ms) if outcome is not None else None,
         now_ms=ctx.now_ms,
         **progress,

@@ -27,7 +27,7 @@ from fastio_cli.imports.transfer import (
 from fastio_cli.jobs.import_results import Outcome, check, complete, fail, kept, last_fetch
 from fastio_cli.jobs.kind import Done, Job, JobKind, NewJob, Stopped
 from fastio_cli.operations.files import guess_media_type
-from fastio_cli.operations.imports import JOB_KIND, job_id, refuse_forgotten
+from fastio_cli.operations.imports import JOB_KIND, ROLE, headers_of, job_id, refuse_forgotten
 from fastio_cli.retry import RetryPolicy
 
 TYPE_CHECKING = False
@@ -87,6 +87,7 @@ class Imports(JobKind[ImportJob]):
     """
 
     name = JOB_KIND
+    role = ROLE
     renew_s = 1.0
     enters_workspace = True
 
@@ -132,6 +133,7 @@ class Imports(JobKind[ImportJob]):
                 row["workspace_id"],
                 job_id(row["id"]),
                 actor=row["actor"],
+                member=row["member"],
                 payload={"import": row["id"]},
             )
             for row in tx.imports.without_job(tx.now_ms, actor, ADOPTED_MAX)
@@ -252,8 +254,13 @@ class Imports(JobKind[ImportJob]):
             return buckets.fetch_object(row["url"], staged, transfer, limits, **conditions)
         services = Services(self._egress, self._endpoints, self._tokens_of(row))
         source = services.source(row["url"])
-        source.secrets |= json.loads(row["headers"] or "{}")
+        source.secrets |= self._headers(row)
         return fetch(self._egress, source, staged, transfer, limits, **conditions)
+
+    def _headers(self, row: Row) -> dict[str, str]:
+        workspace = self._engine.store.read(lambda tx: tx.workspaces.by_id(row["workspace_id"]))
+        org = workspace["org"] if workspace is not None else ""
+        return headers_of(row, org, self._engine.open_secret_box)
 
     def _is_there(self, before: Outcome) -> bool:
         """Whether bytes that were fetched before are in the store, and safe from being swept."""

@@ -127,10 +127,13 @@ class JobRunner:
             return False
         claimed = store.write(partial(self._take, picks))
         renewed_at = time.monotonic()
-        for pool, job in claimed:
+        for pool, job, refusal in claimed:
             self.running[job.key] = job
             self._pool_of[job.key] = pool
-            pool.run(job, renewed_at)
+            if refusal is None:
+                pool.run(job, renewed_at)
+            else:
+                self._unrecorded.append((job, refusal))
         return bool(claimed)
 
     def _picks(self, tx: Tx) -> list[tuple[_Pool, Row]]:
@@ -181,7 +184,10 @@ class JobRunner:
         org = self._orgs.get(workspace_id)
         return [workspace_id] if org is None else [workspace_id, org]
 
-    def _take(self, picks: list[tuple[_Pool, Row]], tx: Tx) -> list[tuple[_Pool, Job]]:
+    def _take(
+        self, picks: list[tuple[_Pool, Row]], tx: Tx
+    ) -> list[tuple[_Pool, Job, FastioError | None]]:
+        """The jobs that are ours now, each with why it may not be done if it may not."""
         claimed = []
         for pool, pick in picks:
             where = pick["workspace_id"], pick["id"]
@@ -192,7 +198,7 @@ class JobRunner:
             if job is None:
                 tx.jobs.finish(*where, row["fence"], tx.now_ms)
             else:
-                claimed.append((pool, job))
+                claimed.append((pool, job, _refusal(tx, pool.kind, job)))
         return claimed
 
     def _pause_s(self) -> float:
@@ -240,8 +246,12 @@ class JobRunner:
             return self._putting_back(job)
         if outcome.again_in_s is not None:
             return self._putting_back(job, outcome, outcome.again_in_s)
+        kind = self._pool_of[job.key].kind
 
         def work(tx: Tx, ctx: Context | None) -> bool:
+            refusal = _refusal(tx, kind, job)
+            if refusal is not None:
+                raise refusal
             is_held = tx.jobs.finish(*job.key, job.fence, tx.now_ms)
             if is_held and outcome.effect is not None:
                 outcome.effect(tx, ctx)
@@ -424,6 +434,15 @@ class RunnerThread(threading.Thread):
             self.join(2 * GRACE_S)
 
 
+def _refusal(tx: Tx, kind: JobKind[Any], job: Job) -> FastioError | None:
+    """Why a job may not be done any more for the member that it acts for."""
+    if kind.role is None or job.member is None:
+        return None
+    from fastio_cli.engine.authorization import refusal_of_job
+
+    return refusal_of_job(tx, job.workspace_id, job.id, job.member, kind.role)
+
+
 def _queue(found: list[tuple[str, NewJob]], tx: Tx) -> None:
     for kind, new in found:
         tx.jobs.queue(
@@ -431,6 +450,7 @@ def _queue(found: list[tuple[str, NewJob]], tx: Tx) -> None:
             new.id,
             kind=kind,
             actor=new.actor,
+            member=new.member,
             payload=json.dumps(new.payload),
             due_at=tx.now_ms + int(new.due_in_s * 1000),
             now_ms=tx.now_ms,

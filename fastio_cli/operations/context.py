@@ -167,6 +167,17 @@ class Context:
             )
 
     @property
+    def member(self) -> str | None:
+        """The member of the org who asks; None for the owner of a local store."""
+        return self.actor if self.grant is not None else None
+
+    @property
+    def workspace_org(self) -> str:
+        """The org of the workspace, also where the store's owner or a job works in it."""
+        org: str = self._workspace["org"]
+        return org
+
+    @property
     def token_id(self) -> str | None:
         """The token that the call is made with; None for the owner of a local store."""
         return self.grant.token_id if self.grant is not None else None
@@ -368,7 +379,7 @@ class Context:
         version = head["version"] + 1 if head is not None else 1
         now_ms = self.now_ms
         created_at = target.live["created_at"] if target.live is not None else now_ms
-        self._account(content.size_bytes if added_bytes is None else added_bytes)
+        self.account(content.size_bytes if added_bytes is None else added_bytes)
         if target.live is not None:
             self._counts[target.live["kind"]] -= 1
             self._live_bytes -= target.live["size_bytes"]
@@ -467,7 +478,9 @@ class Context:
             deleted=False,
         )
 
-    def _account(self, added_bytes: int) -> None:
+    def account(self, added_bytes: int) -> None:
+        """Count what the workspace holds more. Raises ``quota_exceeded`` beyond its limit, or that
+        of its org."""
         self._size_bytes += added_bytes
         if not added_bytes:
             return
