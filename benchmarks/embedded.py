@@ -227,6 +227,7 @@ def file_put(folder: str, quick: bool) -> Iterator[Budget]:
         store = os.path.join(folder, f"store-{n}")
         theirs = run(peer, folder)
         os.unlink(copy)
+        run([FASTIO, "init", "--store", store], folder)
         ours = run([FASTIO, "file", "put", source, "big.bin", "--store", store], folder)
         run(["/bin/rm", "-r", store], folder)
         pairs.append((ours.seconds, theirs.seconds))

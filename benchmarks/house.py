@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -142,10 +143,11 @@ def import_graph(root: Path, files: list[Path]) -> dict[str, set[str]]:
 
 def trip(root: Path, words: list[str], folder: str) -> dict[str, int]:
     """What one command passes through; it runs twice, and the second time counts."""
+    environ = {**os.environ, "XDG_DATA_HOME": folder}
     for n in range(2):
         command = [word.replace("{n}", str(n)) for word in words]
-        argv = [sys.executable, "-c", RECORDER, str(root), *command, "--store", folder]
-        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        argv = [sys.executable, "-c", RECORDER, str(root), *command]
+        done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True)
     row: dict[str, int] = json.loads(done.stderr.splitlines()[-1])
     return row
 

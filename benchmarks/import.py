@@ -107,6 +107,7 @@ def small(folder: str, quick: bool) -> Iterator[Budget]:
 def import_into(folder: str, what: list[str]):  # type: ignore[no-untyped-def]
     """One command into a fresh store."""
     store = os.path.join(folder, "store")
+    subprocess.run([FASTIO, "init", "--store", store, "-q"], stdout=subprocess.DEVNULL, check=True)
     allow = ["/usr/bin/env", "FASTIO_EGRESS_ALLOW=127.0.0.1"]
     ended = run([*allow, FASTIO, "import", *what, "--store", store, "-q"], folder)
     listed = subprocess.run(

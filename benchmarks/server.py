@@ -150,6 +150,7 @@ def fastio_server(
         lines += [{**first, "path": "n0.json", "workspace": f"w{n}"}]
     env = {**environment(), **more}
     text = "\n".join(map(json.dumps, lines)).encode()
+    subprocess.run([FASTIO, "init", "-q"], env=env, capture_output=True, check=True)
     subprocess.run([FASTIO, "batch"], env=env, input=text, capture_output=True, check=True)
     made = subprocess.run(
         [FASTIO, "token", "create", "bench", "--role", "editor", "-q"],

@@ -43,6 +43,7 @@ def commands(folder: str, quick: bool) -> Iterator[Budget]:
         words = words.replace("{n}", str(n))
         return [FASTIO, *words.split(), *(store if words != "--version" else [])]
 
+    run([FASTIO, "init", *store], folder)
     run(argv('state set plan.json {"step":0}', 0), folder)
     pairs: dict[str, list[tuple[float, float]]] = {name: [] for name, *_ in COMMANDS}
     for n in range(5 if quick else ROUNDS):
@@ -57,6 +58,7 @@ def commands(folder: str, quick: bool) -> Iterator[Budget]:
 def batch(folder: str, quick: bool) -> Iterator[Budget]:
     """1,000 writes by ``fastio batch`` against one by ``fastio state set``."""
     store = ["--store", os.path.join(folder, "store")]
+    run([FASTIO, "init", *store], folder)
     writes = os.path.join(folder, "writes.ndjson")
     with open(writes, "w", encoding="utf-8") as f:
         for n in range(BATCH):

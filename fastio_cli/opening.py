@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastio_cli.config.sources import Config
     from fastio_cli.engine.client import Client
     from fastio_cli.engine.engine import Engine
+    from fastio_cli.storage.absent import IfAbsent
 
 
 def is_server(store: str) -> bool:
@@ -22,15 +23,19 @@ def is_server(store: str) -> bool:
 
 
 def open_client(
-    config: Config, *, token: str | None = None, note: Callable[[str], None] | None = None
+    config: Config,
+    *,
+    token: str | None = None,
+    note: Callable[[str], None] | None = None,
+    create: bool = False,
 ) -> Client:
     """The operations on the store that the settings name, wherever it is.
 
-    ``token`` replaces the configured one; ``note`` is called when a retry takes longer.
-    Raises ``unavailable`` when the store cannot be opened.
+    ``token`` replaces the configured one; ``note`` is called when a retry takes longer; ``create``
+    makes a store where there is none. Raises as :func:`open_engine` does.
     """
     if not is_server(config.store()):
-        return open_engine(config)
+        return open_engine(config, create=create)
     from fastio_cli.client.remote import Remote
     from fastio_cli.client.transport import server_url
     from fastio_cli.config.credentials import find_token
@@ -45,8 +50,13 @@ def open_client(
     )
 
 
-def open_engine(config: Config) -> Engine:
-    """An engine on the store itself. Raises ``invalid`` when that is behind a server."""
+def open_engine(config: Config, *, create: bool = False) -> Engine:
+    """An engine on the store itself.
+
+    Only the default store comes to be by itself, at its first write: a place that was named and
+    holds no store may be mistyped, and raises ``not_found`` unless ``create`` is on. Raises
+    ``invalid`` when the store is behind a server, ``unavailable`` when it cannot be opened.
+    """
     from fastio_cli.engine.engine import Engine
     from fastio_cli.storage import open_blobs, open_store
 
@@ -57,6 +67,11 @@ def open_engine(config: Config) -> Engine:
             "This works on a store itself, not through a server.",
             "Name one: --store FOLDER, or --profile local",
         )
-    store = open_store(target, durability=config.text("durability"))
+    if_absent: IfAbsent = "make_on_write" if config.is_default_store else "refuse"
+    store = open_store(
+        target,
+        durability=config.text("durability"),
+        if_absent="make" if create else if_absent,
+    )
     blobs = open_blobs(target, config.blobs())
     return Engine(store, blobs, config.limits(), config.search, config.secret_key_file)

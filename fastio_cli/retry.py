@@ -142,6 +142,12 @@ def parse_retry_after(header: str | None) -> float | None:
     text = (header or "").strip()
     if text.isascii() and text.isdecimal():
         return float(text[:DIGITS_MAX])
+    at = parse_http_date(text)
+    return None if at is None else max(0.0, at - time.time())
+
+
+def parse_http_date(text: str) -> float | None:
+    """The seconds since 1970 of a date in a header; None if it is none."""
     if not text:
         return None
     from email.utils import mktime_tz, parsedate_tz
@@ -151,6 +157,6 @@ def parse_retry_after(header: str | None) -> float | None:
         return None
     try:
         # A date without a zone is in UTC: RFC 9110 knows no other.
-        return max(0.0, mktime_tz((*date[:9], date[9] or 0)) - time.time())
+        return float(mktime_tz((*date[:9], date[9] or 0)))
     except (ValueError, OverflowError):
         return None

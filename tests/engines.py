@@ -10,8 +10,15 @@ from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
 from fastio_cli.storage.contract import Store
+from fastio_cli.storage.sqlite.store import SqliteStore
 
 URL_FILE = "url"  # in the folder of a store that is a database
+
+
+def made_store(folder: object) -> str:
+    """The name of a folder with a store that is made there, as ``fastio init`` does."""
+    SqliteStore(str(folder)).close()
+    return str(folder)
 
 
 def open_engine(
@@ -25,8 +32,6 @@ def open_engine(
 
         store = PostgresStore(url.read_text(), clock=clock)
     else:
-        from fastio_cli.storage.sqlite.store import SqliteStore
-
         store = SqliteStore(str(folder), clock=clock or time.time)
     key_file = f"{folder}/secret.key"
     return Engine(

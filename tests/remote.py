@@ -57,6 +57,30 @@ class _Prompt(uvicorn.Server):
         await self.lifespan.shutdown()
 
 
+def make_token(engine: Engine, member: str, role: str = "owner", org: str = "") -> str:
+    """A token made behind the engine's back, so that no event tells of it."""
+    token = new_token()
+
+    def make(tx: Any) -> None:
+        tx.members.put(org, member, 0, role, tx.now_ms)
+        tx.tokens.add(
+            id=os.urandom(4).hex(),
+            digest=digest_of(token),
+            org=org,
+            member=member,
+            label="test",
+            role=role,
+            scopes='["*"]',
+            workspace_id=None,
+            created_by="test",
+            expires_at=None,
+            now_ms=tx.now_ms,
+        )
+
+    engine.store.write(make)
+    return token
+
+
 class Running:
     """A server on a free port, in a thread of this process."""
 
@@ -94,27 +118,7 @@ class Running:
         asyncio.run(self.server.serve(sockets=[self.socket]))
 
     def token(self, member: str, role: str = "owner", org: str = "") -> str:
-        """A token made behind the engine's back, so that no event tells of it."""
-        token = new_token()
-
-        def make(tx: Any) -> None:
-            tx.members.put(org, member, 0, role, tx.now_ms)
-            tx.tokens.add(
-                id=os.urandom(4).hex(),
-                digest=digest_of(token),
-                org=org,
-                member=member,
-                label="test",
-                role=role,
-                scopes='["*"]',
-                workspace_id=None,
-                created_by="test",
-                expires_at=None,
-                now_ms=tx.now_ms,
-            )
-
-        self.engine.store.write(make)
-        return token
+        return make_token(self.engine, member, role, org)
 
     def stop(self) -> None:
         self.server.end()

@@ -50,7 +50,7 @@ def test_the_generated_module_is_fresh() -> None:
 
 @pytest.mark.parametrize("operation", every(), ids=lambda o: o.name)
 def test_every_operation_is_a_method(operation: Any, tmp_path: Path) -> None:
-    with connect(tmp_path) as store:
+    with connect(tmp_path, create=True) as store:
         owner = store.workspace() if operation.in_workspace else store
         attribute, verb = generate.place(operation)
         method = getattr(getattr(owner, attribute) if attribute else owner, verb)
@@ -70,7 +70,7 @@ def test_connect_takes_what_the_command_line_takes(
 ) -> None:
     for name, value in (("STORE", str(tmp_path)), ("WORKSPACE", "team"), ("ACTOR", "planner")):
         monkeypatch.setenv(f"FASTIO_{name}", value)
-    with connect() as store:
+    with connect(create=True) as store:
         store.workspaces.create("team")
         ws = store.workspace()
         assert (ws.name, ws.actor) == ("team", "planner")
@@ -393,7 +393,7 @@ def test_org_and_workspaces(store: Store) -> None:
 
 def test_the_asynchronous_store_does_the_same(tmp_path: Path) -> None:
     async def main() -> None:
-        async with await aconnect(tmp_path, actor="ada") as store:
+        async with await aconnect(tmp_path, actor="ada", create=True) as store:
             ws = store.workspace("default")
             await ws.state.set("plan.json", {"step": 1})
             async with ws.lock("plan.json", ttl=60) as lease:

@@ -153,14 +153,16 @@ class BlobStore:
                 left -= len(chunk)
                 yield chunk
 
-    def staged(self, name: str, size_bytes: int = 0) -> StagedBlob:
-        """The staged blob of this name, resumed after the ``size_bytes`` that are durable.
+    def staged(self, name: str, size_bytes: int = 0, state: str = "") -> StagedBlob:
+        """The staged blob of this name, resumed after the ``size_bytes`` that are durable if these
+        are of this ``state``.
 
         Raises ``unavailable`` if another writer has it or the disk fails.
         """
         from fastio_cli.blobs.staging import StagedBlob
 
-        return StagedBlob(self, os.path.join(self.folder, STAGING_FOLDER, name), size_bytes)
+        file = os.path.join(self.folder, STAGING_FOLDER, name)
+        return StagedBlob(self, file, size_bytes, state)
 
     def check_place(self) -> None:
         """Raise ``invalid`` if there is no place for large files."""

@@ -27,7 +27,7 @@ class NullBlobStore(BlobStore):
             "(or gs://, az://, a folder)",
         )
 
-    def staged(self, name: str, size_bytes: int = 0) -> StagedBlob:
+    def staged(self, name: str, size_bytes: int = 0, state: str = "") -> StagedBlob:
         """A staged blob that may become small content only."""
         return StagedBlob(self, "", 0)
 

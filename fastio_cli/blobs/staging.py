@@ -33,13 +33,15 @@ class StagedBlob:
     """A blob being written: a growing file in the staging folder, and the hash so far.
 
     ``sync`` makes the appended bytes durable and returns their number; a later ``StagedBlob`` of
-    the same name, also after a crash, resumes there. Small contents never touch the disk. Not
-    thread-safe; other processes are kept out by a file lock.
+    the same name and ``state``, also after a crash, resumes there. ``state`` names what the bytes
+    are a part of, in letters and digits. Small contents never touch the disk. Not thread-safe;
+    other processes are kept out by a file lock.
     """
 
-    def __init__(self, blobs: Destination, file: str, size_bytes: int) -> None:
+    def __init__(self, blobs: Destination, file: str, size_bytes: int = 0, state: str = "") -> None:
         self._blobs = blobs
-        self._file = file
+        self._name = file
+        self._file = _file_of(file, state)
         self._fd: int | None = None
         self._head = b""
         self._unsynced = False
@@ -80,9 +82,10 @@ class StagedBlob:
         self._unsynced = False
         return self.size_bytes
 
-    def restart(self) -> None:
-        """Discard all bytes and start again."""
+    def restart(self, state: str = "") -> None:
+        """Discard all bytes and start again, with those of ``state``."""
         self.discard()
+        self._file = _file_of(self._name, state)
         self.size_bytes = 0
         self._head = b""
         self._digest = sha256()
@@ -162,3 +165,7 @@ class StagedBlob:
             raise not_stored(e) from e
         self._unsynced = True
         self._head = b""
+
+
+def _file_of(name: str, state: str) -> str:
+    return f"{name}-{state}" if state else name

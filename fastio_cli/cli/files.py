@@ -14,7 +14,7 @@ from fastio_cli.cli.framework.options import (
     VERSION,
     given,
 )
-from fastio_cli.cli.framework.values import integer
+from fastio_cli.cli.framework.values import integer, secret
 from fastio_cli.cli.objects import list_objects, register_common
 from fastio_cli.errors import FastioError
 
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from fastio_cli.cli.framework.session import Session
 
 OVERWRITE = Flag("--overwrite", help="Replace the object at the new path")
-TO = Arg("to", "The new path", complete="path")
+TO = Arg("to", "The new path, or fio://workspace/path", complete="path")
+TO_LOCK_TOKEN = Opt(
+    "--to-lock-token",
+    help="Token of the lock you hold on the new path; @FILE or - to read it",
+    metavar="TOKEN",
+    convert=secret,
+)
 
 
 @command(
@@ -131,13 +137,29 @@ def info(cli: Session, path: str) -> None:
     cli.out.record(cli.call("object.info", path=path), essential="version")
 
 
-@command("file move", PATH, TO, OVERWRITE, IF_VERSION, LOCK_TOKEN, KEY, op="object.move")
+@command(
+    "file move",
+    PATH,
+    TO,
+    OVERWRITE,
+    IF_VERSION,
+    LOCK_TOKEN,
+    TO_LOCK_TOKEN,
+    KEY,
+    op="object.move",
+)
 def move(cli: Session, **params: object) -> None:
+    """Example:
+    fastio file move draft.md fio://archive/draft.md
+    """
     cli.out.record(cli.call("object.move", **params), essential="path")
 
 
-@command("file copy", PATH, TO, OVERWRITE, KEY, op="object.copy")
+@command("file copy", PATH, TO, OVERWRITE, TO_LOCK_TOKEN, KEY, op="object.copy")
 def copy(cli: Session, **params: object) -> None:
+    """Example:
+    fastio file copy fio://lab/notes.md notes.md
+    """
     cli.out.record(cli.call("object.copy", **params), essential="path")
 
 

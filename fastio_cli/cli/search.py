@@ -78,7 +78,8 @@ def query(cli: Session, query: str, wait: bool, all_workspaces: bool, **options:
         explain=options["explain"] or None,
     )
     if wait:
-        for workspace in cli.every_workspace() if all_workspaces else [cli.workspace]:
+        here = cli.workspace_of(options["path"])
+        for workspace in cli.every_workspace() if all_workspaces else [here]:
             finish(cli, workspace)
     if not all_workspaces:
         show_matches(cli, cli.call("search.query", **params))
@@ -120,7 +121,7 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
         )
     cli.override(**chosen)
     if wait:
-        finish(cli)
+        finish(cli, cli.workspace_of(options["path"] or session))
     shown: list[str] = []
 
     def show(sentence: str) -> None:
@@ -151,7 +152,7 @@ def context(cli: Session, task: str, wait: bool, **options: Any) -> None:
     fastio context "continue the pricing task" --budget 2000
     """
     if wait:
-        finish(cli)
+        finish(cli, cli.workspace_of(options["path"] or options["summary"]))
     params = given(
         query=task,
         budget=options["budget"],

@@ -22,7 +22,12 @@ FILE = "FILE"
     Opt("--workers", help="Processes (default: 1)", metavar="N", convert=integer),
     Opt("--tls-certificate", help="PEM file with the certificate", metavar=FILE, complete="file"),
     Opt("--tls-key", help="PEM file with its key", metavar=FILE, complete="file"),
-    Flag("--behind-proxy", help="A proxy in front encrypts and says who the client is"),
+    Opt(
+        "--behind-proxy",
+        help="Clients come through N proxies that encrypt and say who the client is",
+        metavar="N",
+        convert=integer,
+    ),
     Flag("--no-access-log", help="Do not write a line for every request"),
     help="Turn this store into a service for a team.",
 )
@@ -64,5 +69,8 @@ def worker() -> object:
     from fastio_cli.cli.framework.session import Session
     from fastio_cli.server.run import Options, application
 
-    options = Options(access_log=os.environ.get("FASTIO_SERVER_LOG") != "off")
+    options = Options(
+        access_log=os.environ.get("FASTIO_SERVER_LOG") != "off",
+        behind_proxy=int(os.environ.get("FASTIO_SERVER_PROXIES", "0")),
+    )
     return application(Session({}).local_engine(), options)

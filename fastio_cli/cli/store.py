@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fastio_cli.cli.framework.session import Session
+    from fastio_cli.storage.absent import IfAbsent
     from fastio_cli.storage.copy import Endpoint
 
 
@@ -42,8 +43,8 @@ def copy(
     from fastio_cli.storage.copy import copy_store
 
     with (
-        _place(cli, source, source_blobs, make=False) as old,
-        _place(cli, target, target_blobs, make=True) as new,
+        _place(cli, source, source_blobs, "refuse") as old,
+        _place(cli, target, target_blobs, "make") as new,
         _ProgressBar(progress) as show,
     ):
         compared = copy_store(old, new, show)
@@ -51,11 +52,13 @@ def copy(
 
 
 @contextmanager
-def _place(cli: Session, name: str, blobs: str | None, *, make: bool) -> Iterator[Endpoint]:
+def _place(cli: Session, name: str, blobs: str | None, if_absent: IfAbsent) -> Iterator[Endpoint]:
+    from fastio_cli.config.sources import refuse_address
     from fastio_cli.storage import open_blobs, open_store
     from fastio_cli.storage.copy import Endpoint
 
-    store = open_store(name, durability=cli.config.text("durability"), make=make)
+    refuse_address(name, "the arguments")
+    store = open_store(name, durability=cli.config.text("durability"), if_absent=if_absent)
     try:
         yield Endpoint(store, open_blobs(name, blobs or cli.config.blobs()))
     finally:

@@ -117,17 +117,48 @@ def use(cli: Session, name: str, create: bool) -> None:
     cli.out.record(workspace, essential="name")
 
 
-@command("init", help="Make a store for this folder and those below it.")
+@command("init", help="Make a store: for this folder, or where --store says.")
 def init(cli: Session) -> None:
-    """Commands run in this folder or below use the store in .fastio from then on."""
+    """Commands run in this folder or below use the store in .fastio from then on. With --store or
+    FASTIO_STORE the store is made there.
+
+    Examples:
+    fastio init
+    fastio init --store /srv/fastio
+    """
+    if cli.config.names_store:
+        cli.out.record(_make_store(cli, cli.config.store()), essential="store")
+        return
     from fastio_cli.config.files import PROJECT_FOLDER
-    from fastio_cli.storage.sqlite.store import SqliteStore
 
     folder = os.path.abspath(PROJECT_FOLDER)
-    created = not os.path.exists(os.path.join(folder, "store.sqlite"))
-    SqliteStore(folder).close()
+    made = _make_store(cli, folder)
     ignore = os.path.join(folder, ".gitignore")
     if not os.path.exists(ignore):
         with open(ignore, "w", encoding="utf-8") as f:
             f.write("*\n")  # state does not belong in the project's history
-    cli.out.record({"store": folder, "created": created}, essential="store")
+    cli.out.record(made, essential="store")
+
+
+def _make_store(cli: Session, target: str) -> dict[str, object]:
+    """Make a store where there is none: its place, and whether it is new."""
+    from fastio_cli.config.settings import mask_password
+    from fastio_cli.opening import is_server
+    from fastio_cli.storage import open_store
+
+    if is_server(target):
+        raise FastioError(
+            "invalid",
+            "The store of a server is made where the server runs.",
+            "Make it there: fastio init --store FOLDER",
+        )
+    created = False
+    try:
+        open_store(target).close()
+    except FastioError as e:
+        if e.code != "not_found" or "store" not in e.details:
+            raise
+        open_store(target, durability=cli.config.text("durability"), if_absent="make").close()
+        created = True
+    place = target if "://" in target else os.path.abspath(target)
+    return {"store": mask_password(place), "created": created}

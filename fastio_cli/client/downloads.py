@@ -7,7 +7,7 @@ from typing import cast
 import httpx
 
 from fastio_cli.client.requests import RemoteCall, digest_header
-from fastio_cli.client.responses import parse_record, unreachable
+from fastio_cli.client.responses import parse_record, unexpected_response, unreachable
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fastio_cli.client.transport import Transport
 
     Resume = Callable[[RemoteCall], "RemoteDownload"]
+
+# What readers of a download use of its record.
+_USED = {"path": str, "version": int, "size_bytes": int}
 
 
 class RemoteDownload:
@@ -35,6 +38,8 @@ def open_download(call: RemoteCall, response: httpx.Response, url: str) -> Remot
     """The download in a successful response."""
     try:
         record = parse_record(response.headers.get("fastio-record", ""), response, url)
+        if any(not isinstance(record.get(name), kind) for name, kind in _USED.items()):
+            raise unexpected_response(response, url)
     except FastioError:
         response.close()
         raise

@@ -75,7 +75,7 @@ def upload_ahead(transport: Transport, workspace: str, body: Body) -> None:
     while True:
         try:
             if offset is None:
-                offset = int(transport.json("GET", url)["offset"])
+                offset = _stated_offset(transport, url, body.size_bytes)
             if offset > received:
                 received = offset
                 attempts.reset()
@@ -90,6 +90,20 @@ def upload_ahead(transport: Transport, workspace: str, body: Body) -> None:
             failure = e if "offset" in e.details else transient(e)
         offset = None
         attempts.wait_or_raise(failure)
+
+
+def _stated_offset(transport: Transport, url: str, size_bytes: int) -> int:
+    """How many bytes the server has. Raises ``invalid`` for an answer that says nothing of it."""
+    answer = transport.json("GET", url)
+    offset = answer.get("offset") if isinstance(answer, dict) else None
+    if isinstance(offset, int) and 0 <= offset <= size_bytes:
+        return offset
+    raise FastioError(
+        "invalid",
+        f"{transport.url} did not answer as a fastio server does: it does not say how many bytes "
+        "it has.",
+        "Check the address, and whether a proxy or a login page of the network is in between.",
+    )
 
 
 def _reopen(stream: BinaryIO) -> IO[bytes] | None:

@@ -69,7 +69,7 @@ SETTINGS = {
         ("owner", "admin", "editor", "viewer", "member"),
     ),
     "orgs_max": Setting(1000, "How many orgs a server has at most"),
-    "rate_per_s": Setting(1000, "Requests a second that a server takes from one token"),
+    "rate_per_s": Setting(1000, "Requests a second that a server takes from one member"),
     "retry_s": Setting(30, "How long a server that is away is tried again"),
     "ca_file": Setting(
         None, "Certificate authorities to trust besides the public ones", user_only=True

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PROFILES = "profiles"
 LOCAL = "local"  # the profile that always exists: the store of this machine
 FLAG = "flag"
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 PREFIX = "FASTIO_"  # of the environment variables
 DEFAULT = "default"
 
@@ -36,8 +37,9 @@ DEFAULT = "default"
 class Config:
     """The settings that apply, resolved once.
 
-    ``flags`` are those of the command line, by setting name. A wrong value is reported
-    (``invalid``) when its setting is read, so that it stops no command that does not use it.
+    ``flags`` are those of the command line, by setting name; an empty one is ``invalid``. A wrong
+    value is reported (``invalid``) when its setting is read, so that it stops no command that does
+    not use it.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Config:
         self.project_folder = find_project(cwd)
         self._environ = environ
         self._user = read_file(self.user_file)
+        _refuse_empty(flags or {})
         layers = self._layers(flags or {})
         self.profile, self.profile_source = self._apply_profile(layers)
         self._resolved: Layer = {}
@@ -121,12 +124,27 @@ class Config:
     def store(self) -> str:
         """The store to use: the setting, else the user's data folder.
 
-        Raises ``invalid`` if the active profile does not exist.
+        Raises ``invalid`` if the active profile does not exist, or for what is no place.
         """
         if self._store is None:
             self._check_profile()
+            value, source = self.lookup("store")
+            refuse_address(value, source)
             self._store = self._path("store") or user_folder("data", self._environ)
         return self._store
+
+    @property
+    def names_store(self) -> bool:
+        """Whether the command line or the environment names the store."""
+        source = self.lookup("store")[1]
+        return source == FLAG or source.startswith(PREFIX)
+
+    @property
+    def is_default_store(self) -> bool:
+        """Whether nobody named the store: it is the one in the user's data folder."""
+        source = self.lookup("store")[1]
+        is_local = source == f"profile {LOCAL}" and self.project_folder is None
+        return source == DEFAULT or is_local
 
     def store_folder(self) -> str:
         """The folder of an embedded store. Raises ``invalid`` for a server or database."""
@@ -242,6 +260,33 @@ class Config:
         if source == FLAG or source.startswith(PREFIX):
             return os.path.expanduser(value)
         return _relative_to(self.user_file if source.startswith("profile ") else source, value)
+
+
+def _refuse_empty(flags: Mapping[str, str]) -> None:
+    """Raise ``invalid`` for a flag without a value: what the shell makes of an unset variable."""
+    for name, value in flags.items():
+        if value == "":
+            raise FastioError(
+                "invalid",
+                f"--{name.replace('_', '-')} is empty.",
+                f"Is the variable set that it comes from? Leave it out, or name the {name}.",
+            )
+
+
+def refuse_address(store: object, source: str) -> None:
+    """Raise ``invalid`` for a store named by host and port alone."""
+    if not isinstance(store, str) or "/" in store or ":" not in store:
+        return
+    host, _, port = store.rpartition(":")
+    if not port.isdecimal() or not host or (":" in host and not host.startswith("[")):
+        return
+    scheme = "http" if host in LOOPBACK else "https"
+    raise FastioError(
+        "invalid",
+        f"{store!r} (from {'--store' if source == FLAG else source}) is neither a folder nor a "
+        "URL.",
+        f"Name the server by its URL, as --store {scheme}://{store}; a folder as ./{store}",
+    )
 
 
 def _environment_layer(environ: Mapping[str, str]) -> Layer:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -62,18 +63,23 @@ class Egress:
         headers: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
         content: bytes | None = None,
+        cookies: httpx.Cookies | None = None,
     ) -> Iterator[httpx.Response]:
         """Send a request, follow redirects of a GET, and yield the response with its body unread.
 
         ``headers`` are also sent to where redirects lead, ``secrets`` (authorisation, cookies, the
-        user's own headers) only to the origin of ``url``. Raises ``blocked_url``, ``timeout``, or
-        ``unavailable`` when there was no answer.
+        user's own headers) only to the origin of ``url``. Cookies that the answers set go back to
+        their own sites along the redirects; ``cookies`` lends them to further requests (see
+        ``new_cookies``). Raises ``blocked_url``, ``timeout``, or ``unavailable`` when there was no
+        answer.
         """
+        cookies = new_cookies() if cookies is None else cookies
         target = self.rules.check_url(url)
         origin = _origin(target)
         for _ in range(REDIRECTS_MAX + 1):
             own = secrets if _origin(target) == origin else None
-            response = self._send(method, target, {**(headers or {}), **(own or {})}, content)
+            sent = {**(headers or {}), **(own or {})}
+            response = self._send(method, target, sent, content, cookies)
             try:
                 following = self._redirect(response) if method in ("GET", "HEAD") else None
                 if following is None:
@@ -106,19 +112,26 @@ class Egress:
         self._client.close()
 
     def _send(
-        self, method: str, url: httpx.URL, headers: dict[str, str], content: bytes | None
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: dict[str, str],
+        content: bytes | None,
+        cookies: httpx.Cookies,
     ) -> httpx.Response:
         fixed = {"User-Agent": AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
         if content is None and method != "GET":
             content = b""  # so that a length is stated
         request = httpx.Request(method, url, headers={**fixed, **headers}, content=content)
+        _add_cookies(request, cookies)
         request.extensions = {"timeout": self._client.timeout.as_dict()}
         with as_fastio_errors(str(url)), self._backend.deadline_in(self.rules.answer_s):
             response = self._client.send(request, stream=True)
-        self._client.cookies.clear()  # cookies are neither kept nor sent to another server
+        self._client.cookies.clear()  # none outlives the fetch that it was set in
         if sum(len(k) + len(v) for k, v in response.headers.raw) > HEADER_BYTES_MAX:
             response.close()
             raise blocked("its answer has too many headers", url)
+        cookies.extract_cookies(response)
         return response
 
     def _redirect(self, response: httpx.Response) -> httpx.URL | None:
@@ -133,6 +146,18 @@ class Egress:
         if response.url.scheme == "https" and url.scheme == "http":
             raise blocked("it was redirected from https to http", url)
         return url
+
+
+def new_cookies() -> httpx.Cookies:
+    """An empty jar for the cookies of one fetch, which sends each only to the site that set it.
+
+    A cookie without ``Domain`` goes back to its very host; one for a whole domain is refused if
+    that is a country's registry (``co.uk``) (RFC 6265, 5.3 and 5.4).
+    """
+    policy = DefaultCookiePolicy(
+        strict_domain=True, strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain
+    )
+    return httpx.Cookies(CookieJar(policy))
 
 
 def client_for(url: str, *, headers: Mapping[str, str], read_s: float, connect_s: float) -> Any:
@@ -182,6 +207,15 @@ def as_fastio_errors(url: str) -> Iterator[None]:
             "Check the address and the network, then try again.",
             kind=_kind(e),
         ) from None
+
+
+def _add_cookies(request: httpx.Request, cookies: httpx.Cookies) -> None:
+    """Add the cookies of the request's site, after those that the user states."""
+    own = request.headers.pop("cookie", None)
+    cookies.set_cookie_header(request)
+    if own is not None:
+        ours = request.headers.get("cookie")
+        request.headers["cookie"] = own if ours is None else f"{own}; {ours}"
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:

@@ -38,12 +38,14 @@ def authorise(
     operation: Operation,
     workspace: Row | None,
     params: Mapping[str, object] | None = None,
+    role: str | None = None,
 ) -> Grant | None:
     """What the identity may do, if that includes the operation; None where it may see nothing.
 
     ``workspace`` is the one the call works in (None for an operation on the org), ``params`` are
-    the call's. Raises ``unauthenticated`` for a token that is unknown, expired or revoked,
-    ``forbidden`` for too small a role or scope, or a token that is too narrow for a write.
+    the call's; ``role`` is the least that it needs there, if that is not the operation's. Raises
+    ``unauthenticated`` for a token that is unknown, expired or revoked, ``forbidden`` for too small
+    a role or scope, or a token that is too narrow for a write.
     """
     if identity.digest is None:
         if operation.role == "anyone":
@@ -55,8 +57,9 @@ def authorise(
     own = operation.own_token_param
     if own is not None and params is not None and params[own] == grant.token_id:
         return grant  # every token may end itself
-    if RANKS[grant.role] < RANKS[operation.role]:
-        raise _too_small_a_role(operation, grant.role)
+    needed = operation.role if role is None else role
+    if RANKS[grant.role] < RANKS[needed]:
+        raise _too_small_a_role(operation, needed, grant.role)
     if not grant.reaches(operation.name):
         raise FastioError(
             "forbidden",
@@ -182,11 +185,11 @@ def _refuse_narrow(operation: Operation, grant: Grant) -> None:
         )
 
 
-def _too_small_a_role(operation: Operation, role: str) -> FastioError:
+def _too_small_a_role(operation: Operation, needed: str, role: str) -> FastioError:
     return FastioError(
         "forbidden",
-        f"{operation.name} needs the role {operation.role}; yours is {role}.",
-        f"Ask an owner or admin: fastio member set NAME {operation.role}",
+        f"{operation.name} needs the role {needed}; yours is {role}.",
+        f"Ask an owner or admin: fastio member set NAME {needed}",
         role=role,
-        needed=operation.role,
+        needed=needed,
     )

@@ -15,6 +15,7 @@ from itertools import count
 from fastio_cli.blobs.content import Content
 from fastio_cli.digest import sha256
 from fastio_cli.engine.client import Client, PreparedCall
+from fastio_cli.engine.verdicts import Verdicts
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import stored_name
@@ -76,6 +77,7 @@ class Call(PreparedCall):
         request_hash: str,
         own_key: bool = False,
         identity: Identity | None = None,
+        other_workspace: str | None = None,
     ) -> None:
         super().__init__(operation, params, workspace)
         self.actor = actor
@@ -85,6 +87,8 @@ class Call(PreparedCall):
         # The key that the engine made was never seen before this very call ran.
         self.may_be_done = idempotency_key is not None and not own_key
         self.identity = identity
+        # The stored name of the further workspace that it works in.
+        self.other_workspace = other_workspace
         self.result: object = None  # of the last run, which may have been committed unknown to us
         self.prepared: object = None
         self.after_rollback: list[Callable[[Tx], object]] = []  # see Context
@@ -97,6 +101,12 @@ class Call(PreparedCall):
         digest = self.identity.digest if self.identity is not None else None
         path = self.params.get("path")
         return Prefetch(self.workspace, path if isinstance(path, str) else None, key, digest)
+
+    @property
+    def workspaces(self) -> str:
+        """What tells the workspaces that it locks from those of other calls."""
+        other = self.other_workspace
+        return self.workspace if other is None else f"{self.workspace}\n{other}"
 
     def id(self) -> str:
         """What tells it from other calls. One that comes again keeps its place in a line."""
@@ -124,6 +134,7 @@ class Engine(Client):
         self._key_file = key_file
         self._search: SearchService | None = None
         self._lock_key: bytes | None = None
+        self._verdicts = Verdicts()
         # Do what may be large or slow for reads, and for writes; a server has helpers for it.
         self.compute: Callable[..., object] = run_in_place
         self.compute_in_write: Callable[..., object] = run_in_place
@@ -159,6 +170,12 @@ class Engine(Client):
                 self.finish_rollback(call)
                 raise
             if outcome is UNPREPARED:
+                scratch = self._scratch_engine(call)
+                if scratch is not None:
+                    try:
+                        return scratch.run(call)
+                    finally:
+                        scratch.close()
                 self.prepare_outside(call)
             elif isinstance(outcome, Pending):
                 poll = poll or LongPoll(call.workspace)
@@ -166,6 +183,17 @@ class Engine(Client):
                     return expired(outcome)
             else:
                 return outcome
+
+    def _scratch_engine(self, call: Call) -> Engine | None:
+        """What a call that only reads is prepared on where the store itself cannot be written."""
+        if call.operation.effect != "read":
+            return None
+        from fastio_cli.storage.scratch import scratch_copy
+
+        store = scratch_copy(self.store)
+        if store is None:
+            return None
+        return Engine(store, self.blobs, self.limits, self._search_settings, self._key_file)
 
     def work(self, call: Call) -> Work:
         """A prepared call as a store takes it.
@@ -286,6 +314,9 @@ class Engine(Client):
         else:
             actor = identity.member
             workspace = stored_name(identity.org, workspace)
+        other = decoded.get(operation.workspace_param) if operation.workspace_param else None
+        if other is not None:
+            other = stored_name(identity.org if identity is not None else "", str(other))
         request_hash, own_key = "", False
         if idempotency_key is not None:
             if operation.effect != "write":
@@ -311,6 +342,7 @@ class Engine(Client):
             request_hash,
             own_key=own_key,
             identity=identity,
+            other_workspace=other,
         )
 
     def upload(self, stream: BinaryIO) -> Content:
@@ -325,6 +357,9 @@ class Engine(Client):
         operation = call.operation
         row = grant = None
         if operation.in_workspace:
+            other = call.other_workspace
+            if other is not None and other < call.workspace:
+                tx.unit.enter(Prefetch(other))  # all lock two workspaces in the same order
             row = tx.unit.enter(call.prefetch)
         if call.identity is not None:
             grant = _authorization().authorise(tx, call.identity, operation, row, call.params)
@@ -345,6 +380,8 @@ class Engine(Client):
         except FastioError:
             call.after_rollback = ctx.after_rollback
             raise
+        if isinstance(result, Pending):
+            result.seq = ctx.seq
         if operation.effect == "write" and result is not UNPREPARED:
             if grant is not None and self.limits.metered == "on":
                 self._charge(tx, call)
@@ -413,8 +450,10 @@ class Engine(Client):
             prepared=call.prepared,
             open_search=lambda: self.search,
             compute=self.compute if call.operation.effect == "read" else self.compute_in_write,
+            verdict=self._verdicts.get,
             raw_json=call.raw_json,
             lock_key=self._read_lock_key,
+            admit=lambda name, role: _admit(tx, call.operation, name, call.identity, role),
         )
 
     def _read_lock_key(self, tx: Tx) -> bytes:
@@ -460,16 +499,21 @@ def _authorization() -> Any:
 
 
 def _admit(
-    tx: Tx, operation: Operation, name: str, identity: Identity | None
+    tx: Tx,
+    operation: Operation,
+    name: str,
+    identity: Identity | None,
+    role: str | None = None,
 ) -> tuple[Row | None, Grant | None]:
     """The workspace of this stored name, and what the identity may do in it.
 
-    Raises what ``authorise`` raises, and ``not_found`` where it may not know of the workspace.
+    ``role`` is the least that it needs there, if that is not the operation's. Raises what
+    ``authorise`` raises, and ``not_found`` where it may not know of the workspace.
     """
-    row = tx.workspaces.by_name(name) if operation.in_workspace else None
+    row = tx.unit.enter(Prefetch(name)) if operation.in_workspace else None
     grant = None
     if identity is not None:
-        grant = _authorization().authorise(tx, identity, operation, row)
+        grant = _authorization().authorise(tx, identity, operation, row, role=role)
     if (identity is not None and grant is None) or (row is None and operation.in_workspace):
         raise no_workspace(tx, name, identity)
     return row, grant

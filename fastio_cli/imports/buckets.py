@@ -80,7 +80,7 @@ def fetch_object(
     if staged.size_bytes and staged.size_bytes != transfer.total and strong is not None:
         options = {"range": {"offset": staged.size_bytes}, "if_match": strong}
     else:
-        staged.restart()
+        transfer.start_anew(staged, Validators())
         if known is not None and known.etag is not None:
             options = {"if_none_match": known.etag}
     at = f"{scheme}://{bucket}"
@@ -96,9 +96,12 @@ def fetch_object(
     etag = result.meta["e_tag"]
     if known is not None and known.etag == etag is not None and not staged.size_bytes:
         return _fetched(url, key, None, known)
-    if staged.size_bytes and (etag, result.range[0]) != (strong, staged.size_bytes):
+    if not staged.size_bytes:
+        transfer.start_anew(staged, Validators(etag))
+    elif (etag, result.range[0]) != (strong, staged.size_bytes) or (
+        transfer.total not in (None, result.meta["size"])
+    ):
         raise _changed_object(at, staged, transfer)
-    transfer.validators = Validators(etag)
     receive(
         _chunks(result, at, obstore),
         staged,
@@ -118,8 +121,7 @@ def fetch_object(
 
 def _changed_object(at: str, staged: StagedBlob, transfer: Transfer) -> FastioError:
     """The error for an object that changed since the last attempt; the next one starts again."""
-    staged.restart()
-    transfer.durable_bytes = 0
+    transfer.start_anew(staged, Validators())
     return FastioError("unavailable", f"{at} has other bytes than before.")
 
 

@@ -16,17 +16,46 @@ from fastio_cli.errors import FastioError
 CHUNK_BYTES = 1 << 20
 CODINGS_MAX = 2
 ZSTD_WINDOW_BYTES_MAX = 8 << 20  # what RFC 8878 asks every decoder to support
+# Endings of names, and media types, of files that are in the format of a coding.
+_FORMATS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "gzip": (
+        (".gz", ".gzip", ".tgz", ".taz", ".svgz", ".emz", ".wmz", ".crate"),
+        (
+            "application/gzip", "application/x-gzip", "application/x-gunzip",
+            "application/gzipped", "application/gzip-compressed", "application/x-compressed",
+            "application/x-compress", "application/x-compressed-tar", "application/x-gtar",
+            "application/x-gtar-compressed", "application/x-tgz", "gzip/document",
+        ),
+    ),
+    "br": ((".br",), ()),
+    "zstd": ((".zst", ".tzst"), ("application/zstd", "application/x-zstd")),
+}  # fmt: skip
 
 
-def decoded(chunks: Iterator[bytes], codings: str) -> Iterator[bytes]:
-    """The decoded bytes; ``codings`` is the value of ``Content-Encoding``.
+def coding_names(header: str) -> list[str]:
+    """The codings in a ``Content-Encoding``, in the order in which they were applied."""
+    names = [name.strip().lower() for name in header.split(",") if name.strip()]
+    return [name for name in names if name != "identity"]
+
+
+def is_own_format(coding: str, name: str, media_type: str) -> bool:
+    """Whether a coding is the format of the file itself, by its name or type, and so no coding.
+
+    Servers label a ``.tar.gz`` as gzip-coded; undone, it would no longer be what was published.
+    Browsers leave it as well when they save a file.
+    """
+    endings, types = _FORMATS.get(coding.removeprefix("x-"), ((), ()))
+    return name.lower().endswith(endings) or media_type in types
+
+
+def decoded(chunks: Iterator[bytes], names: list[str]) -> Iterator[bytes]:
+    """The decoded bytes; ``names`` are the codings in the order in which they were applied.
 
     Raises ``unavailable`` for broken data and ``invalid`` for codings that are not known.
     """
-    names = [name.strip().lower() for name in codings.split(",") if name.strip()]
-    names = [name for name in names if name != "identity"]
     if len(names) > CODINGS_MAX or any(name not in _DECODERS for name in names):
-        raise FastioError("invalid", f"The answer is coded as {codings[:80]!r}, which is unknown.")
+        codings = ", ".join(names)[:80]
+        raise FastioError("invalid", f"The answer is coded as {codings!r}, which is unknown.")
     for name in reversed(names):
         chunks = _named(name, _DECODERS[name](chunks))
     return chunks

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import collapse_rfc2231_value
 from urllib.parse import unquote
@@ -83,9 +85,28 @@ def _disposition_name(disposition: str) -> str | None:
         params = message.get_params(failobj=[], header="content-disposition")
         named = [value for key, value in params if key.lower() == "filename"]
         named.sort(key=lambda value: isinstance(value, str))
-        return collapse_rfc2231_value(named[0], errors="replace") if named else None
+        if not named:
+            return None
+        name = collapse_rfc2231_value(named[0], errors="replace")
+        return _plain(name) if isinstance(named[0], str) else name
     except (ValueError, LookupError, TypeError):
         return None
+
+
+def _plain(name: str) -> str:
+    """A ``filename=`` that was written in a form of mail (RFC 2047) or of URLs, in plain letters.
+
+    Neither belongs there (RFC 6266, appendix C), but servers send them and browsers read them.
+    """
+    if "=?" in name:
+        try:
+            return str(make_header(decode_header(name)))
+        except (HeaderParseError, ValueError, LookupError):
+            return name
+    try:
+        return unquote(name, errors="strict")
+    except UnicodeDecodeError:
+        return name
 
 
 def _shortened(name: str) -> str:

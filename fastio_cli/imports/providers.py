@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
 
 from fastio_cli.egress.rules import redact_url
 from fastio_cli.errors import FastioError
+from fastio_cli.imports.google_pages import lead_on
 from fastio_cli.imports.responses import status_error
 from fastio_cli.imports.source import Source
 
@@ -97,6 +98,8 @@ class Services:
     def google(self, url: str, parts: Any) -> Source | None:
         """Files of Drive, and Docs, Sheets and Slides by export."""
         query = parse_qs(parts.query)
+        if re.search(r"/(folders/|folderview|embeddedfolderview)", parts.path):
+            raise _folder(url)
         found = re.match(
             r"/(?:a/[^/]+/)?(file|document|spreadsheets|presentation)/(?:u/\d+/)?d/([\w-]+)",
             parts.path,
@@ -116,7 +119,8 @@ class Services:
             return Source(f"{path}?format={_EXPORTS[kind][0]}", login="google")
         wanted = {"id": id, "export": "download", "confirm": "t"}
         wanted |= {"resourcekey": key} if key else {}
-        return Source(f"{GOOGLE_DOWNLOAD}/download?{urlencode(wanted)}", login="google")
+        download = f"{GOOGLE_DOWNLOAD}/download?{urlencode(wanted)}"
+        return Source(download, login="google", lead_on=lead_on)
 
     def _google_file(self, id: str, key: str, token: str, kind: str) -> Source:
         secrets = {"Authorization": f"Bearer {token}"}
@@ -129,6 +133,8 @@ class Services:
         if not mime.startswith(_GOOGLE_TYPE):
             url = f"{base}?alt=media&supportsAllDrives=true"
             return Source(url, secrets=secrets, name=name, login="google")
+        if mime == f"{_GOOGLE_TYPE}folder":
+            raise _folder(name)
         kind = _NATIVE.get(mime.removeprefix(_GOOGLE_TYPE), "")
         if kind not in _EXPORTS:
             raise FastioError(
@@ -156,7 +162,7 @@ class Services:
         )
         download = item.get("@microsoft.graph.downloadUrl")
         if not isinstance(download, str):
-            raise FastioError("invalid", f"{redact_url(url)} leads to a folder, not to a file.")
+            raise _folder(url)
         return Source(download, name=str(item.get("name") or ""), login="onedrive")
 
     def dropbox(self, url: str, parts: Any) -> Source | None:
@@ -192,7 +198,7 @@ class Services:
         secrets = {"Authorization": f"Bearer {token}", "boxapi": f"shared_link={url}"}
         item = self._ask(f"{BOX_API}/2.0/shared_items?fields=id,name,type", secrets, "box")
         if item.get("type") != "file" or not str(item.get("id")).isdecimal():
-            raise FastioError("invalid", f"{redact_url(url)} leads to a folder, not to a file.")
+            raise _folder(url)
         return Source(
             f"{BOX_API}/2.0/files/{item['id']}/content",
             secrets=secrets,
@@ -218,8 +224,18 @@ class Services:
         return answer
 
 
+def _folder(place: str) -> FastioError:
+    """The error for a link to a folder: ``place`` is its URL, or its name."""
+    what = redact_url(place) if "://" in place else place
+    return FastioError(
+        "invalid",
+        f"{what} leads to a folder, not to a file.",
+        "Share each file in it and import their links: fastio import LINK LINK",
+    )
+
+
 _HOSTS = (
-    (r"(drive|docs)\.google\.com", Services.google),
+    (r"(drive|docs|drive\.usercontent)\.google\.com", Services.google),
     (r"1drv\.ms|onedrive\.live\.com|[\w-]+(-my)?\.sharepoint\.com", Services.microsoft),
     (r"(www\.)?dropbox\.com", Services.dropbox),
     (r"([\w-]+\.)*box\.com", Services.box),

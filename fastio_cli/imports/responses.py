@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 
+from fastio_cli.egress.client import as_fastio_errors
 from fastio_cli.egress.rules import redact_url
 from fastio_cli.errors import FastioError
+from fastio_cli.imports.decode import coding_names, decoded
+from fastio_cli.imports.source import Source
 from fastio_cli.retry import parse_retry_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import httpx
 
-    from fastio_cli.imports.source import Source
-
+PAGE_BYTES_MAX = 256 * 1024
 _HTML = ("text/html", "application/xhtml+xml")
 _SIGN_IN = re.compile(r"(^|[/.])(log-?in|sign-?in|sso|oauth2?|saml2?|auth)([/.]|$)", re.I)
 _FILE_EXTENSIONS = {
@@ -50,9 +52,36 @@ def status_error(source: Source, response: httpx.Response) -> FastioError:
     )
 
 
+def page_onward(source: Source, response: httpx.Response) -> Source | None:
+    """What to request instead, if the response is a page of a service that leads on to the file.
+
+    Raises the error that such a page states.
+    """
+    if source.lead_on is None or not _is_page(source, response):
+        return None
+    url = source.lead_on(str(response.url), _text(response))
+    if url is None:
+        return None
+    return Source(
+        url, headers=source.headers, name=source.name, login=source.login, lead_on=source.lead_on
+    )
+
+
+def _text(response: httpx.Response) -> str:
+    """The beginning of a page."""
+    body = b""
+    codings = coding_names(response.headers.get("content-encoding", ""))
+    with as_fastio_errors(str(response.url)):
+        for chunk in decoded(response.iter_raw(), codings):
+            body += chunk
+            if len(body) > PAGE_BYTES_MAX:
+                break
+    return body[:PAGE_BYTES_MAX].decode("utf-8", "replace")
+
+
 def refuse_page(source: Source, response: httpx.Response) -> None:
     """Raise if a share link answers with a web page: then the file is private or gone."""
-    if source.login is not None and _is_html(response) and not _asks_for_html(source):
+    if source.login is not None and _is_page(source, response):
         raise FastioError(
             "forbidden",
             f"{sender(response)} answered with a web page instead of the file: the link is not "
@@ -63,7 +92,7 @@ def refuse_page(source: Source, response: httpx.Response) -> None:
 
 def refuse_login(source: Source, response: httpx.Response, head: bytes) -> None:
     """Raise if the response is a login page, or a web page instead of the file."""
-    if not _is_html(response) and b"<html" not in head.lower():
+    if _is_attachment(response) or (not _is_html(response) and b"<html" not in head.lower()):
         return
     page = head.lower()
     moved = str(response.url).partition("?")[0] != source.url.partition("?")[0]
@@ -91,6 +120,18 @@ def sender(response: httpx.Response) -> str:
 
 def _is_html(response: httpx.Response) -> bool:
     return declared_type(response) in _HTML
+
+
+def _is_attachment(response: httpx.Response) -> bool:
+    """Whether the sender says that this is a file to be saved, which it says of no page."""
+    disposition: str = response.headers.get("content-disposition", "")
+    return disposition.strip().lower().startswith("attachment")
+
+
+def _is_page(source: Source, response: httpx.Response) -> bool:
+    """Whether a share link is answered with a web page in place of its file."""
+    is_file = _is_attachment(response) or _asks_for_html(source)
+    return _is_html(response) and not is_file
 
 
 def _asks_for_html(source: Source) -> bool:

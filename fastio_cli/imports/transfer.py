@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -32,6 +33,11 @@ class Validators:
             return self.etag
         return self.last_modified if self.etag is None else None
 
+    @property
+    def digest(self) -> str:
+        """A short name for the state of the resource that they stand for."""
+        return sha256(f"{self.etag}\n{self.last_modified}".encode()).hexdigest()[:16]
+
     def conditions(self) -> dict[str, str]:
         """The headers of a conditional request."""
         pairs = (("If-None-Match", self.etag), ("If-Modified-Since", self.last_modified))
@@ -54,6 +60,17 @@ class Transfer:
         self.validators = validators or Validators()
         self.resumed = False
         self.stop = False
+
+    def start_anew(self, staged: StagedBlob, validators: Validators) -> None:
+        """Discard all bytes: those to come belong to the state that ``validators`` name.
+
+        The staged file is named after that state too, so that a crash before it is recorded does
+        not let the bytes of one state pass for those of another.
+        """
+        self.durable_bytes = 0
+        self.total = None
+        self.validators = validators
+        staged.restart(validators.digest)
 
 
 class TransferLimits:
@@ -145,8 +162,7 @@ def check_sum(staged: StagedBlob, transfer: Transfer, sha256: str | None) -> Non
         "Check the checksum where it was published.",
         transient=transfer.resumed,  # the parts of two attempts may not belong together
     )
-    staged.restart()
-    transfer.durable_bytes = 0
+    transfer.start_anew(staged, Validators())
     raise wrong
 
 

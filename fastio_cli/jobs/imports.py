@@ -7,6 +7,7 @@ recorded once, is a matter of its job.
 from __future__ import annotations
 
 import json
+import re
 
 from fastio_cli.blobs.local import GRACE_S
 from fastio_cli.egress.client import Egress
@@ -117,10 +118,10 @@ class Imports(JobKind[ImportJob]):
     def open(self) -> None:
         """Remove what transfers left behind that nobody will go on with."""
         for name in self._engine.blobs.staged_names():
-            workspace_id, _, id = name.partition("-")
-            if not (workspace_id + id).isdecimal() or not id:
+            named = re.fullmatch(r"(\d{1,18})-(\d{1,18})(-[0-9a-f]+)?", name)
+            if named is None:
                 continue
-            if self._state(int(workspace_id), int(id)) in (None, "done", "cancelled"):
+            if self._state(int(named[1]), int(named[2])) in (None, "done", "cancelled"):
                 self._engine.blobs.discard_staged(name)
 
     def close(self) -> None:
@@ -205,8 +206,11 @@ class Imports(JobKind[ImportJob]):
         staged = None
         try:
             name = f"{job.workspace_id}-{job.import_id}"
-            staged = self._engine.blobs.staged(name, job.transfer.durable_bytes)
-            job.transfer.durable_bytes = staged.size_bytes
+            transfer = job.transfer
+            staged = self._engine.blobs.staged(
+                name, transfer.durable_bytes, transfer.validators.digest
+            )
+            transfer.durable_bytes = staged.size_bytes
             return self._attempt(job, staged)
         except Cancelled:
             if staged is not None and job.is_cancelled:

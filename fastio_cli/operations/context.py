@@ -9,14 +9,14 @@ from __future__ import annotations
 from fastio_cli.blobs.content import Content
 from fastio_cli.digest import EMPTY, sha256
 from fastio_cli.errors import FastioError
-from fastio_cli.identity import stored_name
+from fastio_cli.identity import RANKS, stored_name
 from fastio_cli.json_text import RawJson, canonical, quoted, stored
 from fastio_cli.operations.documents import run_in_place
 from fastio_cli.operations.records import object_record, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from typing import Any, TypeVar
 
     from fastio_cli import model
@@ -98,9 +98,12 @@ class Context:
         open_search: Callable[[], SearchService] | None = None,
         lock_key: Callable[[Tx], bytes] | None = None,
         compute: Callable[..., Any] = run_in_place,
+        verdict: Callable[[Hashable, Callable[[], bool]], bool] | None = None,
         raw_json: bool = False,
+        admit: Callable[[str, str], tuple[Row | None, Grant | None]] | None = None,
     ) -> None:
         self.compute = compute  # does what may be large or slow (``documents.py``)
+        self._verdict = verdict
         self._raw_json = raw_json
         self.org = org
         self.grant = grant  # None for the owner of a local store
@@ -113,6 +116,8 @@ class Context:
         self.after_rollback: list[Callable[[Tx], object]] = []
         self._open_search = open_search
         self._lock_key = lock_key
+        self._admit = admit
+        self._others: list[Context] = []
         self.workspace_id = self.seq = self._seq_before = 0
         if workspace is not None:
             self.enter(workspace)
@@ -120,6 +125,10 @@ class Context:
     def json_value(self, text: bytes) -> object:
         """A stored JSON value as it stands in an answer: as its text if that is only sent on."""
         return RawJson(text) if self._raw_json else stored(text.decode())
+
+    def verdict(self, about: Hashable, decide: Callable[[], bool]) -> bool:
+        """What ``decide`` says about something that never changes, worked out once if it can be."""
+        return decide() if self._verdict is None else self._verdict(about, decide)
 
     def enter(self, workspace: Row) -> None:
         """Work in this workspace from here on (``workspace.create`` makes the one it enters)."""
@@ -135,6 +144,24 @@ class Context:
     def stored_name(self, workspace: str) -> str:
         """The name that a workspace of this org has in the store."""
         return stored_name(self.org, workspace)
+
+    def beside(self, workspace: str, role: str) -> Context:
+        """A context of another workspace of the org, in the same transaction and commit.
+
+        Raises ``not_found`` where there is no such workspace for the caller, ``forbidden`` if the
+        caller has less than this role there.
+        """
+        assert self._admit is not None, "only what names a further workspace enters one"
+        from copy import copy
+
+        row, grant = self._admit(self.stored_name(workspace), role)
+        assert row is not None, "else it was not admitted"
+        other = copy(self)
+        other.grant = grant
+        other._others = []
+        other.enter(row)
+        self._others.append(other)
+        return other
 
     def enter_org(self) -> None:
         """Work in the org: its log is that of its workspace ``default``, which always exists."""
@@ -155,6 +182,16 @@ class Context:
             )
         id: int = row["id"]
         return id
+
+    def require_here(self, role: str) -> None:
+        """Raise ``forbidden`` if the caller has less than this role in the workspace."""
+        if self.grant is not None and RANKS[self.grant.role] < RANKS[role]:
+            raise FastioError(
+                "forbidden",
+                f"This needs the role {role} in {self.workspace_name}; yours is {self.grant.role}.",
+                role=self.grant.role,
+                needed=role,
+            )
 
     def require(self, role: str) -> None:
         """Raise ``forbidden`` if the caller has less than this role in the org."""
@@ -246,7 +283,9 @@ class Context:
         return self.seq
 
     def finish(self) -> None:
-        """Write the workspace's counter and totals, if anything happened."""
+        """Write the counters and totals of the workspaces in which anything happened."""
+        for other in self._others:
+            other.finish()
         if self.seq != self._seq_before:
             state_count, file_count = self._counts["state"], self._counts["file"]
             counters = {
@@ -418,6 +457,10 @@ class Context:
                 self.workspace_id, target.path, version - kept + 1
             )
         return object_record(columns)
+
+    def next_chain(self) -> int:
+        """A number for a chain of segments: the event of this very change, never used before."""
+        return self.seq + 1
 
     def write_deletion(
         self, target: WriteTarget, change: str, data: dict[str, Any] | None = None

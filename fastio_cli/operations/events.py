@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from fastio_cli import model
     from fastio_cli.operations.context import Context
+    from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces/{workspace}"
 # A filter that matches little must not make one call read the whole log.
@@ -53,7 +54,13 @@ def list_(
                     break
     page: model.EventList = {"items": items, "next_cursor": str(cursor)}
     if not items and cursor >= ctx.seq and wait_s > 0:
-        return Pending(wait_s, page)
+
+        def concerns(event: "Row") -> bool:
+            is_asked_for = _matches(type, event["type"]) and _matches(path, event["path"] or "")
+            # Who may read may have changed.
+            return is_asked_for or event["path"] is None
+
+        return Pending(wait_s, page, concerns=concerns)
     return page
 
 

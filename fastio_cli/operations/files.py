@@ -215,7 +215,7 @@ _MEDIA_TYPES = {
 def _own_chain(ctx: "Context", old: "Row") -> int:
     """A chain that ends where the file ends: its own, or a new one that begins with its bytes."""
     objects, workspace = ctx.tx.objects, ctx.workspace_id
-    new_chain = ctx.seq + 1  # the event of this very change: never used before
+    new_chain = ctx.next_chain()
     if old["chain"] is None:
         if old["size_bytes"]:
             first = Content(old["etag"], old["size_bytes"], old["body"], old["blob"])

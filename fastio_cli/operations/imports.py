@@ -144,7 +144,12 @@ def show(ctx: "Context", *, id: Seq, wait_s: Wait = 0) -> "model.Import | Pendin
     row = _get(ctx, id)
     record = import_record(row)
     if wait_s > 0 and row["state"] not in OVER:
-        return Pending(wait_s, record)
+
+        def concerns(event: "Row") -> bool:
+            is_elsewhere = event["path"] is not None and f'"import":{id}' not in event["data"]
+            return not is_elsewhere
+
+        return Pending(wait_s, record, concerns=concerns)
     return record
 
 

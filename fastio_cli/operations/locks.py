@@ -9,7 +9,7 @@ distributed locking", 2016).
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical
 from fastio_cli.operations.context import token_hash
-from fastio_cli.operations.operation import Pending, operation
+from fastio_cli.operations.operation import Pending, about, operation
 from fastio_cli.operations.records import lock_record, timestamp
 from fastio_cli.operations.types import Cursor, Limit, Line, ObjectPath, Prefix, Token, Ttl, Wait
 
@@ -77,6 +77,7 @@ def acquire(
     return Pending(
         wait_s,
         refusal,
+        concerns=about(path),
         ready=my_turn,
         wake_at_ms=held["expires_at"] if held is not None else queue[0]["expires_at"],
         renew_s=RENEW_S,

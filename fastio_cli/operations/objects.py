@@ -10,6 +10,7 @@ from fastio_cli.operations.types import (
     KindName,
     Limit,
     ObjectPath,
+    OtherWorkspace,
     Prefix,
     Token,
     Version,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces/{workspace}/objects"
+SEGMENTS_PER_READ = 128
 
 
 @operation("object.info", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", inline=True)
@@ -149,46 +151,83 @@ def move(
     *,
     path: ObjectPath,
     to: ObjectPath,
+    to_workspace: OtherWorkspace | None = None,
     overwrite: Boolean = False,
     if_version: Version | None = None,
     lock_token: Token | None = None,
     to_lock_token: Token | None = None,
 ) -> "model.Object":
-    """Move an object to another path of its workspace.
+    """Move an object to another path, of its workspace or of another, in one commit.
 
     The old path keeps its history and ends in a deletion; the new one begins with the content.
+    Moving to another workspace needs the role editor in both.
     """
     source = ctx.begin_change(path, lock_token, if_version)
     if source.live is None:
         raise ctx.not_found(path, source.head)
-    target = _free_target(ctx, path, to, overwrite, to_lock_token)
+    there, elsewhere = _place(ctx, path, to, to_workspace)
+    target = _free_target(there, to, overwrite, to_lock_token)
     row = ctx.content(path, source.live["version"])
     schema = source.live["schema"]
-    ctx.write_deletion(source, "delete", {"moved_to": to})
-    return _put_copy(ctx, target, row, "move", {"moved_from": path}, schema)
+    ctx.write_deletion(source, "delete", {"moved_to": to, **_named(there, elsewhere)})
+    data = {"moved_from": path, **_named(ctx, elsewhere)}
+    return _put_copy(there, target, _brought(ctx, there, row), "move", data, schema)
 
 
-@operation("object.copy", f"POST {BASE}-copy/{{path:path}}", effect="write", role="editor")
+@operation("object.copy", f"POST {BASE}-copy/{{path:path}}", effect="write", role="viewer")
 def copy(
     ctx: "Context",
     *,
     path: ObjectPath,
     to: ObjectPath,
+    to_workspace: OtherWorkspace | None = None,
     overwrite: Boolean = False,
     to_lock_token: Token | None = None,
 ) -> "model.Object":
-    """Copy an object to another path of its workspace; large contents are shared, not copied."""
+    """Copy an object to another path, of its workspace or of another; large bytes are shared.
+
+    It needs the role viewer where the object is, and editor where the copy goes.
+    """
+    there, elsewhere = _place(ctx, path, to, to_workspace)
     head = ctx.live(path)
-    target = _free_target(ctx, path, to, overwrite, to_lock_token)
-    row = ctx.content(path, head["version"])
-    return _put_copy(ctx, target, row, "copy", {"copied_from": path}, head["schema"])
+    if not elsewhere:
+        ctx.require_here("editor")
+    target = _free_target(there, to, overwrite, to_lock_token)
+    row = _brought(ctx, there, ctx.content(path, head["version"]))
+    data = {"copied_from": path, **_named(ctx, elsewhere)}
+    return _put_copy(there, target, row, "copy", data, head["schema"])
 
 
-def _free_target(
-    ctx: "Context", path: str, to: str, overwrite: bool, lock_token: str | None
-) -> "WriteTarget":
-    if path == to:
+def _place(ctx: "Context", path: str, to: str, to_workspace: str | None) -> "tuple[Context, bool]":
+    """The context of the workspace where a copy goes, and whether that is another one."""
+    elsewhere = to_workspace not in (None, ctx.workspace_name)
+    if path == to and not elsewhere:
         raise FastioError("invalid", f"{path} cannot be moved or copied onto itself.")
+    return (ctx.beside(str(to_workspace), "editor") if elsewhere else ctx), elsewhere
+
+
+def _named(ctx: "Context", elsewhere: bool) -> "dict[str, object]":
+    """The workspace's name, for an event of another one."""
+    return {"workspace": ctx.workspace_name} if elsewhere else {}
+
+
+def _brought(ctx: "Context", there: "Context", row: "Row") -> "Row":
+    """A version's content as another workspace may have it: an appended file's parts are copied."""
+    if row["chain"] is None or there is ctx:
+        return row
+    chain, start = there.next_chain(), 0
+    while start < row["size_bytes"]:
+        parts = ctx.tx.objects.segments(
+            ctx.workspace_id, row["chain"], start, row["size_bytes"], SEGMENTS_PER_READ
+        )
+        for part in parts:
+            content = Content("", part["size_bytes"], part["body"], part["blob"])
+            there.tx.objects.add_segment(there.workspace_id, chain, part["start"], content)
+            start = part["start"] + part["size_bytes"]
+    return {**row, "chain": chain}
+
+
+def _free_target(ctx: "Context", to: str, overwrite: bool, lock_token: str | None) -> "WriteTarget":
     target = ctx.begin_change(to, lock_token)
     if target.live is not None and not overwrite:
         raise FastioError(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from fastio_cli.storage.db import Row
     from fastio_cli.storage.tx import Tx
 
     F = TypeVar("F", bound=Callable[..., object])
@@ -44,7 +45,10 @@ class Operation:
     * ``response``: ``json`` (a record), ``bytes`` (a download) or ``chunks`` (a record that is told
       chunk by chunk to a client that streams it);
     * ``wait_param``: the parameter that says how long to wait for something to happen;
-    * ``path_params``: the parameters that name objects of the workspace;
+    * ``path_params``: the parameters that name objects of the workspace; one whose name with
+      ``_workspace`` is a parameter too is in the workspace that this names;
+    * ``workspace_param``: the parameter that names a further workspace it works in
+      (:meth:`~fastio_cli.operations.context.Context.beside`);
     * ``upload_param``: the parameter that is the body of the request, as bytes;
     * ``targets_workspace``: what it reads or changes is the workspace itself;
     * ``own_token_param``: the parameter that names a token to end, which any token, however narrow,
@@ -86,6 +90,7 @@ class Operation:
         self.defaults = run.__kwdefaults__ or {}
         self.wait_param = next((k for k, rule in self.rules.items() if rule.waits), None)
         self.path_params = [key for key, rule in self.rules.items() if rule.is_path]
+        self.workspace_param = next((k for k, r in self.rules.items() if r.enters_workspace), None)
         self.outside_loop_params = [k for k, rule in self.rules.items() if not rule.is_inline]
         self.json_params = {
             key: rule.json_keys for key, rule in self.rules.items() if rule.json_keys is not None
@@ -184,10 +189,11 @@ def operation(
 class Pending:
     """An operation's answer "not yet": commit what was done, wait, then run me again.
 
-    ``wait_s`` bounds the waiting since the first run. A write runs again when ``ready`` says so on
-    a snapshot after some change, at ``wake_at_ms`` of the store's clock, or every ``renew_s``; a
-    read after every change. When time is up, ``abandon`` undoes what the waiting left behind, and
-    ``otherwise`` is raised if it is an exception, else returned.
+    ``wait_s`` bounds the waiting since the first run. It runs again after an event of the workspace
+    that it ``concerns`` (every one, if that is None) when ``ready``, if there is one, says so on a
+    snapshot; at ``wake_at_ms`` of the store's clock; and every ``renew_s``. When time is up,
+    ``abandon`` undoes what the waiting left behind, and ``otherwise`` is raised if it is an
+    exception, else returned. ``seq`` is the last event that the run saw; the engine fills it in.
     """
 
     def __init__(
@@ -195,6 +201,7 @@ class Pending:
         wait_s: float,
         otherwise: object,
         *,
+        concerns: "Callable[[Row], bool] | None" = None,
         ready: "Callable[[Tx], bool] | None" = None,
         wake_at_ms: int | None = None,
         renew_s: float | None = None,
@@ -202,10 +209,17 @@ class Pending:
     ) -> None:
         self.wait_s = wait_s
         self.otherwise = otherwise
+        self.seq = 0
+        self.concerns = concerns
         self.ready = ready
         self.wake_at_ms = wake_at_ms
         self.renew_s = renew_s
         self.abandon = abandon
+
+
+def about(path: str) -> "Callable[[Row], bool]":
+    """Says of an event whether it concerns a path: it is of that, or of the whole workspace."""
+    return lambda event: event["path"] is None or event["path"] == path
 
 
 class Unprepared:

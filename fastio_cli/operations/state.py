@@ -4,7 +4,7 @@ from fastio_cli.blobs.content import inline
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import stored
 from fastio_cli.operations import documents
-from fastio_cli.operations.operation import Pending, operation
+from fastio_cli.operations.operation import Pending, about, operation
 from fastio_cli.operations.types import (
     Changes,
     Expression,
@@ -227,10 +227,16 @@ def wait(
     """
     head = ctx.tx.unit.head(ctx.workspace_id, path)
     if head is not None and not head["deleted"]:
-        row = ctx.content(path, head["version"])
-        body = _body(row)
-        if ctx.compute(documents.holds, body, expression):
-            return _document(ctx, row, body)
+        version = head["version"]
+
+        def holds() -> bool:
+            body = _body(ctx.content(path, version))
+            return bool(ctx.compute(documents.holds, body, expression))
+
+        # A version never changes, and many may wait for the same.
+        if ctx.verdict((ctx.workspace_id, path, version, expression), holds):
+            row = ctx.content(path, version)
+            return _document(ctx, row, _body(row))
     else:
         # A wrong expression fails now, not when the object appears.
         ctx.compute(documents.holds, b"null", expression)
@@ -242,6 +248,7 @@ def wait(
             f"See what it is now: fastio state get {path}",
             path=path,
         ),
+        concerns=about(path),
     )
 
 

@@ -15,6 +15,7 @@ from fastio_cli.json_text import RawJson, decode, encode
 TYPE_CHECKING = False
 
 PATH_BYTES_MAX = 1024
+SCHEME = "fio://"  # what a path begins with that names its workspace too
 # The rules' characters as JSON Schema can say them (ECMA 262, without looking ahead).
 _CONTROLS = r"\u0000-\u001f\u007f-\u009f"
 _LINE = f"^[^{_CONTROLS}]*$"
@@ -36,6 +37,8 @@ class Rule:
     # Of a JSON value: (); of records with JSON values: the keys of these.
     json_keys: "tuple[str, ...] | None" = None
     is_path = False  # names what is in a workspace, so that fio://workspace/ may go before it
+    is_pattern = False  # of a path: names several, and may be empty
+    enters_workspace = False  # names a further workspace that the operation works in
 
     def __or__(self, other: object) -> "Rule":
         """``RULE | None`` accepts null as well, and makes no copy of the rule's meaning."""
@@ -58,6 +61,8 @@ class Optional(Rule):
     def __init__(self, inner: Rule) -> None:
         self.inner = inner
         self.is_path = inner.is_path
+        self.is_pattern = inner.is_pattern
+        self.enters_workspace = inner.enters_workspace
         self.is_inline = inner.is_inline
         self.json_keys = inner.json_keys
         self.schema = {"anyOf": [inner.schema, {"type": "null"}]} if inner.schema else {}
@@ -105,6 +110,12 @@ class PatternRule(TextRule):
     """Several paths: a pattern, where ``*`` matches anything, or what they begin with."""
 
     is_path = True
+    is_pattern = True
+
+    def check(self, value: object, name: str) -> object:
+        if isinstance(value, str) and value.startswith(SCHEME):
+            raise elsewhere(value, name)  # no path begins so: it would match nothing, in silence
+        return super().check(value, name)
 
 
 class ExpressionRule(Rule):
@@ -171,6 +182,8 @@ class PathRule(Rule):
     def _checked(value: str, name: str) -> str:
         path = unicodedata.normalize("NFC", value)
         refuse_characters(path, name, ("Cc", "Cs"))
+        if path.startswith(SCHEME):
+            raise elsewhere(path, name)
         if not path or len(path.encode()) > PATH_BYTES_MAX:
             raise FastioError("invalid", f"{name} must have 1 to {PATH_BYTES_MAX} bytes.")
         for segment in path.split("/"):
@@ -196,6 +209,12 @@ class NameRule(Rule):
                 "or digit.",
             )
         return value
+
+
+class OtherWorkspaceRule(NameRule):
+    """The name of a further workspace that the operation works in."""
+
+    enters_workspace = True
 
 
 @lru_cache(maxsize=256)
@@ -395,6 +414,16 @@ def refuse_characters(text: str, name: str, categories: tuple[str, ...]) -> None
             )
 
 
+def elsewhere(path: str, name: str) -> FastioError:
+    """The error for a path with a workspace where the call names that already."""
+    workspace = path[len(SCHEME) :].partition("/")[0]
+    return FastioError(
+        "invalid",
+        f"{path!r} names a workspace; {name} is a path in the workspace of the call.",
+        f"Name the workspace beside it: fastio file list --workspace {workspace or 'NAME'}",
+    )
+
+
 def is_number(cursor: str) -> bool:
     """Whether a cursor is the number of a row."""
     return cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18
@@ -435,6 +464,7 @@ ObjectPath = Annotated[str, PATH_RULE]
 Prefix = Annotated[str, PatternRule(PATH_BYTES_MAX)]
 PathPattern = Annotated[str, PatternRule(1024)]
 Name = Annotated[str, NAME_RULE]
+OtherWorkspace = Annotated[str, OtherWorkspaceRule()]
 Line = Annotated[str, TextRule(1024)]
 Question = Annotated[str, ProseRule(8192)]
 SearchMode = Annotated[str, TextRule(8, choices=("hybrid", "semantic", "lexical"))]

@@ -433,17 +433,20 @@ class Objects(Operations):
         path: str,
         to: str,
         *,
+        to_workspace: str | None = None,
         overwrite: bool = False,
         to_lock_token: str | None = None,
         idempotency_key: str | None = None,
     ) -> model.Object:
-        """
-        Copy an object to another path of its workspace; large contents are shared, not copied.
+        """Copy an object to another path, of its workspace or of another; large bytes are shared.
+
+        It needs the role viewer where the object is, and editor where the copy goes.
         """
         return self._call(
             "object.copy",
             path=path,
             to=to,
+            to_workspace=to_workspace,
             overwrite=overwrite,
             to_lock_token=to_lock_token,
             idempotency_key=idempotency_key,
@@ -512,20 +515,23 @@ class Objects(Operations):
         path: str,
         to: str,
         *,
+        to_workspace: str | None = None,
         overwrite: bool = False,
         if_version: int | None = None,
         lock_token: str | None = None,
         to_lock_token: str | None = None,
         idempotency_key: str | None = None,
     ) -> model.Object:
-        """Move an object to another path of its workspace.
+        """Move an object to another path, of its workspace or of another, in one commit.
 
         The old path keeps its history and ends in a deletion; the new one begins with the content.
+        Moving to another workspace needs the role editor in both.
         """
         return self._call(
             "object.move",
             path=path,
             to=to,
+            to_workspace=to_workspace,
             overwrite=overwrite,
             if_version=if_version,
             lock_token=lock_token,

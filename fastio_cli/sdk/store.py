@@ -56,17 +56,20 @@ def connect(
     actor: str | None = None,
     token: str | None = None,
     profile: str | None = None,
+    create: bool = False,
 ) -> Store:
     """Open a store: a folder, ``postgresql://USER@HOST/DATABASE``, or a server's URL.
 
     What is not given is taken from where the command line takes it: the environment, the project,
-    the user's settings (``fastio config show``). ``token`` is for a server. Raises ``Invalid`` for
-    wrong settings, ``Unavailable`` when the store cannot be opened.
+    the user's settings (``fastio config show``). ``token`` is for a server. ``create`` makes a
+    store where there is none; without it only the default store is made, by its first write.
+    Raises ``NotFound`` for a place without a store, ``Invalid`` for wrong settings, ``Unavailable``
+    when the store cannot be opened.
     """
     from fastio_cli.config.sources import Config
     from fastio_cli.opening import open_client
 
     named = {"store": store, "workspace": workspace, "actor": actor, "profile": profile}
     config = Config({name: str(value) for name, value in named.items() if value is not None})
-    client = open_client(config, token=token)
+    client = open_client(config, token=token, create=create)
     return Store(client, workspace=config.text("workspace"), actor=config.actor())

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     # Ids, ascending, and the cosine of each.
     Neighbours = tuple[NDArray[np.int64], NDArray[np.float32]]
 
+COPIED = "The store cannot be written, so its index was completed for this search alone."
 EMBED_S_MAX = 1.0  # how long a query waits for vectors of what was just written
 
 
@@ -103,12 +104,12 @@ class SearchService:
         ``index`` is the index's row and ``seq`` the workspace's last event when the query came:
         what was done by then is not looked at again. If the model is not installed, or its endpoint
         does not answer, the query is searched by words alone; in mode ``semantic`` that raises
-        ``unavailable``.
+        ``unavailable``. Where the store cannot be written, the index is used as it stands.
         """
         indexer = Indexer(store, self._blobs, workspace_id)
         if mode == "lexical":
-            indexer.update()
-            return PreparedQuery()
+            note = self._update(indexer, index, seq)
+            return PreparedQuery(note=note or (COPIED if store.is_copy else None))
         try:
             embedder = self.embedder()
             if embedder is None:
@@ -121,11 +122,25 @@ class SearchService:
                 indexer.update()
                 pending = indexer.embed(embedder, time.monotonic() + EMBED_S_MAX)
         except FastioError as e:
-            if e.code != "unavailable" or mode == "semantic":
+            if e.code not in ("unavailable", "forbidden") or mode == "semantic":
                 raise
+            stale = self._update(indexer, index, seq) or ""
+            note = f"Searched by words only: {e.message} {stale or e.hint}"
+            return PreparedQuery(note=note)
+        return PreparedQuery(vector, embedder.name, pending, COPIED if store.is_copy else None)
+
+    def _update(self, indexer: Indexer, index: IndexRow | None, seq: int) -> str | None:
+        """Bring an index up to date; if the store cannot be written, what that leaves out."""
+        if is_up_to_date(index, seq):
+            return None
+        try:
             indexer.update()
-            return PreparedQuery(note=f"Searched by words only: {e.message} {e.hint}")
-        return PreparedQuery(vector, embedder.name, pending)
+        except FastioError as e:
+            if e.code != "forbidden":
+                raise
+            missing = seq - (index["seq"] if index is not None else 0)
+            return f"The store cannot be written: its last {missing:,} events are not searched."
+        return None
 
     # Maintaining indexes
 

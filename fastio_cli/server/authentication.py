@@ -44,9 +44,9 @@ class Authenticator:
                 self._identities.popitem(last=False)
         return identity
 
-    def is_issued(self, token: str) -> bool:
-        """Whether somebody was given this token, as far as is known: made-up ones are not."""
-        return token in self._identities
+    def known(self, token: str | None) -> Identity | None:
+        """Whose token it is, as far as is known without asking: never for a made-up one."""
+        return None if token is None else self._identities.get(token)
 
     async def touch(self, identity: Identity) -> None:
         """Write when a token was last used, at most once a minute, if the store can be written."""

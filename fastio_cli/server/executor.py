@@ -250,7 +250,7 @@ class RequestExecutor:
         if call.operation.effect == "read":
             return self.engine.store.read(work.run) if inline else await self.read(work.run)
         if not inline:
-            return await self._write(work, call.workspace)
+            return await self._write(work, call.workspaces)
         future: asyncio.Future[object] = self._loop.create_future()
         cast("GroupCommit", self._inline).submit((work, future))
         return await future

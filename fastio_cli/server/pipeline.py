@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fastio_cli.server.executor import RequestExecutor
     from fastio_cli.server.request_context import RequestContext
 
+ORG_RATES = 4  # how many members' rates an org has, all its members together
+
 
 class Pipeline:
     """What every request goes through before its operation runs."""
@@ -29,12 +31,20 @@ class Pipeline:
         self._engine = engine
         self._authenticator = Authenticator(executor)
         self.rate_limit = RateLimit(rate_per_s)
+        self.org_rate_limit = RateLimit(rate_per_s * ORG_RATES)
 
     def limit(self, ctx: RequestContext) -> None:
-        """Count a request for its token or address. Raises ``rate_limited``."""
-        token = ctx.token
-        is_issued = token is not None and self._authenticator.is_issued(token)
-        self.rate_limit.take(str(token) if is_issued else network_of(ctx.client))
+        """Count a request for its member and org, whatever the token, or for its address.
+
+        Raises ``rate_limited``. Nobody has more for having made more tokens, and nobody less for
+        what a colleague was refused.
+        """
+        identity = self._authenticator.known(ctx.token)
+        if identity is None:
+            self.rate_limit.take(network_of(ctx.client))
+            return
+        self.rate_limit.take(f"@{identity.org}/{identity.member}")  # no address begins so
+        self.org_rate_limit.take(identity.org)
 
     async def identify(self, ctx: RequestContext, role: str = "member") -> Identity:
         """Whose request it is. Raises ``unauthenticated`` unless ``role`` says anyone may ask."""

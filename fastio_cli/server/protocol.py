@@ -1,11 +1,13 @@
 """Limits on connections that uvicorn does not know: how many there may be, how large a request's
-head may be, how long head and body may take to come, and how slowly an answer may be read.
+head may be, how long head and body may take to come, and how slowly an answer may be read; and
+that what is no proper request is refused in its turn (``framing.py``), and ends its connection.
 
 Members of uvicorn's class that are overridden: ``connection_made``, ``connection_lost``,
 ``data_received``, ``on_header``, ``on_headers_complete``, ``on_body``, ``on_message_complete``,
-``shutdown``, ``pause_writing``, ``resume_writing``. That are used: ``connections``, ``cycle``,
-``flow``, ``headers``, ``limit_concurrency``, ``loop``, ``scope``, ``send_400_response``,
-``transport``, ``url``; of a cycle: ``disconnected``, ``message_event``, ``response_complete``.
+``shutdown``, ``pause_writing``, ``resume_writing``, ``_start_asgi_task``. That are used:
+``connections``, ``cycle``, ``flow``, ``headers``, ``limit_concurrency``, ``loop``, ``parser``,
+``pipeline``, ``scope``, ``transport``, ``url``, ``_unset_keepalive_if_required``; of a cycle:
+``disconnected``, ``keep_alive``, ``message_event``, ``response_complete``.
 """
 
 from __future__ import annotations
@@ -14,13 +16,21 @@ import asyncio
 import socket
 from typing import cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.flow_control import service_unavailable
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from fastio_cli.server.request_context import BODY_TIMED_OUT, LONG_POLL
+from fastio_cli.errors import FastioError
+from fastio_cli.server.framing import HEAD_TOO_LARGE, MALFORMED, refusal_of
+from fastio_cli.server.request_context import BODY_FAILURE, LONG_POLL, RequestContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from fastio_cli.server.framing import Refusal
 
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_S = 15.0
@@ -29,6 +39,7 @@ IDLE_S = 30.0  # a body that rests for longer is given up
 BODY_S = 60.0
 BODY_BYTES_PER_S_MIN = 1024
 COALESCED_BYTES_MAX = 16 * 1024
+LINGER_S = 2.0
 WRITE_S = 60.0  # an answer of which nothing was taken for so long is given up
 
 
@@ -43,6 +54,7 @@ class CoalescingTransport:
         self._transport = transport
         self._loop = loop
         self._unsent: list[bytes] = []
+        self.lingers = False
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._transport, name)
@@ -64,9 +76,18 @@ class CoalescingTransport:
             self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
     def close(self) -> None:
-        """Close the connection once everything is sent."""
+        """Close the connection once everything is sent.
+
+        One that ``lingers`` goes on taking bytes for a moment, of which nothing is made: a client
+        that is still sending would be cut off before it has read the answer (RFC 9112 §9.6).
+        """
         self.flush()
-        self._transport.close()
+        if self.lingers and self._transport.can_write_eof() and not self._transport.is_closing():
+            self.lingers = False
+            self._transport.write_eof()
+            self._loop.call_later(LINGER_S, self._transport.close)
+        else:
+            self._transport.close()
 
 
 class Protocol(HttpToolsProtocol):
@@ -82,6 +103,8 @@ class Protocol(HttpToolsProtocol):
         self._around_body_bytes = 0  # since it last grew: extensions of chunks, trailers
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
+        self._refusal: Refusal | None = None
+        self._is_over = False  # nothing that comes is a request any more
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""
@@ -105,16 +128,20 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what comes, and see to it that the rest comes in time."""
+        if self._is_over:
+            return
         if self._head_bytes is not None:
             if self._head_since is None:
                 self._head_since = self.loop.time()
             self._head_bytes += len(data)
         else:
             self._around_body_bytes += len(data)
-        super().data_received(data)
+        self._parse(data)
+        if self._is_over:
+            return
         if self._head_bytes is not None:
             if self._head_bytes > HEAD_BYTES_MAX:
-                self.send_400_response("The request's head is too large.")
+                self._refuse(HEAD_TOO_LARGE)
         elif self._around_body_bytes > HEAD_BYTES_MAX:
             self.transport.abort()
         due = self._due()
@@ -132,7 +159,16 @@ class Protocol(HttpToolsProtocol):
         if cast("int", self._head_bytes) > HEAD_BYTES_MAX:  # with what came behind it
             size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
             if size > HEAD_BYTES_MAX:
-                raise ValueError("the request's head is too large")  # the parser's error: 400
+                self._refusal = HEAD_TOO_LARGE
+        self._refusal = self._refusal or refusal_of(
+            self.parser.get_http_version(),
+            self.parser.get_method().decode("latin-1"),
+            self.url,
+            self.headers,
+            self.parser.should_upgrade(),
+        )
+        if self._refusal is not None:
+            raise ValueError("the parser is to stop")
         self._head_bytes = self._head_since = None
         self._around_body_bytes = 0
         self._body_since = self._body_at = self.loop.time()
@@ -171,6 +207,70 @@ class Protocol(HttpToolsProtocol):
             self._write_timer = None
         super().resume_writing()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        chosen: Any = _unavailable if app is service_unavailable else app
+        super()._start_asgi_task(cycle, chosen)
+
+    def _parse(self, data: bytes) -> None:
+        """Take requests from what came. The first that is none is refused, and is the last."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # A request that may be answered as if it did not ask (RFC 9110 §7.8), in a parser that
+            # does not go on.
+            self.cycle.keep_alive = False
+            self._is_over = True
+        except httptools.HttpParserError:
+            if self._head_bytes is None:
+                self._fail_body(FastioError("invalid", "The request's body is not well-formed."))
+                self._is_over = True
+            else:
+                self._refuse(self._refusal or MALFORMED)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer what is no request with an error, after the answers to those that came before, and
+        close the connection."""
+        self._is_over = True
+        self._head_since = self._body_since = None
+        cast("CoalescingTransport", self.transport).lingers = True
+        is_first = self.cycle is None or self.cycle.response_complete
+        self.cycle = self._cycle_of_refusal()
+        app: Any = _refusing(refusal)
+        if is_first:
+            self._start_asgi_task(self.cycle, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, app))
+
+    def _cycle_of_refusal(self) -> RequestResponseCycle:
+        method = self.parser.get_method().decode("latin-1") if self._refusal is not None else "GET"
+        shared = {"type": "http", "http_version": "1.1", "client": self.client}
+        target = {"path": "", "raw_path": b"", "query_string": b"", "headers": []}
+        return RequestResponseCycle(
+            scope=cast("Any", {**shared, "method": method, **target}),
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=False,
+            on_response=self.on_response_complete,
+        )
+
+    def _fail_body(self, error: FastioError) -> None:
+        """Have the request whose body is on its way answered with an error, unless it was."""
+        self._body_since = None
+        if self.cycle.response_complete:  # nobody waits for the body of what was refused
+            self.transport.close()
+            return
+        self.cycle.keep_alive = False
+        cast("dict[str, Any]", self.scope)[BODY_FAILURE] = error
+        self.cycle.message_event.set()
+
     def _due(self) -> float | None:
         """When what is on its way is late."""
         if self._head_since is not None:
@@ -200,8 +300,17 @@ class Protocol(HttpToolsProtocol):
             self.transport.abort()
         elif self.flow.read_paused:  # it is we who keep it waiting
             self._timer = self.loop.call_later(IDLE_S, self._check)
-        elif self.cycle.response_complete:  # nobody waits for the body of what was refused
-            self.transport.close()
         else:
-            cast("dict[str, Any]", self.scope)[BODY_TIMED_OUT] = True
-            self.cycle.message_event.set()
+            self._fail_body(FastioError("timeout", "The request's body stopped coming."))
+
+
+def _refusing(refusal: Refusal) -> ASGIApp:
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await RequestContext(scope, receive, send).refuse(refusal.error, refusal.status)
+
+    return refuse
+
+
+async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
+    error = FastioError("unavailable", "There are too many connections.", retry_after_s=1)
+    await RequestContext(scope, receive, send).refuse(error)

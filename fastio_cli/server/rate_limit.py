@@ -17,7 +17,7 @@ from fastio_cli.errors import FastioError
 
 BURST_S = 2.0  # the time that an empty bucket takes to fill
 BUCKETS_MAX = 65_536
-SHARED_BUCKET = ""  # of the clients for whom there is no room; nobody's address or token
+SHARED_BUCKET = ""  # of the clients for whom there is no room; nobody's address or name
 IPV6_NETWORK_BITS = 64  # what one customer of a provider is given
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX = SIZE_BYTES_MAX + ENVELOPE_BYTES
 SMALL_BYTES_MAX = 64 * 1024
-BODY_TIMED_OUT = "fastio.body_timed_out"  # in the scope of a request whose body came too slowly
+BODY_FAILURE = "fastio.body_failure"  # in the scope of a request: why its body will not come
 LONG_POLL = "fastio.long_poll"  # in the scope of a request that waits, and will ask again
 SINGLE = (
     "authorization",
@@ -72,7 +72,8 @@ class RequestContext:
         return length.isdecimal() and int(length) <= SMALL_BYTES_MAX
 
     async def body(self, size_bytes_max: int = BODY_BYTES_MAX) -> bytes:
-        """The whole body. Raises ``too_large``, ``timeout`` when it stops coming."""
+        """The whole body. Raises ``too_large``, ``timeout`` when it stops coming, ``invalid`` when
+        it is not well-formed."""
         self.refuse_encoding()
         length = self.headers.get("content-length", "")
         if length.isdecimal() and int(length) > size_bytes_max:
@@ -119,18 +120,22 @@ class RequestContext:
         await self.begin(status, headers)
         await self.send({"type": "http.response.body", "body": body})
 
-    async def refuse(self, error: FastioError) -> None:
-        """Send an error, unless an answer had begun or nobody reads it."""
+    async def refuse(self, error: FastioError, status: int | None = None) -> None:
+        """Send an error, unless an answer had begun or nobody reads it.
+
+        ``status`` replaces the one of its code where HTTP has one that fastio has not.
+        """
         if not self.status and not isinstance(error, Disconnected):
-            await self.respond(*problem(error, self.id))
+            await self.respond(*problem(error, self.id, status))
 
     async def _part(self) -> tuple[bytes, bool]:
         """Some of the body, and whether there is more."""
         message = await self.receive()
         if message["type"] == "http.disconnect":
             raise Disconnected()
-        if BODY_TIMED_OUT in self.scope:
-            raise FastioError("timeout", "The request's body stopped coming.")
+        failure = self.scope.get(BODY_FAILURE)
+        if failure is not None:
+            raise failure
         return message.get("body", b""), message.get("more_body", False)
 
 

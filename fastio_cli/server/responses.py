@@ -20,9 +20,14 @@ NO_SNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
 
 
-def problem(error: FastioError, request_id: str) -> tuple[int, Headers, bytes]:
-    """An error as problem details (RFC 9457), with everything a program finds locally too."""
-    status = error.kind.http
+def problem(
+    error: FastioError, request_id: str, status: int | None = None
+) -> tuple[int, Headers, bytes]:
+    """An error as problem details (RFC 9457), with everything a program finds locally too.
+
+    ``status`` is the one of its code unless another is given.
+    """
+    status = status or error.kind.http
     headers: Headers = [PROBLEM, NO_STORE]
     allow = error.details.get("allow")
     if isinstance(allow, str):  # the one thing that HTTP has a status for and others have not

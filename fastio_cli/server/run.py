@@ -12,12 +12,15 @@ from contextlib import contextmanager, nullcontext
 from fastio_cli.errors import FastioError
 from fastio_cli.server.access_log import AccessLog
 from fastio_cli.server.app import App
+from fastio_cli.server.forwarded import Forwarded
 from fastio_cli.server.metrics import SHARED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
+
+    from starlette.types import ASGIApp
 
     from fastio_cli.engine.engine import Engine
 
@@ -28,12 +31,13 @@ FILES_OWN = 256  # what is open besides connections: the store, bodies on their 
 SWITCH_INTERVAL_S = 0.0001
 PORT_MAX = 65_535
 WORKERS_MAX = 64
+PROXIES_MAX = 16
 GRACE_S = 5  # for requests under way when the server is told to stop
 KEEP_ALIVE_S = 75
 
 
 class Options:
-    """How to serve."""
+    """How to serve. ``behind_proxy``: through how many proxies clients come."""
 
     def __init__(
         self,
@@ -43,7 +47,7 @@ class Options:
         workers: int = 1,
         tls_certificate: str | None = None,
         tls_key: str | None = None,
-        behind_proxy: bool = False,
+        behind_proxy: int = 0,
         access_log: bool = True,
     ) -> None:
         self.host = host
@@ -62,6 +66,10 @@ def check_address(options: Options, has_token: bool) -> None:
         raise FastioError("invalid", f"--port is from 1 to {PORT_MAX}, not {options.port}.")
     if not 1 <= options.workers <= WORKERS_MAX:
         raise FastioError("invalid", f"--workers is from 1 to {WORKERS_MAX}.")
+    if not 0 <= options.behind_proxy <= PROXIES_MAX:
+        raise FastioError(
+            "invalid", f"--behind-proxy is the number of proxies, 1 to {PROXIES_MAX}."
+        )
     if (options.tls_certificate is None) != (options.tls_key is None):
         raise FastioError("invalid", "--tls-certificate and --tls-key belong together.")
     for file in filter(None, (options.tls_certificate, options.tls_key)):
@@ -73,7 +81,7 @@ def check_address(options: Options, has_token: bool) -> None:
         raise FastioError(
             "invalid",
             f"{options.host} can be reached from elsewhere, and tokens would travel in the clear.",
-            "Add --tls-certificate FILE --tls-key FILE, or --behind-proxy if a proxy encrypts.",
+            "Add --tls-certificate FILE --tls-key FILE, or --behind-proxy 1 if a proxy encrypts.",
         )
     if not has_token:
         raise FastioError(
@@ -119,6 +127,7 @@ def serve(engine: Engine, options: Options) -> None:
     # The threads of a server are many already: those of numpy would wait for them, spinning.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ["FASTIO_SERVER_LOG"] = "on" if options.access_log else "off"
+    os.environ["FASTIO_SERVER_PROXIES"] = str(options.behind_proxy)
     try:
         with _shared_metrics() if several else nullcontext():
             uvicorn.run(
@@ -135,8 +144,7 @@ def serve(engine: Engine, options: Options) -> None:
                 access_log=False,
                 server_header=False,
                 date_header=True,
-                proxy_headers=options.behind_proxy,
-                forwarded_allow_ips="*" if options.behind_proxy else None,
+                proxy_headers=False,
                 limit_concurrency=min(CONNECTIONS_MAX, files_max - FILES_OWN),
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,
@@ -175,7 +183,7 @@ def _allow_files() -> int:
     return max(wanted, 2 * FILES_OWN)
 
 
-def application(engine: Engine, options: Options) -> App:
+def application(engine: Engine, options: Options) -> ASGIApp:
     """The ASGI application that a process serves, with the jobs that run while it does.
 
     Raises ``invalid`` when the settings for requests to elsewhere are wrong.
@@ -188,4 +196,5 @@ def application(engine: Engine, options: Options) -> App:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     log = AccessLog(sys.stderr) if options.access_log else None
     jobs = runner_thread(engine, config)
-    return App(engine, rate_per_s=rate_per_s, access_log=log, jobs=jobs)
+    app = App(engine, rate_per_s=rate_per_s, access_log=log, jobs=jobs)
+    return Forwarded(app, options.behind_proxy) if options.behind_proxy else app

@@ -9,25 +9,22 @@ from fastio_cli.errors import FastioError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.blobs.local import BlobStore
+    from fastio_cli.storage.absent import IfAbsent
     from fastio_cli.storage.contract import Store
 
 
-def open_store(target: str, *, durability: str = "full", make: bool = True) -> Store:
-    """The store that a folder or a ``postgresql://`` URL names, made there if need be.
+def open_store(target: str, *, durability: str = "full", if_absent: IfAbsent = "refuse") -> Store:
+    """The store that a folder or a ``postgresql://`` URL names.
 
-    With ``make`` off a folder without a store is ``not_found``. Raises ``invalid`` for a URL that
-    names no store, ``unavailable`` when it cannot be opened.
+    ``if_absent`` says what is done where there is none (``absent.py``); a database cannot wait for
+    the first write: it is refused, or made. Raises ``invalid`` for a URL that names no store,
+    ``unavailable`` when it cannot be opened.
     """
     scheme, is_url, _ = target.partition("://")
     if not is_url:
-        from fastio_cli.storage.sqlite.connection import FILE
         from fastio_cli.storage.sqlite.store import SqliteStore
 
-        if not make and not os.path.exists(os.path.join(target, FILE)):
-            raise FastioError(
-                "not_found", f"There is no store in {target}.", "Name the folder that holds it."
-            )
-        return SqliteStore(target, durability=durability)
+        return SqliteStore(target, durability=durability, if_absent=if_absent)
     if scheme not in ("postgresql", "postgres"):
         raise FastioError(
             "invalid",
@@ -42,7 +39,7 @@ def open_store(target: str, *, durability: str = "full", make: bool = True) -> S
             "Support for PostgreSQL is not installed.",
             "Install it: pip install 'fastio-durable[postgres]'",
         ) from None
-    return PostgresStore(target, durability=durability)
+    return PostgresStore(target, durability=durability, make=if_absent == "make")
 
 
 def open_blobs(target: str, place: str | None) -> BlobStore:

@@ -32,11 +32,13 @@ class Store(Protocol):
     ``retries_whole_transaction`` is True for a store that runs a work again when it lost the
     database in mid-commit and cannot know the outcome: every work of a write then finds its own
     trace if it was done. ``local`` is True for a store on this machine: a read takes microseconds,
-    and one transaction writes at a time, whatever its workspace.
+    and one transaction writes at a time, whatever its workspace. ``is_copy`` is True for a
+    copy of a store that cannot be written (``scratch.py``): what is kept in it is soon forgotten.
     """
 
     retries_whole_transaction: bool
     local: bool
+    is_copy: bool
 
     def read(self, run: Callable[[Tx], T]) -> T: ...
 

@@ -6,10 +6,11 @@ import json
 import os
 
 from tests.client.serving import fastio
+from tests.engines import made_store
 
 
 def test_what_holds_more_of_the_words_comes_first_wherever_words_are_rarer(tmp_path):
-    environ = {**os.environ, "FASTIO_STORE": str(tmp_path / "store")}
+    environ = {**os.environ, "FASTIO_STORE": made_store(tmp_path / "store")}
     note = {"op": "state.set", "path": "t.json", "value": "the passphrase of the vault"}
     lines = [json.dumps({**note, "path": f"{i}", "value": f"vault {i}"}) for i in range(8)]
     lines += [json.dumps({**note, "path": f"o{i}", "value": f"a cellar {i}"}) for i in range(30)]

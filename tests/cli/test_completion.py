@@ -14,6 +14,7 @@ import pytest
 
 from fastio_cli.cli.framework.completion import Cursor, words_of
 from fastio_cli.cli.framework.tree import GROUPS, LEAVES, every, lookup
+from tests.engines import made_store
 from tests.requirements import need_program
 
 pytestmark = pytest.mark.xdist_group("completion")  # each shell is started once
@@ -73,7 +74,7 @@ class Shell:
         self.environment = {
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "HOME": str(folder),
-            "FASTIO_STORE": str(folder / "store"),
+            "FASTIO_STORE": made_store(folder / "store"),
             "FASTIO_DURABILITY": "normal",
             "TERM": "dumb",
             "LANG": "C.UTF-8",
@@ -123,9 +124,8 @@ def shell(
     shell.fastio("state", "set", "with space.json", "1")
     shell.fastio("workspace", "create", "team")
     shell.fastio("-w", "team", "state", "set", "notes/a.json", "1")
-    shell.fastio(
-        "--store", str(shell.folder / "other store"), "state", "set", "elsewhere.json", "1"
-    )
+    other = made_store(shell.folder / "other store")
+    shell.fastio("--store", other, "state", "set", "elsewhere.json", "1")
     shell.open()
     yield shell
     shell.child.close(force=True)

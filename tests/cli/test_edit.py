@@ -12,6 +12,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from tests.engines import made_store
+
 COMMAND = [sys.executable, "-m", "fastio_cli"]
 # What an editor does to the file it is given, its last argument.
 EDITORS = {
@@ -38,7 +40,7 @@ class Desk:
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
-            "FASTIO_STORE": str(folder / "store"),
+            "FASTIO_STORE": made_store(folder / "store"),
             "FASTIO": str(program),
             "TMPDIR": str(self.temporary),
             "TERM": "dumb",

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import made_store
+
 COMMAND = ["state", "get", "a.json"]
 
 # Presses Ctrl-C when a module is about to be imported.
@@ -28,7 +30,7 @@ runpy.run_module("fastio_cli", run_name="__main__")
 
 
 def fastio(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "FASTIO_STORE": str(folder), "HOME": str(folder)}
+    environ = {**os.environ, "FASTIO_STORE": made_store(folder), "HOME": str(folder)}
     environ.pop("FASTIO_NO_FAST_EXIT", None)
     return subprocess.run(
         [sys.executable, *argv], capture_output=True, text=True, env=environ, timeout=60

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.backends import until
+from tests.engines import made_store
 from tests.ports import free_port
 
 
@@ -28,7 +29,11 @@ class Serving:
         """Start, and come back when it listens."""
         self._process = subprocess.Popen(
             command("serve", "--port", str(self.port), "-q", "--no-access-log", *self._flags),
-            env={**os.environ, "FASTIO_STORE": self.folder, "FASTIO_RATE_PER_S": "1000000"},
+            env={
+                **os.environ,
+                "FASTIO_STORE": made_store(self.folder),
+                "FASTIO_RATE_PER_S": "1000000",
+            },
             stderr=subprocess.DEVNULL,
         )
         until(self._listens)

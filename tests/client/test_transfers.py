@@ -17,6 +17,7 @@ from tests.client.scripted import page, reply
 from tests.client.serving import command
 
 MIB = 1024 * 1024
+RECORD = '{"path": "f", "version": 1, "size_bytes": 99}'
 CUTS = (2 * MIB, 3 * MIB, 300, 5 * MIB)
 
 
@@ -61,7 +62,7 @@ def test_a_part_of_a_file_goes_on_where_it_was_cut(server, line, body):
 
 def test_progress_is_a_sign_of_life(scripted, clock):
     """A file that takes far longer than a server may be away arrives, cut after cut."""
-    etag = '{"etag": "x", "version": 1}'
+    etag = RECORD
     parts = [
         lambda line: (
             line.sendall(
@@ -78,7 +79,7 @@ def test_progress_is_a_sign_of_life(scripted, clock):
 
 
 def test_cuts_without_progress_come_to_an_end(scripted, clock):
-    head = b'HTTP/1.1 200 OK\r\nfastio-record: {"version": 1}\r\ncontent-length: 99\r\n\r\n'
+    head = f"HTTP/1.1 200 OK\r\nfastio-record: {RECORD}\r\ncontent-length: 99\r\n\r\n".encode()
     _, remote = scripted(lambda line: line.sendall(head) or line.shutdown(2), retry_s=5)
     with pytest.raises(FastioError) as caught:
         list(remote.chunks(remote.call("file.get", {"path": "f"})))
@@ -86,9 +87,21 @@ def test_cuts_without_progress_come_to_an_end(scripted, clock):
     assert sum(clock.pauses) <= 5
 
 
+@pytest.mark.parametrize(
+    "record", ["{}", RECORD.replace("1", '"1"'), RECORD.replace("path", "p"), "[1]", "x", ""]
+)
+def test_a_record_that_no_server_gives_is_refused(scripted, record):
+    """Before a byte is taken: the rest of a cut download could not be asked for."""
+    head = f"HTTP/1.1 200 OK\r\nfastio-record: {record}\r\ncontent-length: 99\r\n\r\nx".encode()
+    _, remote = scripted(lambda line: line.sendall(head) or line.shutdown(2), retry_s=5)
+    with pytest.raises(FastioError) as caught:
+        list(remote.chunks(remote.call("file.get", {"path": "f"})))
+    assert caught.value.code == "invalid"
+
+
 def test_damaged_bytes_are_not_passed_off_as_the_file(scripted):
     digest = f"sha-256=:{'A' * 43}=:"
-    answer = reply(200, b"junk", fastio_record='{"version": 1}', repr_digest=digest)
+    answer = reply(200, b"junk", fastio_record=RECORD, repr_digest=digest)
     _, remote = scripted(answer)
     with pytest.raises(FastioError) as caught:
         list(remote.chunks(remote.call("file.get", {"path": "f"})))
@@ -101,6 +114,15 @@ def test_an_upload_in_parts_is_answered_by_somebody_else(scripted, clock, body):
         remote.call("file.put", {"path": "f", "content": remote.upload(io.BytesIO(body))})
     assert caught.value.code == "invalid"
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("answer", [{}, [], {"offset": "7"}, {"offset": -1}, {"offset": 10**12}])
+def test_an_offset_that_no_server_states_is_refused(scripted, clock, body, answer):
+    """After a failure the server is asked how far it came."""
+    _, remote = scripted(reply(503, b"{}"), reply(200, json.dumps(answer).encode()))
+    with pytest.raises(FastioError) as caught:
+        remote.call("file.put", {"path": "f", "content": remote.upload(io.BytesIO(body))})
+    assert caught.value.code == "invalid"
 
 
 def test_a_download_that_takes_longer_is_shown_at_a_terminal(home, scripted):

@@ -6,6 +6,8 @@ import unicodedata
 
 import pytest
 
+OVER = {"overwrite": True}
+
 
 def history(caller, path, **params):
     return [
@@ -91,6 +93,101 @@ def test_move(caller):
     assert [t[:2] for t in types] == [("state.delete", "a.json"), ("state.move", "b/c.json")]
     assert types[0][2]["moved_to"] == "b/c.json"
     assert types[1][2]["moved_from"] == "a.json"
+
+
+@pytest.fixture
+def lab(caller):
+    """Two workspaces, each with an object of the same name."""
+    caller("workspace.create", name="lab")
+    caller("state.set", path="a.json", value="here")
+    caller("state.set", path="a.json", value="lab", workspace="lab")
+    return caller
+
+
+def test_move_to_another_workspace(lab):
+    moved = lab("object.move", path="a.json", to="b.json", to_workspace="lab")
+    assert (moved["path"], moved["version"]) == ("b.json", 1)
+    assert lab.value("b.json", workspace="lab") == "here"
+    assert lab.value("a.json", workspace="lab") == "lab"
+    lab.refused("not_found", "state.get", path="a.json")
+    deleted, created = lab.last_event(), lab.last_event("lab")
+    assert (deleted["type"], created["type"]) == ("state.delete", "state.move")
+    assert deleted["data"]["moved_to"] == "b.json"
+    assert deleted["data"]["workspace"] == "lab"
+    assert created["data"]["moved_from"] == "a.json"
+    assert created["data"]["workspace"] == "default"
+    counts = [lab("workspace.usage", workspace=w)["object_count"] for w in ("default", "lab")]
+    assert counts == [0, 2]
+    for workspace in ("default", "lab"):
+        assert lab("audit.verify", workspace=workspace)["verified"]
+
+
+def test_copy_from_and_to_another_workspace(lab):
+    lab("object.copy", path="a.json", to="a.json", workspace="lab", to_workspace="default", **OVER)
+    assert lab.value("a.json") == "lab"
+    assert lab.value("a.json", version=1) == "here"
+    lab("object.copy", path="a.json", to="c.json", to_workspace="default")
+    assert lab.value("c.json") == "lab"
+    assert "workspace" not in lab.last_event()["data"]
+
+
+def test_to_another_workspace_keeps_its_rules(lab):
+    for operation in ("object.move", "object.copy"):
+        where = {"path": "a.json", "to_workspace": "lab"}
+        error = lab.refused("already_exists", operation, to="a.json", **where)
+        assert error.details["current_version"] == 1
+        lab.refused("not_found", operation, path="a.json", to="b.json", to_workspace="none")
+        lab.refused("not_found", operation, path="none.json", to="b.json", to_workspace="lab")
+        lab.refused("invalid", operation, path="a.json", to="b.json", to_workspace="../lab")
+        lock = lab("lock.acquire", path="b.json", workspace="lab")
+        lab.refused("locked", operation, to="b.json", **where)
+        lab.refused("lock_lost", operation, to="b.json", to_lock_token="lk_no", **where)
+        assert lab(operation, to="b.json", to_lock_token=lock["token"], **where)
+        lab("object.delete", path="b.json", lock_token=lock["token"], workspace="lab")
+        lab("state.set", path="a.json", value="here")
+        lab("lock.release", path="b.json", lock_token=lock["token"], workspace="lab")
+    lab("lock.acquire", path="a.json")
+    lab.refused("locked", "object.move", path="a.json", to="b.json", to_workspace="lab")
+    assert lab("object.copy", path="a.json", to="b.json", to_workspace="lab")["version"] == 5
+
+
+def test_a_repeated_move_to_another_workspace_happens_once(lab):
+    params = {"path": "a.json", "to": "b.json", "to_workspace": "lab", "key": "k"}
+    first = lab("object.move", **params)
+    seqs = [lab.snapshot(w)["seq"] for w in ("default", "lab")]
+    assert lab("object.move", **params) == first
+    assert [lab.snapshot(w)["seq"] for w in ("default", "lab")] == seqs
+    lab.refused("invalid", "object.move", **{**params, "to": "c.json"})
+
+
+@pytest.mark.parametrize("operation", ["object.move", "object.copy"])
+def test_an_appended_file_in_another_workspace_is_of_its_own(lab, operation):
+    for part in (b"one\n", b"two\n" * 30_000, b"three\n"):
+        lab.append("log.txt", part)
+    whole = lab.read("log.txt")
+    lab(operation, path="log.txt", to="log.txt", to_workspace="lab")
+    assert lab.read("log.txt", workspace="lab") == whole
+    lab.append("log.txt", b"lab\n", workspace="lab")
+    lab.append("log.txt", b"here\n")
+    assert lab.read("log.txt", workspace="lab") == whole + b"lab\n"
+    assert lab.read("log.txt", version=3) == whole
+
+
+def test_another_workspace_that_is_full_takes_nothing(open_caller):
+    caller = open_caller(storage_bytes_max=1000)
+    caller("workspace.create", name="lab")
+    caller.put("a.txt", b"a" * 600)
+    caller.put("b.txt", b"b" * 600, workspace="lab")
+    caller.refused("quota_exceeded", "object.move", path="a.txt", to="a.txt", to_workspace="lab")
+
+
+def test_a_path_with_a_workspace_is_refused_where_the_call_names_one(caller):
+    caller("state.set", path="a.json", value=1)
+    for params in ({"path": "fio://lab/a.json"}, {"path": "a.json", "to": "fio://lab/a.json"}):
+        operation = "object.copy" if "to" in params else "object.info"
+        assert "fio://lab/a.json" in caller.refused("invalid", operation, **params).message
+    caller.refused("invalid", "object.list", prefix="fio://lab/")
+    caller.refused("invalid", "event.list", path="fio://lab/*")
 
 
 def test_copy_shares_nothing_afterwards(caller):

@@ -15,6 +15,10 @@ from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 from .site import Handler, Site
 
 PAGE = b"<!doctype html><html><title>Sign in</title><form><input type=password></form></html>"
+QUOTA_PAGE = b"""<!DOCTYPE html><html><head><title>Google Drive - Quota exceeded</title></head>
+<body><p class="uc-error-caption">Sorry, you can't view or download this file at this time.</p>
+<p class="uc-error-subcaption">Too many users have viewed or downloaded this file recently. Please
+try accessing the file again later.</p></body></html>"""
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 
@@ -31,6 +35,8 @@ class Services:
         self.codes: dict[str, dict[str, str]] = {}
         self.grants = 0
         self.device_polls: list[str] = []
+        self.unscanned: set[str] = set()  # public files of Google's behind its warning page
+        self.worn_out: set[str] = set()  # and those that too many have fetched
 
     def close(self) -> None:
         self.site.close()
@@ -94,11 +100,31 @@ class Services:
             self.send(h, b"exported " + self.files[id][2], query["mimeType"])
 
     def drive_public(self, h: Handler, query: dict[str, str]) -> None:
-        name, mime, body, public = self.files[query["id"]]
-        if public and query.get("confirm") == "t":
+        id = query["id"]
+        name, mime, body, public = self.files[id]
+        if id in self.worn_out:
+            h.answer(200, QUOTA_PAGE, Content_Type="text/html; charset=utf-8")
+        elif id in self.unscanned and not self.is_confirmed(h, query):
+            self.warn(h, id)
+        elif public and query.get("confirm") == "t":
             self.send(h, body, mime, name)
         else:
             h.answer(200, PAGE, Content_Type="text/html; charset=utf-8")
+
+    def is_confirmed(self, h: Handler, query: dict[str, str]) -> bool:
+        return query.get("uuid") == "u-1" and "warned=yes" in (h.headers.get("cookie") or "")
+
+    def warn(self, h: Handler, id: str) -> None:
+        """The page as Google writes it, shortened."""
+        page = f"""<!DOCTYPE html><html><title>Google Drive - Virus scan warning</title>
+<body><p class="uc-warning-caption">Google Drive can't scan this file for viruses.</p>
+<form id="download-form" action="{self.site.url("/google-download/download")}" method="get">
+<input type="submit" id="uc-download-link" value="Download anyway"/>
+<input type="hidden" name="id" value="{id}"><input type="hidden" name="confirm" value="t">
+<input type="hidden" name="export" value="download"><input type="hidden" name="uuid" value="u-1">
+</form></body></html>"""
+        cookie = "warned=yes; Path=/google-download; HttpOnly"
+        h.answer(200, page.encode(), Content_Type="text/html; charset=utf-8", Set_Cookie=cookie)
 
     def docs_public(self, h: Handler, query: dict[str, str], kind: str, id: str, end: str) -> None:
         name, _, body, public = self.files[id]

@@ -18,6 +18,7 @@ import pytest
 
 from fastio_cli.cli.framework.values import size
 from fastio_cli.errors import FastioError
+from tests.engines import made_store
 
 from .site import Handler, Site
 
@@ -26,7 +27,7 @@ from .site import Handler, Site
 def environ(tmp_path: Path) -> dict[str, str]:
     return {
         **os.environ,
-        "FASTIO_STORE": str(tmp_path / "store"),
+        "FASTIO_STORE": made_store(tmp_path / "store"),
         "FASTIO_EGRESS_ALLOW": "127.0.0.1",
         "FASTIO_IMPORT_RETRY_MS": "1",
         "XDG_CONFIG_HOME": str(tmp_path / "config"),

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trustme
 
-from fastio_cli.egress.client import Egress, client_for
+from fastio_cli.egress.client import Egress, client_for, new_cookies
 from fastio_cli.egress.rules import PORTS, EgressRules, redact_url
 from fastio_cli.errors import FastioError
 from tests.ports import free_port
@@ -391,3 +391,86 @@ def test_a_client_to_a_service_with_a_certificate_of_ones_own(
     with client_for(site.url("/v1"), headers={}, read_s=10, connect_s=5) as client:
         assert client.get(site.url("/v1")).content == b"safe"
     site.close()
+
+
+def set_cookies(*cookies: str) -> Any:
+    """A route that sets cookies until they come back, redirecting to itself."""
+
+    def route(h: Handler) -> None:
+        if h.headers.get("cookie"):
+            h.answer(200, h.headers["cookie"].encode())
+            return
+        h.send_response_only(302)
+        for cookie in cookies:
+            h.send_header("Set-Cookie", cookie)
+        h.send_header("Location", h.path)
+        h.send_header("Content-Length", "0")
+        h.end_headers()
+
+    return route
+
+
+def test_a_site_gets_its_cookies_back_along_redirects(site: Site, egress: Egress) -> None:
+    site.routes["/x"] = set_cookies("a=1; Path=/", "b=2")
+    assert set(egress.read(site.url("/x")).content.decode().split("; ")) == {"a=1", "b=2"}
+    assert site.headers("cookie")[0] is None
+    assert len(site.requests) == 2
+    egress.read(site.url("/x"))
+    assert site.headers("cookie")[2] is None  # nothing is kept between fetches
+
+
+def test_cookies_join_those_of_the_user_which_stay_at_their_origin(
+    site: Site, egress: Egress
+) -> None:
+    other = Site(host="127.0.0.2")
+    other.routes["/x"] = lambda h: h.answer(200, b"there")
+    far = Egress(EgressRules(allow="127.0.0.1,127.0.0.2"))
+
+    def route(h: Handler) -> None:
+        if "a=1" in (h.headers.get("cookie") or ""):
+            h.answer(302, Location=other.url("/x"))
+        else:
+            h.answer(302, Location="/x", Set_Cookie="a=1")
+
+    site.routes["/x"] = route
+    try:
+        assert far.read(site.url("/x"), secrets={"Cookie": "own=9"}).content == b"there"
+        assert site.headers("cookie") == ["own=9", "own=9; a=1"]
+        assert other.headers("cookie") == [None]
+    finally:
+        other.close()
+        far.close()
+
+
+@pytest.mark.parametrize(
+    ("cookie", "host", "returned"),
+    [
+        ("a=1", "www.example.com", True),
+        ("a=1", "sub.www.example.com", False),
+        ("a=1", "example.com", False),
+        ("a=1; Domain=example.com", "www.example.com", True),
+        ("a=1; Domain=example.com", "other.example.com", True),
+        ("a=1; Domain=.example.com", "notexample.com", False),
+        ("a=1; Domain=example.com", "example.org", False),
+        ("a=1; Domain=other.example.com", "other.example.com", False),
+        ("a=1; Domain=com", "other.com", False),
+        ("a=1; Path=/elsewhere", "www.example.com", False),
+        ("a=1; Max-Age=0", "www.example.com", False),
+        ("a=1; Secure", "www.example.com", False),
+    ],
+)
+def test_cookies_stay_with_their_site(cookie: str, host: str, returned: bool) -> None:
+    cookies = new_cookies()
+    asked = httpx.Request("GET", "http://www.example.com/x")
+    cookies.extract_cookies(httpx.Response(302, headers={"Set-Cookie": cookie}, request=asked))
+    following = httpx.Request("GET", f"http://{host}/y")
+    cookies.set_cookie_header(following)
+    assert following.headers.get("cookie") == ("a=1" if returned else None)
+
+
+def test_registries_set_no_cookies() -> None:
+    cookies = new_cookies()
+    asked = httpx.Request("GET", "https://mine.co.uk/")
+    header = {"Set-Cookie": "a=1; Domain=co.uk"}
+    cookies.extract_cookies(httpx.Response(302, headers=header, request=asked))
+    assert not list(cookies.jar)

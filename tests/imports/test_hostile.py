@@ -91,7 +91,7 @@ def test_urls_of_any_kind_are_refused_in_our_words(text: str) -> None:
 
 def whole(body: bytes, coding: str) -> bytes:
     chunks: Iterator[bytes] = iter([body[:7], b"", body[7:]])
-    pieces = list(decoded(chunks, coding))
+    pieces = list(decoded(chunks, [coding]))
     assert all(len(piece) <= 4 * CHUNK_BYTES for piece in pieces)
     return b"".join(pieces)
 

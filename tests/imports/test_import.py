@@ -78,6 +78,20 @@ def test_any_size(importing: Importing, site: Site, size: int) -> None:
         ("/x", {"Content-Disposition": "attachment; filename*=nonsense''%ff%fe"}, "ÿþ"),
         ("/x", {"Content-Disposition": ";;;\"=;filename"}, "x"),
         ("/..%2f..%2fetc%2fpasswd", {}, "passwd"),
+        *(
+            ("/x", {"Content-Disposition": f"attachment; filename={stated}"}, name)
+            for stated, name in (
+                ('"=?UTF-8?B?5pelLmRvY3g=?="', "日.docx"),
+                ("=?utf-8?Q?b=C3=BCro.txt?=", "büro.txt"),
+                ('"=?UTF-8?Q?a=20?= =?UTF-8?Q?b.txt?="', "a b.txt"),
+                ('"=?no-such?B?eHg=?="', "=_no-such_B_eHg=_="),
+                ('"=?UTF-8?B?Li4vLi4veA==?="', "x"),
+                ('"%E6%97%A5.pdf"', "日.pdf"),
+                ('"100%.pdf"', "100%.pdf"),
+                ('"%E6%97.pdf"', "%E6%97.pdf"),
+                ('"..%2f..%2fpasswd"', "passwd"),
+            )
+        ),
     ],
 )  # fmt: skip
 def test_names(
@@ -137,6 +151,48 @@ def test_content_codings_are_undone(importing: Importing, site: Site, coding: st
     record = importing.run(site.url("/x"))
     assert record["state"] == "done", record
     assert importing.bytes("x") == LARGE
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "coding", "kept"),
+    [
+        ("/a.tar.gz", "application/x-gzip", "gzip", True),
+        ("/a.tgz", "application/octet-stream", "x-gzip", True),
+        ("/a.csv.GZ", "text/csv", "gzip", True),
+        ("/download", "application/gzip", "gzip", True),
+        ("/logo.svgz", "image/svg+xml", "gzip", True),
+        ("/a.zst", "application/octet-stream", "zstd", True),
+        ("/a.csv", "text/csv", "gzip", False),
+        ("/a.tar", "application/x-tar", "gzip", False),
+        ("/a.tar.gz", "application/octet-stream", "br", False),
+    ],
+)
+def test_a_coding_that_is_the_files_own_format_stays(
+    importing: Importing, site: Site, name: str, declared: str, coding: str, kept: bool
+) -> None:
+    coded = CODINGS[coding.removeprefix("x-")](LARGE)
+    published = hashlib.sha256(coded if kept else LARGE).hexdigest()
+    site.file(name, coded, Content_Encoding=coding, Content_Type=declared)
+    record = importing.run(site.url(name), sha256=published)
+    assert record["state"] == "done", record["reason"]
+    assert importing.bytes(name[1:]) == (coded if kept else LARGE)
+
+
+def test_of_two_codings_the_files_own_stays(importing: Importing, site: Site) -> None:
+    packed = CODINGS["gzip"](LARGE)
+    coded = CODINGS["br"](packed)
+    site.file("/a.tar.gz", coded, Content_Encoding="gzip, br")
+    assert importing.run(site.url("/a.tar.gz"))["state"] == "done"
+    assert importing.bytes("a.tar.gz") == packed
+
+
+def test_a_packed_file_is_resumed_too(importing: Importing, site: Site) -> None:
+    packed = CODINGS["gzip"](os.urandom(1_000_000))
+    file = site.file("/a.tar.gz", packed, Content_Encoding="gzip")
+    file.cut_every = 400_000
+    assert importing.run(site.url("/a.tar.gz"))["state"] == "done"
+    assert importing.bytes("a.tar.gz") == packed
+    assert site.headers("range")[1:] == ["bytes=400000-", "bytes=800000-"]
 
 
 def test_codings_that_are_broken_unknown_or_bombs(importing: Importing, site: Site) -> None:

@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 from fastio_cli.errors import FastioError
+from tests.engines import made_store
 
 from .conftest import secure_site
 from .importing import Importing
@@ -434,7 +435,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, site: Site) -> N
     )
     environ = {
         **os.environ,
-        "FASTIO_STORE": str(tmp_path / "s"),
+        "FASTIO_STORE": made_store(tmp_path / "s"),
         "FASTIO_EGRESS_ALLOW": "127.0.0.1",
         "XDG_CONFIG_HOME": str(tmp_path / "c"),
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastio_cli.errors import FastioError
+from fastio_cli.imports.google_pages import lead_on
 from fastio_cli.imports.providers import Endpoints
 
 from .importing import Importing
@@ -140,3 +141,87 @@ def test_endpoints_replace_an_origin_and_nothing_else() -> None:
     )
     assert endpoints.at("https://a.example.evil/x") == "https://a.example.evil/x"
     assert endpoints.at("http://a.example/x") == "http://a.example/x"
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        LINKS["google"],
+        "https://drive.google.com/uc?id=42&export=download",
+        "https://drive.google.com/open?id=42",
+        "https://docs.google.com/uc?id=42",
+        "https://drive.usercontent.google.com/download?id=42&export=download&authuser=0",
+        "https://drive.usercontent.google.com/u/0/uc?id=42&export=download",
+    ],
+)
+def test_a_warning_page_leads_on_to_the_file(
+    drives: Importing, services: Services, link: str
+) -> None:
+    services.unscanned.add("42")
+    record = drives.run(link)
+    assert record["state"] == "done", record["reason"]
+    assert drives.bytes("report.pdf") == BODY
+
+
+def test_a_worn_out_quota_is_said_once(drives: Importing, services: Services) -> None:
+    services.worn_out.add("42")
+    record = drives.run(LINKS["google"])
+    assert (record["state"], record["reason_code"]) == ("failed", "rate_limited")
+    assert "too many" in record["reason"]
+    assert len(services.site.requests) == 1
+
+
+def test_a_warning_that_never_ends_is_refused(drives: Importing, services: Services) -> None:
+    services.unscanned.add("42")
+    services.is_confirmed = lambda h, query: False  # type: ignore[method-assign]
+    assert drives.run(LINKS["google"])["state"] == "failed"
+    assert len(services.site.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://drive.google.com/drive/folders/1AbC?usp=sharing",
+        "https://drive.google.com/drive/u/0/folders/1AbC",
+        "https://drive.google.com/folderview?id=1AbC",
+        "https://drive.google.com/embeddedfolderview?id=1AbC#list",
+    ],
+)
+def test_folders_are_refused_in_plain_words(
+    drives: Importing, services: Services, link: str
+) -> None:
+    record = drives.run(link)
+    assert (record["state"], record["reason_code"]) == ("failed", "invalid")
+    assert "leads to a folder" in record["reason"]
+    assert services.site.requests == []
+
+
+def test_a_web_page_that_is_the_file_arrives(drives: Importing, services: Services) -> None:
+    services.files["42"] = ("form.html", "text/html", b"<html><input type=password>", True)
+    record = drives.run(LINKS["google"])
+    assert (record["state"], record["path"]) == ("done", "form.html"), record["reason"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<form id=download-form action='https://elsewhere.example/x'>",
+        "<form id=download-form action='//elsewhere.example/x'>",
+        "<form id=download-form action='http://drive.example/x'>",
+        "<form id=other action='/x'><input type=hidden name=a value=b>",
+        "<a id=uc-download-link>",
+        "<![",
+        "<![foo[",
+        "<form id=download-form action='http://['>",
+        "",
+    ],
+)
+def test_pages_that_lead_nowhere(page: str) -> None:
+    assert lead_on("https://drive.example/download", page) is None
+
+
+def test_a_warning_with_a_link() -> None:
+    page = '<a id="uc-download-link" href="/uc?export=download&amp;confirm=AbC&amp;id=4">go</a>'
+    assert lead_on("https://drive.example/x", page) == (
+        "https://drive.example/uc?export=download&confirm=AbC&id=4"
+    )

@@ -21,6 +21,7 @@ import pytest
 
 from fastio_cli.storage.sqlite.connection import FILE
 from tests.backends import until
+from tests.engines import made_store
 from tests.ports import free_port
 
 from .services import Services
@@ -37,7 +38,7 @@ class Server:
         self.folder = folder
         self.port = free_port()
         own = {
-            "FASTIO_STORE": str(folder / "store"),
+            "FASTIO_STORE": made_store(folder / "store"),
             "FASTIO_EGRESS_ALLOW": "127.0.0.1,127.0.0.2",
             "FASTIO_IMPORT_ENDPOINTS": services.endpoints(),
             "FASTIO_IMPORT_RETRY_MS": "1",
@@ -319,7 +320,7 @@ def test_a_server_with_wrong_settings_does_not_begin(
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fastio_cli", "serve", "--port", "1"],
-        env={**os.environ, "FASTIO_STORE": str(tmp_path), f"FASTIO_{setting}": value},
+        env={**os.environ, "FASTIO_STORE": made_store(tmp_path), f"FASTIO_{setting}": value},
         capture_output=True,
         text=True,
         timeout=60,

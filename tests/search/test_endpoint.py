@@ -27,6 +27,7 @@ from fastio_cli.server import events as sse
 from fastio_cli.storage.sqlite.store import SqliteStore
 from tests.backends import Background, until
 from tests.client.line import Line
+from tests.engines import made_store
 from tests.remote import Running
 
 BREAK = 0  # instead of a status: the connection ends without an answer
@@ -438,7 +439,7 @@ def test_an_endpoint_that_falls_silent_is_left(server, open_engine, monkeypatch,
 
 def test_a_sentence_is_shown_while_the_next_one_is_made(server, tmp_path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FASTIO_")}
-    environment |= {"HOME": str(tmp_path), "FASTIO_STORE": str(tmp_path / "store")}
+    environment |= {"HOME": str(tmp_path), "FASTIO_STORE": made_store(tmp_path / "store")}
     command = [sys.executable, "-m", "fastio_cli"]
     subprocess.run([*command, "state", "set", "a", '"Bolt asks 31."'], env=environment, check=True)
     server.answer = f"Bolt asks 31 [1]. And {WAIT} no more [1]."
@@ -453,7 +454,7 @@ def test_a_sentence_is_shown_while_the_next_one_is_made(server, tmp_path):
 
 def test_a_conversation_begins_with_its_first_answer(server, tmp_path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FASTIO_")}
-    environment |= {"HOME": str(tmp_path), "FASTIO_STORE": str(tmp_path / "store")}
+    environment |= {"HOME": str(tmp_path), "FASTIO_STORE": made_store(tmp_path / "store")}
 
     def fastio(*words):
         command = [sys.executable, "-m", "fastio_cli", *words]

@@ -22,6 +22,7 @@ from fastio_cli.search import answering
 from fastio_cli.search.grounding import NO_SOURCE, NOT_FOUND, SENTENCE_END
 from fastio_cli.storage.sqlite.store import SqliteStore
 from tests import llm
+from tests.engines import made_store
 from tests.requirements import lacking
 
 pytestmark = pytest.mark.xdist_group("language model")  # it is loaded once
@@ -105,7 +106,7 @@ def test_a_document_that_gives_orders_is_a_document(engine):
 
 def test_a_conversation_at_the_shell_is_kept(tmp_path, url):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FASTIO_")}
-    environment |= {"HOME": str(tmp_path), "FASTIO_STORE": str(tmp_path / "store")}
+    environment |= {"HOME": str(tmp_path), "FASTIO_STORE": made_store(tmp_path / "store")}
 
     def fastio(*words: str, text: str | None = None) -> str:
         return subprocess.run(

@@ -91,6 +91,36 @@ def test_a_role_in_one_workspace_opens_that_one_only(remote, client):
         assert caught.value.code == "not_found"
 
 
+def test_a_copy_needs_the_right_to_write_where_it_goes(remote, client):
+    for name in ("read", "write", "hidden"):
+        remote.call("workspace.create", {"name": name})
+        for path in ("a.json", "m.json"):
+            remote.call("state.set", {"path": path, "value": name}, workspace=name)
+    bob = client(remote.call("token.create", {"member": "bob", "role": "editor"})["token"])
+    for name, role in (("read", "viewer"), ("write", "editor")):
+        remote.call("member.set", {"name": "bob", "role": role, "in_workspace": name})
+    remote.call("member.remove", {"name": "bob"})  # has those roles only
+
+    def refusal(operation, workspace, to_workspace):
+        params = {"path": "a.json", "to": "new.json", "to_workspace": to_workspace}
+        with pytest.raises(FastioError) as caught:
+            bob.call(operation, params, workspace=workspace)
+        return caught.value.code
+
+    bob.call(
+        "object.copy",
+        {"path": "a.json", "to": "b.json", "to_workspace": "write"},
+        workspace="read",
+    )
+    assert bob.call("state.get", {"path": "b.json"}, workspace="write")["value"] == "read"
+    assert refusal("object.copy", "read", None) == "forbidden"
+    for operation in ("object.copy", "object.move"):
+        assert refusal(operation, "write", "read") == "forbidden"
+        assert refusal(operation, "write", "hidden") == "not_found"
+        assert refusal(operation, "hidden", "write") == "not_found"
+    assert refusal("object.move", "read", "write") == "forbidden"
+
+
 def test_all_workspaces_are_those_that_one_may_read(remote, client):
     for name in ("one", "two"):
         remote.call("workspace.create", {"name": name})

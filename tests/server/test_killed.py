@@ -19,6 +19,7 @@ from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
 from fastio_cli.storage.sqlite.store import SqliteStore
 from tests.backends import Background, until
+from tests.engines import made_store
 from tests.ports import free_port
 
 CLIENTS = 6
@@ -34,7 +35,7 @@ class ServerProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = {
             **os.environ,
-            "FASTIO_STORE": folder,
+            "FASTIO_STORE": made_store(folder),
             "FASTIO_RATE_PER_S": "1000000",
             "XDG_CONFIG_HOME": folder,
         }
@@ -170,7 +171,7 @@ def test_open_streams_and_waiters_come_back_to_the_next_server(process, engine):
     ("flags", "message"),
     [
         (["--host", "0.0.0.0"], "in the clear"),
-        (["--host", "0.0.0.0", "--behind-proxy"], "no token"),
+        (["--host", "0.0.0.0", "--behind-proxy", "1"], "no token"),
         (["--tls-key", "x"], "belong together"),
         (["--tls-key", "x", "--tls-certificate", "absent"], "absent is no file"),
         (["--port", "99999"], "--port is from 1 to 65535"),
@@ -180,7 +181,15 @@ def test_open_streams_and_waiters_come_back_to_the_next_server(process, engine):
 )
 def test_what_it_does_not_bind_to(tmp_path, flags, message):
     done = subprocess.run(
-        [sys.executable, "-m", "fastio_cli", "serve", "--store", str(tmp_path / "s"), *flags],
+        [
+            sys.executable,
+            "-m",
+            "fastio_cli",
+            "serve",
+            "--store",
+            made_store(tmp_path / "s"),
+            *flags,
+        ],
         capture_output=True,
         text=True,
         timeout=60,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import httpx
 import pytest
 
 from fastio_cli.errors import FastioError
@@ -91,3 +92,46 @@ def test_who_has_a_whole_network_has_one_share(clock):
     limit = RateLimit(10)
     through = sum(taken(limit, network_of(f"2001:db8::{n:x}"), 1) for n in range(1000))
     assert through == 20
+
+
+def through(server, tokens: list[str], count: int) -> int:
+    """How many of so many requests, by these tokens in turn, are let through."""
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        answers = [
+            client.get("/v1/whoami", headers={"authorization": f"Bearer {tokens[n % len(tokens)]}"})
+            for n in range(count)
+        ]
+    assert {answer.status_code for answer in answers} <= {200, 429}
+    return sum(answer.status_code == 200 for answer in answers)
+
+
+@pytest.fixture
+def limited(server, monkeypatch):
+    """A server on which nobody's bucket fills again while a test runs; each holds two requests.
+
+    Tokens count from when they were seen once."""
+
+    def limit(*tokens: str):
+        through(server, list(tokens), len(tokens))
+        monkeypatch.setattr(server.app.pipeline, "rate_limit", RateLimit(5))
+        monkeypatch.setattr(server.app.pipeline, "org_rate_limit", RateLimit(20))
+        monkeypatch.setattr(rate_limit.time, "monotonic", lambda: 1000.0)
+
+    return limit
+
+
+def test_a_member_has_no_more_for_more_tokens(server, limited):
+    own = [server.token("eve", "viewer") for _ in range(11)]
+    other = server.token("bob", "viewer")
+    limited(*own, other)
+    assert through(server, own, 55) == 10
+    assert through(server, [other], 5) == 5
+
+
+def test_an_org_has_no_more_for_more_members(server, limited):
+    server.engine.call("org.create", {"name": "acme"}, actor="ada")
+    members = [server.token(f"m{n}", "viewer", org="acme") for n in range(9)]
+    other = server.token("bob", "viewer")
+    limited(*members, other)
+    assert through(server, members, 90) == 40
+    assert through(server, [other], 5) == 5

@@ -22,6 +22,7 @@ from fastio_cli.engine.engine import Engine
 from fastio_cli.errors import FastioError
 from fastio_cli.storage import doctor, open_blobs
 from fastio_cli.storage.copy import Endpoint, copy_store
+from fastio_cli.storage.postgres.store import PostgresStore
 from tests import s3
 from tests.backends import BACKENDS
 from tests.imports.importing import Importing
@@ -278,6 +279,7 @@ def test_the_command_line(url, pg_url, tmp_path):
         environ = {**os.environ, **settings}
         return subprocess.run(command, capture_output=True, cwd=tmp_path, env=environ)
 
+    assert fastio("init").returncode == 0
     assert fastio("file", "put", "big.bin").returncode == 2, "no place is set"
     assert fastio("config", "set", "blobs", url).returncode == 0
     assert fastio("file", "put", "big.bin").returncode == 0
@@ -391,6 +393,7 @@ def test_memory_stays_small(url, tmp_path):
 def test_a_server_is_not_started_on_a_bucket_that_is_no_good(fake, pg_url, tmp_path):
     environ = {**os.environ, "HOME": str(tmp_path), "FASTIO_BLOBS": "s3://bucket"}
     command = [sys.executable, "-m", "fastio_cli", "serve", "--store", pg_url, "--port", "1"]
+    PostgresStore(pg_url).close()
     fake.routes["/bucket/create-only"] = lambda h: h.answer(403)
     done = subprocess.run(command, capture_output=True, env=environ, cwd=tmp_path, timeout=60)
     assert done.returncode == 4

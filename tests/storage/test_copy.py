@@ -307,6 +307,7 @@ def test_the_command(tmp_path, pg_url):
         environ = {**os.environ, "HOME": str(tmp_path)}
         return subprocess.run(command, capture_output=True, cwd=tmp_path, env=environ)
 
+    assert fastio("init", "--store", "a").returncode == 0
     assert fastio("--store", "a", "state", "set", "n.json", "7").returncode == 0
     done = fastio("store", "copy", "a", pg_url, "--progress")
     assert done.returncode == 0, done.stderr

@@ -40,6 +40,7 @@ def done(home: Path, *words: str) -> bytes:
 def home(tmp_path: Path) -> Path:
     """A store with one object of each kind, its log emptied into the file, and a backup of it."""
     (tmp_path / "large.bin").write_bytes(BODY)
+    done(tmp_path, "init")
     done(tmp_path, "state", "set", "plan.json", '{"step":1}')
     done(tmp_path, "file", "put", "large.bin")
     done(tmp_path, "backup", "backup.tar")

@@ -11,7 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fastio_cli.errors import FastioError
+from fastio_cli.config.sources import Config
+from fastio_cli.errors import FastioError, NotFound
+from fastio_cli.opening import open_engine as open_named
 from fastio_cli.storage import open_blobs, open_store
 from fastio_cli.storage.postgres import store as postgres
 from fastio_cli.storage.postgres.store import PostgresStore
@@ -151,11 +153,26 @@ def test_the_command_line_takes_the_url(pg_url, tmp_path):
         command = [sys.executable, "-m", "fastio_cli", *words]
         return subprocess.run(command, capture_output=True, env=environ, cwd=tmp_path)
 
+    absent = fastio("state", "set", "a.json", "1")
+    assert absent.returncode == 3
+    assert b"fastio init --store postgresql://" in absent.stderr
+    assert b'"created":true' in fastio("init").stdout
+    assert b'"created":false' in fastio("init").stdout
     assert fastio("state", "set", "a.json", "1").returncode == 0
     assert fastio("state", "get", "a.json").stdout == b"1\n"
     assert fastio("backup", "x").returncode == 2
     assert fastio("doctor").returncode == 0
     assert not list(Path(tmp_path).iterdir())
+
+
+def test_an_absent_database_is_not_made_by_reading(pg_url):
+    config = Config({"store": pg_url})
+    with pytest.raises(NotFound, match="There is no store at"):
+        open_named(config)
+    open_named(config, create=True).close()
+    engine = open_named(config)
+    assert engine.call("object.list")["items"] == []
+    engine.close()
 
 
 def test_settings_keep_and_show_no_password(tmp_path):

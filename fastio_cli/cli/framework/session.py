@@ -75,6 +75,11 @@ class Session:
     def workspace(self) -> str:
         return self.config.text("workspace")
 
+    def workspace_of(self, path: str | None) -> str:
+        """The workspace that a path or pattern names, else the session's."""
+        located = self._located(path, True)[0] if path else None
+        return located or self.workspace
+
     def call(
         self,
         name: str,
@@ -111,8 +116,12 @@ class Session:
             raise
 
     def watch(self, **options: Any) -> Iterator[Any]:
-        """The events of the session's workspace as they happen (``Client.watch``)."""
-        return self.engine.watch(self.workspace, **options)
+        """The events of a workspace as they happen (``Client.watch``): the session's, or the one
+        that a ``fio://`` pattern names."""
+        from fastio_cli.operations import find
+
+        workspace = self._resolve_workspace(find("event.list"), options)
+        return self.engine.watch(workspace, **options)
 
     def every_workspace(self) -> Iterator[str]:
         """The names of all workspaces that the user may read."""
@@ -133,20 +142,64 @@ class Session:
             raise FastioError("interrupted", "Nothing was changed.", "")
 
     def _resolve_workspace(self, operation: Operation, params: dict[str, Any]) -> str:
-        """The workspace of the parameters or ``fio://`` paths, which become plain paths."""
-        named = params.pop("workspace", None)
+        """The workspace of a call; its ``fio://`` paths become plain ones.
+
+        Every path is in the workspace that it names, else in the one of the parameters or of the
+        session. Where the operation can work in two, the second one is made its parameter.
+        """
+        own = params.pop("workspace", None) or self.workspace
+        places = {}
         for key in operation.path_params:
             value = params.get(key)
-            if not isinstance(value, str) or not value.startswith(SCHEME):
-                continue
-            workspace, slash, path = value[len(SCHEME) :].partition("/")
-            if not workspace or not slash:
-                raise FastioError("invalid", f"{value!r} is not of the form fio://workspace/path.")
-            if named not in (None, workspace):
-                raise FastioError("invalid", "All paths must be in one workspace.")
-            named = workspace
-            params[key] = path
-        return named or self.workspace
+            if isinstance(value, str):
+                rule = operation.rules[key]
+                place, params[key] = self._located(value, rule.is_pattern)
+                places[key] = place or own
+                if place and not params[key] and rule.optional:
+                    del params[key]  # all of that workspace
+        for key in [key for key in places if f"{key}_workspace" in operation.rules]:
+            place = places.pop(key)
+            if params.setdefault(f"{key}_workspace", place) != place:
+                raise FastioError("invalid", f"{key} names the workspace {place}.")
+        here: str = next(iter(places.values()), own)
+        if any(place != here for place in places.values()):
+            raise FastioError("invalid", f"All paths of {operation.name} are in one workspace.")
+        return here
+
+    def _located(self, path: str, is_pattern: bool) -> tuple[str | None, str]:
+        """The workspace that a path names, None if it names none, and the path there."""
+        if path[:4].lower() != SCHEME[:4]:
+            self._refuse_lookalike(path)
+            return None, path
+        workspace, _, rest = path[len(SCHEME) :].partition("/")
+        if not path.startswith(SCHEME) or not workspace or not (rest or is_pattern):
+            raise FastioError(
+                "invalid",
+                f"{path!r} is not of the form fio://workspace/path.",
+                "See which workspaces there are: fastio workspace list",
+            )
+        return workspace, rest
+
+    def _refuse_lookalike(self, path: str) -> None:
+        """Refuse ``lab:notes.txt`` where there is a workspace lab, which was probably meant."""
+        workspace, colon, rest = path.partition(":")
+        if not colon or not rest or "/" in workspace or not self._is_workspace(workspace):
+            return
+        raise FastioError(
+            "invalid",
+            f"{path!r} could be a path in the workspace {workspace}, or one here with a colon.",
+            f"Say which: fio://{workspace}/{rest} or fio://{self.workspace}/{path}",
+        )
+
+    def _is_workspace(self, name: str) -> bool:
+        """Whether there is a workspace of this name, as far as the user may know."""
+        try:
+            self.engine.call("workspace.show", workspace=name)
+        except FastioError as e:
+            if e.code in ("invalid", "not_found", "forbidden"):
+                return False
+            raise
+        return True
 
 
 def lock_token_for(path: str) -> str | None:

@@ -37,7 +37,10 @@ GROUPS = {
 DEFAULTS = {"import": "add"}
 
 LEAVES = {
-    "init": ("workspaces", "Make a store for this folder and those below it."),
+    "init": (
+        "workspaces",
+        "Make a store: for this folder, or where --store says.",
+    ),
     "use": ("workspaces", "Choose the workspace that commands work in from now on."),
     "query": (
         "search",

@@ -30,6 +30,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from fastio_cli.errors import FastioError
 from fastio_cli.retry import Retries, RetryPolicy
 from fastio_cli.storage import migrations as migrate
+from fastio_cli.storage.absent import no_store
 from fastio_cli.storage.postgres.errors import (
     NoConnection,
     address,
@@ -88,11 +89,13 @@ class PostgresStore:
     Parameters: ``url`` as libpq reads it (several hosts and ``target_session_attrs`` too);
     ``durability`` is ``full`` (as the server is set, but never before its disk) or ``normal`` (a
     commit may be lost with the server); ``clock`` gives seconds since 1970, by default the
-    database's. Raises ``invalid`` or ``unavailable`` when the store cannot be opened.
+    database's; without ``make`` a database that holds no store is ``not_found``. Raises ``invalid``
+    or ``unavailable`` when the store cannot be opened.
     """
 
     retries_whole_transaction = True
     local = False
+    is_copy = False
 
     def __init__(
         self,
@@ -100,6 +103,7 @@ class PostgresStore:
         *,
         durability: str = "full",
         clock: Callable[[], float] | None = None,
+        make: bool = True,
     ) -> None:
         self.address = address(url)
         self._url = url
@@ -113,7 +117,7 @@ class PostgresStore:
         first = self._connect(url)
         try:
             _check_server(first, self.address)
-            self._migrate(first)
+            self._migrate(first, make)
             self._on_connect(first)
         except BaseException:
             first.close()
@@ -282,7 +286,7 @@ class PostgresStore:
         except psycopg.Error as e:
             raise cannot_connect(e, self.address) from None
 
-    def _migrate(self, raw: Connection) -> None:
+    def _migrate(self, raw: Connection, make: bool) -> None:
         try:
             newest = migrate.newest(DIALECT)
             for _ in range(3):  # who loses a race to create the first table finds it there
@@ -290,6 +294,8 @@ class PostgresStore:
                 migrate.check_version(self.address, version or 0, newest)
                 if version == newest:
                     return
+                if version is None and not make:
+                    raise no_store(self.address, self.address)
                 try:
                     self._upgrade(raw, version)
                 except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):

@@ -60,15 +60,17 @@ class Connection:
     now_column = ""
     lock_clause = ""  # the file has one writer at a time; no row needs a lock
 
-    def __init__(self, folder: str, synced: bool, frozen: bool = False) -> None:
+    in_memory = False
+
+    def __init__(self, folder: str, synced: bool, uri: str | None = None) -> None:
         self.place = os.path.join(folder, FILE)
         self.is_closed = False
         self.sql = sqlite3.connect(
-            as_uri(folder) if frozen else self.place,
+            uri or self.place,
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
             check_same_thread=False,
-            uri=frozen,
+            uri=uri is not None,
         )
         self._own_sync = synced and fcntl is not None
         level = "normal" if self._own_sync or not synced else "full"
@@ -275,6 +277,29 @@ class Connection:
                     "Check the folder's permissions, or choose another with --store.",
                 ) from e
         return self._lock_fd
+
+
+class MemoryConnection(Connection):
+    """A database in memory: it holds nothing yet, is nobody else's, and ends with the connection.
+
+    What stands in for a store that is not there, or that cannot be written.
+    """
+
+    in_memory = True
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, False, "file::memory:")
+
+    def change_token(self) -> object:
+        """A value that no store on a disk has."""
+        return ("memory", self.sql.total_changes)
+
+    def lock(self) -> None:
+        """Nobody else writes here."""
+
+    def try_lock(self) -> bool:
+        """Nobody else writes here."""
+        return True
 
 
 class Statement:

@@ -22,8 +22,15 @@ import time
 from _thread import _local as ThreadLocal  # threading costs a millisecond to import
 
 from fastio_cli.errors import FastioError
+from fastio_cli.storage.absent import no_store
 from fastio_cli.storage.migrations import newest
-from fastio_cli.storage.sqlite.connection import FILE, Connection, is_frozen
+from fastio_cli.storage.sqlite.connection import (
+    FILE,
+    Connection,
+    MemoryConnection,
+    as_uri,
+    is_frozen,
+)
 from fastio_cli.storage.sqlite.errors import translate
 
 TYPE_CHECKING = False
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeVar
 
+    from fastio_cli.storage.absent import IfAbsent
     from fastio_cli.storage.tx import Tx, Work
 
     T = TypeVar("T")
@@ -43,14 +51,15 @@ POLL_MAX_S = 0.02
 class SqliteStore:
     """A store in a folder. One connection a thread; see ``contract.Store`` for the guarantees.
 
-    Parameters: ``folder`` is created when missing; ``durability`` is ``full`` (an acknowledged
-    write survives power loss) or ``normal`` (it survives the death of the process); ``clock`` gives
-    seconds since 1970. Raises ``unavailable`` when the store cannot be opened, is damaged, or was
-    made by a newer version.
+    Parameters: ``durability`` is ``full`` (an acknowledged write survives power loss) or ``normal``
+    (it survives the death of the process); ``clock`` gives seconds since 1970; ``if_absent`` says
+    what happens where ``folder`` holds no store (``storage/absent.py``). Raises ``not_found`` then,
+    ``unavailable`` when the store cannot be opened, is damaged, or was made by a newer version.
     """
 
     retries_whole_transaction = False
     local = True
+    is_copy = False
 
     def __init__(
         self,
@@ -58,11 +67,13 @@ class SqliteStore:
         *,
         durability: str = "full",
         clock: Callable[[], float] = time.time,
+        if_absent: IfAbsent = "make",
     ) -> None:
         self.folder = folder
         self.file = os.path.join(folder, FILE)
         self._synced = durability == "full"
-        self._clock = clock
+        self.clock = clock
+        self._if_absent = if_absent
         self._threads = ThreadLocal()
         self._connections: set[Connection] = set()
         self._connection()
@@ -99,7 +110,7 @@ class SqliteStore:
 
     def try_write_batch(self, works: Sequence[Work]) -> list[object] | None:
         """``write_batch`` without any waiting; see ``contract.EmbeddedStore``."""
-        c = self._connection()
+        c = self._writable()
         try:
             if not c.try_lock():
                 return None
@@ -118,17 +129,16 @@ class SqliteStore:
             self._connection().sync_log()
 
     def now_ms(self) -> int:
-        return int(self._clock() * 1000)
+        return int(self.clock() * 1000)
 
     def change_token(self, workspace: str) -> object:
         return self._connection().change_token()
 
     def wait_for_change(self, token: object, timeout_s: float) -> None:
         """Poll SQLite's commit counter (a few microseconds a look) until it moves."""
-        c = self._connection()
         deadline = time.monotonic() + timeout_s
         pause = POLL_S
-        while c.change_token() == token:
+        while self._connection().change_token() == token:
             left = deadline - time.monotonic()
             if left <= 0:
                 return
@@ -139,8 +149,14 @@ class SqliteStore:
         """Nothing: vectors of this store are searched exactly, in memory."""
 
     def copy_to(self, target: sqlite3.Connection) -> None:
-        """Copy the whole database as it is at one moment, while others go on writing."""
-        self._connection().sql.backup(target)
+        """Copy the whole database as it is at one moment, while others go on writing.
+
+        Raises ``not_found`` where there is no store yet.
+        """
+        c = self._connection()
+        if c.in_memory:
+            raise no_store(self.folder, self.folder)
+        c.sql.backup(target)
 
     def close(self) -> None:
         """Close the connections of all threads, none of which may be using theirs. A thread that
@@ -149,7 +165,7 @@ class SqliteStore:
             self._connections.pop().close()
 
     def _commit(self, run: Callable[[Tx], T], on_commit: Callable[[], None] | None = None) -> T:
-        c = self._connection()
+        c = self._writable()
         try:
             changes = c.sql.total_changes
             c.lock()
@@ -179,38 +195,64 @@ class SqliteStore:
 
     def _connection(self) -> Connection:
         held: _Held | None = getattr(self._threads, "held", None)
-        if held is None or held.connection.is_closed:
+        if held is None or held.connection.is_closed or self._is_there_now(held.connection):
             held = self._threads.held = _Held(self._connect(), self._connections)
         return held.connection
+
+    def _is_there_now(self, c: Connection) -> bool:
+        """Whether a store that was absent when this connection was opened has been made since."""
+        return c.in_memory and os.path.exists(self.file)
+
+    def _writable(self) -> Connection:
+        c = self._connection()
+        if c.in_memory:
+            self._make_file()
+            c = self._connection()
+        return c
+
+    def _make_file(self) -> None:
+        """Make the file for its owner alone; what SQLite puts beside it takes its mode."""
+        try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            os.close(os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            if not os.path.isdir(self.folder):
+                raise self._cannot_open("it is no folder") from None
+            # else another process was quicker
+        except OSError as e:
+            raise self._cannot_open(e.strerror or str(e)) from e
 
     def _connect(self) -> Connection:
         try:
             if not os.path.exists(self.file):
+                if self._if_absent == "refuse":
+                    raise no_store(self.folder, self.folder)
+                if self._if_absent == "make_on_write":
+                    return self._open(MemoryConnection(self.folder))
                 self._make_file()
-            c = Connection(self.folder, self._synced, is_frozen(self.folder))
-            try:
-                if c.schema_version() != SCHEMA_VERSION:
-                    self._migrate(c)
-            except BaseException:
-                c.close()
-                raise
-            return c
+            uri = as_uri(self.folder) if is_frozen(self.folder) else None
+            return self._open(Connection(self.folder, self._synced, uri))
         except sqlite3.Error as e:
             raise translate(e, self.file) from e
         except OSError as e:
-            raise FastioError(
-                "unavailable",
-                f"The store in {self.folder} cannot be opened: {e.strerror or e}.",
-                "Choose another folder with --store, or check its permissions: fastio doctor",
-            ) from e
+            raise self._cannot_open(e.strerror or str(e)) from e
 
-    def _make_file(self) -> None:
-        """Make the file for its owner alone; what SQLite puts beside it takes its mode."""
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+    def _cannot_open(self, why: str) -> FastioError:
+        return FastioError(
+            "unavailable",
+            f"The store in {self.folder} cannot be opened: {why}.",
+            "Choose another folder with --store, or check its permissions: fastio doctor",
+        )
+
+    def _open(self, c: Connection) -> Connection:
+        """A connection whose schema is the newest; closed if that fails."""
         try:
-            os.close(os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            pass  # another process was quicker
+            if c.schema_version() != SCHEMA_VERSION:
+                self._migrate(c)
+        except BaseException:
+            c.close()
+            raise
+        return c
 
     def _migrate(self, c: Connection) -> None:
         from fastio_cli.blobs.files import sync_folder
@@ -222,6 +264,8 @@ class SqliteStore:
             # The journal mode is kept in the file; setting it needs to be outside a transaction.
             c.sql.execute("pragma journal_mode = wal")
             self._transaction(c, lambda tx: upgrade(c, tx.now_ms))
+            if c.in_memory:
+                return
             c.sync_log()
             sync_folder(self.folder)
             sync_folder(os.path.dirname(os.path.abspath(self.folder)))
