@@ -363,7 +363,7 @@ def test_what_is_no_longer_kept_is_fetched_again(
 
 
 def test_a_quota_or_a_conflict_keeps_the_bytes_too(importing: Importing, site: Site) -> None:
-    importing.engine.limits.storage_bytes_max = 1000
+    importing.engine.limits.storage_bytes_max = 5000
     site.file("/a.bin", LARGE)
     id = importing.queue(site.url("/a.bin"))[0]
     assert importing.work(id)[0]["reason_code"] == "quota_exceeded"

@@ -62,10 +62,10 @@ class Jobs:
         *,
         kind: str,
         actor: str,
-        member: str | None,
         payload: str,
         due_at: int,
         now_ms: int,
+        member: str | None = None,
     ) -> None:
         """Have a job done, anew if it has ended or waits; one that runs is left alone."""
         self._db.run(
