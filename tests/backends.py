@@ -28,6 +28,7 @@ from fastio_cli.operations import find
 from fastio_cli.storage.sqlite.connection import FILE
 from tests import postgres
 from tests.engines import URL_FILE, open_engine
+from tests.mcp_client import through_mcp
 from tests.remote import behind_server
 from tests.requirements import lacking
 from tests.sdk import through_sdk
@@ -132,11 +133,13 @@ SECOND = {f"postgres-{postgres.version_of(p)}": SecondPostgres for p in [postgre
 
 # The Python SDK keeps the contract too.
 SDK = {f"sdk-{name}": through_sdk(BACKENDS[name]) for name in ("sqlite", "remote-sqlite")}
+# And so do the tools of the Model Context Protocol.
+MCP = {"mcp-sqlite": through_mcp(Sqlite)}
 
 
 def kind_of(name: str) -> Any:
     """A kind of store; one that cannot run here is skipped, and in CI a failure."""
-    kind = {**BACKENDS, **SECOND, **SDK}[name]
+    kind = {**BACKENDS, **SECOND, **SDK, **MCP}[name]
     reason = kind.missing()
     if reason is not None:
         lacking(f"backend {name} is missing: {reason}")
@@ -189,6 +192,17 @@ class Caller:
         assert caught.value.hint
         assert self.snapshot(workspace) == before
         return caught.value
+
+    @property
+    def tells_commands(self) -> bool:
+        """Whether hints are commands; otherwise they are tools."""
+        return getattr(self.engine, "tells_commands", True)
+
+    def suggests(self, error: FastioError, words: str, argument: str) -> bool:
+        """Whether a hint says to run this command, or to call its tool."""
+        if self.tells_commands:
+            return f"fastio {words} {argument}" in error.hint
+        return words.replace(" ", "_") in error.hint and repr(argument) in error.hint
 
     def snapshot(self, workspace: str = "default") -> Any:
         """What every change of a workspace moves, or None where there is none."""

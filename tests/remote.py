@@ -89,11 +89,12 @@ class Running:
         engine: Engine,
         connections_max: int | None = None,
         grace_s: int | None = 1,
+        port: int = 0,
         **options: Any,
     ) -> None:
         self.engine = engine
         self.app = App(engine, rate_per_s=1_000_000, **options)
-        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket = socket.create_server(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         config = uvicorn.Config(
             self.app,

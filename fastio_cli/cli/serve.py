@@ -11,6 +11,8 @@ from fastio_cli.errors import FastioError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.cli.framework.session import Session
+    from fastio_cli.engine.engine import Engine
+    from fastio_cli.server.app import Surface
 
 FILE = "FILE"
 
@@ -61,7 +63,7 @@ def serve(cli: Session, no_access_log: bool, **params: object) -> None:
     cli.out.note(f"Serving at {url}. Stop with Ctrl-C.")
     # Further processes read the same choices.
     os.environ["FASTIO_STORE"] = cli.config.store()
-    server.serve(engine, options)
+    server.serve(engine, options, surfaces(engine))
 
 
 def worker() -> object:
@@ -73,4 +75,14 @@ def worker() -> object:
         access_log=os.environ.get("FASTIO_SERVER_LOG") != "off",
         behind_proxy=int(os.environ.get("FASTIO_SERVER_PROXIES", "0")),
     )
-    return application(Session({}).local_engine(), options)
+    engine = Session({}).local_engine()
+    return application(engine, options, surfaces(engine))
+
+
+def surfaces(engine: Engine) -> list[Surface]:
+    """What the server offers besides the catalogue, as far as its extras are installed."""
+    try:
+        from fastio_cli.mcp.http import McpSurface
+    except ImportError:
+        return []
+    return [McpSurface(engine)]

@@ -109,7 +109,12 @@ def put(
 
 
 @operation(
-    "file.append", f"POST {BASE}-append/{{path:path}}", effect="write", role="editor", inline=True
+    "file.append",
+    f"POST {BASE}-append/{{path:path}}",
+    effect="write",
+    role="editor",
+    inline=True,
+    commutative=True,
 )
 def append(
     ctx: "Context",

@@ -101,7 +101,12 @@ def renew(
 
 
 @operation(
-    "lock.release", f"DELETE {BASE}/{{path:path}}", effect="write", role="editor", inline=True
+    "lock.release",
+    f"DELETE {BASE}/{{path:path}}",
+    effect="write",
+    role="editor",
+    inline=True,
+    destructive=False,
 )
 def release(ctx: "Context", *, path: ObjectPath, lock_token: Token) -> "model.Lock":
     """Give back a lock you hold; the next in line gets it."""
@@ -112,7 +117,9 @@ def release(ctx: "Context", *, path: ObjectPath, lock_token: Token) -> "model.Lo
     return record
 
 
-@operation("lock.break", f"POST {BASE}-break/{{path:path}}", effect="write", role="admin")
+@operation(
+    "lock.break", f"POST {BASE}-break/{{path:path}}", effect="write", role="admin", destructive=True
+)
 def break_(ctx: "Context", *, path: ObjectPath, reason: Line = "") -> "model.Lock":
     """Take a lock away from its holder; the audit log says who did, and why."""
     record = show(ctx, path=path)

@@ -50,6 +50,10 @@ class Operation:
     * ``workspace_param``: the parameter that names a further workspace it works in
       (:meth:`~fastio_cli.operations.context.Context.beside`);
     * ``upload_param``: the parameter that is the body of the request, as bytes;
+    * ``commutative``: it adds to what is there, so that it is right whatever was written since its
+      caller last read;
+    * ``destructive``: it takes away what somebody may still need; that is so of whatever is asked
+      for by DELETE, unless it says otherwise;
     * ``targets_workspace``: what it reads or changes is the workspace itself;
     * ``own_token_param``: the parameter that names a token to end, which any token, however narrow,
       may do to itself;
@@ -69,6 +73,8 @@ class Operation:
         response: str,
         prepare: "Callable[..., object] | None",
         own_token_param: str | None,
+        commutative: bool,
+        destructive: bool | None,
         run: "Callable[..., Any]",
     ) -> None:
         self.name = name
@@ -81,6 +87,8 @@ class Operation:
         self.response = response
         self.prepare = prepare
         self.own_token_param = own_token_param
+        self.commutative = commutative
+        self.destructive = self.method == "DELETE" if destructive is None else destructive
         self.run = run
         self.in_workspace = "{workspace}" in route
         self.targets_workspace = route.endswith("{workspace}")
@@ -164,6 +172,8 @@ def operation(
     response: str = "json",
     prepare: "Callable[..., object] | None" = None,
     own_token_param: str | None = None,
+    commutative: bool = False,
+    destructive: bool | None = None,
 ) -> "Callable[[F], F]":
     """Enter a function into the catalogue; the function itself stays as it is."""
 
@@ -179,6 +189,8 @@ def operation(
             response,
             prepare,
             own_token_param,
+            commutative,
+            destructive,
             run,
         )
         return run

@@ -123,7 +123,12 @@ def patch(
 
 
 @operation(
-    "state.append", f"POST {BASE}-append/{{path:path}}", effect="write", role="editor", inline=True
+    "state.append",
+    f"POST {BASE}-append/{{path:path}}",
+    effect="write",
+    role="editor",
+    inline=True,
+    commutative=True,
 )
 def append(
     ctx: "Context",
@@ -146,6 +151,7 @@ def append(
     effect="write",
     role="editor",
     inline=True,
+    commutative=True,
 )
 def increment(
     ctx: "Context",

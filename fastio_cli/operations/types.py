@@ -36,6 +36,7 @@ class Rule:
     is_inline = True
     # Of a JSON value: (); of records with JSON values: the keys of these.
     json_keys: "tuple[str, ...] | None" = None
+    reaches_out = False  # names what is outside of the store
     is_path = False  # names what is in a workspace, so that fio://workspace/ may go before it
     is_pattern = False  # of a path: names several, and may be empty
     enters_workspace = False  # names a further workspace that the operation works in
@@ -357,6 +358,12 @@ class ListRule(Rule):
         return [self.item.check(item, f"{name}[{i}]") for i, item in enumerate(value)]
 
 
+class UrlsRule(ListRule):
+    """Addresses, which are checked when they are asked (``egress``)."""
+
+    reaches_out = True
+
+
 class TextsRule(Rule):
     """An object whose values are lines of text, such as HTTP headers."""
 
@@ -509,7 +516,7 @@ Role = Annotated[str, TextRule(6, choices=("viewer", "editor", "admin", "owner")
 Scopes = Annotated[list[str], ListRule(TextRule(128, 1), 50)]
 Lifetime = Annotated[float, SecondsRule(60, 10 * 366 * 24 * 3600)]
 Upload = Annotated[Content, UploadRule()]
-Urls = Annotated[list[str], ListRule(TextRule(8192, 1), 1000)]
+Urls = Annotated[list[str], UrlsRule(TextRule(8192, 1), 1000)]
 Headers = Annotated[dict[str, str], TextsRule()]
 Sha256 = Annotated[str, DigestRule()]
 OnConflict = Annotated[str, TextRule(7, choices=("version", "rename", "fail"))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
@@ -28,14 +28,26 @@ from fastio_cli.server.uploads import ByteTransfers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from typing import Protocol
 
+    from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from fastio_cli.engine.engine import Engine
     from fastio_cli.jobs.runner import RunnerThread
 
     Handler = Callable[[RequestContext], Awaitable[None]]
+
+    class Surface(Protocol):
+        """A further way to reach the store, mounted beside the catalogue."""
+
+        def routes(self, app: App) -> list[BaseRoute]:
+            """Where it is reached; its endpoints are made by ``app.answered``."""
+
+        def lifespan(self) -> AbstractAsyncContextManager[None]:
+            """Entered while the server runs."""
 
 
 RATE_PER_S = 1000
@@ -51,6 +63,7 @@ class App(Starlette):
         rate_per_s: int = RATE_PER_S,
         access_log: AccessLog | None = None,
         jobs: RunnerThread | None = None,
+        surfaces: Sequence[Surface] = (),
     ) -> None:
         self._jobs = jobs
         self._log = access_log
@@ -59,16 +72,19 @@ class App(Starlette):
         self.pipeline = Pipeline(engine, self.executor, rate_per_s)
         self._transfers = ByteTransfers(engine)
         catalogue = Catalogue(engine, self.pipeline, self.executor, self._transfers, self.metrics)
-        routes = [
-            Mount("/v1", self._answered(catalogue)),
-            Route("/healthz", self._answered(read_only(self._healthz))),
-            Route("/readyz", self._answered(read_only(self._readyz))),
-            Route("/openapi.json", self._answered(read_only(self._openapi))),
-            Route("/metrics", self._answered(read_only(self._metrics))),
+        routes: list[BaseRoute] = [
+            Mount("/v1", self.answered(catalogue)),
+            Route("/healthz", self.answered(read_only(self._healthz))),
+            Route("/readyz", self.answered(read_only(self._readyz))),
+            Route("/openapi.json", self.answered(read_only(self._openapi))),
+            Route("/metrics", self.answered(read_only(self._metrics))),
         ]
+        self._surfaces = surfaces
+        for surface in surfaces:
+            routes += surface.routes(self)
         super().__init__(routes=routes, lifespan=self._lifespan)
         self.router.redirect_slashes = False
-        self.router.default = self._answered(_nothing)
+        self.router.default = self.answered(_nothing)
 
     def build_middleware_stack(self) -> ASGIApp:
         """None: ``Answered`` does what Starlette's middleware would, at a tenth of the cost."""
@@ -81,7 +97,10 @@ class App(Starlette):
         self._transfers.start(loop)
         if self._jobs is not None:
             self._jobs.start()
-        yield
+        async with AsyncExitStack() as stack:
+            for surface in self._surfaces:
+                await stack.enter_async_context(surface.lifespan())
+            yield
         self._transfers.close()
         if self._jobs is not None:
             await loop.run_in_executor(None, self._jobs.stop)
@@ -89,7 +108,8 @@ class App(Starlette):
         if self._log is not None:
             self._log.flush()
 
-    def _answered(self, handler: Handler) -> Answered:
+    def answered(self, handler: Handler) -> Answered:
+        """An endpoint of a surface, whose every failure is answered and every end observed."""
         return Answered(handler, self._observe)
 
     def _observe(self, ctx: RequestContext) -> None:

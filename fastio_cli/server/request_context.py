@@ -105,9 +105,14 @@ class RequestContext:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
+    @property
+    def own_headers(self) -> Headers:
+        """What every answer has."""
+        return [(b"x-request-id", self.id.encode()), NO_SNIFF]
+
     async def begin(self, status: int, headers: Headers) -> None:
         """Send the head of an answer."""
-        headers = [*headers, (b"x-request-id", self.id.encode()), NO_SNIFF]
+        headers = [*headers, *self.own_headers]
         if b"\n" in b"".join([value for _, value in headers]):
             raise ValueError("a header holds a line break")
         self.status = status

@@ -17,12 +17,13 @@ from fastio_cli.server.metrics import SHARED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from starlette.types import ASGIApp
 
     from fastio_cli.engine.engine import Engine
+    from fastio_cli.server.app import Surface
 
 CONNECTIONS_MAX = 10_000
 FILES_OWN = 256  # what is open besides connections: the store, bodies on their way
@@ -113,14 +114,14 @@ def first_token(engine: Engine, actor: str) -> str:
     return token
 
 
-def serve(engine: Engine, options: Options) -> None:
-    """Serve until a signal says stop. Raises ``invalid`` when the port is taken."""
+def serve(engine: Engine, options: Options, surfaces: Sequence[Surface] = ()) -> None:
+    """Serve until a signal says stop. Raises ``unavailable`` when the port is taken."""
     import uvicorn
 
     files_max = _allow_files()
     # Several processes cannot be handed the engine: each opens the store again, by environment.
     several = options.workers > 1
-    app: Any = "fastio_cli.cli.serve:worker" if several else application(engine, options)
+    app: Any = "fastio_cli.cli.serve:worker" if several else application(engine, options, surfaces)
     # uvicorn stops gracefully and then raises the signal again; being told to stop is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: None)
@@ -183,7 +184,7 @@ def _allow_files() -> int:
     return max(wanted, 2 * FILES_OWN)
 
 
-def application(engine: Engine, options: Options) -> ASGIApp:
+def application(engine: Engine, options: Options, surfaces: Sequence[Surface] = ()) -> ASGIApp:
     """The ASGI application that a process serves, with the jobs that run while it does.
 
     Raises ``invalid`` when the settings for requests to elsewhere are wrong.
@@ -196,5 +197,5 @@ def application(engine: Engine, options: Options) -> ASGIApp:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     log = AccessLog(sys.stderr) if options.access_log else None
     jobs = runner_thread(engine, config)
-    app = App(engine, rate_per_s=rate_per_s, access_log=log, jobs=jobs)
+    app = App(engine, rate_per_s=rate_per_s, access_log=log, jobs=jobs, surfaces=surfaces)
     return Forwarded(app, options.behind_proxy) if options.behind_proxy else app

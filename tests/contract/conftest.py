@@ -1,4 +1,4 @@
-"""The contract is kept by every kind of store, a second version of PostgreSQL, and the SDK."""
+"""The contract is kept by every kind of store, a second version of PostgreSQL, the SDK, and MCP."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.backends import BACKENDS, SDK, SECOND, kind_of
+from tests.backends import BACKENDS, MCP, SDK, SECOND, kind_of
 
 
-@pytest.fixture(params=[*BACKENDS, *SECOND, *SDK])
+@pytest.fixture(params=[*BACKENDS, *SECOND, *SDK, *MCP])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """A store of each kind."""
     backend = kind_of(request.param).made(tmp_path / "store")

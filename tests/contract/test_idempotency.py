@@ -177,9 +177,10 @@ def test_a_repeat_says_that_it_was_done_and_what_to_do(caller, operation):
     first = caller(operation, key="k", **params)
     refusal = caller.refused("already_exists", operation, key="k", **params)
     assert refusal.details == {k: v for k, v in first.items() if k != secret}
-    command = refusal.hint.partition(": fastio ")[2].split()
-    assert parse(command).command.words in ("token revoke", "org transfer")
-    assert first["id"] in command
+    assert first["id"] in refusal.hint
+    if caller.tells_commands:
+        command = refusal.hint.partition(": fastio ")[2].split()
+        assert parse(command).command.words in ("token revoke", "org transfer")
     caller("token.revoke" if secret == "token" else "transfer.revoke", id=first["id"])
     assert caller(operation, key="k2", **params)[secret] != first[secret]
 

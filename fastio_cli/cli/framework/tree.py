@@ -56,6 +56,7 @@ LEAVES = {
     ),
     "batch": ("batch", "Run operations from NDJSON on standard input, in one process."),
     "serve": ("serve", "Turn this store into a service for a team."),
+    "mcp": ("mcp", "Speak the Model Context Protocol with an agent, over stdin and stdout."),
     "login": ("profiles", "Work on a server from now on."),
     "logout": ("profiles", "Forget the token for a server."),
     "whoami": ("tokens", "Show who one is: org, member, role, and what the token is for."),

@@ -1,0 +1,1 @@
+"""The Model Context Protocol, as agents and their programs speak it."""
