@@ -1,17 +1,17 @@
 """Claims on blobs: who is about to refer to the bytes of one keeps others from removing it.
 
 A blob that a refused call leaves is removed at once, although others may be storing the same bytes
-at that moment, in any process. So each holds a shared lock (flock) on a file of the blob's name from
-before the blob exists until its own call is over. Only who gets that lock alone may look whether a
-row refers to the blob, and remove it: whoever comes later stores it again. The system ends the locks
-of a process that dies.
+at that moment, in any process. So each holds a shared lock (flock) on a file of the blob's name
+from before the blob exists until its own call is over. Only who gets that lock alone may look
+whether a row refers to the blob, and remove it: whoever comes later stores it again. The system
+ends the locks of a process that dies.
 """
 
 from __future__ import annotations
 
 import os
 
-from fastio_cli.blobs.files import is_at, lock_file, make_folder, remove, share_file
+from fastio_cli.blobs.files import is_at, make_folder, remove, share_file, try_lock_file
 
 
 class BlobClaim:
@@ -33,14 +33,14 @@ class BlobClaim:
 
     def is_only(self) -> bool:
         """Whether nobody else has a claim; then nobody gets one until this is closed."""
-        return self._fd >= 0 and lock_file(self._fd, wait=False, or_fail=False)
+        return self._fd >= 0 and try_lock_file(self._fd)
 
     def close(self) -> None:
         """Give the claim up; the last one removes its file."""
         fd, self._fd = self._fd, -1
         if fd < 0:
             return
-        if lock_file(fd, wait=False, or_fail=False):
+        if try_lock_file(fd):
             remove(self._path)
         os.close(fd)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from functools import cache
 from itertools import count
 
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 KEY_LENGTH_MAX = 255
 KEY_KEPT_MS = 24 * 3600 * 1000
+# A call that ends with one of these may have been done all the same.
+UNKNOWN_OUTCOMES = ("unavailable", "internal", "interrupted", "timeout")
 KEPT_BYTES_MAX = 4096  # of an answer that is kept as it is; most are a tenth of that
 # The engine's own keys serve only until it has heard from the database again.
 OWN_KEY_KEPT_MS = 10 * 60 * 1000
@@ -108,6 +111,13 @@ class Call(PreparedCall):
         other = self.other_workspace
         return self.workspace if other is None else f"{self.workspace}\n{other}"
 
+    @property
+    def stored(self) -> list[Content]:
+        """The bytes that were stored for it before it ran."""
+        upload = self.operation.upload_param
+        content = self.params[upload] if upload is not None else None
+        return [content] if isinstance(content, Content) and content.claim is not None else []
+
     def id(self) -> str:
         """What tells it from other calls. One that comes again keeps its place in a line."""
         if not self._id:
@@ -166,8 +176,8 @@ class Engine(Client):
         while True:
             try:
                 outcome = transaction(lambda tx: self._run(tx, call))
-            except FastioError:
-                self.finish_rollback(call)
+            except FastioError as e:
+                self.finish_rollback(call, e)
                 raise
             if outcome is UNPREPARED:
                 scratch = self._scratch_engine(call)
@@ -223,7 +233,7 @@ class Engine(Client):
         own = [call for call in calls if isinstance(call, Call)]
         outcomes = self.store.write_batch([work(call) for call in own])
         for i, call in enumerate(own):
-            self.finish_rollback(call)
+            self.finish_rollback(call, outcomes[i])
             if outcomes[i] is UNPREPARED:  # rare: the same call again, alone, in its place
                 try:
                     self.prepare_outside(call)
@@ -250,29 +260,38 @@ class Engine(Client):
         )
         call.prepared = prepare(preparation, **call.params)
 
-    def finish_rollback(self, call: Call) -> None:
-        """Do what has to last of a call whose transaction was rolled back."""
+    def finish_rollback(self, call: Call, outcome: object = None) -> None:
+        """Do what has to last of a call whose transaction was rolled back, and remove what it
+        stored if its ``outcome`` is the error that refused it."""
+        if isinstance(outcome, FastioError) and outcome.code not in UNKNOWN_OUTCOMES:
+            for content in call.stored:
+                self.discard(content)
         if call.after_rollback:
             works, call.after_rollback = call.after_rollback, []
             self.store.write(lambda tx: [work(tx) for work in works])
 
     def act(
-        self, works: list[tuple[int, str, Callable[[Tx, Context | None], object]]]
+        self,
+        works: list[tuple[int, str, str | None, Callable[[Tx, Context | None], object]]],
     ) -> list[object]:
         """Do background work, in one commit, each alone: results or exceptions.
 
-        A work is a workspace's number, the actor it is done for, and a function of a transaction
-        and a context. In a workspace that was deleted meanwhile it is not done, and gives None;
-        with the number 0 it is about no workspace, and there is no context.
+        A work is a workspace's number, the actor it is done for, who that is as a member of the
+        org (None: the store's owner), and a function of a transaction and a context. In a workspace
+        that was deleted meanwhile it is not done, and gives None; with the number 0 it is about no
+        workspace, and there is no context.
         """
 
         def run(
-            workspace_id: int, actor: str, work: Callable[[Tx, Context | None], object]
+            workspace_id: int,
+            actor: str,
+            member: str | None,
+            work: Callable[[Tx, Context | None], object],
         ) -> Work:
             def in_transaction(tx: Tx) -> object:
                 if not workspace_id:
                     return work(tx, None)
-                ctx = self.background_context(tx, workspace_id, actor)
+                ctx = self.background_context(tx, workspace_id, actor, member)
                 if ctx is None:
                     return None
                 result = work(tx, ctx)
@@ -283,13 +302,21 @@ class Engine(Client):
 
         return self.store.write_batch([run(*work) for work in works])
 
-    def background_context(self, tx: Tx, workspace_id: int, actor: str) -> Context | None:
+    def background_context(
+        self, tx: Tx, workspace_id: int, actor: str, member: str | None = None
+    ) -> Context | None:
         """What work in the background may use in a workspace; None if that was deleted."""
         row = tx.workspaces.by_id(workspace_id)
         if row is None:
             return None
         return Context(
-            tx, workspace=row, actor=actor, call_id=str, blobs=self.blobs, limits=self.limits
+            tx,
+            workspace=row,
+            actor=actor,
+            member=member,
+            call_id=str,
+            blobs=self.blobs,
+            limits=self.limits,
         )
 
     def prepare(
@@ -348,6 +375,15 @@ class Engine(Client):
     def upload(self, stream: BinaryIO) -> Content:
         """Store the bytes of a stream, as the ``content`` parameter of a file operation."""
         return self.blobs.put(stream, self.limits.file_bytes_max)
+
+    def discard(self, content: Content) -> None:
+        """Remove the bytes of a refused call, unless something else refers to them."""
+
+        def is_used(name: str) -> bool:
+            return self.store.read(lambda tx: tx.objects.uses_blob(name))
+
+        with suppress(FastioError):  # what cannot be removed now is swept
+            self.blobs.discard(content, is_used)
 
     def chunks(self, download: Download) -> Iterator[bytes]:
         """The bytes that ``file.get`` answered with."""
@@ -447,6 +483,7 @@ class Engine(Client):
             limits=self.limits,
             org=call.identity.org if call.identity is not None else "",
             grant=grant,
+            member=call.actor if grant is not None else None,
             prepared=call.prepared,
             open_search=lambda: self.search,
             compute=self.compute if call.operation.effect == "read" else self.compute_in_write,
@@ -471,6 +508,24 @@ class Engine(Client):
         """A work that raises unless the identity may do the operation, before bytes are sent."""
         name = stored_name(identity.org, workspace)
         return lambda tx: _admit(tx, operation, name, identity)
+
+    def upload_admission(self, call: Call, size_bytes: int) -> Callable[[Tx], object]:
+        """A work that raises what would refuse an upload of so many bytes, before they are sent.
+
+        ``call`` has other bytes in their place. One that was done before is not refused.
+        """
+
+        def admit(tx: Tx) -> None:
+            row, grant = _admit(tx, call.operation, call.workspace, call.identity)
+            assert row is not None
+            key = call.idempotency_key
+            if key is not None and tx.unit.request(row["id"], key) is not None:
+                return
+            if call.operation.admit is not None:
+                ctx = self._context(tx, call, row, grant)
+                call.operation.admit(ctx, size_bytes, **call.params)
+
+        return admit
 
     def _charge(self, tx: Tx, call: Call) -> None:
         assert call.identity is not None

@@ -191,7 +191,7 @@ class Imports(JobKind[ImportJob]):
 
     def _check(self, job: ImportJob) -> None:
         def look(tx: Tx) -> None:
-            ctx = self._engine.background_context(tx, job.workspace_id, job.actor)
+            ctx = self._engine.background_context(tx, job.workspace_id, job.actor, job.member)
             if ctx is not None:
                 check(ctx, job.row)
 
@@ -271,7 +271,10 @@ class Imports(JobKind[ImportJob]):
         content, at = before.content, before.fetched_at
         if content is None or at is None or self._engine.store.now_ms() - at > KEPT_MS:
             return False
-        return content.blob is None or self._engine.blobs.has(content.blob, content.size_bytes)
+        if content.blob is None:
+            return True
+        content.claim = self._engine.blobs.claim(content.blob)
+        return self._engine.blobs.has(content.blob, content.size_bytes)
 
 
 def stored_logins(engine: Engine, config: Config) -> Callable[[Row], TokenOf]:

@@ -238,7 +238,7 @@ class JobRunner:
             self._pool_of.pop(job.key).jobs.discard(job)
         return [job for job, _ in outcomes]
 
-    def _ending(self, job: Job, outcome: Outcome) -> tuple[int, str, Work]:
+    def _ending(self, job: Job, outcome: Outcome) -> tuple[int, str, str | None, Work]:
         """The work that records an outcome; it does nothing once the lease is lost."""
         if isinstance(outcome, FastioError):
             return self._failing(job, outcome)
@@ -261,7 +261,7 @@ class JobRunner:
 
     def _putting_back(
         self, job: Job, done: Done | None = None, again_in_s: float = 0.0
-    ) -> tuple[int, str, Work]:
+    ) -> tuple[int, str, str | None, Work]:
         kind = self._pool_of[job.key].kind
         self._wake_in(again_in_s)
 
@@ -279,7 +279,7 @@ class JobRunner:
 
         return self._scoped(job, work)
 
-    def _failing(self, job: Job, error: FastioError) -> tuple[int, str, Work]:
+    def _failing(self, job: Job, error: FastioError) -> tuple[int, str, str | None, Work]:
         kind = self._pool_of[job.key].kind
         retry = kind.retry
         failures = 0 if kind.has_progressed(job) else job.failures + 1
@@ -307,9 +307,9 @@ class JobRunner:
 
         return self._scoped(job, work)
 
-    def _scoped(self, job: Job, work: Work) -> tuple[int, str, Work]:
+    def _scoped(self, job: Job, work: Work) -> tuple[int, str, str | None, Work]:
         enters = self._pool_of[job.key].kind.enters_workspace
-        return job.workspace_id if enters else STORE_WIDE, job.actor, work
+        return job.workspace_id if enters else STORE_WIDE, job.actor, job.member, work
 
     def _wake_in(self, pause_s: float) -> None:
         at = time.monotonic() + pause_s + 0.001  # the store counts whole milliseconds

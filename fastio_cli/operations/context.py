@@ -94,6 +94,7 @@ class Context:
         limits: Limits,
         org: str = "",
         grant: Grant | None = None,
+        member: str | None = None,
         prepared: Any = None,
         open_search: Callable[[], SearchService] | None = None,
         lock_key: Callable[[Tx], bytes] | None = None,
@@ -106,7 +107,8 @@ class Context:
         self._verdict = verdict
         self._raw_json = raw_json
         self.org = org
-        self.grant = grant  # None for the owner of a local store
+        self.grant = grant  # None for the owner of a local store, and for jobs
+        self.member = member  # who it is done for; None for the owner of a local store
         self.tx = tx
         self.actor = actor
         self.call_id = call_id
@@ -202,11 +204,6 @@ class Context:
                 role=self.grant.org_role,
                 needed=role,
             )
-
-    @property
-    def member(self) -> str | None:
-        """The member of the org who asks; None for the owner of a local store."""
-        return self.actor if self.grant is not None else None
 
     @property
     def workspace_org(self) -> str:
@@ -525,15 +522,15 @@ class Context:
         """Count what the workspace holds more. Raises ``quota_exceeded`` beyond its limit, or that
         of its org."""
         self._size_bytes += added_bytes
-        if not added_bytes:
+        if added_bytes <= 0:
             return
         limits = self.limits
         if self._size_bytes > limits.storage_bytes_max:
             who = f"Workspace {self.workspace_name}"
             raise _over("storage_bytes_max", who, self._size_bytes, limits.storage_bytes_max)
-        if self.grant is not None:
+        if self.member is not None:
             added = self._size_bytes - self._workspace["size_bytes"]
-            total = self.tx.unit.org_bytes(self.org) + added
+            total = self.tx.unit.org_bytes(self.workspace_org) + added
             if total > limits.org_bytes_max:
                 raise _over("org_bytes_max", "The org", total, limits.org_bytes_max)
 

@@ -69,8 +69,28 @@ class ByteTransfers:
             content: Content = await self._on_thread(self._engine.blobs.finish_parts, name)
         else:
             content = await self._from_body(ctx)
-        _verify(content, ctx.headers.get("content-digest"))
+        try:
+            _verify(content, ctx.headers.get("content-digest"))
+        except FastioError:
+            await self._on_thread(self._engine.discard, content)
+            await self.reopen(ctx, identity)
+            raise
         return content
+
+    async def announced_size(self, ctx: RequestContext, identity: Identity) -> int:
+        """How many bytes an upload will have, as far as its request says; else 0."""
+        if "upload-id" in ctx.headers:
+            name = self._upload_name(ctx.headers["upload-id"], identity)
+            size: int = await self._on_thread(self._engine.blobs.part_size, name)
+            return size
+        length = ctx.headers.get("content-length", "")
+        return int(length) if length.isdecimal() else 0
+
+    async def reopen(self, ctx: RequestContext, identity: Identity) -> None:
+        """Let a refused upload's parts wait for another try, counted for its org."""
+        if "upload-id" in ctx.headers:
+            name = self._upload_name(ctx.headers["upload-id"], identity)
+            await self._on_thread(self._engine.blobs.reopen_parts, name)
 
     async def add_part(self, ctx: RequestContext, id: str, identity: Identity) -> int:
         """One part of an upload; how many bytes there are then."""
