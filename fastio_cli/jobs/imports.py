@@ -62,6 +62,7 @@ class ImportJob(Job):
         before = Validators(row["source_etag"], row["source_modified"])
         self.transfer = Transfer(row["received_bytes"], before, row["total_bytes"])
         self.outcome: Outcome | None = None  # what was fetched, once it is to be committed
+        self.is_kept = False  # for another attempt to commit it
 
     def stop(self) -> None:
         super().stop()
@@ -175,7 +176,15 @@ class Imports(JobKind[ImportJob]):
         if outcome is not None and outcome.content is not None:
             size_bytes = outcome.content.size_bytes
             progress = {**_NO_PROGRESS, "received_bytes": size_bytes, "total_bytes": size_bytes}
-        fail(ctx, job.row, error, is_final=is_final, progress=progress, outcome=outcome)
+        job.is_kept = fail(
+            ctx, job.row, error, is_final=is_final, progress=progress, outcome=outcome
+        )
+
+    def settle(self, job: ImportJob) -> None:
+        """Remove what was fetched for nothing."""
+        content = job.outcome.content if job.outcome is not None else None
+        if content is not None and not job.is_kept:
+            self._engine.discard(content)
 
     def note_put_back(self, tx: Tx, job: ImportJob) -> None:
         """Note how far it came; it goes on from there."""

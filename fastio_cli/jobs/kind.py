@@ -148,5 +148,8 @@ class JobKind(Generic[J]):
     ) -> None:
         """Write down a failure beside the job's own record."""
 
+    def settle(self, job: J) -> None:
+        """Do what needs no transaction once a job's end, or its failure, is recorded."""
+
     def note_put_back(self, tx: Tx, job: J) -> None:
         """Write down that a job is queued again without having failed."""

@@ -235,7 +235,9 @@ class JobRunner:
         self._unrecorded.clear()
         for job, _ in outcomes:
             del self.running[job.key]
-            self._pool_of.pop(job.key).jobs.discard(job)
+            pool = self._pool_of.pop(job.key)
+            pool.jobs.discard(job)
+            pool.kind.settle(job)
         return [job for job, _ in outcomes]
 
     def _ending(self, job: Job, outcome: Outcome) -> tuple[int, str, str | None, Work]:

@@ -121,6 +121,7 @@ class Context:
         self._admit = admit
         self._others: list[Context] = []
         self.workspace_id = self.seq = self._seq_before = 0
+        self._size_bytes = self._size_before = 0
         if workspace is not None:
             self.enter(workspace)
 
@@ -139,7 +140,7 @@ class Context:
         self.seq = self._seq_before = workspace["seq"]
         self.head_hash: str = workspace["head_hash"]
         self._workspace = workspace
-        self._size_bytes: int = workspace["size_bytes"]
+        self._size_bytes = self._size_before = workspace["size_bytes"]
         self._live_bytes: int = workspace["live_bytes"]
         self._counts = {"state": workspace["state_count"], "file": workspace["file_count"]}
 
@@ -283,7 +284,7 @@ class Context:
         """Write the counters and totals of the workspaces in which anything happened."""
         for other in self._others:
             other.finish()
-        if self.seq != self._seq_before:
+        if self.seq != self._seq_before or self._size_bytes != self._size_before:
             state_count, file_count = self._counts["state"], self._counts["file"]
             counters = {
                 "seq": self.seq,

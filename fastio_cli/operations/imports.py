@@ -177,6 +177,7 @@ def _cancel(ctx: "Context", id: int, error: FastioError | None = None) -> "model
     data = {"import": id} if error is None else {"import": id, "reason": error.message}
     ctx.emit("import.cancel", row["path"], data=data)
     ctx.tx.jobs.cancel(ctx.workspace_id, job_id(id), ctx.now_ms, error)
+    ctx.account(-row["kept_bytes"])
     headers = without_values(row["headers"])
     return import_record(ctx.tx.imports.cancel(ctx.workspace_id, id, headers, ctx.now_ms, error))
 
@@ -220,7 +221,7 @@ def retry(
     ctx.emit("import.retry", row["path"], data={"import": id})
     _queue_job(ctx, id)
     counted_bytes = max(row["counted_bytes"], _counted_bytes(row["url"], sealed))
-    ctx.account(counted_bytes - row["counted_bytes"])
+    ctx.account(counted_bytes - row["counted_bytes"] - (0 if is_own else row["kept_bytes"]))
     own_hash = row["lock_hash"] if is_own else None
     return import_record(
         ctx.tx.imports.queue(

@@ -11,6 +11,7 @@ from fastio_cli.config.sources import Config
 from fastio_cli.engine.authorization import identify
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import digest_of
+from fastio_cli.jobs import sweeps
 from fastio_cli.jobs.imports import Imports
 from fastio_cli.jobs.runner import JobRunner
 from fastio_cli.operations.imports import REQUEST_BYTES_MAX
@@ -244,3 +245,52 @@ def test_the_urls_of_a_call_are_bounded_with_their_headers(team):
     team.refused("too_large", "bob", "import.create", urls=urls, headers={"X": "y" * 2000})
     assert REQUEST_BYTES_MAX < 8000 * 1000
     assert team.engine.call("import.list")["items"] == []
+
+
+BODY = b"fetched bytes " * 10_000  # more than a row holds
+
+
+def counted(team):
+    usage = team.engine.call("org.usage")["size_bytes"]
+    assert usage == team.engine.call("workspace.show")["size_bytes"]
+    assert [c.message for c in check_counters(team.engine.store) if not c.ok] == []
+    return usage
+
+
+def test_what_was_fetched_counts_as_long_as_it_is_kept(team):
+    lock = team.by("ann", "lock.acquire", path="f.bin")
+    team.site.routes["/f"] = lambda h: h.answer(200, BODY)
+    ids = [team.queue("bob", "/f", to="f.bin") for _ in range(2)]
+    before = counted(team)
+    for number, id in enumerate(ids, 1):
+        assert team.ended(id)["reason_code"] == "locked"
+        assert counted(team) == before + number * len(BODY)
+    team.by("bob", "import.retry", id=ids[0])
+    team.by("ann", "import.retry", id=ids[1])  # begins anew, as hers
+    assert counted(team) == before + len(BODY)
+    team.by("ann", "lock.release", path="f.bin", lock_token=lock["token"])
+    for id in ids:
+        assert team.ended(id)["state"] == "done"
+    assert counted(team) == before + len(BODY)  # the second was what stood there
+
+
+def test_what_has_no_room_is_not_kept(team):
+    team.site.routes["/f"] = lambda h: h.answer(200, BODY)
+    id = team.queue("bob", "/f", to="f.bin")
+    before = counted(team)
+    team.engine.limits.org_bytes_max = before + len(BODY) // 2
+    record = team.ended(id)
+    assert (record["state"], record["reason_code"]) == ("failed", "quota_exceeded")
+    assert counted(team) == before
+    assert list(team.engine.blobs.names()) == []
+
+
+def test_what_was_kept_is_forgotten_with_its_blob(team, monkeypatch):
+    team.by("ann", "lock.acquire", path="f.bin")
+    team.site.routes["/f"] = lambda h: h.answer(200, BODY)
+    id = team.queue("bob", "/f", to="f.bin")
+    before = counted(team)
+    team.ended(id)
+    monkeypatch.setattr(sweeps, "KEPT_MS", -1000)
+    team.engine.store.write(lambda tx: sweeps._drop_expired([0, 1], tx))
+    assert counted(team) == before

@@ -83,7 +83,7 @@ def paths(objects):
 
 
 def staged(blobs):
-    return [f for f in Path(blobs.folder).rglob("*") if f.is_file()]
+    return [f for f in Path(blobs.folder).rglob("*") if f.is_file() and f.parent.name != "claims"]
 
 
 def refused(code, work):

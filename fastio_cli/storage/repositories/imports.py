@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from fastio_cli.storage.db import Db, Row
 
 _IMPORT = """workspace_id, id, state, url, target, name, on_conflict, sha256, size_bytes_max,
-    lock_hash, headers, sealed_headers, actor, member, counted_bytes, path, version, content_etag,
-    media_type, unchanged, received_bytes, total_bytes, attempts, reason_code, reason, hint,
-    source_etag, source_modified, final_url, fetched_at, created_at, updated_at, fetched"""
+    lock_hash, headers, sealed_headers, actor, member, counted_bytes, kept_bytes, path, version,
+    content_etag, media_type, unchanged, received_bytes, total_bytes, attempts, reason_code, reason,
+    hint, source_etag, source_modified, final_url, fetched_at, created_at, updated_at, fetched"""
 
 
 class Imports:
@@ -168,7 +168,7 @@ class Imports:
         """End an import well; what it needed in secret is forgotten."""
         return self._db.returning(
             f"""update imports set state = 'done', due_at = null, headers = null,
-            sealed_headers = null, fetched = null, path = :path,
+            sealed_headers = null, fetched = null, kept_bytes = 0, path = :path,
             version = :version, content_etag = :content_etag, media_type = :media_type,
             unchanged = :unchanged, received_bytes = :size_bytes, total_bytes = :size_bytes,
             reason_code = null, reason = null, hint = null, source_etag = :source_etag,
@@ -206,6 +206,7 @@ class Imports:
         headers: str | None,
         sealed_headers: str | None,
         fetched: str | None,
+        kept_bytes: int,
         now_ms: int,
     ) -> Row | None:
         """Note a failure: the import is queued for another attempt, or has failed.
@@ -218,7 +219,7 @@ class Imports:
             received_bytes = :received_bytes, total_bytes = :total_bytes,
             source_etag = :source_etag, source_modified = :source_modified, headers = :headers,
             sealed_headers = :sealed_headers,
-            fetched = coalesce(:fetched, fetched), updated_at = :now_ms
+            fetched = coalesce(:fetched, fetched), kept_bytes = :kept_bytes, updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
             workspace_id=workspace_id,
             id=id,
@@ -233,6 +234,7 @@ class Imports:
             headers=headers,
             sealed_headers=sealed_headers,
             fetched=fetched,
+            kept_bytes=kept_bytes,
             now_ms=now_ms,
         )
 
@@ -247,8 +249,9 @@ class Imports:
         """End an import that has not ended, perhaps for a reason; nothing of it is kept."""
         row = self._db.returning(
             f"""update imports set state = 'cancelled', due_at = null, headers = :headers,
-            sealed_headers = null, fetched = null, received_bytes = 0, source_etag = null,
-            source_modified = null, reason_code = coalesce(:reason_code, reason_code),
+            sealed_headers = null, fetched = null, kept_bytes = 0, received_bytes = 0,
+            source_etag = null, source_modified = null,
+            reason_code = coalesce(:reason_code, reason_code),
             reason = coalesce(:reason, reason), hint = coalesce(:hint, hint),
             updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
@@ -278,6 +281,7 @@ class Imports:
         row = self._db.returning(
             f"""update imports set state = 'queued', due_at = null, lock_hash = :lock_hash,
             fetched = case when actor = :actor then fetched end,
+            kept_bytes = case when actor = :actor then kept_bytes else 0 end,
             received_bytes = case when actor = :actor then received_bytes else 0 end,
             source_etag = case when actor = :actor then source_etag end,
             source_modified = case when actor = :actor then source_modified end,
@@ -296,6 +300,23 @@ class Imports:
         )
         assert row is not None
         return row
+
+    def forget_kept(self, workspace_id: int, before: int) -> int:
+        """Count what imports kept before a time no longer, as it is swept; how much that was."""
+        rows = self._db.all(
+            """select kept_bytes from imports where workspace_id = :workspace_id
+            and kept_bytes > 0 and updated_at < :before""",
+            workspace_id=workspace_id,
+            before=before,
+        )
+        if rows:
+            self._db.run(
+                """update imports set kept_bytes = 0, fetched = null
+                where workspace_id = :workspace_id and kept_bytes > 0 and updated_at < :before""",
+                workspace_id=workspace_id,
+                before=before,
+            )
+        return sum(row["kept_bytes"] for row in rows)
 
     def last_done(self, workspace_id: int, url: str, target: str, before: int) -> Row | None:
         """The newest finished import of a URL to the same place."""

@@ -37,7 +37,7 @@ _APPENDED = "select distinct workspace_id from segments"
 _STORED = """select workspace_id, cast(sum(size_bytes) as bigint) as size_bytes
     from versions group by workspace_id"""
 
-_IMPORTED = """select workspace_id, cast(sum(counted_bytes) as bigint) as size_bytes
+_IMPORTED = """select workspace_id, cast(sum(counted_bytes + kept_bytes) as bigint) as size_bytes
     from imports group by workspace_id"""
 
 

@@ -1,12 +1,13 @@
 -- The member of the org that a job acts for, whose role is asked again when it is done; null for the
 -- owner of the store. What was queued before is taken for a member's if there is one of that name.
--- Headers of imports are sealed with a key that is not in the store, and what is kept of an import is
--- counted for its workspace.
+-- Headers of imports are sealed with a key that is not in the store, and an import is counted for its
+-- workspace: for good, and with the bytes that were fetched as long as only their commit has failed.
 
 alter table jobs add column member text;
 alter table imports add column member text;
 alter table imports add column sealed_headers text;
 alter table imports add column counted_bytes integer not null default 0;
+alter table imports add column kept_bytes integer not null default 0;
 update jobs set member = actor where kind = 'import' and due_at is not null
     and exists (select 1 from tokens where tokens.member = jobs.actor);
 update imports set member = actor where (state = 'queued' or state = 'running')
