@@ -516,6 +516,7 @@ class Engine(Client):
         """
 
         def admit(tx: Tx) -> None:
+            tx.unit.enter(call.prefetch)  # all that is looked at, in one round trip
             row, grant = _admit(tx, call.operation, call.workspace, call.identity)
             assert row is not None
             key = call.idempotency_key

@@ -132,10 +132,11 @@ class Catalogue:
 
     async def _upload(self, operation: Operation, ctx: RequestContext, in_path: InPath) -> None:
         ctx.operation = operation.name
-        identity = await self._pipeline.identify(ctx, operation.role)
-        asked = self._pipeline.call(ctx, operation, in_path, identity, content=inline(b""))
-        size_bytes = await self._transfers.announced_size(ctx, identity)
-        await self._executor.read(self._engine.upload_admission(asked, size_bytes))
+        identity = await self._admitted(ctx, operation)
+        if not ctx.is_small or "upload-id" in ctx.headers:  # else it leaves nothing in any case
+            asked = self._pipeline.call(ctx, operation, in_path, identity, content=inline(b""))
+            size_bytes = await self._transfers.announced_size(ctx, identity)
+            await self._executor.read(self._engine.upload_admission(asked, size_bytes))
         content = await self._transfers.content(ctx, identity)
         call = self._pipeline.call(ctx, operation, in_path, identity, content=content)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fastio_cli.client.remote import Remote
 from fastio_cli.errors import FastioError
 from fastio_cli.storage.recount import check_counters
 from tests.backends import Caller, kind_of
@@ -277,3 +279,16 @@ def test_who_died_claims_nothing(backend, engine):
         "version_conflict", "file.put", path="f", content=caller.upload(BODY), if_version=7
     )
     assert stored(engine) == []
+
+
+@pytest.mark.parametrize("size", [100_000, 4_000_000, 20_000_000])
+def test_a_client_hears_why_its_upload_is_refused(server, size):
+    """However much of it is still on its way when the answer comes."""
+    remote = Remote(server.url, server.token("ada"), retry_s=5)
+    try:
+        content = remote.upload(io.BytesIO(b"x" * size))
+        with pytest.raises(FastioError) as caught:
+            remote.call("file.put", {"path": "f", "content": content, "if_version": 7})
+        assert caught.value.code == "version_conflict"
+    finally:
+        remote.close()
