@@ -20,9 +20,9 @@ class BlobClaim:
     __slots__ = ("_fd", "_path")
 
     def __init__(self, folder: str, name: str) -> None:
-        make_folder(folder)
         self._path = os.path.join(folder, name)
         self._fd = -1
+        make_folder(folder)
         while self._fd < 0:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             share_file(fd)
