@@ -6,13 +6,14 @@ duplicate keys, no NaN or Infinity, no lone surrogates. Integers keep every digi
 
 import json
 import sys
+from itertools import chain
 
 from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 DEPTH_MAX = 200
 SIZE_BYTES_MAX = 16 * 1024 * 1024
@@ -99,6 +100,11 @@ def decode(
     return value
 
 
+def values_in(text: str) -> int:
+    """How many values a JSON text holds, at most, without parsing it."""
+    return 1 + text.count("[") + text.count("{") + text.count(",")
+
+
 def stored(text: str) -> object:
     """The value of a stored text, which was checked before."""
     return _parsed(_plain, text)
@@ -138,6 +144,39 @@ def record_text(record: object) -> bytes:
         parts += [b",", quoted(name).encode(), b":", text]
     parts[0] = b"{"
     return b"".join([*parts, b"}"])
+
+
+class Measure:
+    """How many bytes values have as JSON, where what they share counts each time.
+
+    Each shared part is gone through once, so this is cheap where writing would have no end. Escapes
+    are not counted. Values may not change, or be freed, from one measurement to the next.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[object, int]] = {}  # by identity, and kept alive
+
+    @property
+    def containers(self) -> int:
+        """How many arrays and objects were gone through."""
+        return len(self._known)
+
+    def of(self, value: object) -> int:
+        """The size of a value. Raises ``RecursionError`` if it is nested too deeply."""
+        if isinstance(value, str):
+            return len(value) + 2
+        if not isinstance(value, dict | list):
+            return 1
+        known = self._known.get(id(value))
+        if known is not None:
+            return known[1]
+        size_bytes = max(2, 1 + sum(self.of(part) + 1 for part in _parts(value)))
+        self._known[id(value)] = value, size_bytes
+        return size_bytes
+
+
+def _parts(value: "dict[str, object] | list[object]") -> "Iterable[object]":
+    return chain(value, value.values()) if isinstance(value, dict) else value
 
 
 def canonical(value: object) -> bytes:

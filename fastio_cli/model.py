@@ -372,7 +372,7 @@ class EventList(TypedDict):
 
 
 class Transaction(TypedDict):
-    """What one transaction changed, in the order given."""
+    """The objects of one transaction, each once, in the order in which they were first named."""
 
     items: list[Object]
     seq: int

@@ -309,17 +309,7 @@ class Context:
         """
         self.check_lock(path, lock_token)
         target = WriteTarget(path, self.tx.unit.head(self.workspace_id, path))
-        if if_version is not None:
-            current = target.live["version"] if target.live is not None else 0
-            if current != if_version:
-                raise FastioError(
-                    "version_conflict",
-                    f"{path} is at version {current}, not {if_version}.",
-                    f"Read it again and repeat the change: fastio file info {path}",
-                    path=path,
-                    current_version=current,
-                    expected_version=if_version,
-                )
+        check_version(path, target.live["version"] if target.live is not None else 0, if_version)
         return target
 
     def check_lock(
@@ -534,6 +524,22 @@ class Context:
             total = self.tx.unit.org_bytes(self.workspace_org) + added
             if total > limits.org_bytes_max:
                 raise _over("org_bytes_max", "The org", total, limits.org_bytes_max)
+
+
+def check_version(path: str, current: int, if_version: int | None) -> None:
+    """Raise ``version_conflict`` unless an object is at the version that a change is for.
+
+    0 is the version of an object that is not there.
+    """
+    if if_version is not None and current != if_version:
+        raise FastioError(
+            "version_conflict",
+            f"{path} is at version {current}, not {if_version}.",
+            f"Read it again and repeat the change: fastio file info {path}",
+            path=path,
+            current_version=current,
+            expected_version=if_version,
+        )
 
 
 def _over(limit: str, who: str, size_bytes: int, limit_bytes: int) -> FastioError:

@@ -8,11 +8,25 @@ large or the work is a program that its user wrote (:data:`PROGRAMS`).
 from __future__ import annotations
 
 from fastio_cli.errors import FastioError
-from fastio_cli.json_text import RawJson, decode, encode, stored
+from fastio_cli.json_text import RawJson, decode, encode, stored, values_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+    from fastio_cli.operations.pointer import PatchBudget
+
+    # Which of the changes of a call it is, if there are several; its verb; what is to be done.
+    Change = tuple[int | None, str, str, tuple[Any, ...]]
+    # The path, the version, the body (None: nothing stands there), the changes, the schema.
+    Edited = tuple[str, int, bytes | None, tuple[Change, ...], bytes | None]
+
+LARGE_BYTES = 256 * 1024  # from here on a helper pays for handing the work over
+EDITED_BYTES_MAX = 64 * 1024 * 1024  # what one call may read to change it, and write
+# What may be done while others wait to write: a few hundredths of a second.
+CHECKS_MAX = 100_000
+PATCHED_BYTES_MAX = 32 * 1024
 
 
 def select(body: bytes, at: str | None, path: str) -> bytes:
@@ -39,68 +53,149 @@ def holds(body: bytes, expression: str) -> bool:
     return truth(search(expression, stored(body.decode())))
 
 
-def assign(body: bytes, at: str, value: bytes, path: str) -> bytes:
-    """The document with another value at a pointer, whose parent must exist."""
+def edit(objects: tuple[Edited, ...]) -> list[tuple[bytes | None, float | None]]:
+    """What objects are after their changes: each body, or None, and the sum of the last increment.
+
+    Raises what a change raises, which is named by its number if it has one; ``schema_violation``
+    if an object breaks its schema in the end; ``too_large`` beyond :data:`EDITED_BYTES_MAX` of
+    bodies in all, and when patches copy more than a value may hold.
+    """
+    from fastio_cli.operations.pointer import PatchBudget
+
+    budget, left = PatchBudget(), EDITED_BYTES_MAX
+    results: list[tuple[bytes | None, float | None]] = []
+    errors: list[FastioError] = []
+    for path, version, body, changes, schema in objects:
+        try:
+            body, total = _edited(body, changes, Place(path, version, budget))
+            left -= len(body or b"")
+            if left < 0:
+                raise too_much_at_once()
+            if schema is not None and body is not None:
+                check_schema(body, schema, path)
+            results.append((body, total))
+        except FastioError as e:
+            errors.append(e)
+            if left < 0 or budget.is_spent:
+                break
+    if errors:  # the first change that fails is the one to name
+        raise min(errors, key=_change_of)
+    return results
+
+
+def _change_of(error: FastioError) -> float:
+    """The number of the change that failed; what is found in the end comes last."""
+    number = error.details.get("change")
+    return number if isinstance(number, int) else float("inf")
+
+
+def too_much_at_once() -> FastioError:
+    """The error for one call that reads or writes more than :data:`EDITED_BYTES_MAX`."""
+    return FastioError(
+        "too_large",
+        f"The changes are about more than {EDITED_BYTES_MAX // 1024 // 1024} MiB at once.",
+        "Make them in several transactions, or keep what changes often in small objects.",
+    )
+
+
+def _edited(
+    body: bytes | None, changes: tuple[Change, ...], place: Place
+) -> tuple[bytes | None, float | None]:
+    document: object = None
+    is_parsed = False
+    for number, verb, kind, args in changes:
+        try:
+            if kind in _WHOLE:
+                body = args[0] if kind == "replace" else None
+                is_parsed = False
+                continue
+            if not is_parsed:
+                assert body is not None
+                document, is_parsed = stored(body.decode()), True
+            document = _KINDS[kind](document, *args, place)
+        except FastioError as e:
+            raise e if number is None else named(e, number, verb, place.path) from None
+    return encode(document) if is_parsed else body, place.total
+
+
+def named(error: FastioError, number: int, verb: object, path: object) -> FastioError:
+    """An error that says which of several changes it is about."""
+    error.message = f"Change {number} ({verb} {path}): {error.message}"
+    error.details = {**error.details, "change": number}
+    return error
+
+
+class Place:
+    """Where a change is made: what errors call it, what patches may still cost, the last sum."""
+
+    def __init__(self, path: str, version: int, budget: PatchBudget) -> None:
+        self.path = path
+        self.version = version
+        self.budget = budget
+        self.total: float | None = None
+
+
+def _assign(document: object, at: str, value: bytes, place: Place) -> object:
     from fastio_cli.operations.pointer import assign
 
-    return encode(assign(stored(body.decode()), at, stored(value.decode()), path))
+    return assign(document, at, stored(value.decode()), place.path)
 
 
-def append(body: bytes, at: str | None, value: bytes, path: str) -> bytes:
-    """The document with a further value at the end of an array in it."""
-    document = target = stored(body.decode())
-    if at:
-        from fastio_cli.operations.pointer import resolve
-
-        target = resolve(document, at, path)
+def _append(document: object, at: str | None, value: bytes, place: Place) -> object:
+    target = _target(document, at, place)
     if not isinstance(target, list):
         raise FastioError(
             "invalid",
-            f"There is no array at {at or 'the root'} of {path}.",
-            f"Point at an array with --at: fastio state get {path}",
+            f"There is no array at {at or 'the root'} of {place.path}.",
+            f"Point at an array with --at: fastio state get {place.path}",
         )
     target.append(stored(value.decode()))
-    return encode(document)
+    return document
 
 
-def increment(body: bytes, at: str | None, by: float, path: str) -> tuple[bytes, float]:
-    """The document with a number in it increased, and the sum."""
-    document = number = stored(body.decode())
-    if at:
-        from fastio_cli.operations.pointer import assign, resolve
-
-        number = resolve(document, at, path)
+def _increment(document: object, at: str | None, by: float, place: Place) -> object:
+    number = _target(document, at, place)
     if not isinstance(number, int | float) or isinstance(number, bool):
         raise FastioError(
             "invalid",
-            f"There is no number at {at or 'the root'} of {path}.",
-            f"Point at a number with --at: fastio state get {path}",
+            f"There is no number at {at or 'the root'} of {place.path}.",
+            f"Point at a number with --at: fastio state get {place.path}",
         )
     try:
-        total = number + by
+        place.total = number + by
     except OverflowError:
         raise FastioError("invalid", "The sum is too large to be a JSON number.") from None
-    return encode(assign(document, at, total, path) if at else total), total
+    if at:
+        from fastio_cli.operations.pointer import assign
+
+        return assign(document, at, place.total, place.path)
+    return place.total
 
 
-def merge_patch(body: bytes, patch: bytes) -> bytes:
-    """The document with a JSON Merge Patch (RFC 7396) applied."""
-    return encode(merge(stored(body.decode()), stored(patch.decode())))
+def _target(document: object, at: str | None, place: Place) -> object:
+    if not at:
+        return document
+    from fastio_cli.operations.pointer import resolve
+
+    return resolve(document, at, place.path)
 
 
-def json_patch(body: bytes, patch: bytes, path: str, version: int) -> bytes:
-    """The document, which is at ``version``, with a JSON Patch (RFC 6902) applied."""
+def _merge(document: object, patch: bytes, place: Place) -> object:
+    return merge(document, stored(patch.decode()))
+
+
+def _json_patch(document: object, patch: bytes, place: Place) -> object:
     from fastio_cli.operations.pointer import apply_patch
 
-    document = stored(body.decode())
-    return encode(apply_patch(document, stored(patch.decode()), path, version))
+    return apply_patch(document, stored(patch.decode()), place.path, place.version, place.budget)
 
 
 def check_schema(body: bytes, schema: bytes, path: str) -> None:
     """Raise ``schema_violation`` if the document breaks a JSON Schema."""
     from fastio_cli.operations.schema import check
 
-    check(stored(body.decode()), schema.decode(), path)
+    text = body.decode()
+    check(stored(text), schema.decode(), path, values_in(text))
 
 
 def read_params(
@@ -130,10 +225,10 @@ def read_params(
 
 
 def merge(document: object, patch: object) -> object:
-    """The result of a JSON Merge Patch, by the algorithm of RFC 7396 §2."""
+    """The result of a JSON Merge Patch, by the algorithm of RFC 7396 §2, in place."""
     if not isinstance(patch, dict):
         return patch
-    merged = dict(document) if isinstance(document, dict) else {}
+    merged = document if isinstance(document, dict) else {}
     for key, value in patch.items():
         if value is None:
             merged.pop(key, None)
@@ -147,5 +242,69 @@ def run_in_place(function: Callable[..., object], *args: object) -> object:
     return function(*args)
 
 
+def is_slow(function: Callable[..., object], args: tuple[Any, ...]) -> bool:
+    """Whether nobody should have to wait for a call, be it for its size or for what it runs."""
+    return _bytes_in(args) >= LARGE_BYTES or _is_program(function, args)
+
+
+def holds_up_writes(function: Callable[..., object], args: tuple[Any, ...]) -> bool:
+    """Whether a call takes long enough that no write should wait for it.
+
+    Raises ``too_large`` for a schema that nobody could wait for.
+    """
+    if _bytes_in(args) >= LARGE_BYTES:
+        return True
+    if not _is_program(function, args):
+        return False
+    if function is check_schema:
+        body, schema, path = args
+        return _checks((path, 0, body, (), schema)) >= CHECKS_MAX
+    if function is not edit:
+        return True
+    checks = patched_bytes = 0
+    for edited in args[0]:
+        checks += _checks(edited)
+        patches = [args[0] for _, _, kind, args in edited[3] if kind == "json-patch"]
+        patched_bytes += _bytes_in(edited) if patches else 0
+        if any(b'"copy"' in patch for patch in patches):
+            return True
+    return checks >= CHECKS_MAX or patched_bytes >= PATCHED_BYTES_MAX
+
+
+def _checks(edited: Any) -> int:
+    """How many checks a schema is good for, at most."""
+    _, _, body, changes, schema = edited
+    if schema is None:
+        return 0
+    from fastio_cli.operations.schema import cost
+
+    texts = [body or b"", *(arg for change in changes for arg in change[3])]
+    values = sum(values_in(text.decode()) for text in texts if isinstance(text, bytes))
+    return values * cost(schema.decode())
+
+
+def _is_program(function: Callable[..., object], args: tuple[Any, ...]) -> bool:
+    if function is not edit:
+        return function in PROGRAMS
+    return any(
+        schema is not None or any(kind == "json-patch" for _, _, kind, _ in changes)
+        for _, _, _, changes, schema in args[0]
+    )
+
+
+def _bytes_in(value: object) -> int:
+    if isinstance(value, bytes):
+        return len(value)
+    return sum(map(_bytes_in, value)) if isinstance(value, tuple) else 0
+
+
 # How long these take, and how much memory, is up to what their user wrote.
-PROGRAMS = (query, holds, json_patch, check_schema)
+PROGRAMS = (query, holds, check_schema)
+_WHOLE = ("replace", "delete")
+_KINDS: dict[str, Callable[..., object]] = {
+    "assign": _assign,
+    "append": _append,
+    "increment": _increment,
+    "merge": _merge,
+    "json-patch": _json_patch,
+}

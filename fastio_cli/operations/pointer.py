@@ -5,8 +5,58 @@ from __future__ import annotations
 from jsonpointer import EndOfList, JsonPointer, JsonPointerException
 
 from fastio_cli.errors import FastioError
+from fastio_cli.json_text import SIZE_BYTES_MAX, Measure
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MOVED_ELEMENTS_MAX = 100_000_000
+CONTAINER_BYTES = 64  # what copying an array or object costs beside its content, as bytes
+
+
+class PatchBudget:
+    """What patches may cost together: few bytes can copy what was copied before, again and again.
+
+    ``copied_bytes`` is the size of what they may copy, ``moved_elements`` counts the elements of
+    arrays behind the one that is put in or taken out.
+    """
+
+    def __init__(
+        self, copied_bytes: int = SIZE_BYTES_MAX, moved_elements: int = MOVED_ELEMENTS_MAX
+    ) -> None:
+        self.copied_bytes = copied_bytes
+        self.moved_elements = moved_elements
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether there is nothing left."""
+        return self.copied_bytes < 0 or self.moved_elements < 0
+
+    def pay(self, change: dict[str, Any], document: object) -> None:
+        """Pay for one operation of a patch before it is applied. Raises ``too_large``.
+
+        What does not fit the document costs nothing, as it will be refused.
+        """
+        if change["op"] == "test":
+            return
+        try:
+            if change["op"] == "copy":
+                measure = Measure()
+                self.copied_bytes -= measure.of(JsonPointer(change["from"]).resolve(document))
+                self.copied_bytes -= measure.containers * CONTAINER_BYTES
+            for name in ("from", "path"):
+                if name in change:
+                    parent, _ = JsonPointer(change[name]).to_last(document)
+                    self.moved_elements -= len(parent) if isinstance(parent, list) else 0
+        except (JsonPointerException, TypeError):
+            return
+        if self.is_spent:
+            raise FastioError(
+                "too_large",
+                "The patch copies or moves more than a JSON value may hold.",
+                "Read the value, change it, and write it with fastio state set.",
+            )
 
 
 def resolve(document: object, pointer: str, path: str) -> object:
@@ -41,11 +91,13 @@ def assign(document: object, pointer: str, value: object, path: str) -> object:
     return document
 
 
-def apply_patch(document: object, patch: object, path: str, version: int) -> object:
+def apply_patch(
+    document: object, patch: object, path: str, version: int, budget: PatchBudget | None = None
+) -> object:
     """Apply an RFC 6902 patch, all or none.
 
     Raises ``invalid`` for what is not a patch, ``not_found`` for a pointer that leads nowhere,
-    ``version_conflict`` when a ``test`` fails.
+    ``version_conflict`` when a ``test`` fails, ``too_large`` when the budget does not suffice.
     """
     import jsonpatch  # more than pointers alone need
 
@@ -55,11 +107,15 @@ def apply_patch(document: object, patch: object, path: str, version: int) -> obj
         for change in patch:
             if "from" in change:
                 _parse(change["from"])
-        parsed = jsonpatch.JsonPatch(patch)
+        jsonpatch.JsonPatch(patch)
     except (jsonpatch.JsonPatchException, JsonPointerException, TypeError, AttributeError) as e:
         raise _not_a_patch(e) from None
+    budget = budget or PatchBudget()
     try:
-        return parsed.apply(document, in_place=True)
+        for change in patch:
+            budget.pay(change, document)
+            document = jsonpatch.JsonPatch([change]).apply(document, in_place=True)
+        return document
     except jsonpatch.JsonPatchTestFailed:
         raise FastioError(
             "version_conflict",

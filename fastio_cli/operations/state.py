@@ -1,10 +1,10 @@
 """State objects: JSON that is read and changed where it is, one change at a time."""
 
-from fastio_cli.blobs.content import inline
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import stored
 from fastio_cli.operations import documents
 from fastio_cli.operations.operation import Pending, about, operation
+from fastio_cli.operations.state_edit import StateEdit, body_of, work_on, write_edits
 from fastio_cli.operations.types import (
     Changes,
     Expression,
@@ -22,13 +22,13 @@ from fastio_cli.operations.types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastio_cli import model
-    from fastio_cli.blobs.content import Content
-    from fastio_cli.operations.context import Context, WriteTarget
+    from fastio_cli.operations.context import Context
     from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces/{workspace}/state"
-MEDIA_TYPE = "application/json"
 
 
 @operation("state.get", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", inline=True)
@@ -45,7 +45,7 @@ def get(
     ``at`` is a JSON Pointer (RFC 6901), ``query`` a JMESPath expression over what it points to.
     """
     row = ctx.content(path, version)
-    body = _body(row)
+    body = body_of(row)
     if query is not None:
         body = ctx.compute(documents.query, body, at, query, path)
     elif at:
@@ -68,11 +68,9 @@ def set_(
 
     ``schema`` attaches a JSON Schema that this and every later write has to satisfy.
     """
-    target = ctx.begin_change(path, lock_token, if_version)
-    if not at:
-        return _put(ctx, target, "set", value, schema=schema)
-    body = ctx.compute(documents.assign, _current(ctx, target), at, value.body, path)
-    return _put(ctx, target, "set", inline(body), {"at": at}, schema)
+    edit = StateEdit(ctx, path, lock_token, if_version)
+    edit.set(value, at, schema)
+    return write_edits(ctx, [edit])[0]
 
 
 @operation(
@@ -90,9 +88,10 @@ def init(
     head = ctx.tx.unit.head(ctx.workspace_id, path)
     if head is not None and not head["deleted"]:
         row = ctx.content(path, head["version"])
-        return {**_document(ctx, row, _body(row)), "created": False}
-    target = ctx.begin_change(path, lock_token)
-    put = _put(ctx, target, "init", value, schema=schema)
+        return {**_document(ctx, row, body_of(row)), "created": False}
+    edit = StateEdit(ctx, path, lock_token)
+    edit.init(value, schema)
+    put = write_edits(ctx, [edit])[0]
     assert value.body is not None
     return {**_document(ctx, put, value.body), "created": True}
 
@@ -112,14 +111,9 @@ def patch(
     ``format`` is ``merge`` (RFC 7396: objects merge, null removes) or ``json-patch`` (RFC 6902: a
     list of operations, all or none; a ``test`` that fails is a ``version_conflict``).
     """
-    target = ctx.begin_change(path, lock_token, if_version)
-    document = _current(ctx, target)
-    if format == "merge":
-        body = ctx.compute(documents.merge_patch, document, patch.body)
-    else:
-        version = target.live["version"] if target.live is not None else 0
-        body = ctx.compute(documents.json_patch, document, patch.body, path, version)
-    return _put(ctx, target, "patch", inline(body))
+    edit = StateEdit(ctx, path, lock_token, if_version)
+    edit.patch(patch, format)
+    return write_edits(ctx, [edit])[0]
 
 
 @operation(
@@ -140,9 +134,9 @@ def append(
     lock_token: Token | None = None,
 ) -> "model.Object":
     """Append a value to an array of a state object."""
-    target = ctx.begin_change(path, lock_token, if_version)
-    body = ctx.compute(documents.append, _current(ctx, target), at, value.body, path)
-    return _put(ctx, target, "append", inline(body), {"at": at} if at else None)
+    edit = StateEdit(ctx, path, lock_token, if_version)
+    edit.append(value, at)
+    return write_edits(ctx, [edit])[0]
 
 
 @operation(
@@ -163,10 +157,10 @@ def increment(
     lock_token: Token | None = None,
 ) -> "model.StateDoc":
     """Add to a number in a state object, and read the sum."""
-    target = ctx.begin_change(path, lock_token, if_version)
-    body, total = ctx.compute(documents.increment, _current(ctx, target), at, by, path)
-    put = _put(ctx, target, "increment", inline(body), {"at": at} if at else None)
-    return {"path": path, "version": put["version"], "etag": put["etag"], "value": total}
+    edit = StateEdit(ctx, path, lock_token, if_version)
+    edit.increment(at, by)
+    put = write_edits(ctx, [edit])[0]
+    return {"path": path, "version": put["version"], "etag": put["etag"], "value": edit.total}
 
 
 @operation("state.schema", f"GET {BASE}-schema/{{path:path}}", effect="read", role="viewer")
@@ -185,31 +179,44 @@ def transact(ctx: "Context", *, changes: Changes) -> "model.Transaction":
 
     A change is the parameters of a ``state`` operation with its verb as ``op``: ``{"op": "set",
     "path": "a.json", "value": 1, "if_version": 3}``. Verbs: set, init, patch, append, increment,
-    delete. They apply in order; each sees what those before it did.
+    delete. They apply in order; each sees what those before it did. An object gets one new version,
+    however many changes are about it, and has to satisfy its schema in the end.
     """
-    from fastio_cli.operations import find
-
-    items = []
+    edits: dict[str, StateEdit] = {}
     for number, change in enumerate(changes):
-        params = dict(change)
-        verb = params.pop("op", None)
-        name = TRANSACT_VERBS.get(verb) if isinstance(verb, str) else None
-        if name is None:
-            verbs = ", ".join(TRANSACT_VERBS)
-            raise FastioError("invalid", f"Change {number}: op must be one of {verbs}.")
-        operation = find(name)
         try:
-            params = operation.decode(params)
-            operation.run(ctx, **params)
+            _add_change(ctx, edits, number, change)
         except FastioError as e:
-            e.message = f"Change {number} ({verb} {params.get('path', '?')}): {e.message}"
-            e.details = {**e.details, "change": number}
-            raise
-        items.append(str(params["path"]))
-    heads = [ctx.tx.unit.head(ctx.workspace_id, path) for path in items]
+            work_on(ctx, edits.values())  # in which a change before this one may fail
+            verb, path = change.get("op"), change.get("path", "?")
+            raise documents.named(e, number, verb, path) from None
+    write_edits(ctx, list(edits.values()))
+    heads = [ctx.tx.unit.head(ctx.workspace_id, path) for path in edits]
     from fastio_cli.operations.records import object_record
 
     return {"items": [object_record(head) for head in heads if head], "seq": ctx.seq}
+
+
+def _add_change(
+    ctx: "Context", edits: "dict[str, StateEdit]", number: int, change: "dict[str, object]"
+) -> None:
+    """Take one change of a transaction, after those before it."""
+    from fastio_cli.operations import find
+
+    given = dict(change)
+    verb = given.pop("op", None)
+    name = TRANSACT_VERBS.get(verb) if isinstance(verb, str) else None
+    if name is None:
+        raise FastioError("invalid", f"op must be one of {', '.join(TRANSACT_VERBS)}.")
+    params: dict[str, Any] = find(name).decode(given)
+    path, token = params.pop("path"), params.pop("lock_token")
+    if_version = params.pop("if_version", None)
+    edit = edits.get(path)
+    if edit is None:
+        edit = edits[path] = StateEdit(ctx, path, token, if_version, number)
+    else:
+        edit.go_on(number, token, if_version)
+    getattr(edit, str(verb))(**params)
 
 
 TRANSACT_VERBS = {
@@ -236,13 +243,13 @@ def wait(
         version = head["version"]
 
         def holds() -> bool:
-            body = _body(ctx.content(path, version))
+            body = body_of(ctx.content(path, version))
             return bool(ctx.compute(documents.holds, body, expression))
 
         # A version never changes, and many may wait for the same.
         if ctx.verdict((ctx.workspace_id, path, version, expression), holds):
             row = ctx.content(path, version)
-            return _document(ctx, row, _body(row))
+            return _document(ctx, row, body_of(row))
     else:
         # A wrong expression fails now, not when the object appears.
         ctx.compute(documents.holds, b"null", expression)
@@ -266,64 +273,3 @@ def _document(ctx: "Context", version: "Row | model.Object", value: bytes) -> "m
         "etag": version["etag"],
         "value": ctx.json_value(value),
     }
-
-
-def _body(row: "Row") -> bytes:
-    """The text of a version that is a state object."""
-    if row["deleted"]:
-        raise FastioError(
-            "not_found",
-            f"Version {row['version']} of {row['path']} is a deletion.",
-            f"See its history: fastio state history {row['path']}",
-            path=row["path"],
-        )
-    if row["kind"] != "state":
-        raise FastioError(
-            "invalid",
-            f"{row['path']} is a file, not a state object.",
-            f"Read it as a file: fastio file get {row['path']}",
-            path=row["path"],
-        )
-    body: bytes = row["body"]
-    return body
-
-
-def _current(ctx: "Context", target: "WriteTarget") -> bytes:
-    if target.live is None:
-        error = ctx.not_found(target.path, target.head)
-        if target.head is None:
-            error.hint = f"Create it first: fastio state init {target.path} '{{}}'"
-        raise error
-    return _body(ctx.content(target.path, target.live["version"]))
-
-
-def _put(
-    ctx: "Context",
-    target: "WriteTarget",
-    change: str,
-    content: "Content",
-    data: "dict[str, object] | None" = None,
-    schema: "Content | None" = None,
-) -> "model.Object":
-    """Write a state object, if it satisfies its schema."""
-    if target.live is not None and target.live["kind"] != "state":
-        raise FastioError(
-            "invalid",
-            f"{target.path} is a file; it cannot become a state object.",
-            f"Choose another path, or delete it first: fastio file delete {target.path}",
-            path=target.path,
-        )
-    schema_text = target.live["schema"] if target.live is not None else None
-    if schema is not None and schema.body is not None:
-        schema_text = schema.body.decode()
-    if schema_text is not None:
-        ctx.compute(documents.check_schema, content.body, schema_text.encode(), target.path)
-    return ctx.write_version(
-        target,
-        change=change,
-        kind="state",
-        content=content,
-        media_type=MEDIA_TYPE,
-        schema=schema_text,
-        data=data,
-    )

@@ -874,7 +874,9 @@ class State(Operations):
 
         A change is the parameters of a ``state`` operation with its verb as ``op``: ``{"op": "set",
         "path": "a.json", "value": 1, "if_version": 3}``. Verbs: set, init, patch, append,
-        increment, delete. They apply in order; each sees what those before it did.
+        increment, delete. They apply in order; each sees what those before it did. An object gets
+        one new version, however many changes are about it, and has to satisfy its schema in the
+        end.
         """
         return self._call("state.transact", changes=changes, idempotency_key=idempotency_key)
 

@@ -20,14 +20,13 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.documents import PROGRAMS
+from fastio_cli.operations.documents import is_slow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO, Any
 
-LARGE_BYTES = 256 * 1024  # from here on a helper pays for handing the work over
 HELPERS = 2
 CPU_S_MAX = 10.0
 CALL_S_MAX = 60.0
@@ -103,8 +102,7 @@ class HelperPool:
         Raises what the function raises, ``too_large`` when it takes too long, ``unavailable`` when
         too many wait.
         """
-        size_bytes = sum(len(arg) for arg in args if isinstance(arg, bytes))
-        if size_bytes < LARGE_BYTES and function not in PROGRAMS:
+        if not is_slow(function, args):
             return function(*args)
         try:
             helper = self._idle.get(timeout=QUEUE_S_MAX)

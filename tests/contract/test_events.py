@@ -118,11 +118,11 @@ def test_a_filter_finds_events_far_apart(caller):
     caller("state.set", path="rare.json", value=1)
     caller(
         "state.transact",
-        changes=[{"op": "set", "path": "v.json", "value": n} for n in range(1000)],
+        changes=[{"op": "set", "path": f"v{n}.json", "value": n} for n in range(1000)],
     )
     caller(
         "state.transact",
-        changes=[{"op": "set", "path": "v.json", "value": n} for n in range(1000)],
+        changes=[{"op": "set", "path": f"v{n}.json", "value": n} for n in range(1000)],
     )
     caller("state.set", path="rare.json", value=2)
     assert [e["seq"] for e in caller.events(path="rare.json")] == [1, 2002]

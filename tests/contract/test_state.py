@@ -357,8 +357,8 @@ def test_transact_applies_in_order(caller):
     assert caller.value("a.json") == {"n": 3, "log": ["paid"]}
     assert caller.value("b.json") == {"n": 2, "from": "a"}
     caller.refused("not_found", "state.get", path="c.json")
-    assert [o["path"][0] for o in done["items"]] == ["a", "b", "b", "a", "b", "c", "c"]
-    assert done["seq"] == caller("workspace.show")["seq"] == 8
+    assert [(o["path"], o["version"]) for o in done["items"]] == [("a.json", 2), ("b.json", 1)]
+    assert done["seq"] == caller("workspace.show")["seq"] == 3
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,15 @@ class Fastio(RuleBasedStateMachine):
         at.versions.append((copy.deepcopy(value), live))
         self.log.append((f"state.{change}", path, at.version))
 
+    def join_versions(self, path: str, before: Path, verbs: list[str]) -> None:
+        """Make one version of those that a transaction gave a path, or none."""
+        at = self.paths[path]
+        last = at.versions[-1]
+        at.versions = list(before.versions)
+        if last[1] or before.live:
+            change = (verbs[0] if len(verbs) == 1 else "transact") if last[1] else "delete"
+            self.write(path, *last[:1], change, live=last[1])
+
     def both(self, model: Any, operation: str, **params: Any) -> Any:
         """Let the model and the engine do it; the engine's result where both accept."""
         given = {key: value for key, value in params.items() if value is not None}
@@ -314,6 +323,9 @@ class Fastio(RuleBasedStateMachine):
             except Refused:
                 self.paths, self.log = paths, log
                 raise
+            self.log = log
+            for path in dict.fromkeys(path for path, _ in changes):
+                self.join_versions(path, paths[path], [verb for p, verb in changes if p == path])
 
         given = [
             {"op": verb, "path": path, **({"value": 0} if verb == "set" else {})}

@@ -16,8 +16,9 @@ import pytest
 from fastio_cli import json_text
 from fastio_cli.errors import FastioError
 from fastio_cli.operations import documents
+from fastio_cli.operations.documents import LARGE_BYTES
 from fastio_cli.server import compute
-from fastio_cli.server.compute import LARGE_BYTES, Helper, HelperPool
+from fastio_cli.server.compute import Helper, HelperPool
 from fastio_cli.server.executor import INLINE_BYTES_MAX
 from fastio_cli.server.request_context import SMALL_BYTES_MAX
 
@@ -144,7 +145,7 @@ def test_the_loop_works_on_small_objects_alone(server, http, texts, size_bytes):
 
 def test_what_users_wrote_runs_in_a_helper_however_small(server, http, monkeypatch):
     """In this process it would fail."""
-    for function in ("query", "holds", "json_patch", "check_schema"):
+    for function in ("query", "holds", "check_schema"):
         assert getattr(documents, function) in documents.PROGRAMS
     for module in ("query.search", "pointer.apply_patch", "schema.check"):
         monkeypatch.setattr(f"fastio_cli.operations.{module}", None)
