@@ -257,18 +257,34 @@ def counted(team):
     return usage
 
 
+def locking(team, locks):
+    """A route that answers after the target of an import was locked by somebody else."""
+
+    def answer(handler):
+        with team.site.lock:
+            if not locks:
+                locks.append(team.by("ann", "lock.acquire", path="f.bin"))
+        handler.answer(200, BODY)
+
+    return answer
+
+
 def test_what_was_fetched_counts_as_long_as_it_is_kept(team):
-    lock = team.by("ann", "lock.acquire", path="f.bin")
-    team.site.routes["/f"] = lambda h: h.answer(200, BODY)
+    locks = []
+    team.site.routes["/f"] = locking(team, locks)
     ids = [team.queue("bob", "/f", to="f.bin") for _ in range(2)]
     before = counted(team)
-    for number, id in enumerate(ids, 1):
-        assert team.ended(id)["reason_code"] == "locked"
-        assert counted(team) == before + number * len(BODY)
+    team.ended(ids[0])
+    team.ended(ids[1])
+    for id in ids:
+        assert team.show(id)["reason_code"] == "locked"
+    kept = counted(team) - before
+    assert kept == len(BODY) * len(team.site.requests)
+    assert kept
+    team.by("ann", "lock.release", path="f.bin", lock_token=locks.pop()["token"])
+    team.site.routes["/f"] = lambda h: h.answer(200, BODY)
     team.by("bob", "import.retry", id=ids[0])
     team.by("ann", "import.retry", id=ids[1])  # begins anew, as hers
-    assert counted(team) == before + len(BODY)
-    team.by("ann", "lock.release", path="f.bin", lock_token=lock["token"])
     for id in ids:
         assert team.ended(id)["state"] == "done"
     assert counted(team) == before + len(BODY)  # the second was what stood there
@@ -286,11 +302,11 @@ def test_what_has_no_room_is_not_kept(team):
 
 
 def test_what_was_kept_is_forgotten_with_its_blob(team, monkeypatch):
-    team.by("ann", "lock.acquire", path="f.bin")
-    team.site.routes["/f"] = lambda h: h.answer(200, BODY)
+    team.site.routes["/f"] = locking(team, [])
     id = team.queue("bob", "/f", to="f.bin")
     before = counted(team)
     team.ended(id)
+    assert counted(team) == before + len(BODY)
     monkeypatch.setattr(sweeps, "KEPT_MS", -1000)
     team.engine.store.write(lambda tx: sweeps._drop_expired([0, 1], tx))
     assert counted(team) == before
