@@ -569,7 +569,10 @@ class OrgsOfStore(Operations):
     def create(self, name: str, *, idempotency_key: str | None = None) -> model.NewOrg:
         """Create an org with a workspace 'default'; whoever creates it owns it.
 
-        The answer holds the owner's token for it, this once: a token works in one org.
+        The answer holds the owner's token for it, this once: a token works in one org. On a server
+        it needs the role ``org_create_role`` in the server's first org, and there are at most
+        ``orgs_max`` orgs. The new org is one of its own: that token does not end with the one that
+        created it.
         """
         return self._call("org.create", name=name, idempotency_key=idempotency_key)
 
@@ -908,6 +911,9 @@ class TokensOfStore(Operations):
         It can do what the member can, but no more than ``role``, only the operations that
         ``scopes`` match (as ``state.*``), and only in one workspace if one is named. Naming another
         member gives ``role`` in the org to one who has none yet, and needs the role admin.
+
+        Whoever it is for, it can do no more than the token that makes it, lives no longer, and ends
+        when that one is revoked.
         """
         return self._call(
             "token.create",
@@ -921,7 +927,10 @@ class TokensOfStore(Operations):
         )
 
     def list(self, *, limit: int = 50, cursor: str = "") -> model.AccessTokenList:
-        """List the org's tokens (those who are not admin see their own)."""
+        """List the org's tokens (those who are not admin see their own).
+
+        A token that is for one workspace sees itself alone.
+        """
         return self._call("token.list", limit=limit, cursor=cursor)
 
     def all(self) -> Iterator[model.AccessToken]:
@@ -929,7 +938,10 @@ class TokensOfStore(Operations):
         return self._items("token.list")
 
     def revoke(self, id: str, *, idempotency_key: str | None = None) -> model.AccessToken:
-        """End a token at once: one's own, or as an admin anybody's."""
+        """End a token at once: one's own, or as an admin anybody's.
+
+        What it made ends with it: tokens, whoever they are for, and open offers of the org.
+        """
         return self._call("token.revoke", id=id, idempotency_key=idempotency_key)
 
 
@@ -948,7 +960,8 @@ class TransfersOfStore(Operations):
     ) -> model.NewTransfer:
         """Offer the org to a new owner: the answer holds a claim to pass on, shown this once.
 
-        Whoever claims it becomes the owner; those who own it now stay admin.
+        Whoever claims it becomes the owner; those who own it now stay admin. The offer ends with
+        the token that made it.
         """
         return self._call("transfer.create", ttl_s=ttl_s, idempotency_key=idempotency_key)
 
