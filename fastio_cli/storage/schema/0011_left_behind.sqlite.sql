@@ -19,6 +19,11 @@ create index jobs_member on jobs (member, workspace_id)
 
 alter table search_indexes add column counted_bytes integer not null default 0;
 alter table org_usage add column index_bytes integer not null default 0;
+update search_indexes
+    set counted_bytes = cast(passage_count as bigint) * 2048 + cast(token_count as bigint) * 16;
+update org_usage set index_bytes = coalesce((
+    select sum(i.counted_bytes) from search_indexes i join workspaces w on w.id = i.workspace_id
+    where w.org = org_usage.org and w.id % 32 = org_usage.shard), 0);
 
 -- Who refers to a blob is asked when a call that stored it was refused.
 
