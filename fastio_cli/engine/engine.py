@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from itertools import count
 
 from fastio_cli.blobs.content import Content
 from fastio_cli.digest import sha256
 from fastio_cli.engine.client import Client, PreparedCall
+from fastio_cli.engine.outside import NeedsWork, OutsideWork
 from fastio_cli.engine.verdicts import Verdicts
 from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
@@ -94,6 +95,7 @@ class Call(PreparedCall):
         self.other_workspace = other_workspace
         self.result: object = None  # of the last run, which may have been committed unknown to us
         self.prepared: object = None
+        self.outside: OutsideWork | None = None
         self.after_rollback: list[Callable[[Tx], object]] = []  # see Context
         self._id = ""
 
@@ -233,17 +235,20 @@ class Engine(Client):
         own = [call for call in calls if isinstance(call, Call)]
         outcomes = self.store.write_batch([work(call) for call in own])
         for i, call in enumerate(own):
-            self.finish_rollback(call, outcomes[i])
-            if outcomes[i] is UNPREPARED:  # rare: the same call again, alone, in its place
+            while outcomes[i] is UNPREPARED:  # rare: the same call again, alone, in its place
                 try:
                     self.prepare_outside(call)
                     outcomes[i] = self.store.write(work(call).run)
                 except FastioError as e:
                     outcomes[i] = e
+            self.finish_rollback(call, outcomes[i])
         return outcomes
 
     def prepare_outside(self, call: Call) -> None:
-        """Do what an operation that answered ``UNPREPARED`` needs, outside any transaction."""
+        """Do what a call that answered ``UNPREPARED`` needs, outside any transaction."""
+        if call.outside is not None and call.outside.is_asked:
+            call.outside.do(self.compute)
+            return
         prepare = call.operation.prepare
         assert prepare is not None, f"{call.operation.name} has nothing to prepare"
 
@@ -416,6 +421,8 @@ class Engine(Client):
         except FastioError:
             call.after_rollback = ctx.after_rollback
             raise
+        except NeedsWork:
+            return UNPREPARED
         if isinstance(result, Pending):
             result.seq = ctx.seq
         if operation.effect == "write" and result is not UNPREPARED:
@@ -486,12 +493,18 @@ class Engine(Client):
             member=call.actor if grant is not None else None,
             prepared=call.prepared,
             open_search=lambda: self.search,
-            compute=self.compute if call.operation.effect == "read" else self.compute_in_write,
+            compute=self._compute_for(tx, call),
             verdict=self._verdicts.get,
             raw_json=call.raw_json,
             lock_key=self._read_lock_key,
             admit=lambda name, role: _admit(tx, call.operation, name, call.identity, role),
         )
+
+    def _compute_for(self, tx: Tx, call: Call) -> Callable[..., object]:
+        if call.operation.effect == "read":
+            return self.compute
+        call.outside = call.outside or OutsideWork(self.compute_in_write)
+        return partial(call.outside.compute, tx)
 
     def _read_lock_key(self, tx: Tx) -> bytes:
         if self._lock_key is None:  # it never changes

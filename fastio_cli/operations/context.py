@@ -103,7 +103,8 @@ class Context:
         raw_json: bool = False,
         admit: Callable[[str, str], tuple[Row | None, Grant | None]] | None = None,
     ) -> None:
-        self.compute = compute  # does what may be large or slow (``documents.py``)
+        # Does what may be large or slow (``documents.py``); in a write, before it changes anything.
+        self.compute = compute
         self._verdict = verdict
         self._raw_json = raw_json
         self.org = org

@@ -141,7 +141,7 @@ def restore(
             f"Choose another: fastio file history {path}",
             path=path,
         )
-    schema = target.head["schema"] if row["kind"] == "state" else None
+    schema = _fitting_schema(ctx, target, row, target.head["schema"])
     return _put_copy(ctx, target, row, "restore", {"from_version": version}, schema)
 
 
@@ -168,7 +168,7 @@ def move(
     there, elsewhere = _place(ctx, path, to, to_workspace)
     target = _free_target(there, to, overwrite, to_lock_token)
     row = ctx.content(path, source.live["version"])
-    schema = source.live["schema"]
+    schema = _fitting_schema(there, target, row, source.live["schema"])
     ctx.write_deletion(source, "delete", {"moved_to": to, **_named(there, elsewhere)})
     data = {"moved_from": path, **_named(ctx, elsewhere)}
     return _put_copy(there, target, _brought(ctx, there, row), "move", data, schema)
@@ -193,9 +193,10 @@ def copy(
     if not elsewhere:
         ctx.require_here("editor")
     target = _free_target(there, to, overwrite, to_lock_token)
-    row = _brought(ctx, there, ctx.content(path, head["version"]))
+    row = ctx.content(path, head["version"])
+    schema = _fitting_schema(there, target, row, head["schema"])
     data = {"copied_from": path, **_named(ctx, elsewhere)}
-    return _put_copy(there, target, row, "copy", data, head["schema"])
+    return _put_copy(there, target, _brought(ctx, there, row), "copy", data, schema)
 
 
 def _place(ctx: "Context", path: str, to: str, to_workspace: str | None) -> "tuple[Context, bool]":
@@ -240,20 +241,32 @@ def _free_target(ctx: "Context", to: str, overwrite: bool, lock_token: str | Non
     return target
 
 
+def _fitting_schema(
+    ctx: "Context", target: "WriteTarget", row: "Row", schema: str | None
+) -> str | None:
+    """The schema of a content at its new path: that which it had, or that of the path.
+
+    Raises ``schema_violation`` if it does not fit. To be called before anything is changed.
+    """
+    if row["kind"] != "state":
+        return None
+    if schema is None and target.live is not None:
+        schema = target.live["schema"]
+    if schema is not None:
+        from fastio_cli.operations.documents import check_schema
+
+        ctx.compute(check_schema, row["body"], schema.encode(), target.path)
+    return schema
+
+
 def _put_copy(
     ctx: "Context",
     target: "WriteTarget",
     row: "Row",
     change: str,
     data: "dict[str, object]",
-    schema: str | None = None,
+    schema: str | None,
 ) -> "model.Object":
-    if schema is None and target.live is not None and row["kind"] == "state":
-        schema = target.live["schema"]
-    if schema is not None and row["kind"] == "state":
-        from fastio_cli.operations.documents import check_schema
-
-        ctx.compute(check_schema, row["body"], schema.encode(), target.path)
     content = Content(row["etag"], row["size_bytes"], row["body"], row["blob"], row["chain"])
     return ctx.write_version(
         target,

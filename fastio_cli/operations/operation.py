@@ -249,5 +249,6 @@ class Unprepared:
 #: The engine then leaves the transaction, calls ``prepare`` with a
 #: :class:`~fastio_cli.operations.context.Preparation` and the operation's parameters, and runs the
 #: operation again with the result, which is never None, as ``ctx.prepared``. So the operation is
-#: authorised before anything is prepared, and what is slow is done while nobody waits for it.
+#: authorised before anything is prepared, and what is slow is done while nobody waits for it. The
+#: slow part of ``ctx.compute`` in a write is prepared the same way (``engine/outside.py``).
 UNPREPARED = Unprepared()

@@ -226,7 +226,10 @@ class RequestExecutor:
         poll = LongPoll(call.workspace)
         while True:
             if outcome is UNPREPARED:
-                await self.prepare(self.engine.prepare_outside, call)
+                # Work on documents is bounded: it need not stand in line with models.
+                of_documents = call.outside is not None and call.outside.is_asked
+                on_thread = self._on_reader if of_documents else self.prepare
+                await on_thread(self.engine.prepare_outside, call)
             elif isinstance(outcome, Pending):
                 if not await self._wait(poll, outcome):
                     if outcome.abandon is not None:

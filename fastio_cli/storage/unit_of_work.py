@@ -316,6 +316,11 @@ class UnitOfWork:
 
     # What a call changes.
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether the call has changed anything that is not written yet."""
+        return bool(self._work)
+
     def add_version(self, columns: Row, is_new: bool) -> None:
         """Add a version and make it the head of its path; ``columns`` are those of both rows."""
         self._work.versions.append(columns)
