@@ -10,6 +10,7 @@ from itertools import chain
 
 from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
+from fastio_cli.utf8 import MARK, hint_for, without_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,14 +77,15 @@ def decode(
         raise _too_large(what)
     try:
         if isinstance(text, bytes):
-            text = text.decode("utf-8")
+            text = without_mark(text).decode("utf-8")
         elif len(text.encode("utf-8")) > SIZE_BYTES_MAX:
             raise _too_large(what)
-        value = _parsed(_strict, text)
+        value = _parsed(_strict, text.removeprefix(MARK))
         if "\\u" in text:  # an escape may be a lone surrogate
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as e:
-        raise FastioError("invalid", f"The {what} is not valid UTF-8 (byte {e.start}).") from None
+        message = f"The {what} is not valid UTF-8 (byte {e.start})."
+        raise FastioError("invalid", message, hint_for(e.object)) from None
     except UnicodeEncodeError:
         raise _lone_surrogate(what) from None
     except RecursionError:

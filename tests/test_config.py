@@ -10,6 +10,7 @@ import tomllib
 import platformdirs
 import pytest
 
+from fastio_cli.config.credentials import find_token
 from fastio_cli.config.files import change_file, find_project, user_folder
 from fastio_cli.config.settings import SETTINGS, has_password, mask_password, parse_value
 from fastio_cli.config.sources import Config
@@ -394,3 +395,11 @@ def test_values_in_tables(home):
 def test_passwords_are_hidden(url, shown):
     assert mask_password(url) == shown
     assert has_password(url) == (url != shown)
+
+
+def test_a_token_in_a_file_may_begin_with_a_byte_order_mark(home):
+    file = home / "token"
+    file.write_bytes(b"\xef\xbb\xbffio_abc\r\n")
+    environ = {"FASTIO_TOKEN_FILE": str(file)}
+    url = "http://127.0.0.1:1"
+    assert find_token(Config({"store": url}), url, environ) == "fio_abc"

@@ -105,7 +105,6 @@ def test_no_bytes_end_in_anything_but_a_value_or_invalid(body):
         '{"a": 1, "a": 1}',
         '[{"b": {"a": 1, "c": 2, "a": 3}}]',
         "// comment\n1",
-        "\ufeff1",
         "1e400",
         "-1e999",
         b"\xff",
@@ -118,6 +117,18 @@ def test_no_bytes_end_in_anything_but_a_value_or_invalid(body):
 )
 def test_what_is_not_strict_json(text):
     assert refused("invalid", decode, text).hint
+
+
+@pytest.mark.parametrize("text", ['\ufeff{"a": 1}', '\ufeff{"a": 1}'.encode()])
+def test_a_byte_order_mark_is_let_through(text):
+    assert decode(text) == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["\ufeff\ufeff1", "1\ufeff", "\ufeff", b"\xff\xfe1\0"])
+def test_a_mark_elsewhere_is_not(text):
+    with pytest.raises(FastioError) as caught:
+        decode(text)
+    assert caught.value.code == "invalid"
 
 
 def test_two_equal_keys_are_named():

@@ -32,7 +32,7 @@ LINE_LENGTH_MAX = 100
 
 # A module imports only what stands on lower steps, or its own package.
 STEPS = (
-    {"errors", "model", "retry", "digest", "version"},
+    {"errors", "model", "retry", "digest", "utf8", "version"},
     {"json_text", "identity"},
     {"config"},
     {"blobs"},

@@ -89,9 +89,10 @@ def unset(cli: Session, setting: str, project: bool) -> None:
 def _read_value(setting: str, text: str, secret: bool) -> str:
     """A value whose secrets come from a file or standard input: command lines are visible to every
     user of the machine."""
-    if text == "-" or text.startswith("@"):
-        from fastio_cli.cli.framework.values import secret as read_secret
+    from fastio_cli.cli.framework.values import file_of, literal
+    from fastio_cli.cli.framework.values import secret as read_secret
 
+    if file_of(text) is not None:
         value = read_secret(text, setting)
         if not value:
             raise FastioError("invalid", f"There is no {setting} in what was given.")
@@ -104,7 +105,7 @@ def _read_value(setting: str, text: str, secret: bool) -> str:
             f"{what} is not taken from the command line.",
             f"Give it in a file or on standard input: fastio config set {setting} @FILE{instead}",
         )
-    return text
+    return literal(text)
 
 
 def _place(cli: Session, project: bool) -> tuple[str, tuple[str, ...]]:

@@ -67,24 +67,23 @@ def put(cli: Session, source: str, path: str | None, recursive: bool, **params: 
 @command(
     "file append",
     PATH,
-    Arg("text", "Text of the new line, or @FILE, or - for bytes as they come"),
+    Arg("text", "Text of the new line (@@ for a first @), or @FILE, or - for bytes as they come"),
+    Flag("--raw", help="Append the text alone, without making it a line"),
     IF_VERSION,
     LOCK_TOKEN,
     KEY,
     op="file.append",
 )
-def append(cli: Session, path: str, text: str, **params: object) -> None:
-    """Text given as an argument becomes a line of its own; @FILE and - are appended as they are.
+def append(cli: Session, text: str, raw: bool, **params: object) -> None:
+    """Text given as an argument becomes a line of its own, also where the file does not end in a
+    newline; @FILE and - are appended as they are.
 
     Example:
     fastio file append run.jsonl '{"t": 1}'
     """
     from fastio_cli.cli import uploads
 
-    content = uploads.content_of(cli, text)
-    cli.out.record(
-        cli.call("file.append", path=path, content=content, **params), essential="version"
-    )
+    cli.out.record(uploads.append_text(cli, text, raw, params), essential="version")
 
 
 @command(

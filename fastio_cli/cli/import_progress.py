@@ -234,7 +234,7 @@ def _lines(file: str) -> list[str]:
     text = source("-" if file == "-" else f"@{file}", "--from-file")
     assert isinstance(text, bytes)
     try:
-        lines = text.decode("utf-8-sig").splitlines()
+        lines = text.decode().splitlines()
     except UnicodeDecodeError:
         raise FastioError("invalid", f"{file} is not UTF-8 text.") from None
     return [line.strip() for line in lines if line.strip()]

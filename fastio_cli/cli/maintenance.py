@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from fastio_cli.cli.framework.command import Arg, Flag, command
 from fastio_cli.cli.framework.exit import Exit
 from fastio_cli.cli.framework.options import YES
+from fastio_cli.cli.framework.values import STDIN
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -37,28 +39,42 @@ def doctor(cli: Session, sweep: bool) -> None:
 
 @command(
     "backup",
-    Arg("file", "The file to write", complete="file"),
+    Arg("file", "The file to write, or - for standard output", complete="file"),
     Flag("--overwrite", help="Replace the file if it exists"),
     help="Copy the whole store into one file, while it is in use.",
 )
 def backup(cli: Session, file: str, overwrite: bool) -> None:
-    from fastio_cli.storage.backup import backup as write_backup
+    """Examples:
+    fastio backup monday.backup
+    fastio backup - | gzip > monday.backup.gz
+    """
+    from fastio_cli.storage import backup as archive
     from fastio_cli.storage.sqlite.store import SqliteStore
 
-    if os.path.exists(file) and not overwrite:
+    if file == STDIN and cli.out.terminal:
+        raise FastioError(
+            "invalid",
+            "A backup is not shown on a terminal.",
+            "Pass it on or name a file: fastio backup store.backup",
+        )
+    if file != STDIN and os.path.exists(file) and not overwrite:
         raise FastioError(
             "already_exists", f"{file} exists.", "Choose another name, or add --overwrite."
         )
     cli.config.store_folder()  # a database is backed up by its own means
     engine = cli.local_engine()
     assert isinstance(engine.store, SqliteStore)
-    written = write_backup(engine.store, engine.blobs, file)
+    if file == STDIN:
+        written = archive.backup_to_stream(engine.store, engine.blobs, sys.stdout.buffer)
+        cli.out.note(f"{written['size_bytes']:,} bytes, {written['blobs']} blobs")
+        return
+    written = archive.backup(engine.store, engine.blobs, file)
     cli.out.record({"file": file, **written}, essential="file")
 
 
 @command(
     "restore",
-    Arg("file", "A file that fastio backup wrote", complete="file"),
+    Arg("file", "A file that fastio backup wrote, or - for standard input", complete="file"),
     YES,
     help="Replace the whole store by what a backup file holds.",
 )
@@ -66,11 +82,16 @@ def restore(cli: Session, file: str, yes: bool) -> None:
     """What the store holds now is gone afterwards, so make a backup of it before."""
     from fastio_cli.storage.backup import restore as restore_backup
 
-    if not os.path.isfile(file):
+    if file != STDIN and not os.path.isfile(file):
         raise FastioError("invalid", f"There is no file {file}.")
+    if file == STDIN and sys.stdin.isatty():
+        raise FastioError("invalid", "No backup comes from a terminal.", "Name its file.")
     folder = cli.config.store_folder()
     cli.confirm(f"Replace the store in {folder} by {file}?", yes)
-    restored = restore_backup(file, folder)
+    if file == STDIN:
+        restored = restore_backup("Standard input", folder, sys.stdin.buffer)
+    else:
+        restored = restore_backup(file, folder)
     cli.out.record({"store": folder, "file": file, **restored}, essential="store")
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 
 from fastio_cli.cli.framework.command import Arg, Opt, command
-from fastio_cli.cli.framework.values import secret
+from fastio_cli.cli.framework.values import file_name, file_of, secret
 from fastio_cli.config.files import change_file, read_file
 from fastio_cli.config.settings import masked
 from fastio_cli.config.sources import LOCAL, PROFILES, Config
@@ -27,6 +27,7 @@ NAME = Arg("name", "Name of the profile", complete="profile")
         "--ca-file",
         help="Certificate authorities to trust besides the public ones",
         metavar="FILE",
+        convert=file_name,
         complete="file",
     ),
     op="access.whoami",
@@ -192,7 +193,7 @@ def _is_here(url: str) -> bool:
 
 def _token(given: str | None) -> str:
     """The token from a file, from standard input, or typed unseen; never from the command line."""
-    if given is not None and given != "-" and not given.startswith("@"):
+    if given is not None and file_of(given) is None:
         raise FastioError(
             "invalid",
             "A token on the command line would be seen by everybody on this machine.",

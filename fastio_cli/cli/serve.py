@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from fastio_cli.cli.framework.command import Flag, Opt, command
-from fastio_cli.cli.framework.values import integer
+from fastio_cli.cli.framework.values import file_name, integer
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -22,8 +22,20 @@ FILE = "FILE"
     Opt("--host", help="Address to listen on (default: 127.0.0.1)", metavar="ADDRESS"),
     Opt("--port", help="Port to listen on (default: 8787)", metavar="N", convert=integer),
     Opt("--workers", help="Processes (default: 1)", metavar="N", convert=integer),
-    Opt("--tls-certificate", help="PEM file with the certificate", metavar=FILE, complete="file"),
-    Opt("--tls-key", help="PEM file with its key", metavar=FILE, complete="file"),
+    Opt(
+        "--tls-certificate",
+        help="PEM file with the certificate",
+        metavar=FILE,
+        convert=file_name,
+        complete="file",
+    ),
+    Opt(
+        "--tls-key",
+        help="PEM file with its key",
+        metavar=FILE,
+        convert=file_name,
+        complete="file",
+    ),
     Opt(
         "--behind-proxy",
         help="Clients come through N proxies that encrypt and say who the client is",

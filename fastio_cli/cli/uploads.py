@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 
+from fastio_cli.cli.framework.values import STDIN, file_of, literal
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ PROGRESS_AFTER_S = 1.0  # for downloads, whose speed is unknown
 def put_file(cli: Session, source: str, path: str | None, params: dict[str, Any]) -> Any:
     """Store one file, or standard input, and return its record."""
     if path is None:
-        if source == "-":
+        if source == STDIN:
             raise FastioError(
                 "invalid", "Standard input has no name.", "Name it: fastio file put - PATH"
             )
@@ -58,15 +59,18 @@ def put_folder(
     cli.out.page({"items": items, "next_cursor": None}, columns=columns, essential="path")
 
 
-def content_of(cli: Session, text: str) -> Content:
-    """The content to append: a line of text, or the bytes of ``@FILE`` or ``-``."""
+def append_text(cli: Session, text: str, raw: bool, params: dict[str, object]) -> Any:
+    """Append a line of text, or as they are the bytes of ``@FILE`` or ``-``; the file's record."""
     import io
 
-    if text == "-":
-        return _stored(cli, "-")
-    if text.startswith("@"):
-        return _stored(cli, text[1:])
-    return cli.engine.upload(io.BytesIO(text.encode("utf-8", "surrogateescape") + b"\n"))
+    file = file_of(text)
+    if file is not None:
+        content = _stored(cli, file, hint=_hint_for_text(str(params["path"]), text))
+    else:
+        line = literal(text).encode("utf-8", "surrogateescape") + (b"" if raw else b"\n")
+        content = cli.engine.upload(io.BytesIO(line))
+    own_line = None if raw or file is not None else True
+    return cli.call("file.append", content=content, own_line=own_line, **params)
 
 
 def write_file(name: str, chunks: Iterable[bytes]) -> None:
@@ -122,8 +126,15 @@ def _files_below(cli: Session, folder: str) -> Iterator[str]:
                 yield os.path.relpath(file, folder)
 
 
-def _stored(cli: Session, source: str) -> Content:
-    if source == "-":
+def _hint_for_text(path: str, text: str) -> str:
+    import shlex
+
+    command = shlex.join(["fastio", "file", "append", path, f"@{text}"])
+    return f"Check its name. A text that begins with @ is given with two: {command}"
+
+
+def _stored(cli: Session, source: str, hint: str | None = None) -> Content:
+    if source == STDIN:
         return cli.engine.upload(sys.stdin.buffer)
     try:
         with open(source, "rb") as f:
@@ -139,7 +150,7 @@ def _stored(cli: Session, source: str) -> Content:
             f"Store all files below it: fastio file put --recursive {source}",
         ) from None
     except OSError as e:
-        raise FastioError("invalid", f"{source} cannot be read: {e.strerror}.") from None
+        raise FastioError("invalid", f"{source} cannot be read: {e.strerror}.", hint) from None
 
 
 def _shows_progress(cli: Session, size: int) -> bool:

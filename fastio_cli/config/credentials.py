@@ -12,6 +12,7 @@ import os
 from fastio_cli.config.files import change_file, read_file, user_folder
 from fastio_cli.config.sources import FLAG
 from fastio_cli.errors import FastioError
+from fastio_cli.utf8 import without_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,8 +123,8 @@ def _file() -> str:
 
 def _read(file: str) -> str:
     try:
-        with open(file, encoding="utf-8") as f:
-            return f.read(1024).strip()
+        with open(file, "rb") as f:
+            return without_mark(f.read(1024)).decode().strip()
     except (OSError, UnicodeDecodeError) as e:
         raise FastioError("invalid", f"The token in {file} cannot be read: {e}.") from None
 

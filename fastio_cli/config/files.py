@@ -6,6 +6,7 @@ import os
 import sys
 
 from fastio_cli.errors import FastioError
+from fastio_cli.utf8 import without_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def read_file(path: str) -> dict[str, Any]:
 
     try:
         with open(path, "rb") as f:
-            return tomllib.load(f)
+            return tomllib.loads(without_mark(f.read()).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise FastioError(
             "invalid", f"{path} is not valid TOML: {e}.", "Correct the file by hand, or remove it."

@@ -181,7 +181,28 @@ def _target(document: object, at: str | None, place: Place) -> object:
 
 
 def _merge(document: object, patch: bytes, place: Place) -> object:
-    return merge(document, stored(patch.decode()))
+    """The document with a JSON Merge Patch (RFC 7396) applied.
+
+    Raises ``invalid`` for a list of operations, which is the other kind of patch, and for what is
+    no object where the document is one: by the RFC that replaces the whole document, which nobody
+    who changes parts of it means to do.
+    """
+    changes = stored(patch.decode())
+    if _are_operations(changes):
+        raise FastioError(
+            "invalid",
+            "The patch is a list of operations (RFC 6902), not a merge patch (RFC 7396).",
+            "Say that it is one: add --json-patch (format json-patch).",
+            path=place.path,
+        )
+    if isinstance(document, dict) and not isinstance(changes, dict):
+        raise FastioError(
+            "invalid",
+            f"{place.path} is an object; a patch that is none would replace the whole of it.",
+            f"To replace it: fastio state set {place.path} VALUE",
+            path=place.path,
+        )
+    return merge(document, changes)
 
 
 def _json_patch(document: object, patch: bytes, place: Place) -> object:
@@ -235,6 +256,15 @@ def merge(document: object, patch: object) -> object:
         else:
             merged[key] = merge(merged.get(key), value)
     return merged
+
+
+def _are_operations(patch: object) -> bool:
+    """Whether a value is a JSON Patch: a list of objects that all say ``op`` and ``path``."""
+    return (
+        isinstance(patch, list)
+        and len(patch) > 0
+        and all(isinstance(item, dict) and item.keys() >= {"op", "path"} for item in patch)
+    )
 
 
 def run_in_place(function: Callable[..., object], *args: object) -> object:

@@ -1,10 +1,10 @@
 """Files: bytes at a path, written whole or appended to, read whole or in part."""
 
-from fastio_cli.blobs.content import Content
+from fastio_cli.blobs.content import Content, inline
 from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import operation
-from fastio_cli.operations.types import Line, ObjectPath, Size, Token, Upload, Version
+from fastio_cli.operations.types import Line, ObjectPath, OwnLine, Size, Token, Upload, Version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BASE = "/v1/workspaces/{workspace}/files"
 SEGMENTS_PER_READ = 256
+NEWLINE = inline(b"\n")
 
 
 class Download:
@@ -159,12 +160,14 @@ def append(
     *,
     path: ObjectPath,
     content: Upload,
+    own_line: OwnLine | None = None,
     if_version: Version | None = None,
     lock_token: Token | None = None,
 ) -> "model.Object":
     """Append bytes to a file, at the price of what is appended; creates it if need be.
 
-    The etag of an appended file is SHA-256 over its former etag and the hash of what was added.
+    ``own_line`` puts a newline before them where the file does not end in one. The etag of an
+    appended file is SHA-256 over its former etag and the hash of what was added.
     """
     target = ctx.begin_change(path, lock_token, if_version)
     _refuse_state(target)
@@ -177,19 +180,25 @@ def append(
             media_type=guess_media_type(path),
         )
     old = ctx.content(path, target.live["version"])
-    size = old["size_bytes"] + content.size_bytes
+    added = [content]
+    if own_line and content.size_bytes and _ends_within_a_line(ctx, old):
+        added.insert(0, NEWLINE)
+    size = old["size_bytes"] + sum(piece.size_bytes for piece in added)
     _check_size(ctx, path, size)
-    etag = sha256(f"{old['etag']}{content.etag}".encode()).hexdigest()
+    etag, end = old["etag"], old["size_bytes"]
     chain = _own_chain(ctx, old)
-    if content.size_bytes:
-        ctx.tx.objects.add_segment(ctx.workspace_id, chain, old["size_bytes"], content)
+    for piece in added:
+        etag = sha256(f"{etag}{piece.etag}".encode()).hexdigest()
+        if piece.size_bytes:
+            ctx.tx.objects.add_segment(ctx.workspace_id, chain, end, piece)
+        end += piece.size_bytes
     return ctx.write_version(
         target,
         change="append",
         kind="file",
         content=Content(etag, size, chain=chain),
         media_type=old["media_type"],
-        added_bytes=content.size_bytes,
+        added_bytes=size - old["size_bytes"],
     )
 
 
@@ -248,6 +257,12 @@ _MEDIA_TYPES = {
     "yml": "application/yaml",
     "zip": "application/zip",
 }
+
+
+def _ends_within_a_line(ctx: "Context", row: "Row") -> bool:
+    """Whether a version has bytes, and the last is no newline."""
+    end = download(ctx, row, max(0, row["size_bytes"] - 1))
+    return b"".join(end.chunks(lambda work: work(ctx.tx), ctx.blobs)) not in (b"", b"\n")
 
 
 def _own_chain(ctx: "Context", old: "Row") -> int:

@@ -102,7 +102,11 @@ def apply_patch(
     import jsonpatch  # more than pointers alone need
 
     if not isinstance(patch, list):
-        raise FastioError("invalid", "A JSON Patch is a list of operations (RFC 6902).")
+        raise FastioError(
+            "invalid",
+            "A JSON Patch is a list of operations (RFC 6902).",
+            "To merge an object, leave --json-patch out (format merge).",
+        )
     try:
         for change in patch:
             if "from" in change:

@@ -109,7 +109,8 @@ def patch(
     """Change parts of one state object, leaving the rest as it is.
 
     ``format`` is ``merge`` (RFC 7396: objects merge, null removes) or ``json-patch`` (RFC 6902: a
-    list of operations, all or none; a ``test`` that fails is a ``version_conflict``).
+    list of operations, all or none; a ``test`` that fails is a ``version_conflict``). A patch of
+    the other kind, or one that would replace an object as a whole, is ``invalid``.
     """
     edit = StateEdit(ctx, path, lock_token, if_version)
     edit.patch(patch, format)

@@ -89,12 +89,12 @@ class StateEdit:
 
     def append(self, value: "Content", at: "str | None" = None) -> None:
         """Append to an array in the object."""
-        self._need_state()
+        self._need_state("{}" if at else "[]")
         self._change("append", "append", (at, value.body), {"at": at} if at else None)
 
     def increment(self, at: "str | None" = None, by: "int | float" = 1) -> None:
         """Add to a number in the object."""
-        self._need_state()
+        self._need_state("{}" if at else "0")
         self._change("increment", "increment", (at, by), {"at": at} if at else None)
 
     def delete(self) -> None:
@@ -118,12 +118,15 @@ class StateEdit:
         self._change(verb, "replace", (value.body,))
         self._kind, self._whole = "state", value
 
-    def _need_state(self) -> None:
-        """Raise ``not_found`` where nothing stands, ``invalid`` where a file does."""
+    def _need_state(self, first: str = "{}") -> None:
+        """Raise ``not_found`` where nothing stands, ``invalid`` where a file does.
+
+        ``first`` is a value to begin with.
+        """
         if self._kind is None:
             error = self._ctx.not_found(self.path, self._target.head)
             if self._target.head is None:
-                error.hint = f"Create it first: fastio state init {self.path} '{{}}'"
+                error.hint = f"Create it first: fastio state init {self.path} '{first}'"
             raise error
         if self._kind != "state":
             raise not_a_state_object(self.path)

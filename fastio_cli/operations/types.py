@@ -310,6 +310,12 @@ class BooleanRule(ScalarRule):
         return value
 
 
+class OwnLineRule(BooleanRule):
+    """Whether to look at the end of a file, which may be in a bucket."""
+
+    is_inline = False
+
+
 class RecordsRule(Rule):
     """A list of strict JSON objects like ``item``, each checked by the operation that reads it."""
 
@@ -503,6 +509,7 @@ Ttl = Annotated[float, SecondsRule(1, 24 * 3600)]
 Wait = Annotated[float, WaitRule(0, 30 * 24 * 3600)]
 Number = Annotated[int | float, NumberRule()]
 Boolean = Annotated[bool, BooleanRule()]
+OwnLine = Annotated[bool, OwnLineRule()]
 KindName = Annotated[str, TextRule(5, choices=("state", "file"))]
 PatchFormat = Annotated[str, TextRule(12, choices=("merge", "json-patch"))]
 Changes = Annotated[

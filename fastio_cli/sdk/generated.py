@@ -113,18 +113,21 @@ class Files(Operations):
         path: str,
         content: Source,
         *,
+        own_line: bool | None = None,
         if_version: int | None = None,
         lock_token: str | None = None,
         idempotency_key: str | None = None,
     ) -> model.Object:
         """Append bytes to a file, at the price of what is appended; creates it if need be.
 
-        The etag of an appended file is SHA-256 over its former etag and the hash of what was added.
+        ``own_line`` puts a newline before them where the file does not end in one. The etag of an
+        appended file is SHA-256 over its former etag and the hash of what was added.
         """
         return self._upload(
             "file.append",
             path=path,
             content=content,
+            own_line=own_line,
             if_version=if_version,
             lock_token=lock_token,
             idempotency_key=idempotency_key,
@@ -828,7 +831,8 @@ class State(Operations):
         """Change parts of one state object, leaving the rest as it is.
 
         ``format`` is ``merge`` (RFC 7396: objects merge, null removes) or ``json-patch`` (RFC 6902:
-        a list of operations, all or none; a ``test`` that fails is a ``version_conflict``).
+        a list of operations, all or none; a ``test`` that fails is a ``version_conflict``). A patch
+        of the other kind, or one that would replace an object as a whole, is ``invalid``.
         """
         return self._call(
             "state.patch",

@@ -13,7 +13,9 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
+from contextlib import ExitStack
 
+from fastio_cli.blobs.content import CHUNK_BYTES
 from fastio_cli.blobs.files import private
 from fastio_cli.blobs.local import BlobStore
 from fastio_cli.errors import FastioError
@@ -38,14 +40,9 @@ def backup(store: SqliteStore, blobs: BlobStore, target: str) -> dict[str, int]:
     folder = os.path.dirname(os.path.abspath(target))
     try:
         with tempfile.TemporaryDirectory(prefix=".fastio-", dir=folder) as work:
-            copy = os.path.join(work, FILE)
-            names = _copy_database(store, copy)
             archive = os.path.join(work, "backup.tar")
             with open(archive, "xb", opener=private) as f:
-                with tarfile.open(fileobj=f, mode="w") as tar:
-                    tar.add(copy, FILE)
-                    for name in names:
-                        tar.add(blobs.path(name), f"blobs/{name}")
+                count = _write_archive(store, blobs, work, f)
                 f.flush()
                 os.fsync(f.fileno())
             size = os.path.getsize(archive)
@@ -56,19 +53,52 @@ def backup(store: SqliteStore, blobs: BlobStore, target: str) -> dict[str, int]:
             f"The backup could not be written to {target}: {e.strerror or e}.",
             "Choose a place that exists and has room: fastio backup FILE",
         ) from None
-    return {"blobs": len(names), "size_bytes": size}
+    return {"blobs": count, "size_bytes": size}
 
 
-def restore(source: str, folder: str) -> dict[str, int]:
+def backup_to_stream(store: SqliteStore, blobs: BlobStore, stream: IO[bytes]) -> dict[str, int]:
+    """The same to a stream, such as standard output; only a copy of the database needs a place.
+
+    Raises what writing to the stream raises. What was cut off is no sound backup to ``restore``.
+    """
+    counted = _Counted(stream)
+    with tempfile.TemporaryDirectory(prefix=".backup-", dir=store.folder) as work:
+        count = _write_archive(store, blobs, work, counted)
+    stream.flush()
+    return {"blobs": count, "size_bytes": counted.size_bytes}
+
+
+class _Counted:
+    """A stream, and how many bytes were read from it or written to it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.size_bytes = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self.size_bytes += len(data)
+        return data
+
+    def write(self, data: bytes) -> int:
+        self._stream.write(data)
+        self.size_bytes += len(data)
+        return len(data)
+
+
+def restore(source: str, folder: str, stream: IO[bytes] | None = None) -> dict[str, int]:
     """Replace the store in a folder by a backup; processes that use it see the change at once.
 
-    The whole backup is read and verified first, so a damaged one changes nothing (``invalid``). A
+    With ``stream`` the backup is read from there, and ``source`` is what errors call it. The whole
+    backup is read and verified first, so a damaged one changes nothing (``invalid``). A
     store file that is itself damaged is kept as ``store.sqlite.damaged``.
     """
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".restore-", dir=folder) as work:
+    with ExitStack() as opened:
+        work = opened.enter_context(tempfile.TemporaryDirectory(prefix=".restore-", dir=folder))
+        counted = _Counted(stream or opened.enter_context(_opened(source)))
         copy = os.path.join(work, FILE)
-        count = _unpack(source, copy, BlobStore(os.path.join(folder, "blobs")))
+        restored = _unpack(source, copy, BlobStore(os.path.join(folder, "blobs")), counted)
         problem = check_integrity(copy)
         if not problem.ok:
             raise _not_a_backup(source, problem.message)
@@ -77,6 +107,8 @@ def restore(source: str, folder: str) -> dict[str, int]:
         try:
             if incoming.execute("pragma user_version").fetchone()[0] > SCHEMA_VERSION:
                 raise _not_a_backup(source, "it was made by a newer fastio")
+            if not restored.issuperset(_blobs_in_use(incoming)):
+                raise _not_a_backup(source, "it ends too early")
             target.lock()
             try:
                 incoming.backup(target.sql)
@@ -88,7 +120,27 @@ def restore(source: str, folder: str) -> dict[str, int]:
         finally:
             incoming.close()
             target.close()
-    return {"blobs": count, "size_bytes": os.path.getsize(source)}
+    return {"blobs": len(restored), "size_bytes": counted.size_bytes}
+
+
+def _opened(source: str) -> IO[bytes]:
+    try:
+        return open(source, "rb")
+    except OSError as e:
+        raise _not_a_backup(source, e.strerror or str(e)) from None
+
+
+def _write_archive(
+    store: SqliteStore, blobs: BlobStore, work: str, out: IO[bytes] | _Counted
+) -> int:
+    """Write the archive; ``work`` is a folder for the database's copy. The number of blobs."""
+    copy = os.path.join(work, FILE)
+    names = _copy_database(store, copy)
+    with tarfile.open(fileobj=out, mode="w|") as tar:  # type: ignore[call-overload]
+        tar.add(copy, FILE)
+        for name in names:
+            tar.add(blobs.path(name), f"blobs/{name}")
+    return len(names)
 
 
 def _copy_database(store: SqliteStore, copy: str) -> list[str]:
@@ -99,35 +151,41 @@ def _copy_database(store: SqliteStore, copy: str) -> list[str]:
         out.execute("pragma journal_mode = delete")
         out.execute("delete from lock_waiters")
         out.execute("delete from locks")
-        rows = out.execute(
-            """select blob from versions where blob is not null
-            union select blob from segments where blob is not null"""
-        )
-        return [row[0] for row in rows]
+        return _blobs_in_use(out)
     except sqlite3.Error as e:
         raise translate(e, copy) from None
     finally:
         out.close()
 
 
-def _unpack(source: str, copy: str, blobs: BlobStore) -> int:
-    """Extract a backup: the database to ``copy``, verified blobs into ``blobs``; their number."""
-    count = 0
+def _blobs_in_use(database: sqlite3.Connection) -> list[str]:
+    rows = database.execute(
+        """select blob from versions where blob is not null
+        union select blob from segments where blob is not null"""
+    )
+    return [row[0] for row in rows]
+
+
+def _unpack(source: str, copy: str, blobs: BlobStore, stream: _Counted) -> set[str]:
+    """Extract a backup: the database to ``copy``, verified blobs into ``blobs``, which it says."""
+    names: set[str] = set()
     found = False
     try:
-        with tarfile.open(source, "r:*") as tar:
+        with tarfile.open(fileobj=stream, mode="r|*") as tar:  # type: ignore[call-overload]
             for member in tar:
-                stream = tar.extractfile(member) if member.isreg() else None
+                content = tar.extractfile(member) if member.isreg() else None
                 blob = BLOB_MEMBER.fullmatch(member.name)
-                if stream is None or not (blob or member.name == FILE):
+                if content is None or not (blob or member.name == FILE):
                     raise _not_a_backup(source, f"it holds {member.name!r}")
                 if blob:
-                    _restore_blob(blobs, blob[1], stream, member.size, source)
-                    count += 1
+                    _restore_blob(blobs, blob[1], content, member.size, source)
+                    names.add(blob[1])
                 else:
                     found = True
                     with open(copy, "wb") as f:
-                        shutil.copyfileobj(stream, f)
+                        shutil.copyfileobj(content, f)
+        while stream.read(CHUNK_BYTES):  # who writes the rest is not to be cut off
+            pass
     except (tarfile.TarError, EOFError, OSError) as e:
         if getattr(e, "errno", None) == errno.ENOSPC:
             raise FastioError(
@@ -135,12 +193,11 @@ def _unpack(source: str, copy: str, blobs: BlobStore) -> int:
                 "The disk is full; nothing was changed.",
                 "Free some disk space and try again: fastio doctor",
             ) from None
-        # tarfile lists one reason per format that it tried, a line each.
-        reason = (str(e) or "it ends too early").splitlines()[0].rstrip(":")
+        reason = (str(e) or "it ends too early") if found else "it is no archive"
         raise _not_a_backup(source, reason) from None
     if not found:
         raise _not_a_backup(source, "it holds no store")
-    return count
+    return names
 
 
 def _restore_blob(blobs: BlobStore, name: str, stream: IO[bytes], size: int, source: str) -> None:

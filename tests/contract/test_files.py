@@ -189,3 +189,34 @@ def test_an_old_download_survives_a_new_version(caller):
     download = caller("file.get", path="f")
     caller.put("f", b"new")
     assert b"".join(caller.engine.chunks(download)) == content(300 * KIB)
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_an_appended_line_is_a_line_of_its_own(caller, size, end):
+    first = b"x" * size + end
+    caller.put("f", first)
+    expected = first + (b"\n" if size and not end else b"")
+    for piece, added in ((b"a\n", b"a\n"), (b"b", b"b"), (b"c", b"\nc"), (b"", b"")):
+        put = caller.append("f", piece, own_line=True)
+        expected += added
+        assert put["size_bytes"] == len(expected)
+        assert caller.read("f") == expected
+    caller.append("f", b"d", own_line=False)
+    caller.append("f", b"e")
+    assert caller.read("f") == expected + b"de"
+    assert caller("workspace.show")["size_bytes"] == len(expected) + 2
+
+
+def test_the_first_line_of_a_file_needs_no_newline_before_it(caller):
+    caller.append("new", b"a", own_line=True)
+    assert caller.read("new") == b"a"
+
+
+def test_a_line_appended_to_a_copy_leaves_the_original(caller):
+    caller.append("a", b"1")
+    caller.append("a", b"2")
+    caller("object.copy", path="a", to="b")
+    caller.append("a", b"3", own_line=True)
+    caller.append("b", b"4", own_line=True)
+    assert (caller.read("a"), caller.read("b")) == (b"12\n3", b"12\n4")

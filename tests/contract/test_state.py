@@ -93,6 +93,31 @@ def test_merge_patch(caller):
     assert caller.value("v.json") == {"a": {"c": 2, "e": 4}, "d": [1]}
 
 
+@pytest.mark.parametrize("value", [{"a": 1}, [1], 5, None], ids=str)
+def test_a_list_of_operations_is_no_merge_patch(caller, value):
+    caller("state.set", path="v.json", value=value)
+    patch = [{"op": "replace", "path": "", "value": 2}]
+    error = caller.refused("invalid", "state.patch", path="v.json", patch=patch)
+    assert "json-patch" in error.hint
+    changes = [{"op": "patch", "path": "v.json", "patch": patch}]
+    caller.refused("invalid", "state.transact", changes=changes)
+    caller("state.patch", path="v.json", patch=patch, format="json-patch")
+    assert caller.value("v.json") == 2
+
+
+@pytest.mark.parametrize("patch", [[], [1], [{"op": "x"}], "oops", 5, True, None], ids=str)
+def test_a_merge_patch_never_replaces_an_object_as_a_whole(caller, patch):
+    caller("state.set", path="v.json", value={"a": 1})
+    error = caller.refused("invalid", "state.patch", path="v.json", patch=patch)
+    assert "set" in error.hint
+    assert "v.json" in error.hint
+    changes = [{"op": "patch", "path": "v.json", "patch": patch}]
+    caller.refused("invalid", "state.transact", changes=changes)
+    caller("state.patch", path="v.json", patch={"a": patch})  # inside it, that is what was asked
+    expected = {} if patch is None else {"a": patch}
+    assert caller.value("v.json") == expected
+
+
 def test_json_patch(caller):
     caller("state.set", path="v.json", value={"a": [1, 2], "b": 1})
     patch = [

@@ -182,6 +182,8 @@ class Fastio(RuleBasedStateMachine):
 
         def model() -> None:
             at = self.existing(path, token, if_version)
+            if isinstance(at.value, dict) and not isinstance(patch, dict):
+                raise Refused("invalid")
             self.write(path, merged(at.value, patch), "patch")
 
         self.both(

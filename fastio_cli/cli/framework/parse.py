@@ -54,6 +54,16 @@ def parse(argv: list[str]) -> Parsed | None:
     return None if values is None else Parsed(command, values, flags)
 
 
+def is_option(word: str) -> bool:
+    """Whether a word is meant as an option, and not as a negative number, a list item or the like.
+
+    After its dashes an option begins with a letter; ``--`` alone ends the options.
+    """
+    return word == "--" or (
+        word.startswith("-") and word[1 + word.startswith("--") :][:1].isalpha()
+    )
+
+
 def globals_before(argv: list[str]) -> int:
     """How many arguments at the beginning are global options and their values."""
     rest = list(argv)
@@ -73,7 +83,7 @@ def _parameters(
         if word == "--":
             positional += rest[1:]
             break
-        if word.startswith("-") and word != "-":
+        if is_option(word):
             if not _option(rest, own, values) and not _option(rest, GLOBAL_FLAGS, flags):
                 return None
             continue
@@ -97,7 +107,7 @@ def _option(rest: list[str], known: dict[str, Any], values: dict[str, Any]) -> b
         del rest[:1]
         return True
     if not equals:
-        if len(rest) < 2 or (rest[1].startswith("-") and rest[1] != "-"):
+        if len(rest) < 2 or is_option(rest[1]):
             return False
         value = rest[1]
     if isinstance(p, Opt) and p.choices and value not in p.choices:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shlex
 import sys
 from typing import Annotated, Optional
 
@@ -16,12 +17,14 @@ os.environ["TYPER_USE_RICH"] = "0"  # plain text: importing rich would double th
 import typer
 import typer.core
 import typer.main
-from typer._click.exceptions import NoArgsIsHelpError
+from typer._click.exceptions import NoArgsIsHelpError, NoSuchOption
+from typer._click.parser import _OptionParser, _ParsingState
 
 from fastio_cli.cli.framework import tree
 from fastio_cli.cli.framework.command import GLOBALS, Arg, Command, Flag, Opt
 from fastio_cli.cli.framework.exit import Exit
-from fastio_cli.cli.framework.parse import VERSION_LINE, Parsed, globals_before
+from fastio_cli.cli.framework.parse import VERSION_LINE, Parsed, globals_before, is_option
+from fastio_cli.cli.framework.parse import parse as parse_quickly
 from fastio_cli.errors import KINDS, FastioError
 
 TYPE_CHECKING = False
@@ -56,7 +59,7 @@ def parse(argv: list[str]) -> Parsed | None:
         print(e.format_message(), file=sys.stderr)
         raise Exit(KINDS["invalid"].exit) from None
     except typer.TyperException as e:
-        raise _usage_error(e) from None
+        raise _usage_error(e, argv) from None
     except typer.Abort:
         raise KeyboardInterrupt from None
     return answer if isinstance(answer, Parsed) else None
@@ -115,8 +118,24 @@ class Group(Listing):
         return _command(command) if command is not None else None
 
 
+class OptionParser(_OptionParser):
+    """Takes for options what the quick parser does: ``-5`` and ``- milk`` are values."""
+
+    def _process_opts(self, arg: str, state: _ParsingState) -> None:
+        if is_option(arg):
+            super()._process_opts(arg, state)
+        else:
+            state.largs.append(arg)
+
+
 class Leaf(typer.core.TyperCommand):
     """A command; its usage names arguments as the manual does: PATH, [PATH], COMMAND..."""
+
+    def make_parser(self, ctx: _click.Context) -> OptionParser:
+        parser = OptionParser(ctx)
+        for param in self.get_params(ctx):
+            param.add_to_parser(parser, ctx)
+        return parser
 
     def collect_usage_pieces(self, ctx: _click.Context) -> list[str]:
         return ["[OPTIONS]", *(usage for p in self.params for usage in self._usage(p))]
@@ -278,12 +297,45 @@ def _choice(p: Opt) -> Callable[[str | None], str | None]:
     return check
 
 
-def _usage_error(e: typer.TyperException) -> FastioError:
+def _usage_error(e: typer.TyperException, argv: list[str]) -> FastioError:
     ctx = getattr(e, "ctx", None)
-    words = ctx.command_path if ctx is not None else "fastio"
+    words = ctx.command_path if ctx is not None else _command_path(argv)
     message = e.format_message() if hasattr(e, "format_message") else str(e)
     hint = f"See how it is used: {words} --help"
-    option = getattr(e, "option_name", "")
-    if option[1:2].isdecimal():
-        hint = f"What begins with '-' and is no option goes after '--': {words} -- {option}"
+    if isinstance(e, NoSuchOption) and not e.possibilities:
+        with_dashes = _as_values(argv, words.split()[1:])
+        if with_dashes is not None:
+            hint = f"If that is a value and no option, set it after '--': {with_dashes}"
     return FastioError("invalid", message.strip(), hint)
+
+
+def _command_path(argv: list[str]) -> str:
+    """The command that a command line names, as far as it names one."""
+    words = argv[globals_before(argv) :][:2]
+    while words and tree.lookup(words) is None:
+        words.pop()
+    return " ".join(["fastio", *words])
+
+
+def _as_values(argv: list[str], words: list[str]) -> str | None:
+    """The command line with what is no known option after ``--``, if that can be read."""
+    command = tree.lookup(words)
+    if command is None:
+        return None
+    known = {flag: p for p in (*command.options, *GLOBALS) for flag in p.flags}
+    options, values, rest = [], [], list(argv)
+    while rest:
+        word = rest.pop(0)
+        flag, equals, _ = word.partition("=")
+        if word == "--":
+            values += rest
+            break
+        if flag not in known:
+            values.append(word)
+            continue
+        options.append(word)
+        if not equals and not isinstance(known[flag], Flag):
+            options += rest[:1]
+            del rest[:1]
+    line = [*words, *options, "--", *values[len(words) :]]
+    return shlex.join(["fastio", *line]) if parse_quickly(line) is not None else None

@@ -5,10 +5,27 @@ from __future__ import annotations
 import sys
 
 from fastio_cli.errors import FastioError
+from fastio_cli.utf8 import without_mark
 
 TYPE_CHECKING = False
 
+STDIN = "-"
 TEXT_BYTES_MAX = 17 * 1024 * 1024  # above the JSON limit, which then reports the error
+
+
+def file_of(text: str) -> str | None:
+    """The file that a value is to be read from; None for one that stands there itself.
+
+    ``@file`` names one, ``-`` and ``@-`` are standard input, which is the file ``-``.
+    """
+    if text == STDIN:
+        return STDIN
+    return text[1:] if text.startswith("@") and not text.startswith("@@") else None
+
+
+def literal(text: str) -> str:
+    """A value that stands there itself: of ``@@`` at its beginning the first ``@`` is left out."""
+    return text[1:] if text.startswith("@@") else text
 
 
 def json_value(text: str, name: str) -> object:
@@ -19,21 +36,33 @@ def json_value(text: str, name: str) -> object:
 
 
 def source(text: str, name: str) -> str | bytes:
-    """The text itself, or the content of ``@file`` or ``-`` (standard input)."""
-    try:
-        if text == "-":
-            return sys.stdin.buffer.read(TEXT_BYTES_MAX)
-        if text.startswith("@"):
-            with open(text[1:], "rb") as f:
-                return f.read(TEXT_BYTES_MAX)
-    except OSError as e:
-        raise FastioError(
-            "invalid", f"{text[1:] or 'standard input'} cannot be read: {e.strerror}."
-        ) from None
+    """The text itself, or the content of ``@file`` or ``-`` (standard input) without a mark.
+
+    ``@@`` at the beginning stands for the character ``@``.
+    """
+    file = file_of(text)
+    if file is not None:
+        try:
+            if file == STDIN:
+                return without_mark(sys.stdin.buffer.read(TEXT_BYTES_MAX))
+            with open(file, "rb") as f:
+                return without_mark(f.read(TEXT_BYTES_MAX))
+        except OSError as e:
+            name = "Standard input" if file == STDIN else file
+            hint = None if file == STDIN else "Check the name of the file."
+            raise FastioError("invalid", f"{name} cannot be read: {e.strerror}.", hint) from None
+    text = literal(text)
     try:
         text.encode()
     except UnicodeEncodeError:  # undecodable bytes from the shell
         raise FastioError("invalid", f"{name} is not valid UTF-8.") from None
+    return text
+
+
+def file_name(text: str, name: str) -> str:
+    """The name of a file that is read more than once, or by others: no stream."""
+    if text == STDIN:
+        raise FastioError("invalid", f"{name} must be a file, not standard input.", "Name a file.")
     return text
 
 
