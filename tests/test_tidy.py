@@ -33,7 +33,7 @@ LINE_LENGTH_MAX = 100
 # A module imports only what stands on lower steps, or its own package.
 STEPS = (
     {"errors", "model", "retry", "digest", "utf8", "version"},
-    {"json_text", "identity"},
+    {"json_text", "identity", "filesystem"},
     {"config"},
     {"blobs"},
     {"storage", "egress"},

@@ -11,12 +11,11 @@ import time
 from contextlib import suppress
 
 from fastio_cli.blobs.content import CHUNK_BYTES, INLINE_BYTES_MAX, Content, inline
-from fastio_cli.blobs.errors import damaged_blob, not_stored, too_large
+from fastio_cli.blobs.errors import damaged_blob, too_large
 from fastio_cli.blobs.files import (
     is_at,
     lock_file,
     make_folder,
-    private,
     remove,
     sync_folder,
     unlock_file,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.blobs.claims import BlobClaim
     from fastio_cli.blobs.staging import StagedBlob
+    from fastio_cli.blobs.writer import BlobWriter
 
 # A blob younger than this is never swept: a transaction may be about to refer to it.
 GRACE_S = 24 * 3600
@@ -60,15 +60,24 @@ class BlobStore:
         Raises ``too_large`` for more than ``size_bytes_max`` bytes, ``unavailable`` when the disk
         is full; nothing is left behind in either case.
         """
-        head = _read_up_to(stream, INLINE_BYTES_MAX + 1)
-        if len(head) > size_bytes_max:
-            raise too_large(size_bytes_max)
-        if len(head) <= INLINE_BYTES_MAX:
-            return inline(head)
+        writer = self.writer(size_bytes_max)
         try:
-            return self._put_file(head, stream, size_bytes_max)
-        except OSError as e:
-            raise not_stored(e) from e
+            writer.write(_read_up_to(stream, INLINE_BYTES_MAX + 1))
+            if writer.is_large:
+                buffer = memoryview(bytearray(CHUNK_BYTES))
+                while count := stream.readinto(buffer):  # type: ignore[attr-defined]
+                    writer.write(buffer[:count])
+            return writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
+
+    def writer(self, size_bytes_max: int) -> BlobWriter:
+        """Takes bytes as they come, to be stored."""
+        from fastio_cli.blobs.writer import BlobWriter
+
+        temporary = os.path.join(self.folder, "tmp", os.urandom(8).hex())
+        return BlobWriter(self, temporary, size_bytes_max)
 
     def add_part(self, upload: str, offset: int, stream: BinaryIO, size_bytes_max: int) -> int:
         """Append a part to an upload at ``offset``; returns the new size.
@@ -80,7 +89,11 @@ class BlobStore:
         """
         path = self._part(upload)
         make_folder(os.path.dirname(path))
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CLOEXEC if offset else os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            fd = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            raise _finished() if os.path.exists(path + ".done") else _elsewhere(0, offset) from None
         with open(fd, "r+b", buffering=0) as f:
             size = offset
             _go_to_end(f, path, size)
@@ -240,28 +253,6 @@ class BlobStore:
         os.unlink(aside)
         return size
 
-    def _put_file(self, head: bytes, stream: IO[bytes], size_bytes_max: int) -> Content:
-        temporary_folder = os.path.join(self.folder, "tmp")
-        make_folder(temporary_folder)
-        temporary = os.path.join(temporary_folder, os.urandom(8).hex())
-        digest = sha256(head)
-        size = len(head)
-        try:
-            with open(temporary, "xb", buffering=0, opener=private) as f:
-                write_all(f, head)
-                buffer = memoryview(bytearray(CHUNK_BYTES))
-                while count := stream.readinto(buffer):  # type: ignore[attr-defined]
-                    size += count
-                    if size > size_bytes_max:
-                        raise too_large(size_bytes_max)
-                    digest.update(buffer[:count])
-                    write_all(f, buffer[:count])
-                os.fsync(f.fileno())
-            return self.commit(temporary, digest.hexdigest(), size)
-        except BaseException:
-            remove(temporary)
-            raise
-
     def claim(self, name: str) -> BlobClaim:
         """Keep a blob, which is there or about to be, from being removed."""
         from fastio_cli.blobs.claims import BlobClaim
@@ -307,11 +298,17 @@ def _go_to_end(f: BinaryIO, path: str, expected: int) -> None:
     """
     size = f.seek(0, os.SEEK_END)
     if size != expected:
-        raise FastioError("invalid", f"The upload has {size} bytes, not {expected}.", offset=size)
+        raise _elsewhere(size, expected)
     if not is_at(f.fileno(), path):
-        raise FastioError(
-            "invalid", "The upload was finished.", "Begin another: fastio file put FILE"
-        )
+        raise _finished()
+
+
+def _elsewhere(size: int, expected: int) -> FastioError:
+    return FastioError("invalid", f"The upload has {size} bytes, not {expected}.", offset=size)
+
+
+def _finished() -> FastioError:
+    return FastioError("invalid", "The upload was finished.", "Begin another: fastio file put FILE")
 
 
 def _read_up_to(stream: IO[bytes], count: int) -> bytes:

@@ -58,9 +58,10 @@ def _place(cli: Session, name: str, blobs: str | None, if_absent: IfAbsent) -> I
     from fastio_cli.storage.copy import Endpoint
 
     refuse_address(name, "the arguments")
-    store = open_store(name, durability=cli.config.text("durability"), if_absent=if_absent)
+    config = cli.config_for(name)
+    store = open_store(name, durability=config.text("durability"), if_absent=if_absent)
     try:
-        yield Endpoint(store, open_blobs(name, blobs or cli.config.blobs()))
+        yield Endpoint(store, open_blobs(name, blobs or config.blobs()))
     finally:
         store.close()
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from fastio_cli.blobs.local import BlobStore
+    from fastio_cli.blobs.writer import BlobWriter
     from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.config.settings import Limits, SearchSettings
     from fastio_cli.identity import Grant, Identity
@@ -380,6 +381,10 @@ class Engine(Client):
     def upload(self, stream: BinaryIO) -> Content:
         """Store the bytes of a stream, as the ``content`` parameter of a file operation."""
         return self.blobs.put(stream, self.limits.file_bytes_max)
+
+    def begin_upload(self) -> BlobWriter:
+        """Takes the bytes of a ``content`` parameter as they come."""
+        return self.blobs.writer(self.limits.file_bytes_max)
 
     def discard(self, content: Content) -> None:
         """Remove the bytes of a refused call, unless something else refers to them."""

@@ -65,6 +65,12 @@ def is_too_long(structured: object) -> bool:
     return len(text) > CHARACTERS_PER_TOKEN_MAX * TOKENS_MAX or _counter()(text) > TOKENS_MAX
 
 
+def too_long(hint: str) -> FastioError:
+    """The error for an answer that is more than a client should be given at once."""
+    message = f"The answer has more than {TOKENS_MAX} tokens."
+    return FastioError("too_large", message, hint, tokens_max=TOKENS_MAX)
+
+
 def file_range(record: dict[str, Any], data: bytes, offset: int, end: int) -> dict[str, object]:
     """A range of a file, as text if it is UTF-8; a character that is cut off begins the next."""
     size: int = record["size_bytes"]

@@ -68,6 +68,21 @@ class AccountsOfStore(Operations):
         return self._call("account.remove", service=service, idempotency_key=idempotency_key)
 
 
+class Actors(Operations):
+    """Operations on actors."""
+
+    def brief(self) -> model.Brief:
+        """Tell who asks what changed since they last did something, and who holds which locks."""
+        return self._call("actor.brief")
+
+    def list(self, *, since_s: float = 86400, limit: int = 50) -> model.ActorList:
+        """List who acted lately, with what they last did and the locks they hold.
+
+        The newest 10,000 events are looked at.
+        """
+        return self._call("actor.list", since_s=since_s, limit=limit)
+
+
 class Audit(Operations):
     """Operations on audit."""
 
@@ -1009,6 +1024,7 @@ class WorkspaceOperations(Operations):
 
     def __init__(self, caller: Caller) -> None:
         super().__init__(caller)
+        self.actors = Actors(caller)
         self.audit = Audit(caller)
         self.events = Events(caller)
         self.files = Files(caller)

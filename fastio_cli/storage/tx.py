@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastio_cli.storage.db import Db
+    from fastio_cli.storage.repositories.actors import Actors
     from fastio_cli.storage.repositories.jobs import Jobs
     from fastio_cli.storage.repositories.logins import Logins
     from fastio_cli.storage.repositories.members import Members
@@ -58,6 +59,13 @@ class Tx:
     def search(self) -> Search:
         """The search index; its module is not for those who only read and write."""
         return self._open_search(self._db)
+
+    @property
+    def actors(self) -> Actors:
+        """What the log says of each actor."""
+        from fastio_cli.storage.repositories.actors import Actors
+
+        return Actors(self._db)
 
     @property
     def orgs(self) -> Orgs:
