@@ -113,7 +113,8 @@ class Events(Operations):
 
         ``type`` and ``path`` are patterns: ``*`` matches anything, also ``/``. ``next_cursor`` is
         the number to pass as ``after`` next; with a filter a page may be empty and yet not the
-        last, which is so while ``next_cursor`` moves.
+        last, which is so while ``next_cursor`` moves. Raises ``invalid`` for an ``after`` that this
+        log never gave out: of a log that was replaced, or of none.
         """
         return self._call(
             "event.list", after=after, limit=limit, type=type, path=path, wait_s=wait_s

@@ -21,6 +21,7 @@ def run(tmp_path):
         assert done.returncode == code, done.stderr
         return done.stdout if not code else json.loads(done.stderr)["error"]
 
+    run("init")
     run("workspace", "create", "lab")
     run("file", "put", "-", "h.txt", stdin="default")
     run("file", "put", "-", "h.txt", "-w", "lab", stdin="lab")
