@@ -227,9 +227,10 @@ class RequestExecutor:
                 outcome = await self._run(call)
             if outcome is UNPREPARED or isinstance(outcome, Pending):
                 outcome = await self._go_on(call, outcome)
-        except FastioError:
-            if call.after_rollback:
-                await self._on_reader(share_of(call.identity), self.engine.finish_rollback, call)
+        except FastioError as e:
+            if call.after_rollback or call.stored:
+                owner = share_of(call.identity)
+                await self._on_reader(owner, self.engine.finish_rollback, call, e)
             raise
         return outcome
 
