@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from fastio_cli.storage.tx import Tx
 
 KEY_LENGTH_MAX = 255
+FLOORS_MAX = 1000  # whose keys are remembered; almost all workspaces have the same
 KEY_KEPT_MS = 24 * 3600 * 1000
 # The engine's own keys serve only until it has heard from the database again.
 OWN_KEY_KEPT_MS = 10 * 60 * 1000
@@ -135,7 +136,7 @@ class Engine(Client):
         self._search_settings = search_settings
         self._key_file = key_file
         self._search: SearchService | None = None
-        self._lock_key: bytes | None = None
+        self._lock_keys: dict[int, bytes] = {}
         self._verdicts = Verdicts()
         # Do what may be large or slow for reads, and for writes; a server has helpers for it.
         self.compute: Callable[..., object] = run_in_place
@@ -287,6 +288,21 @@ class Engine(Client):
             return Work(in_transaction)
 
         return self.store.write_batch([run(*work) for work in works])
+
+    def begin_numbers(self, actor: str) -> None:
+        """Say in every workspace whose numbers have to go on higher that they do."""
+
+        def pending(tx: Tx) -> list[int]:
+            rows = tx.workspaces.every()
+            return [row["id"] for row in rows if row["seq"] < row["number_floor"]]
+
+        def begin(tx: Tx, ctx: Context | None) -> None:
+            assert ctx is not None
+            ctx.begin_numbers()
+
+        for outcome in self.act([(id, actor, begin) for id in self.store.read(pending)]):
+            if isinstance(outcome, Exception):
+                raise outcome
 
     def background_context(self, tx: Tx, workspace_id: int, actor: str) -> Context | None:
         """What work in the background may use in a workspace; None if that was deleted."""
@@ -464,10 +480,13 @@ class Engine(Client):
         call.outside = call.outside or OutsideWork(self.compute_in_write)
         return partial(call.outside.compute, tx)
 
-    def _read_lock_key(self, tx: Tx) -> bytes:
-        if self._lock_key is None:  # it never changes
-            self._lock_key = tx.locks.token_key()
-        return self._lock_key
+    def _read_lock_key(self, tx: Tx, floor: int) -> bytes:
+        """The key, which changes only when all floors do: when the store is restored."""
+        if floor not in self._lock_keys:
+            if len(self._lock_keys) >= FLOORS_MAX:
+                self._lock_keys.clear()
+            self._lock_keys[floor] = tx.locks.token_key()
+        return self._lock_keys[floor]
 
     def close(self) -> None:
         """Close the store."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Old versions are dropped a batch at a time, so that most writes pay nothing for it.
 PRUNE_EVERY = 16
+# The types of the events that leave numbers out: those that a store or workspace before gave out.
+JUMPS = ("store.restore", "store.copy", "workspace.renumber")
 NOTHING = Content(EMPTY, 0, body=b"")
 
 
@@ -96,7 +98,7 @@ class Context:
         grant: Grant | None = None,
         prepared: Any = None,
         open_search: Callable[[], SearchService] | None = None,
-        lock_key: Callable[[Tx], bytes] | None = None,
+        lock_key: Callable[[Tx, int], bytes] | None = None,
         compute: Callable[..., Any] = run_in_place,
         verdict: Callable[[Hashable, Callable[[], bool]], bool] | None = None,
         raw_json: bool = False,
@@ -137,6 +139,7 @@ class Context:
         self.workspace_name: str = workspace["name"].rpartition("/")[2]
         self.seq = self._seq_before = workspace["seq"]
         self.head_hash: str = workspace["head_hash"]
+        self._floor: int = workspace["number_floor"]
         self._workspace = workspace
         self._size_bytes: int = workspace["size_bytes"]
         self._live_bytes: int = workspace["live_bytes"]
@@ -241,7 +244,7 @@ class Context:
     def lock_key(self) -> bytes:
         """The store's own key, which the tokens of locks are derived with."""
         assert self._lock_key is not None
-        return self._lock_key(self.tx)
+        return self._lock_key(self.tx, self._floor)
 
     @property
     def now_ms(self) -> int:
@@ -256,6 +259,42 @@ class Context:
         data: dict[str, Any] | None = None,
     ) -> int:
         """Append an event to the workspace's log and chain its hash; its ``seq``."""
+        if self.seq < self._floor:
+            self.begin_numbers()
+        return self._append(type, path, version, data)
+
+    def begin_numbers(self) -> None:
+        """Go on above the workspace's floor, if it has not done so: an event says where and why.
+
+        It is of a type of :data:`JUMPS`, and its ``after`` is the number of the event before it.
+        """
+        if self.seq >= self._floor:
+            return
+        row = self.tx.numbers.of_workspace(self.workspace_id)
+        after, self.seq = self.seq, self._floor - 1
+        self._append(row["floor_reason"], data={"after": after})
+
+    @property
+    def event_count(self) -> int:
+        """How many events the workspace has: not every number is one's."""
+        row = self.tx.numbers.of_workspace(self.workspace_id)
+        count: int = max(self.seq, row["number_floor"] - 1) - row["numbers_skipped"]
+        return count
+
+    def raise_floor(self, name: str) -> None:
+        """Let the workspace go on above whatever others gave out under a name that it takes."""
+        floor = self.tx.numbers.of_name(self.stored_name(name)) + 1
+        if floor > max(self.seq + 1, self._floor):
+            self.tx.numbers.raise_floor(self.workspace_id, floor, "workspace.renumber")
+            self._floor = floor
+
+    def _append(
+        self,
+        type: str,
+        path: str | None = None,
+        version: int | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> int:
         self.seq += 1
         event = {
             "workspace_id": self.workspace_id,
@@ -395,7 +434,7 @@ class Context:
         size. Raises ``quota_exceeded`` when the workspace would outgrow its limit.
         """
         head = target.head
-        version = head["version"] + 1 if head is not None else 1
+        version = max(head["version"] if head is not None else 0, self._floor) + 1
         now_ms = self.now_ms
         created_at = target.live["created_at"] if target.live is not None else now_ms
         self._account(content.size_bytes if added_bytes is None else added_bytes)
@@ -433,9 +472,10 @@ class Context:
         )
         kept = self.limits.versions_max
         if version > kept and version % PRUNE_EVERY == 0:
-            self._size_bytes -= self.tx.unit.prune_versions(
-                self.workspace_id, target.path, version - kept + 1
-            )
+            below = version - kept + 1
+            if below <= self._floor:  # numbers were left out between the versions
+                below = self.tx.objects.nth_newest(self.workspace_id, target.path, kept)
+            self._size_bytes -= self.tx.unit.prune_versions(self.workspace_id, target.path, below)
         return object_record(columns)
 
     def next_chain(self) -> int:

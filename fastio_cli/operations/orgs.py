@@ -46,6 +46,7 @@ def create(ctx: "Context", *, name: Name) -> "model.NewOrg":
     ctx.tx.orgs.add(name, ctx.now_ms)
     ctx.org = name
     ctx.enter(ctx.tx.workspaces.add(ctx.stored_name("default"), ctx.now_ms))
+    ctx.raise_floor("default")
     ctx.emit("org.create", data={"name": name})
     ctx.tx.members.put(name, ctx.actor, 0, "owner", ctx.now_ms)
     token = add_token(ctx, member=ctx.actor, role="owner", label="org.create")

@@ -516,7 +516,7 @@ Changes = Annotated[
             "properties": {"op": {"type": "string"}, "path": PATH_RULE.schema},
             "required": ["op", "path"],
         },
-        json_keys=("value", "patch", "schema"),
+        json_keys=("value", "patch", "schema", "default"),
     ),
 ]
 Role = Annotated[str, TextRule(6, choices=("viewer", "editor", "admin", "owner"))]

@@ -169,15 +169,19 @@ class Catalogue:
         identity = await self._pipeline.identify(ctx)
         cursor, filters = events.asked_by(ctx)
 
-        def page_after(seq: int) -> Awaitable[Any]:
-            params = {"after": seq, "limit": events.PAGE, "wait_s": events.HEARTBEAT_S, **filters}
+        def page_after(seq: int, wait_s: float = events.HEARTBEAT_S) -> Awaitable[Any]:
+            params = {"after": seq, "limit": events.PAGE, "wait_s": wait_s, **filters}
             return self._executor.call(self._pipeline.prepare(ctx, STREAMED, params, identity))
 
-        show = self._pipeline.prepare(ctx, "workspace.show", {}, identity)
-        newest = (await self._executor.call(show))["seq"]  # refuses before the stream begins
+        # What is to be refused is refused before the stream begins.
+        if cursor is None:
+            show = self._pipeline.prepare(ctx, "workspace.show", {}, identity)
+            cursor = (await self._executor.call(show))["seq"]
+        else:
+            await page_after(cursor, 0)
         ctx.scope[LONG_POLL] = True
         with self._metrics.streams.track_inprogress():
-            await events.stream(ctx, page_after, newest if cursor is None else cursor)
+            await events.stream(ctx, page_after, cursor)
 
 
 async def _answer(ctx: RequestContext, record: object) -> None:
