@@ -112,13 +112,11 @@ def anonymous_bodies(attacker: Attacker) -> None:
 
     def go_on() -> None:
         while True:
-            try:
-                body = b"[" * 64 + b" " * 16 * MIB
-                attacker.send(
-                    attacker.connect(), "POST", "/v1/transfers-claim", body, anonymous=True
-                )
-            except OSError:
-                attacker.held.pop().close()
+            connection = attacker.connect()
+            with suppress(OSError):
+                attacker.send(connection, "POST", "/v1/transfers-claim", body, anonymous=True)
+            attacker.held.remove(connection)
+            connection.close()
 
     for _ in range(2):
         threading.Thread(target=go_on, daemon=True).start()
