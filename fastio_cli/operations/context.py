@@ -96,6 +96,7 @@ class Context:
         limits: Limits,
         org: str = "",
         grant: Grant | None = None,
+        member: str | None = None,
         prepared: Any = None,
         open_search: Callable[[], SearchService] | None = None,
         lock_key: Callable[[Tx, int], bytes] | None = None,
@@ -109,7 +110,8 @@ class Context:
         self._verdict = verdict
         self._raw_json = raw_json
         self.org = org
-        self.grant = grant  # None for the owner of a local store
+        self.grant = grant  # None for the owner of a local store, and for jobs
+        self.member = member  # who it is done for; None for the owner of a local store
         self.tx = tx
         self.actor = actor
         self.call_id = call_id
@@ -122,6 +124,7 @@ class Context:
         self._admit = admit
         self._others: list[Context] = []
         self.workspace_id = self.seq = self._seq_before = 0
+        self._size_bytes = self._size_before = 0
         if workspace is not None:
             self.enter(workspace)
 
@@ -141,7 +144,7 @@ class Context:
         self.head_hash: str = workspace["head_hash"]
         self._floor: int = workspace["number_floor"]
         self._workspace = workspace
-        self._size_bytes: int = workspace["size_bytes"]
+        self._size_bytes = self._size_before = workspace["size_bytes"]
         self._live_bytes: int = workspace["live_bytes"]
         self._counts = {"state": workspace["state_count"], "file": workspace["file_count"]}
 
@@ -206,6 +209,12 @@ class Context:
                 role=self.grant.org_role,
                 needed=role,
             )
+
+    @property
+    def workspace_org(self) -> str:
+        """The org of the workspace, also where the store's owner or a job works in it."""
+        org: str = self._workspace["org"]
+        return org
 
     @property
     def token_id(self) -> str | None:
@@ -315,7 +324,7 @@ class Context:
         """Write the counters and totals of the workspaces in which anything happened."""
         for other in self._others:
             other.finish()
-        if self.seq != self._seq_before:
+        if self.seq != self._seq_before or self._size_bytes != self._size_before:
             state_count, file_count = self._counts["state"], self._counts["file"]
             counters = {
                 "seq": self.seq,
@@ -437,7 +446,7 @@ class Context:
         version = max(head["version"] if head is not None else 0, self._floor) + 1
         now_ms = self.now_ms
         created_at = target.live["created_at"] if target.live is not None else now_ms
-        self._account(content.size_bytes if added_bytes is None else added_bytes)
+        self.account(content.size_bytes if added_bytes is None else added_bytes)
         if target.live is not None:
             self._counts[target.live["kind"]] -= 1
             self._live_bytes -= target.live["size_bytes"]
@@ -541,17 +550,19 @@ class Context:
             deleted=False,
         )
 
-    def _account(self, added_bytes: int) -> None:
+    def account(self, added_bytes: int) -> None:
+        """Count what the workspace holds more. Raises ``quota_exceeded`` beyond its limit, or that
+        of its org."""
         self._size_bytes += added_bytes
-        if not added_bytes:
+        if added_bytes <= 0:
             return
         limits = self.limits
         if self._size_bytes > limits.storage_bytes_max:
             who = f"Workspace {self.workspace_name}"
             raise _over("storage_bytes_max", who, self._size_bytes, limits.storage_bytes_max)
-        if self.grant is not None:
+        if self.member is not None:
             added = self._size_bytes - self._workspace["size_bytes"]
-            total = self.tx.unit.org_bytes(self.org) + added
+            total = self.tx.unit.org_bytes(self.workspace_org) + added
             if total > limits.org_bytes_max:
                 raise _over("org_bytes_max", "The org", total, limits.org_bytes_max)
 

@@ -413,6 +413,10 @@ class UploadRule(Rule):
     def check(self, value: object, name: str) -> object:
         if not isinstance(value, Content):
             raise FastioError("invalid", f"{name} must be uploaded bytes.")
+        if value.is_discarded:
+            raise FastioError(
+                "invalid", f"{name} is no longer stored, as a call with it was refused."
+            )
         return value
 
 

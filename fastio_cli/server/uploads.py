@@ -84,8 +84,27 @@ class ByteTransfers:
             content: Content = await self._threads.run(share_of(identity), finish, name)
         else:
             content = await self._from_body(ctx, share_of(identity))
-        _verify(content, ctx.headers.get("content-digest"))
+        try:
+            _verify(content, ctx.headers.get("content-digest"))
+        except FastioError:
+            await self._threads.run(share_of(identity), self._engine.discard, content)
+            await self.reopen(ctx, identity)
+            raise
         return content
+
+    async def announced_size(self, ctx: RequestContext, identity: Identity) -> int:
+        """How many bytes an upload will have, as far as its request says; else 0."""
+        if "upload-id" in ctx.headers:
+            return await self.part_size(ctx.headers["upload-id"], identity)
+        length = ctx.headers.get("content-length", "")
+        return int(length) if length.isdecimal() else 0
+
+    async def reopen(self, ctx: RequestContext, identity: Identity) -> None:
+        """Let a refused upload's parts wait for another try, counted for its org."""
+        if "upload-id" in ctx.headers:
+            name = self._upload_name(ctx.headers["upload-id"], identity)
+            reopen = self._engine.blobs.reopen_parts
+            await self._threads.run(share_of(identity), reopen, name)
 
     async def add_part(self, ctx: RequestContext, id: str, identity: Identity) -> int:
         """One part of an upload; how many bytes there are then."""
