@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastio_cli.cli.framework.command import Arg, Opt, command
+from contextlib import contextmanager
+
+from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
 from fastio_cli.cli.framework.options import (
     CURSOR,
     KEY,
@@ -14,25 +16,45 @@ from fastio_cli.cli.framework.options import (
     WAIT,
     given,
 )
-from fastio_cli.errors import FastioError
+from fastio_cli.cli.shell_commands import SHELLS, fail, forget, remember
+from fastio_cli.errors import KINDS, FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fastio_cli import model
     from fastio_cli.cli.framework.session import Session
 
 PURPOSE = Opt("--purpose", help="Why, shown to those who wait", metavar="TEXT")
 
 
-@command("lock acquire", PATH, TTL, WAIT, PURPOSE, KEY, op="lock.acquire")
-def acquire(cli: Session, ttl: float | None, wait: float | None, **params: object) -> None:
-    """Changes need the token of the lock, by --lock-token or FASTIO_LOCK_TOKEN.
+EXPORT = Flag("--export", help='Print commands for the shell, for eval "$(...)"')
+SHELL = Opt("--shell", help="Which shell they are for (default: sh)", choices=SHELLS)
+
+
+@command("lock acquire", PATH, TTL, WAIT, PURPOSE, EXPORT, SHELL, KEY, op="lock.acquire")
+def acquire(
+    cli: Session,
+    ttl: float | None,
+    wait: float | None,
+    export: bool,
+    shell: str | None,
+    **params: object,
+) -> None:
+    """Changes need the token of the lock, by --lock-token or FASTIO_LOCK_TOKEN. A token for one
+    path says nothing about another.
 
     Examples:
     fastio lock acquire plan.json --ttl 60 --wait 30 --purpose drafting
-    export FASTIO_LOCK_TOKEN=$(fastio lock acquire plan.json -q)
+    eval "$(fastio lock acquire plan.json --export)"
     """
-    cli.out.record(acquired(cli, ttl_s=ttl, wait_s=wait, **params), essential="token")
+    with _for_shell(cli, export, shell) as shell:
+        lock: model.HeldLock = cli.call("lock.acquire", **given(ttl_s=ttl, wait_s=wait, **params))
+    if shell is None:
+        cli.out.record(lock, essential="token")
+    else:
+        cli.out.line(remember(shell, lock))
 
 
 @command("lock renew", PATH, TTL, LOCK_TOKEN, KEY, op="lock.renew")
@@ -42,9 +64,17 @@ def renew(cli: Session, ttl: float | None, **params: object) -> None:
     )
 
 
-@command("lock release", PATH, LOCK_TOKEN, KEY, op="lock.release")
-def release(cli: Session, **params: object) -> None:
-    cli.out.record(cli.call("lock.release", **_held({}, params)), essential="fence")
+@command("lock release", PATH, EXPORT, SHELL, LOCK_TOKEN, KEY, op="lock.release")
+def release(cli: Session, export: bool, shell: str | None, **params: object) -> None:
+    """Example:
+    eval "$(fastio lock release plan.json --export)"
+    """
+    with _for_shell(cli, export, shell) as shell:
+        lock = cli.call("lock.release", **_held({}, params))
+    if shell is None:
+        cli.out.record(lock, essential="fence")
+    else:
+        cli.out.line(forget(shell))
 
 
 @command("lock show", PATH, op="lock.show")
@@ -95,28 +125,38 @@ def run(
     **params: object,
 ) -> None:
     """The lock is renewed while the command runs and released when it ends; its exit code is
-    passed on. FASTIO_LOCK_TOKEN and FASTIO_LOCK_FENCE are set for it. If the lock is lost, the
-    command is stopped.
+    passed on. FASTIO_LOCK_TOKEN, FASTIO_LOCK_PATH and FASTIO_LOCK_FENCE are set for it.
+
+    The command is covered with all that it starts: signals reach its whole process group, and what
+    still runs when it ends is ended before the lock is released (TERM, after five seconds KILL). If
+    the lock is lost, or cannot be renewed in time, everything is stopped.
 
     Example:
     fastio lock run plan.json --wait 60 -- python step.py
     """
     from fastio_cli.cli.lock_run import run_locked
 
-    lock = acquired(cli, path=path, ttl_s=ttl, wait_s=wait, **params)
-    run_locked(cli, path, command, lock)
+    run_locked(cli, command, given(path=path, ttl_s=ttl, wait_s=wait, **params))
 
 
-def acquired(cli: Session, **params: object) -> model.HeldLock:
-    """Acquire the lock on a path, waiting as long as requested."""
-    lock: model.HeldLock = cli.call("lock.acquire", **given(**params))
-    return lock
+@contextmanager
+def _for_shell(cli: Session, export: bool, shell: str | None) -> Iterator[str | None]:
+    """The shell to print commands for, if any: when there is an error, those that fail too."""
+    shell = shell or ("sh" if export else None)
+    try:
+        yield shell
+    except FastioError as e:
+        if shell is not None:
+            if e.code == "lock_lost":
+                cli.out.line(forget(shell))
+            cli.out.line(fail(shell, KINDS[e.code].exit))
+        raise
 
 
 def _held(extra: dict[str, object], params: dict[str, object]) -> dict[str, object]:
-    from fastio_cli.cli.framework.session import lock_token_for
+    from fastio_cli.cli.framework.session import lock_token
 
-    token = params["lock_token"] or lock_token_for(str(params["path"]))
+    token = params["lock_token"] or lock_token()
     if not token:
         raise FastioError(
             "invalid",

@@ -3,7 +3,7 @@
 import json
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.context import token_hash
+from fastio_cli.operations import lock_tokens
 from fastio_cli.operations.operation import Pending, operation
 from fastio_cli.operations.records import import_record
 from fastio_cli.operations.types import (
@@ -91,7 +91,7 @@ def create(
                 on_conflict=on_conflict,
                 sha256=sha256,
                 size_bytes_max=size_bytes_max,
-                lock_hash=token_hash(lock_token) if lock_token else None,
+                lock_hash=lock_tokens.proof(lock_token) if lock_token else None,
                 headers=json.dumps(headers) if headers else None,
                 actor=ctx.actor,
                 now_ms=ctx.now_ms,
@@ -174,7 +174,7 @@ def retry(
         ctx.tx.imports.queue(
             ctx.workspace_id,
             id,
-            lock_hash=token_hash(lock_token) if lock_token else row["lock_hash"],
+            lock_hash=lock_tokens.proof(lock_token) if lock_token else row["lock_hash"],
             headers=row["headers"] if headers is None else json.dumps(headers),
             now_ms=ctx.now_ms,
         )
