@@ -69,10 +69,10 @@ class Bell:
     """Wakes one thread when a signal arrives or another thread rings, and says which signals."""
 
     def __init__(self) -> None:
-        self._heard, self._rung = socket.socketpair()
-        self._heard.setblocking(False)
-        self._rung.setblocking(False)
-        signal.set_wakeup_fd(self._rung.fileno(), warn_on_full_buffer=False)
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
+        signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         names = [*FORWARDED_SIGNALS, "SIGCHLD"]
         self.numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
         for number in self.numbers:
@@ -82,15 +82,15 @@ class Bell:
     def ring(self) -> None:
         """Wake the thread that listens."""
         try:
-            self._rung.send(b"\0")
+            self._sender.send(b"\0")
         except BlockingIOError:
             pass  # it is awake already
 
     def listen(self, timeout_s: float) -> list[int]:
         """Wait for the bell; the signals that arrived, in order."""
-        select.select([self._heard], [], [], max(0.0, timeout_s))
+        select.select([self._receiver], [], [], max(0.0, timeout_s))
         try:
-            return [number for number in self._heard.recv(4096) if number in self.numbers]
+            return [number for number in self._receiver.recv(4096) if number in self.numbers]
         except BlockingIOError:
             return []
 
