@@ -23,7 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastio_cli import model
     from fastio_cli.cli.framework.session import Session
 
 TAKE_OVER = "As: fastio lock acquire PATH --take-over --reason TEXT"
