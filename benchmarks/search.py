@@ -3,8 +3,9 @@
 Run with the Python of the environment that fastio is installed in, with the extra ``search``:
 .venv/bin/python benchmarks/search.py --data FOLDER. The folder holds ``locomo*.json.gz`` (a list of
 conversations with turns and questions) and any other ``*.json.gz`` with ``corpus``, ``queries`` and
-``qrels``. ``--keep FOLDER`` keeps the indexed stores for the next run. ``--postgres`` ranks with
-a PostgreSQL store, with pgvector or with ``--postgres blocks`` without.
+``qrels``. ``--coverage`` measures what a search finds while a part of the vectors are missing, as
+right after a bulk import. ``--keep FOLDER`` keeps the indexed stores for the next run.
+``--postgres`` ranks with a PostgreSQL store, with pgvector or with ``--postgres blocks`` without.
 """
 
 from __future__ import annotations
@@ -31,11 +32,15 @@ from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits, SearchSettings
 from fastio_cli.engine.engine import Engine
 from fastio_cli.search import analysis, ranking
-from fastio_cli.search.inverted_index import InvertedIndex, Matches
+from fastio_cli.search.inverted_index import InvertedIndex
 from fastio_cli.search.service import PreparedQuery, SearchService
 from fastio_cli.storage.contract import Store
 from fastio_cli.storage.sqlite.store import SqliteStore
 from fastio_cli.storage.tx import Tx
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.search.inverted_index import Matches
 
 RRF_K = 60
 DEPTH = 200
@@ -229,6 +234,33 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
+def covered(share: float, is_spread: bool) -> Variant:
+    """As ``full`` while only a share of the passages have vectors: the first, or every n-th."""
+
+    def variant(s: Searcher, tx: Tx, query: str) -> list[str]:
+        ids, cosines = s.nearest(tx, query)
+        count = round(len(ids) * share)
+        kept = slice(count)
+        if is_spread:
+            kept = [i for i in range(len(ids)) if int((i + 1) * share) > int(i * share)]
+        matches = s.lexical(tx, query, ranking.CONTEXT_WEIGHT)
+        return s.ranking([c.id for c in ranking.fuse(matches, ids[kept], cosines[kept])])
+
+    return variant
+
+
+COVERAGE: dict[str, Variant] = {
+    "FTS5 alone": VARIANTS["FTS5 alone"],
+    "words alone (lexical mode)": lexical,
+    **{
+        f"{share:.0%} of the vectors{', spread' if is_spread else ''}": covered(share, is_spread)
+        for share in (0, 0.1, 0.25, 0.5, 0.75, 0.9, 1)
+        for is_spread in (False, True)
+        if not (is_spread and share in (0, 1))
+    },
+}
+
+
 def plain_fts(texts: dict[str, str]) -> sqlite3.Connection:
     sql = sqlite3.connect(":memory:")
     sql.execute("create virtual table items using fts5(id unindexed, body, tokenize='porter')")
@@ -318,6 +350,9 @@ def main() -> None:
     parser.add_argument("--keep", help="keep the indexed stores in this folder")
     parser.add_argument("--only", default="", help="only sets whose name holds this")
     parser.add_argument("--model", help="an embedding model other than all-MiniLM-L6-v2")
+    parser.add_argument(
+        "--coverage", action="store_true", help="while only a part of the vectors are there"
+    )
     parser.add_argument("--postgres", choices=["pgvector", "blocks"], help="rank with PostgreSQL")
     options = parser.parse_args()
     prepare()
@@ -339,7 +374,7 @@ def main() -> None:
                 f"{count} questions, {sum(len(s.items) for s in searchers)} passages"
             )
             print(f"{'':28}nDCG@10  R@5   R@10   MRR")
-            for name, variant in VARIANTS.items():
+            for name, variant in (COVERAGE if options.coverage else VARIANTS).items():
                 line = "  ".join(f"{value:.3f}" for value in measured(searchers, variant))
                 print(f"{name:28}{line}", flush=True)
 

@@ -111,6 +111,51 @@ class Event(TypedDict):
     hash: str
 
 
+class Actor(TypedDict):
+    """Who acted in a workspace: how often, what they did last, and the locks that they hold."""
+
+    name: str
+    events: int
+    last_seq: int
+    last_type: str
+    last_path: str | None
+    last_at: str
+    locks: list[str]
+
+
+class ActorList(TypedDict):
+    """Who acted lately, the last first."""
+
+    items: list[Actor]
+    next_cursor: None
+
+
+class LockNote(TypedDict):
+    """A live lock, in short."""
+
+    path: str
+    holder: str
+    purpose: str
+    expires_at: str
+
+
+class Brief(TypedDict):
+    """What whoever asks should know before going on; ``changes`` begins with the newest.
+
+    ``last_seen_seq`` is the last event of theirs, null if there is none among the newest.
+    """
+
+    actor: str
+    workspace: str
+    seq: int
+    last_seen_seq: int | None
+    events_since: int
+    actors_since: list[str]
+    changes: list[Event]
+    held: list[LockNote]
+    locked: list[LockNote]
+
+
 class AuditReport(TypedDict):
     """The result of recomputing a workspace's hash chain."""
 
@@ -157,6 +202,7 @@ class OrgUsage(TypedDict):
     workspace_count: int
     object_count: int
     size_bytes: int
+    index_bytes: int
     storage_bytes_max: int
     credits: int
     credits_per_month: int | None

@@ -12,7 +12,8 @@ import pytest
 
 from fastio_cli.config.credentials import find_token
 from fastio_cli.config.files import change_file, find_project, user_folder
-from fastio_cli.config.settings import SETTINGS, has_password, mask_password, parse_value
+from fastio_cli.config.projects import Project
+from fastio_cli.config.settings import NEVER, SETTINGS, has_password, mask_password, parse_value
 from fastio_cli.config.sources import Config
 from fastio_cli.errors import FastioError
 
@@ -36,6 +37,13 @@ def write(path, text):
     return path
 
 
+def write_project(home, text):
+    """The settings of a project that its user trusts."""
+    file = write(home / "project" / ".fastio" / "config.toml", text)
+    Project(str(file.parent)).trust()
+    return file
+
+
 def user_file(home):
     return home / ".config" / "fastio" / "config.toml"
 
@@ -52,7 +60,7 @@ def test_each_source_goes_before_the_next(home, monkeypatch):
     assert Config().lookup("workspace") == ("default", "default")
     file = write(user_file(home), 'workspace = "by-user"')
     assert Config().lookup("workspace") == ("by-user", str(file))
-    project = write(home / "project" / ".fastio" / "config.toml", 'workspace = "by-project"')
+    project = write_project(home, 'workspace = "by-project"')
     assert Config().lookup("workspace") == ("by-project", str(project))
     monkeypatch.setenv("FASTIO_WORKSPACE", "by-environment")
     assert Config().lookup("workspace") == ("by-environment", "FASTIO_WORKSPACE")
@@ -62,9 +70,7 @@ def test_each_source_goes_before_the_next(home, monkeypatch):
 @pytest.mark.parametrize("use", ["chat", "embedding"])
 def test_a_key_goes_to_no_address_that_a_project_names(home, monkeypatch, use):
     monkeypatch.setenv(f"FASTIO_{use.upper()}_KEY", "secret")
-    (home / ".fastio").mkdir(exist_ok=True)
-    project = Config().project_file
-    change_file(project, f"{use}_url", "http://127.0.0.1:1/v1")
+    write_project(home, f'{use}_url = "http://127.0.0.1:1/v1"')
     settings = Config().search()
     assert getattr(settings, f"{use}_url") == "http://127.0.0.1:1/v1"
     assert getattr(settings, f"{use}_key") is None
@@ -100,11 +106,11 @@ def test_a_folder_that_was_removed_has_no_project(home, monkeypatch):
 
 def test_the_store_folder(home, monkeypatch):
     assert Config().store_folder() == str(home / ".local" / "share" / "fastio")
-    (home / "project" / ".fastio").mkdir()
+    write_project(home, "")
     assert Config().store_folder() == str(home / "project" / ".fastio")
-    project = write(home / "project" / ".fastio" / "config.toml", 'store = "elsewhere"')
+    project = write_project(home, 'store = "elsewhere"')
     assert Config().store_folder() == str(project.parent / "elsewhere")
-    project.write_text('store = "~/in-home"')
+    write_project(home, 'store = "~/in-home"')
     assert Config().store_folder() == str(home / "in-home")
     monkeypatch.setenv("FASTIO_STORE", "~/by-environment")
     assert Config().store_folder() == str(home / "by-environment")
@@ -295,20 +301,20 @@ def test_the_users_profile_goes_before_the_rest_of_the_users_file(home):
 
 def test_a_folder_with_a_store_goes_before_the_users_profile(home):
     with_profiles(home, 'profile = "work"')
-    (home / "project" / ".fastio").mkdir()
+    write_project(home, "")
     assert Config().store() == str(home / "project" / ".fastio")
     # What else the profile says is about its own store.
     assert Config().get("workspace") == "of-user"
-    project = write(home / "project" / ".fastio" / "config.toml", 'profile = "work"')
+    write_project(home, 'profile = "work"')
     assert Config().store() == "https://work.example"
-    project.write_text('profile = "work"\nworkspace = "of-project"')
+    write_project(home, 'profile = "work"\nworkspace = "of-project"')
     assert Config().get("workspace") == "of-project"
     assert Config({"profile": "local"}).store() == str(home / "project" / ".fastio")
 
 
 def test_a_profile_without_a_store_counts_wherever_it_is_named(home):
     with_profiles(home, 'profile = "bare"')
-    (home / "project" / ".fastio").mkdir()
+    write_project(home, "")
     assert Config().get("format") == "table"
     assert Config().store() == str(home / "project" / ".fastio")
 
@@ -355,17 +361,19 @@ def test_where_a_workspace_is_chosen_for(home):
     file = str(with_profiles(home))
     assert Config().file_for("store") == (file, ())
     assert Config({"profile": "work"}).file_for("store") == (file, ("profiles", "work"))
-    project = write(home / "project" / ".fastio" / "config.toml", "")
+    project = write_project(home, "")
     assert Config().file_for("store") == (str(project), ())
     assert Config({"profile": "work"}).file_for("store") == (file, ("profiles", "work"))
 
 
-@pytest.mark.parametrize("name", [name for name, s in SETTINGS.items() if s.user_only])
+@pytest.mark.parametrize("name", [n for n, s in SETTINGS.items() if s.project == NEVER])
 def test_what_is_the_users_own_is_not_taken_from_a_project(home, name):
-    write(user_file(home), f'{name} = "mine"')
-    assert Config().get(name) == "mine"
-    write(home / "project" / ".fastio" / "config.toml", f'{name} = "theirs"')
-    refused("invalid", Config().get, name)
+    mine = "443" if SETTINGS[name].ports else "mine"
+    write(user_file(home), f'{name} = "{mine}"')
+    assert Config().get(name) == mine
+    write_project(home, f'{name} = "theirs"')
+    assert Config().get(name) == mine
+    assert name in Config().ignored
 
 
 def test_values_in_tables(home):

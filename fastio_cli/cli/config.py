@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Flag, command
-from fastio_cli.config.settings import SETTINGS, has_password, masked
-from fastio_cli.config.sources import PROFILES
+from fastio_cli.config.settings import NEVER, SETTINGS, has_password, masked
+from fastio_cli.config.sources import LOCAL, PROFILES
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -41,6 +41,8 @@ def show(cli: Session, setting: str | None) -> None:
     else:
         page = {"items": items, "next_cursor": None}
         cli.out.page(page, columns="setting,value,source,help", essential="setting")
+    if cli.config.is_refused and cli.config.ignored:
+        cli.out.note(cli.config.ignored)
 
 
 @command(
@@ -56,7 +58,7 @@ def set_(cli: Session, setting: str, value: str, project: bool) -> None:
 
     file, table = _place(cli, project)
     known = SETTINGS.get(setting)
-    if known is not None and known.user_only and project:
+    if known is not None and known.project == NEVER and project:
         raise FastioError(
             "invalid",
             f"{setting} is yours alone, and the settings of a project are shared with it.",
@@ -73,6 +75,7 @@ def set_(cli: Session, setting: str, value: str, project: bool) -> None:
         )
     set_to: str | int = parse_value(setting, value, "the command line")
     change_file(file, setting, set_to, table)
+    _trust_again(project)
     record = {"setting": setting, "value": masked(setting, set_to), "source": file}
     cli.out.record(record, essential="value")
 
@@ -83,6 +86,7 @@ def unset(cli: Session, setting: str, project: bool) -> None:
 
     file, table = _place(cli, project)
     change_file(file, setting, None, table)
+    _trust_again(project)
     cli.out.record({"setting": setting, "value": None, "source": None}, essential="setting")
 
 
@@ -115,4 +119,14 @@ def _place(cli: Session, project: bool) -> tuple[str, tuple[str, ...]]:
         return cli.config.user_file, (PROFILES, str(profile)) if profile else ()
     if cli.config.project_file is None:
         raise FastioError("invalid", "There is no project here.", "Make one: fastio init")
+    if cli.config.project is not None and not cli.config.project.is_trusted:
+        raise cli.config.project.refusal(str(cli.config.settings_of(LOCAL)["store"]))
     return cli.config.project_file, ()
+
+
+def _trust_again(project: bool) -> None:
+    """Trust a project with the change that its user has just made."""
+    from fastio_cli.config.projects import nearest
+
+    if project and (changed := nearest()) is not None:
+        changed.trust()

@@ -23,21 +23,36 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastio_cli import model
     from fastio_cli.cli.framework.session import Session
 
+TAKE_OVER = "As: fastio lock acquire PATH --take-over --reason TEXT"
 PURPOSE = Opt("--purpose", help="Why, shown to those who wait", metavar="TEXT")
 
 
 EXPORT = Flag("--export", help='Print commands for the shell, for eval "$(...)"')
 SHELL = Opt("--shell", help="Which shell they are for (default: sh)", choices=SHELLS)
+REASON = Opt("--reason", help="Why, for the audit log", metavar="TEXT")
 
 
-@command("lock acquire", PATH, TTL, WAIT, PURPOSE, EXPORT, SHELL, KEY, op="lock.acquire")
+@command(
+    "lock acquire",
+    PATH,
+    TTL,
+    WAIT,
+    PURPOSE,
+    Flag("--take-over", help="Break the lock that somebody holds, and take it; for admins"),
+    REASON,
+    EXPORT,
+    SHELL,
+    KEY,
+    op=("lock.acquire", "lock.take_over"),
+)
 def acquire(
     cli: Session,
     ttl: float | None,
     wait: float | None,
+    take_over: bool,
+    reason: str | None,
     export: bool,
     shell: str | None,
     **params: object,
@@ -48,9 +63,19 @@ def acquire(
     Examples:
     fastio lock acquire plan.json --ttl 60 --wait 30 --purpose drafting
     eval "$(fastio lock acquire plan.json --export)"
+    fastio lock acquire plan.json --take-over --reason "its holder died"
     """
     with _for_shell(cli, export, shell) as shell:
-        lock: model.HeldLock = cli.call("lock.acquire", **given(ttl_s=ttl, wait_s=wait, **params))
+        if not take_over:
+            if reason is not None:
+                raise FastioError("invalid", "--reason says why a lock is taken over.", TAKE_OVER)
+            lock = cli.call("lock.acquire", **given(ttl_s=ttl, wait_s=wait, **params))
+        else:
+            if wait is not None:
+                raise FastioError(
+                    "invalid", "--take-over does not wait: leave --wait out.", TAKE_OVER
+                )
+            lock = cli.call("lock.take_over", **given(ttl_s=ttl, reason=reason, **params))
     if shell is None:
         cli.out.record(lock, essential="token")
     else:
@@ -98,7 +123,7 @@ def list_(cli: Session, **params: object) -> None:
 @command(
     "lock break",
     PATH,
-    Opt("--reason", help="Why, for the audit log", metavar="TEXT"),
+    REASON,
     KEY,
     op="lock.break",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
+from fastio_cli.cli.maintenance import REVOKE_TOKENS, begin_numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +52,27 @@ def copy(
     cli.out.record(compared, essential="events")
 
 
+@command(
+    "store restored",
+    REVOKE_TOKENS,
+    help="Tell fastio that the store was put back to an earlier state by other means.",
+)
+def restored(cli: Session, revoke_tokens: bool) -> None:
+    """Run it once after a database was restored by its own means (pg_restore, a snapshot, recovery
+    to a point in time), or a folder was put back, before anybody uses it: versions, events, fences
+    and tokens of locks that were given out since are then of no use.
+
+    Example:
+    fastio store restored --store postgresql://fastio@db.internal/fastio
+    """
+    from fastio_cli.storage.incarnation import begin
+
+    engine = cli.local_engine()
+    begun = engine.store.write(lambda tx: begin(tx, None, revoke_tokens=revoke_tokens))
+    begin_numbers(cli, begun)
+    cli.out.record(begun, essential="floor")
+
+
 @contextmanager
 def _place(cli: Session, name: str, blobs: str | None, if_absent: IfAbsent) -> Iterator[Endpoint]:
     from fastio_cli.config.sources import refuse_address
@@ -58,9 +80,10 @@ def _place(cli: Session, name: str, blobs: str | None, if_absent: IfAbsent) -> I
     from fastio_cli.storage.copy import Endpoint
 
     refuse_address(name, "the arguments")
-    store = open_store(name, durability=cli.config.text("durability"), if_absent=if_absent)
+    config = cli.config_for(name)
+    store = open_store(name, durability=config.text("durability"), if_absent=if_absent)
     try:
-        yield Endpoint(store, open_blobs(name, blobs or cli.config.blobs()))
+        yield Endpoint(store, open_blobs(name, blobs or config.blobs()))
     finally:
         store.close()
 

@@ -105,6 +105,7 @@ def use(cli: Session, name: str, create: bool) -> None:
     settings.
     """
     from fastio_cli.config.files import change_file
+    from fastio_cli.config.sources import Config
 
     try:
         workspace = cli.call("workspace.show", workspace=name)
@@ -115,6 +116,12 @@ def use(cli: Session, name: str, create: bool) -> None:
     file, table = cli.config.file_for("store")
     change_file(file, "workspace", name, table)
     cli.out.record(workspace, essential="name")
+    place = {k: v for k in ("store", "profile") if isinstance(v := cli.flags.get(k), str)}
+    in_force, source = Config(place).lookup("workspace")
+    if in_force != name:
+        cli.out.note(
+            f"Here {source} goes first, which says {in_force}. To work in {name}: -w {name}"
+        )
 
 
 @command("init", help="Make a store: for this folder, or where --store says.")
@@ -129,13 +136,13 @@ def init(cli: Session) -> None:
     if cli.config.names_store:
         cli.out.record(_make_store(cli, cli.config.store()), essential="store")
         return
-    from fastio_cli.config.files import PROJECT_FOLDER
+    from fastio_cli.config.projects import make_project
 
-    folder = os.path.abspath(PROJECT_FOLDER)
+    folder = make_project(os.getcwd()).folder
     made = _make_store(cli, folder)
     ignore = os.path.join(folder, ".gitignore")
-    if not os.path.exists(ignore):
-        with open(ignore, "w", encoding="utf-8") as f:
+    if not os.path.lexists(ignore):
+        with open(ignore, "x", encoding="utf-8") as f:
             f.write("*\n")  # state does not belong in the project's history
     cli.out.record(made, essential="store")
 

@@ -48,13 +48,8 @@ def find_token(config: Config, url: str, environ: Any = os.environ) -> str | Non
     file = environ.get("FASTIO_TOKEN_FILE")
     if not token and not file:
         return load_token(profile) if profile is not None else None
-    if profile is None and config.lookup("store")[1] == config.project_file:
-        raise FastioError(
-            "forbidden",
-            f"This project's settings name the server {url}, which you did not choose. The token "
-            "of your environment is not sent there.",
-            f"If that is your server: export FASTIO_STORE={url}",
-        )
+    if profile is None:
+        config.check_address(url, "The token of your environment is not")
     return str(token) or _read(file)
 
 

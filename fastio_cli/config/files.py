@@ -6,6 +6,7 @@ import os
 import sys
 
 from fastio_cli.errors import FastioError
+from fastio_cli.filesystem import make_private_folder, read_plain, write_whole
 from fastio_cli.utf8 import without_mark
 
 TYPE_CHECKING = False
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 PROJECT_FOLDER = ".fastio"
 FILE = "config.toml"
 LOCK_TIMEOUT_S = 10
+FILE_BYTES_MAX = 1024 * 1024  # of settings that somebody else may have written
 
 
 def find_project(cwd: str | None = None) -> str | None:
@@ -53,16 +55,19 @@ def user_folder(kind: str, environ: Mapping[str, str] = os.environ) -> str:
     return os.path.join(base, "fastio")
 
 
-def read_file(path: str) -> dict[str, Any]:
+def read_file(path: str, *, follow: bool = True) -> dict[str, Any]:
     """The values of a TOML file, empty if there is no such file.
 
-    Raises ``invalid`` for a file that is not TOML, ``unavailable`` for one that cannot be read.
+    Without ``follow`` it has to be a regular file of a sensible size, and no link. Raises
+    ``invalid`` for a file that is not TOML, ``unavailable`` for one that cannot be read.
     """
-    if not os.path.exists(path):
+    if not os.path.lexists(path) or (follow and not os.path.exists(path)):
         return {}
     import tomllib
 
     try:
+        if not follow:
+            return tomllib.loads(without_mark(read_plain(path, FILE_BYTES_MAX)).decode())
         with open(path, "rb") as f:
             return tomllib.loads(without_mark(f.read()).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
@@ -85,8 +90,8 @@ def change_file(path: str, name: str, value: object, table: tuple[str, ...] = ()
     from filelock import FileLock
 
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with FileLock(path + ".lock", timeout=LOCK_TIMEOUT_S):
+        make_private_folder(os.path.dirname(path))
+        with FileLock(path + ".lock", timeout=LOCK_TIMEOUT_S, mode=0o600):
             document = read_file(path)
             values = document
             for part in table:
@@ -108,9 +113,4 @@ def replace_file(path: str, content: bytes) -> None:
 
     Some of these files hold tokens: they are never readable by others, not even for a moment.
     """
-    temporary = f"{path}.{os.getpid()}"
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
-        f.write(content)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
+    write_whole(path, [content], mode=0o600, durable=True)

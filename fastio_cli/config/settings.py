@@ -10,32 +10,39 @@ from fastio_cli.errors import FastioError
 MASK = "***"  # stands for a secret where a value is shown
 
 
+# Whether a setting may come from a project (``projects.py``), whose author may be somebody else.
+ANYWHERE = "always"  # it can do no harm
+TRUSTED = "trusted"  # from one that the user trusts, and for that project's own store only
+NEVER = "never"  # it says where secrets go, or what may be reached
+
+
 class Setting:
     """One setting: its type, default, meaning, and the values it may take.
 
-    A ``secret`` is never taken from a command line or a project's file and never shown; nor is a
-    password in a ``url``. A ``user_only`` setting is not taken from a project's file, whose author
-    may be somebody else. ``ports`` is a list of port numbers.
+    ``project`` says whether it may come from a project's file: ``always``, once the user has
+    ``trusted`` it, or ``never``. A ``secret`` is moreover never taken from a command line and never
+    shown; nor is a password in a ``url``. ``ports`` is a list of port numbers.
     """
 
-    __slots__ = ("choices", "default", "help", "ports", "secret", "type", "url", "user_only")
+    __slots__ = ("choices", "default", "help", "ports", "project", "secret", "type", "url")
 
     def __init__(
         self,
         default: str | int | None,
         help: str,
+        project: str,
         choices: tuple[str, ...] = (),
+        *,
         secret: bool = False,
-        user_only: bool = False,
         url: bool = False,
         ports: bool = False,
     ) -> None:
         self.default = default
         self.type = int if isinstance(default, int) else str
         self.help = help
+        self.project = project
         self.choices = choices
         self.secret = secret
-        self.user_only = user_only or secret
         self.url = url
         self.ports = ports
 
@@ -44,72 +51,101 @@ FORMATS = ("table", "json", "jsonl", "markdown", "raw")
 
 SETTINGS = {
     "store": Setting(
-        None, "The store: a folder, postgresql://USER@HOST/DB, or a server's URL", url=True
+        None, "The store: a folder, postgresql://USER@HOST/DB, or a server's URL", TRUSTED, url=True
     ),
-    "profile": Setting(None, "The profile in force: a server known by fastio login, or local"),
+    "profile": Setting(
+        None, "The profile in force: a server known by fastio login, or local", TRUSTED
+    ),
     "blobs": Setting(
         None,
         "Where a database's store keeps large files: s3://BUCKET/PREFIX, gs://, az://, a folder",
+        TRUSTED,
         url=True,
     ),
-    "workspace": Setting("default", "The workspace to work in"),
-    "actor": Setting(None, "Who acts, in the event log (default: user@host)"),
-    "format": Setting(None, "How results are printed", FORMATS),
+    "workspace": Setting("default", "The workspace to work in", ANYWHERE),
+    "actor": Setting(None, "Who acts, in the event log (default: user@host)", TRUSTED),
+    "format": Setting(None, "How results are printed", ANYWHERE, FORMATS),
     "durability": Setting(
-        "full", "What a write survives: full (power loss) or normal (a crash)", ("full", "normal")
+        "full",
+        "What a write survives: full (power loss) or normal (a crash)",
+        TRUSTED,
+        ("full", "normal"),
     ),
-    "file_bytes_max": Setting(1024**3, "The largest file"),
-    "storage_bytes_max": Setting(50 * 1024**3, "The most a workspace may hold, history included"),
-    "metered": Setting("off", "Whether a server counts credits: one a write", ("off", "on")),
-    "credits_per_month": Setting(5000, "Credits that an org has a month where they are counted"),
-    "org_bytes_max": Setting(50 * 1024**3, "The most an org may hold on a server, all together"),
+    "file_bytes_max": Setting(1024**3, "The largest file", TRUSTED),
+    "storage_bytes_max": Setting(
+        50 * 1024**3, "The most a workspace may hold, history included", TRUSTED
+    ),
+    "metered": Setting(
+        "off", "Whether a server counts credits: one a write", TRUSTED, ("off", "on")
+    ),
+    "credits_per_month": Setting(
+        5000, "Credits that an org has a month where they are counted", TRUSTED
+    ),
+    "org_bytes_max": Setting(
+        50 * 1024**3, "The most an org may hold on a server, all together", TRUSTED
+    ),
     "org_create_role": Setting(
         "admin",
         "The role in a server's first org that creates orgs (member: any member of any org)",
+        TRUSTED,
         ("owner", "admin", "editor", "viewer", "member"),
     ),
-    "orgs_max": Setting(1000, "How many orgs a server has at most"),
-    "rate_per_s": Setting(1000, "Requests a second that a server takes from one member"),
-    "retry_s": Setting(30, "How long a server that is away is tried again"),
-    "ca_file": Setting(
-        None, "Certificate authorities to trust besides the public ones", user_only=True
-    ),
-    "versions_max": Setting(100, "How many versions of an object are kept at least"),
+    "orgs_max": Setting(1000, "How many orgs a server has at most", TRUSTED),
+    "rate_per_s": Setting(1000, "Requests a second that a server takes from one member", TRUSTED),
+    "retry_s": Setting(30, "How long a server that is away is tried again", TRUSTED),
+    "ca_file": Setting(None, "Certificate authorities to trust besides the public ones", NEVER),
+    "versions_max": Setting(100, "How many versions of an object are kept at least", TRUSTED),
     "embedding_url": Setting(
-        None, "Base URL of an OpenAI-compatible endpoint for embeddings", url=True
+        None, "Base URL of an OpenAI-compatible endpoint for embeddings", TRUSTED, url=True
     ),
     "embedding_model": Setting(
-        None, "The model of that endpoint; without one all-MiniLM-L6-v2 or multilingual-e5-small"
+        None,
+        "The model of that endpoint; without one all-MiniLM-L6-v2 or multilingual-e5-small",
+        TRUSTED,
     ),
     "chat_url": Setting(
-        None, "Base URL of an OpenAI-compatible endpoint that answers questions", url=True
+        None, "Base URL of an OpenAI-compatible endpoint that answers questions", TRUSTED, url=True
     ),
-    "chat_model": Setting(None, "The chat model of that endpoint"),
+    "chat_model": Setting(None, "The chat model of that endpoint", TRUSTED),
     "egress_allow": Setting(
-        None, "Hosts, addresses and networks that requests may go to though they are not public"
+        None,
+        "Hosts, addresses and networks that requests may go to though they are not public",
+        NEVER,
     ),
-    "egress_ports": Setting("80,443,8080,8443", "The ports that requests may go to", ports=True),
-    "egress_ca_file": Setting(None, "Certificate authorities to trust besides the public ones"),
-    "import_parallel": Setting(8, "How many files are fetched at a time"),
-    "import_attempts_max": Setting(5, "How often in a row a transfer may fail without progress"),
-    "import_retry_ms": Setting(1000, "The pause before the first further attempt, at most"),
-    "import_timeout_s": Setting(3600, "How long one attempt to fetch a file may take"),
-    "import_stall_s": Setting(30, "How long a body may come slower than 1 KiB a second"),
+    "egress_ports": Setting(
+        "80,443,8080,8443", "The ports that requests may go to", NEVER, ports=True
+    ),
+    "egress_ca_file": Setting(
+        None, "Certificate authorities to trust besides the public ones", NEVER
+    ),
+    "import_parallel": Setting(8, "How many files are fetched at a time", TRUSTED),
+    "import_attempts_max": Setting(
+        5, "How often in a row a transfer may fail without progress", TRUSTED
+    ),
+    "import_retry_ms": Setting(
+        1000, "The pause before the first further attempt, at most", TRUSTED
+    ),
+    "import_timeout_s": Setting(3600, "How long one attempt to fetch a file may take", TRUSTED),
+    "import_stall_s": Setting(30, "How long a body may come slower than 1 KiB a second", TRUSTED),
     "import_buckets": Setting(
-        None, "Buckets that a server reads for its members with its own credentials: s3://BUCKET,…"
+        None,
+        "Buckets that a server reads for its members with its own credentials: s3://BUCKET,…",
+        NEVER,
     ),
-    "import_endpoints": Setting(None, "Other addresses for file services, as OFFICIAL=OTHER,…"),
+    "import_endpoints": Setting(
+        None, "Other addresses for file services, as OFFICIAL=OTHER,…", NEVER
+    ),
     "secret_key_file": Setting(
-        None, "Key that encrypts a server's stored logins (default: secret.key beside these)"
+        None, "Key that encrypts a server's stored logins (default: secret.key beside these)", NEVER
     ),
-    "google_client_id": Setting(None, "Your own OAuth client at Google, for private links"),
-    "google_client_secret": Setting(None, "Its secret, if it has one", secret=True),
-    "onedrive_client_id": Setting(None, "Your own OAuth client at Microsoft"),
-    "onedrive_client_secret": Setting(None, "Its secret, if it has one", secret=True),
-    "dropbox_client_id": Setting(None, "Your own OAuth client at Dropbox"),
-    "dropbox_client_secret": Setting(None, "Its secret, if it has one", secret=True),
-    "box_client_id": Setting(None, "Your own OAuth client at Box"),
-    "box_client_secret": Setting(None, "Its secret, if it has one", secret=True),
+    "google_client_id": Setting(None, "Your own OAuth client at Google, for private links", NEVER),
+    "google_client_secret": Setting(None, "Its secret, if it has one", NEVER, secret=True),
+    "onedrive_client_id": Setting(None, "Your own OAuth client at Microsoft", NEVER),
+    "onedrive_client_secret": Setting(None, "Its secret, if it has one", NEVER, secret=True),
+    "dropbox_client_id": Setting(None, "Your own OAuth client at Dropbox", NEVER),
+    "dropbox_client_secret": Setting(None, "Its secret, if it has one", NEVER, secret=True),
+    "box_client_id": Setting(None, "Your own OAuth client at Box", NEVER),
+    "box_client_secret": Setting(None, "Its secret, if it has one", NEVER, secret=True),
 }
 
 

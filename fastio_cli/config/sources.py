@@ -1,7 +1,8 @@
 """Which value of a setting applies: flag > environment > project file > user file > default.
 
 The project file is ``config.toml`` in the nearest ``.fastio/`` folder upward; the user file is
-``config.toml`` in the user's config folder.
+``config.toml`` in the user's config folder. A project that the user does not trust, or that stands
+where another store was named, sets only what can do no harm (``settings.ANYWHERE``).
 
 A **profile** is a named set of settings in the user file, ``[profiles.NAME]``: above all a server,
 as ``fastio login`` adds it. The active profile is the one that ``--profile``, FASTIO_PROFILE or one
@@ -14,8 +15,16 @@ from __future__ import annotations
 
 import os
 
-from fastio_cli.config.files import FILE, find_project, read_file, user_folder
-from fastio_cli.config.settings import SETTINGS, Limits, SearchSettings, parse_value
+from fastio_cli.config.files import FILE, read_file, user_folder
+from fastio_cli.config.projects import nearest
+from fastio_cli.config.settings import (
+    SETTINGS,
+    Limits,
+    SearchSettings,
+    has_password,
+    mask_password,
+    parse_value,
+)
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -48,10 +57,11 @@ class Config:
         environ: Mapping[str, str] = os.environ,
         cwd: str | None = None,
     ) -> None:
-        self.project_folder = find_project(cwd)
+        self.project = nearest(cwd, environ)
         self._environ = environ
         self._user = read_file(self.user_file)
         _refuse_empty(flags or {})
+        self._named = self._store_named(_layer(flags or {}, FLAG), _environment_layer(environ))
         layers = self._layers(flags or {})
         self.profile, self.profile_source = self._apply_profile(layers)
         self._resolved: Layer = {}
@@ -61,7 +71,30 @@ class Config:
 
     @property
     def project_file(self) -> str | None:
-        return os.path.join(self.project_folder, FILE) if self.project_folder else None
+        return self.project.file if self.project else None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the store would be that of a project that the user does not trust."""
+        return self.project is not None and not self.project.is_trusted and self._named is None
+
+    @property
+    def ignored(self) -> str | None:
+        """What to tell the user about settings of the project that are not in force, if any."""
+        project = self.project
+        if project is None:
+            return None
+        if project.is_trusted:
+            names = project.forbidden
+            reason = (
+                "this is taken from no project. Keep it in your own: fastio config set NAME VALUE"
+            )
+        else:
+            names = sorted(project.restricted)
+            reason = (
+                f"it is not trusted. See what it would set: fastio trust {project.home} --dry-run"
+            )
+        return f"Not in force: {', '.join(names)} of {project.file}: {reason}" if names else None
 
     @property
     def user_file(self) -> str:
@@ -85,7 +118,9 @@ class Config:
     def settings_of(self, profile: str) -> dict[str, object]:
         """A profile's settings, empty if there is no such profile."""
         if profile == LOCAL:
-            return {"store": self.project_folder or user_folder("data", self._environ)}
+            trusted = self.project is not None and self.project.is_trusted
+            folder = self.project.folder if self.project and trusted else None
+            return {"store": folder or user_folder("data", self._environ)}
         return self.profiles.get(profile, {})
 
     def lookup(self, name: str) -> tuple[str | int | None, str]:
@@ -93,12 +128,6 @@ class Config:
         if name not in self._resolved:
             return SETTINGS[name].default, DEFAULT
         value, source = self._resolved[name]
-        if SETTINGS[name].user_only and source == self.project_file:
-            raise FastioError(
-                "invalid",
-                f"{name} is not taken from a project's settings (from {source}).",
-                f"Keep it in your own: fastio config set {name} VALUE",
-            )
         return parse_value(name, value, source), source
 
     def get(self, name: str) -> str | None:
@@ -119,19 +148,40 @@ class Config:
         source = self.lookup(name)[1]
         if source == f"profile {self.profile}" and self.profile != LOCAL:
             return self.user_file, (PROFILES, str(self.profile))
-        return self.project_file or self.user_file, ()
+        trusted = self.project is not None and self.project.is_trusted
+        return self.project.file if self.project and trusted else self.user_file, ()
 
     def store(self) -> str:
         """The store to use: the setting, else the user's data folder.
 
-        Raises ``invalid`` if the active profile does not exist, or for what is no place.
+        Raises ``invalid`` if the active profile does not exist, or for what is no place;
+        ``forbidden`` if the store is that of a project that the user does not trust, or a database
+        that only a project names: passwords of the environment would be sent there.
         """
         if self._store is None:
             self._check_profile()
-            value, source = self.lookup("store")
-            refuse_address(value, source)
-            self._store = self._path("store") or user_folder("data", self._environ)
+            refuse_address(*self.lookup("store"))
+            store = self._path("store") or user_folder("data", self._environ)
+            if self.project is not None and self.is_refused:
+                raise self.project.refusal(mask_password(store))
+            if "://" in store and not store.startswith(("https://", "http://")):
+                self.check_address(store, "No password is")
+            self._store = store
         return self._store
+
+    def check_address(self, url: str, secret: str) -> None:
+        """Raise ``forbidden`` if a project, and nothing of the user's own, names a store that a
+        ``secret`` would be sent to."""
+        own = [self._user.get("store"), *(p.get("store") for p in self.profiles.values())]
+        if self.lookup("store")[1] == self.project_file and url not in own:
+            raise FastioError(
+                "forbidden",
+                f"This project's settings name the store {mask_password(url)}, which you did not "
+                f"choose. {secret} sent there.",
+                "If it is yours, keep it in your own settings: fastio config set store @FILE"
+                if has_password(url)
+                else f"If it is yours: export FASTIO_STORE={url}",
+            )
 
     @property
     def names_store(self) -> bool:
@@ -143,7 +193,7 @@ class Config:
     def is_default_store(self) -> bool:
         """Whether nobody named the store: it is the one in the user's data folder."""
         source = self.lookup("store")[1]
-        is_local = source == f"profile {LOCAL}" and self.project_folder is None
+        is_local = source == f"profile {LOCAL}" and self.project is None
         return source == DEFAULT or is_local
 
     def store_folder(self) -> str:
@@ -214,15 +264,46 @@ class Config:
 
     def _layers(self, flags: Mapping[str, str]) -> list[Layer]:
         """The sources besides profiles and defaults, the first to apply first."""
-        project = read_file(self.project_file) if self.project_file else {}
-        folder = {"store": self.project_folder}
+        folder, file = (self.project.folder, self.project.file) if self.project else ("", "")
+        project: Mapping[str, object] = {}
+        if self.project is not None and self._is_projects_store():
+            left_out = self.project.forbidden
+            project = {n: v for n, v in self.project.settings.items() if n not in left_out}
+        elif self.project is not None:
+            folder, project = "", self.project.harmless
         return [
             _layer(flags, FLAG),
             _environment_layer(self._environ),
-            _layer(project, self.project_file or ""),
-            _layer(folder, self.project_folder or ""),
+            _layer(project, file),
+            _layer({"store": folder}, folder),
             _layer(self._user, self.user_file),
         ]
+
+    def _store_named(self, *layers: Layer) -> str | None:
+        """The store that the user names for this command: by a flag or in the environment, as such
+        or by a profile. ``local`` is none where the project is not trusted."""
+        profile = None
+        for layer in layers:
+            if "store" in layer:
+                return os.path.expanduser(str(layer["store"][0]))
+            if "profile" in layer and profile is None:
+                profile = str(layer["profile"][0])
+                if profile == LOCAL and self.project is not None:
+                    return self.project.folder if self.project.is_trusted else None
+                store = self.settings_of(profile).get("store")
+                if store:
+                    return str(store)
+        return None
+
+    def _is_projects_store(self) -> bool:
+        """Whether the store in force is the project's own: its settings are for no other."""
+        if self.project is None or not self.project.is_trusted:
+            return False
+        if self._named is None:
+            return True
+        own = self.project.settings.get("store")
+        own = _relative_to(self.project.file, str(own)) if own else self.project.folder
+        return self._named == own or os.path.abspath(self._named) == os.path.abspath(own)
 
     def _apply_profile(self, layers: list[Layer]) -> tuple[str | None, str]:
         """Insert the active profile after the layer that names it; its name and that source."""

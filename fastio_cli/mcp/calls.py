@@ -135,12 +135,7 @@ def _too_long(operation: Operation) -> FastioError:
     hint = "Ask for a part of it."
     if "query" in operation.rules and "at" in operation.rules:
         hint = "Read a part of it: at='/key', or query='keys(@)' to see what there is."
-    return FastioError(
-        "too_large",
-        f"The answer has more than {results.TOKENS_MAX} tokens.",
-        hint,
-        tokens_max=results.TOKENS_MAX,
-    )
+    return results.too_long(hint)
 
 
 def _text(params: dict[str, Any], name: str) -> str | None:

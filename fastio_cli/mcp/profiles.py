@@ -1,7 +1,8 @@
 """Profiles: which tools a client is shown. Each tool costs every conversation some tokens.
 
 ``core`` (the default) is what an agent needs, named by intent, and the way to all else; ``all`` is
-a tool for each operation; the name of a noun (``state``, ``lock`` …) gives the tools of that noun.
+a tool for each operation; the name of a noun (``state``, ``lock`` …) gives the tools of that noun;
+``memory`` is a knowledge graph, with the tools that agents know from the memory server.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fastio_cli.errors import FastioError
 from fastio_cli.mcp.catalogue_tools import catalogue_tools
+from fastio_cli.mcp.memory_tools import memory_tools
 from fastio_cli.mcp.tool import OperationTool
 from fastio_cli.mcp.tools import tool_name
 from fastio_cli.operations import every, find
@@ -63,13 +65,15 @@ def profile(name: str = "core", *, is_read_only: bool = False) -> Profile:
 
 def profile_names() -> list[str]:
     """All profiles."""
-    return ["core", "all", *sorted({op.name.partition(".")[0] for op in every()})]
+    return ["core", "all", "memory", *sorted({op.name.partition(".")[0] for op in every()})]
 
 
 def _tools(name: str, is_read_only: bool) -> list[OperationTool | FunctionTool]:
     if name == "core":
         stated = [OperationTool(tool, find(operation)) for tool, operation in CORE.items()]
         return [*stated, *catalogue_tools(is_read_only=is_read_only)]
+    if name == "memory":
+        return [*memory_tools()]
     if name not in profile_names():
         raise FastioError(
             "not_found",

@@ -65,6 +65,12 @@ def is_too_long(structured: object) -> bool:
     return len(text) > CHARACTERS_PER_TOKEN_MAX * TOKENS_MAX or _counter()(text) > TOKENS_MAX
 
 
+def too_long(hint: str) -> FastioError:
+    """The error for an answer that is more than a client should be given at once."""
+    message = f"The answer has more than {TOKENS_MAX} tokens."
+    return FastioError("too_large", message, hint, tokens_max=TOKENS_MAX)
+
+
 def file_range(record: dict[str, Any], data: bytes, offset: int, end: int) -> dict[str, object]:
     """A range of a file, as text if it is UTF-8; a character that is cut off begins the next."""
     size: int = record["size_bytes"]
@@ -98,21 +104,24 @@ def tool_hint(hint: str, name_of: Callable[[str], str | None]) -> str:
     return _COMMAND.sub(named, hint)
 
 
-def _arguments(name: str, text: str) -> dict[str, str]:
+def _arguments(name: str, text: str) -> dict[str, str | bool]:
     """A command's first argument and options, as far as they are parameters of its operation."""
     try:
         words = shlex.split(text)
     except ValueError:
         return {}
-    rules = list(find(name).rules)
-    stated = {}
+    operation = find(name)
+    rules = list(operation.rules)
+    stated: dict[str, str | bool] = {}
     if words and rules and not words[0].startswith("-"):
         stated[rules[0]] = words.pop(0)
     for option, value in pairwise([*words, ""]):
         rule = next(
             (r for r in rules if option.startswith("--") and r.startswith(_name(option))), ""
         )
-        if rule and value:
+        if rule and operation.rules[rule].schema.get("type") == "boolean":
+            stated[rule] = True
+        elif rule and value:
             stated[rule] = value
     return stated
 

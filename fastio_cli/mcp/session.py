@@ -11,11 +11,15 @@ from mcp_types import INVALID_PARAMS, CallToolResult
 
 from fastio_cli.errors import FastioError
 from fastio_cli.mcp import results
+from fastio_cli.mcp.tool import FunctionTool
 
 if TYPE_CHECKING:
     from fastio_cli.mcp.calls import Caller
     from fastio_cli.mcp.profiles import Profile
     from fastio_cli.mcp.resources import Subscriptions
+    from fastio_cli.mcp.tool import OperationTool
+
+    AnyTool = OperationTool | FunctionTool
 
 log = logging.getLogger("fastio.mcp")
 
@@ -41,13 +45,19 @@ class ClientSession:
         if tool is None:
             raise MCPError(INVALID_PARAMS, self._unknown(name))
         try:
-            return results.told(await tool.run(self.caller, arguments))
+            return results.told(await self._answer(tool, arguments))
         except FastioError as e:
             return results.failed(e, self.profile.name_of)
         except Exception:
             log.exception("tool %s failed", name)
             problem = FastioError("internal", "Something in fastio itself went wrong.")
             return results.failed(problem, self.profile.name_of)
+
+    async def _answer(self, tool: AnyTool, arguments: dict[str, Any]) -> object:
+        answer = await tool.run(self.caller, arguments)
+        if isinstance(tool, FunctionTool) and results.is_too_long(answer):
+            raise results.too_long("Ask for less of it.")
+        return answer
 
     def _unknown(self, name: str) -> str:
         near = difflib.get_close_matches(name.lower(), list(self.profile.tools), 3)

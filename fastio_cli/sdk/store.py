@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from fastio_cli.sdk import generated
 from fastio_cli.sdk.calls import Caller, Connection
 from fastio_cli.sdk.workspace import Workspace
@@ -63,13 +65,16 @@ def connect(
     What is not given is taken from where the command line takes it: the environment, the project,
     the user's settings (``fastio config show``). ``token`` is for a server. ``create`` makes a
     store where there is none; without it only the default store is made, by its first write.
-    Raises ``NotFound`` for a place without a store, ``Invalid`` for wrong settings, ``Unavailable``
-    when the store cannot be opened.
+    Raises ``NotFound`` for a place without a store, ``Invalid`` for wrong settings, ``Forbidden``
+    where the store would be that of a project that the user does not trust, ``Unavailable`` when it
+    cannot be opened.
     """
     from fastio_cli.config.sources import Config
     from fastio_cli.opening import open_client
 
     named = {"store": store, "workspace": workspace, "actor": actor, "profile": profile}
     config = Config({name: str(value) for name, value in named.items() if value is not None})
+    if config.ignored and not config.is_refused:
+        warnings.warn(config.ignored, stacklevel=2)
     client = open_client(config, token=token, create=create)
     return Store(client, workspace=config.text("workspace"), actor=config.actor())

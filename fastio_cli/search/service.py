@@ -221,10 +221,8 @@ class SearchService:
             matches = inverted_index.search(
                 tx, workspace_id, terms, ranking.CONTEXT_WEIGHT, allowed, ranking.CANDIDATES_MAX
             )
-        if prepared.vector is None:
+        if prepared.vector is None or index["model"] != prepared.model:
             return ranking.rank_lexical(matches)
-        if index["model"] != prepared.model:
-            return ranking.fuse(matches, *_no_neighbours())
         vectors = tx.search.vectors
         if vectors.supports_knn and index["passage_count"] > EXACT_KNN_PASSAGES_MAX:
             count = index["passage_count"]
@@ -366,12 +364,6 @@ def _only_allowed(neighbours: Neighbours, allowed: Sequence[int] | None) -> Neig
     ids, cosines = neighbours
     is_allowed = np.isin(ids, np.array(allowed, np.int64))
     return ids[is_allowed], cosines[is_allowed]
-
-
-def _no_neighbours() -> Neighbours:
-    import numpy as np
-
-    return np.empty(0, np.int64), np.empty(0, np.float32)
 
 
 def _add_hits(

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastio_cli.storage.db import Db
+    from fastio_cli.storage.repositories.actors import Actors
     from fastio_cli.storage.repositories.jobs import Jobs
     from fastio_cli.storage.repositories.logins import Logins
     from fastio_cli.storage.repositories.members import Members
+    from fastio_cli.storage.repositories.numbers import Numbers
     from fastio_cli.storage.repositories.org_transfers import OrgTransfers
     from fastio_cli.storage.repositories.orgs import Orgs
     from fastio_cli.storage.repositories.requests import Requests
@@ -60,6 +62,13 @@ class Tx:
         return self._open_search(self._db)
 
     @property
+    def actors(self) -> Actors:
+        """What the log says of each actor."""
+        from fastio_cli.storage.repositories.actors import Actors
+
+        return Actors(self._db)
+
+    @property
     def orgs(self) -> Orgs:
         """Orgs and the credits they used."""
         from fastio_cli.storage.repositories.orgs import Orgs
@@ -93,6 +102,13 @@ class Tx:
         from fastio_cli.storage.repositories.jobs import Jobs
 
         return Jobs(self._db)
+
+    @property
+    def numbers(self) -> Numbers:
+        """What keeps numbers from going back."""
+        from fastio_cli.storage.repositories.numbers import Numbers
+
+        return Numbers(self._db)
 
     @property
     def requests(self) -> Requests:

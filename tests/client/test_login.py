@@ -149,6 +149,9 @@ def test_a_projects_file_does_not_send_the_environments_token_away(home, url, to
     (project / ".fastio/config.toml").write_text(f'store = "{other.url}"\n')
     os.chdir(project)
     refused = error(fastio("state", "get", "a", environ={"FASTIO_TOKEN": token}))
+    assert (refused["code"], other.requests) == ("forbidden", [])
+    fastio("trust")
+    refused = error(fastio("state", "get", "a", environ={"FASTIO_TOKEN": token}))
     assert refused["code"] == "forbidden"
     assert other.requests == []
     # Without a token to lose, or when the person says so, the project may name its server.
@@ -156,6 +159,7 @@ def test_a_projects_file_does_not_send_the_environments_token_away(home, url, to
     fastio("state", "get", "a", environ={"FASTIO_TOKEN": token, "FASTIO_STORE": other.url})
     assert other.requests[-1].headers["authorization"] == f"Bearer {token}"
     (project / ".fastio/config.toml").write_text(f'store = "{url}"\n')
+    fastio("trust")
     fastio("login", url, "--profile", "mine", stdin=token)
     assert member() == "ada"
 
@@ -163,9 +167,10 @@ def test_a_projects_file_does_not_send_the_environments_token_away(home, url, to
 def test_a_projects_file_does_not_say_whom_to_trust(home):
     (home / ".fastio").mkdir()
     (home / ".fastio/config.toml").write_text('ca_file = "evil.pem"\nstore = "https://x.invalid"\n')
-    refused = error(fastio("state", "get", "a"))
-    assert refused["code"] == "invalid"
-    assert "ca_file" in refused["message"]
+    fastio("trust")
+    shown = fastio("config", "show", "ca_file")
+    assert json.loads(shown.stdout)["value"] is None
+    assert "ca_file" in shown.stderr
 
 
 def test_a_failed_login_changes_nothing(home, url, server):

@@ -14,6 +14,8 @@ from mcp import StdioServerParameters
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 
+from tests.engines import open_engine
+
 HELLO = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -31,6 +33,7 @@ READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 @pytest.fixture
 def program(tmp_path):
     """How a client starts it, on a store of its own."""
+    open_engine(tmp_path / "store").close()
     env = {**os.environ, "FASTIO_STORE": str(tmp_path / "store"), "HOME": str(tmp_path)}
     return StdioServerParameters(
         command=sys.executable, args=["-m", "fastio_cli", "mcp"], env=env, cwd=tmp_path

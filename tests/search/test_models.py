@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -158,11 +159,58 @@ def test_words_and_meaning_add_up_over_all_that_compete():
     assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
 
 
-def test_a_passage_that_waits_for_its_vector_counts_as_average():
-    found = ranking.fuse(([40], [5.0]), np.array([10, 20]), np.array([0.5, -0.5], np.float32))
-    waiting = next(c for c in found if c.id == 40)
-    assert (waiting.cosine, waiting.semantic) == (None, 0.0)
+def ids_of(found):
+    return [candidate.id for candidate in found]
+
+
+WORDS = ([10, 20, 30, 40, 50, 60], [9.0, 8.0, 6.0, 5.0, 3.0, 1.0])
+BY_WORDS = WORDS[0]
+# What means something else altogether by every cosine, and what matches no word at all.
+MEANING = {10: -0.5, 20: -0.4, 30: 0.1, 40: 0.3, 50: 0.6, 60: 0.9, 70: 0.2}
+
+
+def fused_with(vectors):
+    ids = np.array(sorted(vectors), np.int64)
+    return ranking.fuse(WORDS, ids, np.array([MEANING[id] for id in ids.tolist()], np.float32))
+
+
+@pytest.mark.parametrize("vectors", [c for n in range(7) for c in combinations(MEANING, n)])
+def test_what_waits_for_its_vector_keeps_the_place_of_its_words(vectors):
+    """Whatever passages have vectors: the others stay in the order of their words, and those that
+    have one share the places that they have by words, so that nothing waiting is pushed down."""
+    found = ids_of(fused_with(vectors))
+    waiting = [id for id in BY_WORDS if id not in vectors]
+    assert [id for id in found if id in waiting] == waiting
+    assert set(found) == set(BY_WORDS) | set(vectors)
+    for place, id in enumerate(BY_WORDS):
+        if id in waiting:
+            assert found.index(id) == place
+
+
+def test_a_search_without_vectors_is_one_by_words():
+    empty = ranking.fuse(WORDS, np.empty(0, np.int64), np.empty(0, np.float32))
+    assert ids_of(empty) == BY_WORDS
     assert ranking.fuse(([], []), np.empty(0, np.int64), np.empty(0, np.float32)) == []
+    above_all = ranking.fuse(([40], [5.0]), np.array([10, 20]), np.array([0.9, -0.5], np.float32))
+    assert ids_of(above_all) == [40, 10, 20]
+
+
+def test_scores_fall_and_are_the_sum_of_their_parts_also_while_vectors_are_missing():
+    found = fused_with([10, 30, 60, 70])
+    assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
+    assert all(c.score == pytest.approx(c.lexical + c.semantic) for c in found)
+    assert {c.id for c in found if c.cosine is None} == {20, 40, 50}
+
+
+def test_across_workspaces_what_waits_is_not_pushed_down():
+    """One workspace has vectors, the other none yet, and the better matches."""
+    waiting = [ranking.Candidate(1, 5.0, None), ranking.Candidate(2, 4.0, None)]
+    known = [ranking.Candidate(3, 2.0, 0.9), ranking.Candidate(4, 1.0, 0.2)]
+    candidates = [*known, *waiting]
+    ranking.rescore_across(candidates, [2, 1, 3, 3])
+    assert ids_of(sorted(candidates, key=lambda c: -c.score)) == [1, 2, 3, 4]
+    ranking.rescore_across(waiting, [3, 3])
+    assert [c.semantic for c in waiting] == [0, 0]
 
 
 def test_the_better_adjacent_passage_is_in_the_same_object():

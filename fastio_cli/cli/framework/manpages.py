@@ -36,6 +36,7 @@ LOADING = (
 FILES = (
     (".fastio/", "The store of a project and its settings, config.toml"),
     ("~/.local/share/fastio/", "The user's own store, where XDG_DATA_HOME is not set"),
+    ("~/.config/fastio/trusted/", "Which projects are trusted (fastio trust)"),
     ("~/.config/fastio/config.toml", "The user's settings, where XDG_CONFIG_HOME is not set"),
 )
 

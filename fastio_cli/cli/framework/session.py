@@ -41,10 +41,17 @@ class Session:
         )
         self._command = command
         self._engine: Client | None = None
+        visible = command is not None and not command.hidden
+        if visible and self.config.ignored and not self.config.is_refused:
+            self.out.note(self.config.ignored)
 
     def override(self, **settings: str) -> None:
         """Override settings by options of the command; before the first call."""
         self.config = self._configured(**settings)
+
+    def config_for(self, store: str) -> Config:
+        """The settings that apply to another store than the session's."""
+        return self._configured(store=store)
 
     def _configured(self, **settings: str) -> Config:
         flags = {k: v for k, v in self.flags.items() if isinstance(v, str)}

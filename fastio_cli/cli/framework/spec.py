@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
         default: str | int | None
         choices: list[str]
+        project: str
 
     class ErrorSpec(TypedDict):
         """A kind of error, and how the shell and HTTP tell it."""
@@ -170,7 +171,13 @@ def _option(p: Opt | Flag) -> OptionSpec:
 
 def _settings() -> list[SettingSpec]:
     return [
-        {"name": name, "help": s.help, "default": s.default, "choices": list(s.choices)}
+        {
+            "name": name,
+            "help": s.help,
+            "default": s.default,
+            "choices": list(s.choices),
+            "project": s.project,
+        }
         for name, s in SETTINGS.items()
     ]
 

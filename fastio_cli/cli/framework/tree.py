@@ -41,6 +41,7 @@ LEAVES = {
         "workspaces",
         "Make a store: for this folder, or where --store says.",
     ),
+    "trust": ("trust", "Trust this folder's project: its store and its settings."),
     "use": ("workspaces", "Choose the workspace that commands work in from now on."),
     "query": (
         "search",
@@ -56,9 +57,15 @@ LEAVES = {
     ),
     "batch": ("batch", "Run operations from NDJSON on standard input, in one process."),
     "serve": ("serve", "Turn this store into a service for a team."),
+    "setup": ("setup", "Have an agent's program start fastio mcp."),
     "mcp": ("mcp", "Speak the Model Context Protocol with an agent, over stdin and stdout."),
     "login": ("profiles", "Work on a server from now on."),
     "logout": ("profiles", "Forget the token for a server."),
+    "who": ("actors", "List who acted lately, with what they last did and the locks they hold."),
+    "prime": (
+        "actors",
+        "Tell an agent in a few lines where things stand, for its hooks.",
+    ),
     "whoami": ("tokens", "Show who one is: org, member, role, and what the token is for."),
     "backup": ("maintenance", "Copy the whole store into one file, while it is in use."),
     "restore": ("maintenance", "Replace the whole store by what a backup file holds."),
