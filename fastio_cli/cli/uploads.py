@@ -114,9 +114,11 @@ def put_many(
         store_files.refuse(source)
         other = taken.setdefault(path, source)
         if other != source:
+            twins = unicodedata.normalize("NFC", source) == unicodedata.normalize("NFC", other)
+            why = "; the names differ only in their Unicode form" if twins else ""
             raise FastioError(
                 "invalid",
-                f"{source} would be stored at {path}, where {other} was.",
+                f"{source} would be stored at {path}, where {other} was{why}.",
                 f"Name it yourself: {_command('file', 'put', source, path + '-2')}",
             )
         return names if dry_run else _put(cli, source, path, params)

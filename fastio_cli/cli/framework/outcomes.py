@@ -48,6 +48,7 @@ class Outcomes:
 
     def _add(self, name: dict[str, object], error: FastioError) -> None:
         self._first, self._last = self._first or error, error
+        name = {key: _as_text(value) for key, value in name.items()}
         self._failed.append({**name, "error": error.as_dict()})
         error.details = {**name, **error.details}
         self._out.error(error)
@@ -63,3 +64,10 @@ class Outcomes:
             summary += f", {self._untried} not tried"
         self._out.note(summary + ".")
         raise Exit(KINDS[self._first.code].exit)
+
+
+def _as_text(name: object) -> object:
+    """A name of this machine as text also where it is none: what is no UTF-8 as ``\\xff``."""
+    if not isinstance(name, str):
+        return name
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
