@@ -344,6 +344,8 @@ class Locks(Operations):
     ) -> model.HeldLock:
         """Take the lock on a path, waiting in line for it if asked to.
 
+        A path that ends with ``/`` is a folder: its lock covers everything below it.
+
         Waiters are served first come, first served. The answer's ``token`` proves the holding:
         every change of the path needs it until the lock ends. Raises ``locked`` when it is not to
         be had within ``wait_s``.

@@ -210,9 +210,8 @@ class Transaction(generated.Changes):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None or not self._changes:
             return
-        tokens = self._caller.lock_tokens
         for change in self._changes:
-            token = tokens.get(str(change["path"]))
+            token = self._caller.lock_token_for(str(change["path"]))
             if token is not None:
                 change.setdefault("lock_token", token)
         self.result = self._caller.call("state.transact", {"changes": self._changes})
