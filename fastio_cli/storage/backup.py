@@ -19,6 +19,7 @@ from fastio_cli.blobs.content import CHUNK_BYTES
 from fastio_cli.blobs.files import private
 from fastio_cli.blobs.local import BlobStore
 from fastio_cli.errors import FastioError
+from fastio_cli.filesystem import make_private_folder
 from fastio_cli.storage.doctor import check_integrity
 from fastio_cli.storage.sqlite.connection import FILE, Connection
 from fastio_cli.storage.sqlite.errors import translate
@@ -93,7 +94,7 @@ def restore(source: str, folder: str, stream: IO[bytes] | None = None) -> dict[s
     backup is read and verified first, so a damaged one changes nothing (``invalid``). A
     store file that is itself damaged is kept as ``store.sqlite.damaged``.
     """
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    make_private_folder(folder)
     with ExitStack() as opened:
         work = opened.enter_context(tempfile.TemporaryDirectory(prefix=".restore-", dir=folder))
         counted = _Counted(stream or opened.enter_context(_opened(source)))
@@ -139,7 +140,8 @@ def _write_archive(
     with tarfile.open(fileobj=out, mode="w|") as tar:  # type: ignore[call-overload]
         tar.add(copy, FILE)
         for name in names:
-            tar.add(blobs.path(name), f"blobs/{name}")
+            with blobs.open(name) as content:
+                tar.addfile(tar.gettarinfo(arcname=f"blobs/{name}", fileobj=content), content)
     return len(names)
 
 

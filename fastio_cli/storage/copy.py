@@ -70,6 +70,8 @@ def copy_store(
     ``already_exists`` if the target holds anything else, ``invalid`` if it holds the beginning of
     another store's copy, ``unavailable`` if the source keeps changing.
     """
+    source.store.check_schema()
+    target.store.check_schema()
     copy = StoreCopy(source, target, progress)
     copy.prepare_target()
     for _ in range(ROUNDS_MAX):
