@@ -30,7 +30,10 @@ def make_folder(folder: str) -> None:
     above = os.path.dirname(os.path.abspath(folder))
     if not os.path.exists(above):
         make_folder(above)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
     sync_folder(above)
 
 
