@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 DEPTH_MAX = 200
 SIZE_BYTES_MAX = 16 * 1024 * 1024
+# Sixteen megabytes of "[]," would be five million objects of the interpreter.
+CONTAINERS_MAX = 1_000_000
+VALUES_MAX = 4_000_000
 quoted = json.encoder.encode_basestring  # one string as JSON text
 
 
@@ -71,7 +74,8 @@ def decode(
 
     ``what`` names the text in errors; ``more_bytes`` and ``more_depth`` allow for the
     envelope of a protocol. Raises ``invalid`` for anything that is not strict JSON or is
-    nested deeper than :data:`DEPTH_MAX`, ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes.
+    nested deeper than :data:`DEPTH_MAX`, ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes and
+    for what :func:`holds_too_much`.
     """
     if len(text) > SIZE_BYTES_MAX + more_bytes:
         raise _too_large(what)
@@ -80,6 +84,8 @@ def decode(
             text = without_mark(text).decode("utf-8")
         elif len(text.encode("utf-8")) > SIZE_BYTES_MAX:
             raise _too_large(what)
+        if holds_too_much(text):
+            raise _too_many(what)
         value = _parsed(_strict, text.removeprefix(MARK))
         if "\\u" in text:  # an escape may be a lone surrogate
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -98,8 +104,37 @@ def decode(
         ) from None
     except ValueError as e:
         raise FastioError("invalid", f"The {what} is not valid JSON: {_reason(e)}.") from None
-    _check_depth(value, text, what, DEPTH_MAX + more_depth)
+    _check_depth(text, what, DEPTH_MAX + more_depth)
     return value
+
+
+def foreign(text: bytes | str) -> object:
+    """The value of a JSON text that another program wrote, about which fastio has no say.
+
+    Raises ``ValueError`` if it is none, is nested too deeply or :func:`holds_too_much`.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8-sig")
+    if holds_too_much(text):
+        raise ValueError("it holds too many values")
+    try:
+        return _plain.decode(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def holds_too_much(text: str) -> bool:
+    """Whether a JSON text has over :data:`CONTAINERS_MAX` arrays and objects, or over
+    :data:`VALUES_MAX` values; told without parsing it, and mostly without a second look."""
+    if len(text) <= CONTAINERS_MAX or not _counts_too_many(text):
+        return False
+    # What stands in strings does not count.
+    outside = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
+    return _counts_too_many("".join(outside))
+
+
+def _counts_too_many(text: str) -> bool:
+    return text.count("[") + text.count("{") > CONTAINERS_MAX or values_in(text) > VALUES_MAX
 
 
 def values_in(text: str) -> int:
@@ -117,7 +152,7 @@ def encode(value: object, what: str = "value", *, is_decoded: bool = False) -> b
 
     The depth of a value that ``is_decoded`` was checked by ``decode``. Raises ``invalid`` for what
     strict JSON cannot express (NaN, lone surrogates, foreign types, nesting deeper than
-    :data:`DEPTH_MAX`) and ``too_large`` beyond :data:`SIZE_BYTES_MAX` bytes.
+    :data:`DEPTH_MAX`) and ``too_large`` as ``decode`` does.
     """
     try:
         text = compact(value)
@@ -131,8 +166,10 @@ def encode(value: object, what: str = "value", *, is_decoded: bool = False) -> b
         raise FastioError("invalid", f"The {what} cannot be written as JSON: {reason}.") from None
     if len(body) > SIZE_BYTES_MAX:
         raise _too_large(what)
+    if holds_too_much(text):
+        raise _too_many(what)
     if not is_decoded:
-        _check_depth(value, text, what)
+        _check_depth(text, what)
     return body
 
 
@@ -219,6 +256,8 @@ _strict = json.JSONDecoder(
 
 
 _plain = json.JSONDecoder()
+_AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
+_NEITHER_QUOTE_NOR_BRACKET = bytes(set(range(256)) - set(b'"[]{}'))
 
 
 def _parsed(decoder: json.JSONDecoder, text: str) -> object:
@@ -237,21 +276,29 @@ def _reason(e: Exception) -> str:
     return str(e)
 
 
-def _check_depth(value: object, text: str, what: str, depth_max: int = DEPTH_MAX) -> None:
-    # Few brackets mean little depth: most values need no traversal.
+def _check_depth(text: str, what: str, depth_max: int = DEPTH_MAX) -> None:
+    """Raise ``invalid`` if a text, which is JSON, is nested too deeply.
+
+    The text alone tells, in a fifth of the time that going through the value takes: what is left of
+    it without strings are brackets, of which the innermost go until none are left.
+    """
+    # Few brackets mean little depth: most values need no more than that.
     if text.count("[") + text.count("{") <= depth_max:
         return
-    level = [value] if isinstance(value, dict | list) else []
+    raw = text.encode("utf-8", "surrogatepass")
+    if b"\\" in raw:
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # A string without brackets is two quotes now. Where one that has some is beside another, the
+    # two become one, which changes nothing: there is nothing between them.
+    left = raw.translate(_AS_ARRAYS, _NEITHER_QUOTE_NOR_BRACKET).replace(b'""', b"")
+    if b'"' in left:
+        left = b"".join(left.split(b'"')[::2])
     for _ in range(depth_max):
-        level = [
-            child
-            for node in level
-            for child in (node.values() if isinstance(node, dict) else node)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
+        if not left:
             return
-    raise _too_deep(what)
+        left = left.replace(b"[]", b"")
+    if left:
+        raise _too_deep(what)
 
 
 def _lone_surrogate(what: str) -> FastioError:
@@ -260,6 +307,15 @@ def _lone_surrogate(what: str) -> FastioError:
 
 def _too_deep(what: str) -> FastioError:
     return FastioError("invalid", f"The {what} is nested deeper than {DEPTH_MAX} levels.")
+
+
+def _too_many(what: str) -> FastioError:
+    return FastioError(
+        "too_large",
+        f"The {what} holds more than {CONTAINERS_MAX:,} arrays and objects, or more than "
+        f"{VALUES_MAX:,} values.",
+        "Split it, or store it as a file instead: fastio file put - PATH",
+    )
 
 
 def _too_large(what: str) -> FastioError:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from fastio_cli.digest import sha256
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.blobs.claims import BlobClaim
+
 INLINE_BYTES_MAX = 64 * 1024
 CHUNK_BYTES = 1024 * 1024
 
@@ -21,9 +25,10 @@ class Content:
 
     ``etag`` is the SHA-256 of the bytes, or for appended files a hash over the chain. Exactly one
     of ``body``, ``blob`` (a SHA-256 in hex) and ``chain`` (the segments' chain number) is set.
+    ``claim`` keeps a blob that was just stored from being removed (``claims.py``).
     """
 
-    __slots__ = ("blob", "body", "chain", "etag", "size_bytes")
+    __slots__ = ("blob", "body", "chain", "claim", "etag", "is_discarded", "size_bytes")
 
     def __init__(
         self,
@@ -32,12 +37,15 @@ class Content:
         body: bytes | None = None,
         blob: str | None = None,
         chain: int | None = None,
+        claim: BlobClaim | None = None,
     ) -> None:
         self.etag = etag
         self.size_bytes = size_bytes
         self.body = body
         self.blob = blob
         self.chain = chain
+        self.claim = claim
+        self.is_discarded = False
 
     def close(self) -> None:
         """Close what was opened to read the bytes."""

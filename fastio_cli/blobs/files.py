@@ -68,6 +68,34 @@ def lock_file(f: IO[bytes] | int, *, wait: bool = True) -> None:
         fcntl.flock(f, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def share_file(fd: int) -> None:
+    """Lock an open file, beside others who share it. A no-op where there are no such locks."""
+    if fcntl is not None:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+
+
+def try_lock_file(fd: int) -> bool:
+    """Lock an open file unless others have it locked or share it; our own share is lost either way.
+
+    False where there are no such locks.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def is_at(file: int, path: str) -> bool:
+    """Whether an open file is the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def unlock_file(f: IO[bytes]) -> None:
     """Release a lock before the file is closed."""
     if fcntl is not None:

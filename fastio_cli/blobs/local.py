@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
 from fastio_cli.blobs.content import CHUNK_BYTES, INLINE_BYTES_MAX, Content, inline, is_blob_name
-from fastio_cli.blobs.errors import damaged_blob, not_stored, too_large
+from fastio_cli.blobs.errors import damaged_blob, too_large
 from fastio_cli.blobs.files import (
+    is_at,
     lock_file,
     make_folder,
-    private,
     remove,
     sync_folder,
     unlock_file,
@@ -26,18 +27,22 @@ from fastio_cli.filesystem import open_below, open_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import IO, BinaryIO
 
+    from fastio_cli.blobs.claims import BlobClaim
     from fastio_cli.blobs.staging import StagedBlob
+    from fastio_cli.blobs.writer import BlobWriter
 
 # A blob younger than this is never swept: a transaction may be about to refer to it.
 GRACE_S = 24 * 3600
 STAGING_FOLDER = "partial"
+CLAIMS_FOLDER = "claims"
 
 
 class BlobStore:
-    """A folder of blobs: ``ab/abcdef…`` by SHA-256; unfinished ones in ``tmp/``, ``partial/``."""
+    """A folder of blobs: ``ab/abcdef…`` by SHA-256; unfinished ones in ``tmp/``, ``partial/``, and
+    claims on those that are being stored in ``claims/``."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -56,15 +61,24 @@ class BlobStore:
         Raises ``too_large`` for more than ``size_bytes_max`` bytes, ``unavailable`` when the disk
         is full; nothing is left behind in either case.
         """
-        head = _read_up_to(stream, INLINE_BYTES_MAX + 1)
-        if len(head) > size_bytes_max:
-            raise too_large(size_bytes_max)
-        if len(head) <= INLINE_BYTES_MAX:
-            return inline(head)
+        writer = self.writer(size_bytes_max)
         try:
-            return self._put_file(head, stream, size_bytes_max)
-        except OSError as e:
-            raise not_stored(e) from e
+            writer.write(_read_up_to(stream, INLINE_BYTES_MAX + 1))
+            if writer.is_large:
+                buffer = memoryview(bytearray(CHUNK_BYTES))
+                while count := stream.readinto(buffer):  # type: ignore[attr-defined]
+                    writer.write(buffer[:count])
+            return writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
+
+    def writer(self, size_bytes_max: int) -> BlobWriter:
+        """Takes bytes as they come, to be stored."""
+        from fastio_cli.blobs.writer import BlobWriter
+
+        temporary = os.path.join(self.folder, "tmp", os.urandom(8).hex())
+        return BlobWriter(self, temporary, size_bytes_max)
 
     def add_part(self, upload: str, offset: int, stream: BinaryIO, size_bytes_max: int) -> int:
         """Append a part to an upload at ``offset``; returns the new size.
@@ -76,7 +90,10 @@ class BlobStore:
         """
         path = self._part(upload)
         make_folder(os.path.dirname(path))
-        fd = open_plain(path, os.O_RDWR | os.O_CREAT)
+        try:
+            fd = open_plain(path, os.O_RDWR if offset else os.O_RDWR | os.O_CREAT)
+        except FileNotFoundError:
+            raise _finished() if os.path.exists(path + ".done") else _elsewhere(0, offset) from None
         with open(fd, "r+b", buffering=0) as f:
             size = offset
             _go_to_end(f, path, size)
@@ -129,8 +146,13 @@ class BlobStore:
         name = digest.hexdigest()
         temporary = os.path.join(self.folder, "tmp", os.urandom(8).hex())
         os.link(done, temporary)
-        self.commit(temporary, name)
-        return Content(name, size, blob=name)
+        return self.commit(temporary, name, size)
+
+    def reopen_parts(self, upload: str) -> None:
+        """Have an upload that was finished for nothing count, and end, as an unfinished one."""
+        path = self._part(upload)
+        with suppress(OSError):
+            os.rename(path + ".done", path)
 
     def _part(self, upload: str) -> str:
         return os.path.join(self.folder, "tmp", f"upload-{upload}")
@@ -227,6 +249,8 @@ class BlobStore:
             if _age_s(path) > GRACE_S:
                 freed += os.lstat(path).st_size
                 os.unlink(path)
+        for name in filter(is_blob_name, self._listed(CLAIMS_FOLDER)):
+            self.claim(name).close()  # of processes that died
         return freed
 
     def _remove_unused(self, name: str) -> int:
@@ -244,32 +268,37 @@ class BlobStore:
         os.unlink(aside)
         return size
 
-    def _put_file(self, head: bytes, stream: IO[bytes], size_bytes_max: int) -> Content:
-        temporary_folder = os.path.join(self.folder, "tmp")
-        make_folder(self.folder)
-        make_folder(temporary_folder)
-        temporary = os.path.join(temporary_folder, os.urandom(8).hex())
-        digest = sha256(head)
-        size = len(head)
-        try:
-            with open(temporary, "xb", buffering=0, opener=private) as f:
-                write_all(f, head)
-                buffer = memoryview(bytearray(CHUNK_BYTES))
-                while count := stream.readinto(buffer):  # type: ignore[attr-defined]
-                    size += count
-                    if size > size_bytes_max:
-                        raise too_large(size_bytes_max)
-                    digest.update(buffer[:count])
-                    write_all(f, buffer[:count])
-                os.fsync(f.fileno())
-            name = digest.hexdigest()
-            self.commit(temporary, name)
-        except BaseException:
-            remove(temporary)
-            raise
-        return Content(name, size, blob=name)
+    def claim(self, name: str) -> BlobClaim:
+        """Keep a blob, which is there or about to be, from being removed."""
+        from fastio_cli.blobs.claims import BlobClaim
 
-    def commit(self, temporary: str, name: str) -> None:
+        check_name(name)
+        make_folder(self.folder)
+        return BlobClaim(os.path.join(self.folder, CLAIMS_FOLDER), name)
+
+    def commit(self, temporary: str, name: str, size_bytes: int) -> Content:
+        """Make a synced file the blob of this name, durably; the content, with a claim on it."""
+        claim = self.claim(name)
+        self._commit(temporary, name)
+        return Content(name, size_bytes, blob=name, claim=claim)
+
+    def discard(self, content: Content, is_used: Callable[[str], bool]) -> None:
+        """Remove a blob that was stored in vain, unless others are storing the same bytes, or
+        ``is_used`` says that rows refer to them."""
+        claim, name = content.claim, content.blob
+        if claim is None or name is None:
+            return
+        content.claim, content.is_discarded = None, True
+        try:
+            if claim.is_only() and not is_used(name):
+                self._remove(name)
+        finally:
+            claim.close()
+
+    def _remove(self, name: str) -> None:
+        remove(self.path(name))
+
+    def _commit(self, temporary: str, name: str) -> None:
         """Rename a synced file to the blob of this name, durably."""
         final = self.path(name)
         shard = os.path.dirname(final)
@@ -293,18 +322,17 @@ def _go_to_end(f: BinaryIO, path: str, expected: int) -> None:
     """
     size = f.seek(0, os.SEEK_END)
     if size != expected:
-        raise FastioError("invalid", f"The upload has {size} bytes, not {expected}.", offset=size)
-    if not _is_at(f, path):
-        raise FastioError(
-            "invalid", "The upload was finished.", "Begin another: fastio file put FILE"
-        )
+        raise _elsewhere(size, expected)
+    if not is_at(f.fileno(), path):
+        raise _finished()
 
 
-def _is_at(f: BinaryIO, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(f.fileno()), os.stat(path))
-    except FileNotFoundError:
-        return False
+def _elsewhere(size: int, expected: int) -> FastioError:
+    return FastioError("invalid", f"The upload has {size} bytes, not {expected}.", offset=size)
+
+
+def _finished() -> FastioError:
+    return FastioError("invalid", "The upload was finished.", "Begin another: fastio file put FILE")
 
 
 def _read_up_to(stream: IO[bytes], count: int) -> bytes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from fastio_cli.blobs.content import Content
 from fastio_cli.blobs.local import BlobStore
 from fastio_cli.blobs.staging import StagedBlob
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, NoReturn
+    from typing import NoReturn
 
 
 class NullBlobStore(BlobStore):
@@ -34,6 +33,3 @@ class NullBlobStore(BlobStore):
     def staged_names(self) -> list[str]:
         """None: nothing is ever kept."""
         return []
-
-    def _put_file(self, head: bytes, stream: IO[bytes], size_bytes_max: int) -> Content:
-        self.check_place()

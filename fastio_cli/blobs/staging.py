@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     class Destination(Protocol):
         """The blob store that a staged blob becomes part of (``local.BlobStore``)."""
 
-        def commit(self, temporary: str, name: str) -> None: ...
+        def commit(self, temporary: str, name: str, size_bytes: int) -> Content: ...
 
         def check_place(self) -> None: ...
 
@@ -99,10 +99,9 @@ class StagedBlob:
         self.sync()
         self.close()
         try:
-            self._blobs.commit(self._file, name)
+            return self._blobs.commit(self._file, name, self.size_bytes)
         except OSError as e:
             raise not_stored(e) from e
-        return Content(name, self.size_bytes, blob=name)
 
     def discard(self) -> None:
         """Remove the file, if this writer opened it: otherwise it is another writer's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastio_cli.cli.framework.command import Arg, Opt, command
+from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
 from fastio_cli.cli.framework.options import (
     CURSOR,
     KEY,
@@ -21,18 +21,48 @@ if TYPE_CHECKING:
     from fastio_cli import model
     from fastio_cli.cli.framework.session import Session
 
+TAKE_OVER = "As: fastio lock acquire PATH --take-over --reason TEXT"
 PURPOSE = Opt("--purpose", help="Why, shown to those who wait", metavar="TEXT")
 
 
-@command("lock acquire", PATH, TTL, WAIT, PURPOSE, KEY, op="lock.acquire")
-def acquire(cli: Session, ttl: float | None, wait: float | None, **params: object) -> None:
+REASON = Opt("--reason", help="Why, for the audit log", metavar="TEXT")
+
+
+@command(
+    "lock acquire",
+    PATH,
+    TTL,
+    WAIT,
+    PURPOSE,
+    Flag("--take-over", help="Break the lock that somebody holds, and take it; for admins"),
+    REASON,
+    KEY,
+    op=("lock.acquire", "lock.take_over"),
+)
+def acquire(
+    cli: Session,
+    ttl: float | None,
+    wait: float | None,
+    take_over: bool,
+    reason: str | None,
+    **params: object,
+) -> None:
     """Changes need the token of the lock, by --lock-token or FASTIO_LOCK_TOKEN.
 
     Examples:
     fastio lock acquire plan.json --ttl 60 --wait 30 --purpose drafting
     export FASTIO_LOCK_TOKEN=$(fastio lock acquire plan.json -q)
+    fastio lock acquire plan.json --take-over --reason "its holder died"
     """
-    cli.out.record(acquired(cli, ttl_s=ttl, wait_s=wait, **params), essential="token")
+    if not take_over:
+        if reason is not None:
+            raise FastioError("invalid", "--reason says why a lock is taken over.", TAKE_OVER)
+        lock = acquired(cli, ttl_s=ttl, wait_s=wait, **params)
+    else:
+        if wait is not None:
+            raise FastioError("invalid", "--take-over does not wait: leave --wait out.", TAKE_OVER)
+        lock = cli.call("lock.take_over", **given(ttl_s=ttl, reason=reason, **params))
+    cli.out.record(lock, essential="token")
 
 
 @command("lock renew", PATH, TTL, LOCK_TOKEN, KEY, op="lock.renew")
@@ -68,7 +98,7 @@ def list_(cli: Session, **params: object) -> None:
 @command(
     "lock break",
     PATH,
-    Opt("--reason", help="Why, for the audit log", metavar="TEXT"),
+    REASON,
     KEY,
     op="lock.break",
 )

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from fastio_cli.storage.doctor import Check
 
 
+REVOKE_TOKENS = Flag("--revoke-tokens", help="Let no token of before count any longer")
+
+
 @command(
     "doctor",
     Flag("--sweep", help="Also free bytes that nothing has used for a day, and count anew"),
@@ -75,11 +78,14 @@ def backup(cli: Session, file: str, overwrite: bool) -> None:
 @command(
     "restore",
     Arg("file", "A file that fastio backup wrote, or - for standard input", complete="file"),
+    REVOKE_TOKENS,
     YES,
     help="Replace the whole store by what a backup file holds.",
 )
-def restore(cli: Session, file: str, yes: bool) -> None:
-    """What the store holds now is gone afterwards, so make a backup of it before."""
+def restore(cli: Session, file: str, revoke_tokens: bool, yes: bool) -> None:
+    """What the store holds now is gone afterwards, so make a backup of it before. Versions, events
+    and fences go on above those of the store that is replaced; where it cannot be read, far above.
+    """
     from fastio_cli.storage.backup import restore as restore_backup
 
     if file != STDIN and not os.path.isfile(file):
@@ -88,11 +94,20 @@ def restore(cli: Session, file: str, yes: bool) -> None:
         raise FastioError("invalid", "No backup comes from a terminal.", "Name its file.")
     folder = cli.config.store_folder()
     cli.confirm(f"Replace the store in {folder} by {file}?", yes)
-    if file == STDIN:
-        restored = restore_backup("Standard input", folder, sys.stdin.buffer)
-    else:
-        restored = restore_backup(file, folder)
+    name, stream = ("Standard input", sys.stdin.buffer) if file == STDIN else (file, None)
+    restored = restore_backup(name, folder, stream, revoke_tokens=revoke_tokens)
+    begin_numbers(cli, restored)
     cli.out.record({"store": folder, "file": file, **restored}, essential="store")
+
+
+def begin_numbers(cli: Session, restored: dict[str, object]) -> None:
+    """Write down in every workspace that its numbers go on higher, and say what is not known."""
+    cli.local_engine().begin_numbers(cli.config.actor())
+    if not restored["revocations_known"]:
+        cli.out.note(
+            f"{restored['tokens']} tokens count again, also any that was revoked since the backup: "
+            "see fastio token list, or repeat this with --revoke-tokens."
+        )
 
 
 def _checks(cli: Session, sweep: bool) -> Iterator[Check]:

@@ -16,6 +16,7 @@ from fastio_cli.cli.framework.options import (
 )
 from fastio_cli.cli.framework.values import json_value, number, seconds
 from fastio_cli.cli.objects import list_objects, register_common
+from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 VALUE = Arg("value", "JSON, or @FILE, or - for standard input", convert=json_value)
 AT = Opt("--at", help="JSON Pointer into the document, as /steps/0", metavar="POINTER")
+CREATE = Flag("--create", help="Begin it where nothing is, and objects on the way to it")
 SCHEMA = Opt(
     "--schema",
     help="JSON Schema that every version has to satisfy: JSON, @FILE or -",
@@ -37,15 +39,21 @@ SCHEMA = Opt(
     AT,
     Opt("--query", help="JMESPath expression, as log[-1]", metavar="EXPR"),
     VERSION,
+    Flag("--with-version", help="Print path, version, etag and value in one record"),
     op="state.get",
 )
-def get(cli: Session, **params: object) -> None:
+def get(cli: Session, with_version: bool, **params: object) -> None:
     """Examples:
     fastio state get plan.json
     fastio state get plan.json --at /step
     fastio state get plan.json --query 'log[-1]'
+    fastio state get plan.json --with-version
     """
-    cli.out.document(cli.call("state.get", **params)["value"])
+    document = cli.call("state.get", **params)
+    if with_version:
+        cli.out.record(document, essential="version")
+    else:
+        cli.out.document(document["value"])
 
 
 @command("state set", PATH, VALUE, AT, SCHEMA, IF_VERSION, LOCK_TOKEN, KEY, op="state.set")
@@ -84,10 +92,10 @@ def patch(cli: Session, json_patch: bool, **params: object) -> None:
     cli.out.record(cli.call("state.patch", format=format, **params), essential="version")
 
 
-@command("state append", PATH, VALUE, AT, IF_VERSION, LOCK_TOKEN, KEY, op="state.append")
+@command("state append", PATH, VALUE, AT, CREATE, IF_VERSION, LOCK_TOKEN, KEY, op="state.append")
 def append(cli: Session, **params: object) -> None:
     """Example:
-    fastio state append plan.json '"fetched"' --at /log
+    fastio state append plan.json '"fetched"' --at /log --create
     """
     cli.out.record(cli.call("state.append", **params), essential="version")
 
@@ -97,6 +105,7 @@ def append(cli: Session, **params: object) -> None:
     PATH,
     AT,
     Opt("--by", help="What to add (default: 1)", metavar="NUMBER", convert=number),
+    CREATE,
     IF_VERSION,
     LOCK_TOKEN,
     KEY,
@@ -104,9 +113,83 @@ def append(cli: Session, **params: object) -> None:
 )
 def increment(cli: Session, by: int | float | None, **params: object) -> None:
     """Example:
-    fastio state increment plan.json --at /step
+    fastio state increment plan.json --at /step --create
     """
     cli.out.record(cli.call("state.increment", **given(by=by), **params), essential="value")
+
+
+@command(
+    "state update",
+    PATH,
+    Arg(
+        "command",
+        "The command and its arguments, after --",
+        required=False,
+        many=True,
+        complete="command",
+    ),
+    Opt(
+        "--expr",
+        help="JMESPath expression for the new value, as 'merge(@, {done: `true`})'",
+        metavar="EXPR",
+        param="expression",
+    ),
+    Opt(
+        "--default",
+        help="The value to begin with where nothing stands: JSON, @FILE or -",
+        metavar="JSON",
+        convert=json_value,
+    ),
+    IF_VERSION,
+    LOCK_TOKEN,
+    KEY,
+    op=("state.update", "state.get", "state.set", "object.info"),
+    help="Replace a state object by what an expression or a command makes of it.",
+)
+def update(
+    cli: Session,
+    path: str,
+    command: list[str],
+    expr: str | None,
+    default: object,
+    if_version: int | None,
+    lock_token: str | None,
+    idempotency_key: str | None,
+) -> None:
+    """A command gets the value on its standard input and prints the new one. It is run again, 20
+    times at most, if somebody else changed the object meanwhile. If it fails nothing is written,
+    and its exit code is passed on.
+
+    Examples:
+    fastio state update plan.json --expr 'merge(@, {status: `"done"`, log: log[-10:]})'
+    fastio state update plan.json --default '{"n": 0}' -- jq '.n += 1'
+    """
+    from fastio_cli.cli.state_update import update_by_command
+
+    if bool(command) == (expr is not None):
+        raise FastioError(
+            "invalid",
+            "Say how to update it: by --expr, or by a command after --.",
+            "See how: fastio state update --help",
+        )
+    if expr is None:
+        if idempotency_key is not None:
+            raise FastioError(
+                "invalid",
+                "A command that runs again makes another request: it takes no idempotency key.",
+                "Leave it out, or update by --expr.",
+            )
+        record = update_by_command(cli, path, command, default, if_version, lock_token)
+    else:
+        record = cli.call(
+            "state.update",
+            path=path,
+            expression=expr,
+            lock_token=lock_token,
+            idempotency_key=idempotency_key,
+            **given(default=default, if_version=if_version),
+        )
+    cli.out.record(record, essential="version")
 
 
 @command(

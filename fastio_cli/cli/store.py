@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
+from fastio_cli.cli.maintenance import REVOKE_TOKENS, begin_numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +50,27 @@ def copy(
     ):
         compared = copy_store(old, new, show)
     cli.out.record(compared, essential="events")
+
+
+@command(
+    "store restored",
+    REVOKE_TOKENS,
+    help="Tell fastio that the store was put back to an earlier state by other means.",
+)
+def restored(cli: Session, revoke_tokens: bool) -> None:
+    """Run it once after a database was restored by its own means (pg_restore, a snapshot, recovery
+    to a point in time), or a folder was put back, before anybody uses it: versions, events, fences
+    and tokens of locks that were given out since are then of no use.
+
+    Example:
+    fastio store restored --store postgresql://fastio@db.internal/fastio
+    """
+    from fastio_cli.storage.incarnation import begin
+
+    engine = cli.local_engine()
+    begun = engine.store.write(lambda tx: begin(tx, None, revoke_tokens=revoke_tokens))
+    begin_numbers(cli, begun)
+    cli.out.record(begun, essential="floor")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from contextlib import closing
@@ -10,6 +9,7 @@ from contextlib import closing
 import httpx
 
 from fastio_cli.errors import KINDS, FastioError
+from fastio_cli.json_text import foreign
 from fastio_cli.retry import parse_retry_after
 
 TYPE_CHECKING = False
@@ -51,10 +51,9 @@ def _checked_record(value: object, response: httpx.Response, url: str) -> dict[s
 def parse_json(text: bytes | str, response: httpx.Response, url: str) -> object:
     """The value of a JSON text that a response holds. Raises ``invalid`` if it is none."""
     try:
-        value: object = json.loads(text)
-    except (ValueError, RecursionError):
+        return foreign(text)
+    except ValueError:
         raise unexpected_response(response, url) from None
-    return value
 
 
 def _read_body(response: httpx.Response, url: str) -> bytes:
@@ -74,8 +73,8 @@ def _read_body(response: httpx.Response, url: str) -> bytes:
 def problem_error(response: httpx.Response, body: bytes, url: str) -> FastioError:
     """The error that a response holds as problem details (RFC 9457)."""
     try:
-        problem = json.loads(body) if "json" in response.headers.get("content-type", "") else None
-    except (ValueError, RecursionError):
+        problem = foreign(body) if "json" in response.headers.get("content-type", "") else None
+    except ValueError:
         problem = None
     error = parse_problem(problem)
     if error is None:

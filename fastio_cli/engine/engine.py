@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from functools import cache, partial
 from itertools import count
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from fastio_cli.blobs.local import BlobStore
+    from fastio_cli.blobs.writer import BlobWriter
     from fastio_cli.config.secret_box import SecretBox
     from fastio_cli.config.settings import Limits, SearchSettings
     from fastio_cli.identity import Grant, Identity
@@ -46,7 +48,11 @@ if TYPE_CHECKING:
     from fastio_cli.storage.tx import Tx
 
 KEY_LENGTH_MAX = 255
+FLOORS_MAX = 1000  # whose keys are remembered; almost all workspaces have the same
 KEY_KEPT_MS = 24 * 3600 * 1000
+# A call that ends with one of these may have been done all the same.
+UNKNOWN_OUTCOMES = ("unavailable", "internal", "interrupted", "timeout")
+KEPT_BYTES_MAX = 4096  # of an answer that is kept as it is; most are a tenth of that
 # The engine's own keys serve only until it has heard from the database again.
 OWN_KEY_KEPT_MS = 10 * 60 * 1000
 _PROCESS = os.urandom(12).hex()
@@ -109,6 +115,13 @@ class Call(PreparedCall):
         other = self.other_workspace
         return self.workspace if other is None else f"{self.workspace}\n{other}"
 
+    @property
+    def stored(self) -> list[Content]:
+        """The bytes that were stored for it before it ran."""
+        upload = self.operation.upload_param
+        content = self.params[upload] if upload is not None else None
+        return [content] if isinstance(content, Content) and content.claim is not None else []
+
     def id(self) -> str:
         """What tells it from other calls. One that comes again keeps its place in a line."""
         if not self._id:
@@ -134,7 +147,7 @@ class Engine(Client):
         self._search_settings = search_settings
         self._key_file = key_file
         self._search: SearchService | None = None
-        self._lock_key: bytes | None = None
+        self._lock_keys: dict[int, bytes] = {}
         self._verdicts = Verdicts()
         # Do what may be large or slow for reads, and for writes; a server has helpers for it.
         self.compute: Callable[..., object] = run_in_place
@@ -167,8 +180,8 @@ class Engine(Client):
         while True:
             try:
                 outcome = transaction(lambda tx: self._run(tx, call))
-            except FastioError:
-                self.finish_rollback(call)
+            except FastioError as e:
+                self.finish_rollback(call, e)
                 raise
             if outcome is UNPREPARED:
                 scratch = self._scratch_engine(call)
@@ -224,13 +237,13 @@ class Engine(Client):
         own = [call for call in calls if isinstance(call, Call)]
         outcomes = self.store.write_batch([work(call) for call in own])
         for i, call in enumerate(own):
-            self.finish_rollback(call)
             while outcomes[i] is UNPREPARED:  # rare: the same call again, alone, in its place
                 try:
                     self.prepare_outside(call)
                     outcomes[i] = self.store.write(work(call).run)
                 except FastioError as e:
                     outcomes[i] = e
+            self.finish_rollback(call, outcomes[i])
         return outcomes
 
     def prepare_outside(self, call: Call) -> None:
@@ -254,29 +267,38 @@ class Engine(Client):
         )
         call.prepared = prepare(preparation, **call.params)
 
-    def finish_rollback(self, call: Call) -> None:
-        """Do what has to last of a call whose transaction was rolled back."""
+    def finish_rollback(self, call: Call, outcome: object = None) -> None:
+        """Do what has to last of a call whose transaction was rolled back, and remove what it
+        stored if its ``outcome`` is the error that refused it."""
+        if isinstance(outcome, FastioError) and outcome.code not in UNKNOWN_OUTCOMES:
+            for content in call.stored:
+                self.discard(content)
         if call.after_rollback:
             works, call.after_rollback = call.after_rollback, []
             self.store.write(lambda tx: [work(tx) for work in works])
 
     def act(
-        self, works: list[tuple[int, str, Callable[[Tx, Context | None], object]]]
+        self,
+        works: list[tuple[int, str, str | None, Callable[[Tx, Context | None], object]]],
     ) -> list[object]:
         """Do background work, in one commit, each alone: results or exceptions.
 
-        A work is a workspace's number, the actor it is done for, and a function of a transaction
-        and a context. In a workspace that was deleted meanwhile it is not done, and gives None;
-        with the number 0 it is about no workspace, and there is no context.
+        A work is a workspace's number, the actor it is done for, who that is as a member of the
+        org (None: the store's owner), and a function of a transaction and a context. In a workspace
+        that was deleted meanwhile it is not done, and gives None; with the number 0 it is about no
+        workspace, and there is no context.
         """
 
         def run(
-            workspace_id: int, actor: str, work: Callable[[Tx, Context | None], object]
+            workspace_id: int,
+            actor: str,
+            member: str | None,
+            work: Callable[[Tx, Context | None], object],
         ) -> Work:
             def in_transaction(tx: Tx) -> object:
                 if not workspace_id:
                     return work(tx, None)
-                ctx = self.background_context(tx, workspace_id, actor)
+                ctx = self.background_context(tx, workspace_id, actor, member)
                 if ctx is None:
                     return None
                 result = work(tx, ctx)
@@ -287,13 +309,36 @@ class Engine(Client):
 
         return self.store.write_batch([run(*work) for work in works])
 
-    def background_context(self, tx: Tx, workspace_id: int, actor: str) -> Context | None:
+    def begin_numbers(self, actor: str) -> None:
+        """Say in every workspace whose numbers have to go on higher that they do."""
+
+        def pending(tx: Tx) -> list[int]:
+            rows = tx.workspaces.every()
+            return [row["id"] for row in rows if row["seq"] < row["number_floor"]]
+
+        def begin(tx: Tx, ctx: Context | None) -> None:
+            assert ctx is not None
+            ctx.begin_numbers()
+
+        for outcome in self.act([(id, actor, None, begin) for id in self.store.read(pending)]):
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    def background_context(
+        self, tx: Tx, workspace_id: int, actor: str, member: str | None = None
+    ) -> Context | None:
         """What work in the background may use in a workspace; None if that was deleted."""
         row = tx.workspaces.by_id(workspace_id)
         if row is None:
             return None
         return Context(
-            tx, workspace=row, actor=actor, call_id=str, blobs=self.blobs, limits=self.limits
+            tx,
+            workspace=row,
+            actor=actor,
+            member=member,
+            call_id=str,
+            blobs=self.blobs,
+            limits=self.limits,
         )
 
     def prepare(
@@ -353,6 +398,19 @@ class Engine(Client):
         """Store the bytes of a stream, as the ``content`` parameter of a file operation."""
         return self.blobs.put(stream, self.limits.file_bytes_max)
 
+    def begin_upload(self) -> BlobWriter:
+        """Takes the bytes of a ``content`` parameter as they come."""
+        return self.blobs.writer(self.limits.file_bytes_max)
+
+    def discard(self, content: Content) -> None:
+        """Remove the bytes of a refused call, unless something else refers to them."""
+
+        def is_used(name: str) -> bool:
+            return self.store.read(lambda tx: tx.objects.uses_blob(name))
+
+        with suppress(FastioError):  # what cannot be removed now is swept
+            self.blobs.discard(content, is_used)
+
     def chunks(self, download: Download) -> Iterator[bytes]:
         """The bytes that ``file.get`` answered with."""
         return download.chunks(self.store.read, self.blobs)
@@ -397,7 +455,7 @@ class Engine(Client):
                     scope,
                     call.idempotency_key,
                     request_hash=call.request_hash,
-                    result=record_text(_without_secret(operation, result)).decode(),
+                    result=_as_kept(_without_secret(operation, result)),
                     target_id=row["id"] if row is not None and not scope else None,
                     kept_ms=call.key_kept_ms,
                 )
@@ -425,7 +483,7 @@ class Engine(Client):
         record = json.loads(done["result"])
         operation = call.operation
         if operation.returns_secret is None:
-            return record
+            return self._resolved(tx, call, row, grant, record)
         if call.result is not None and record == _without_secret(operation, call.result):
             return call.result  # this very call did it, and did not hear of its commit
         assert operation.replay is not None
@@ -433,6 +491,15 @@ class Engine(Client):
         result = operation.replay(ctx, record)
         ctx.finish()
         return result
+
+    def _resolved(
+        self, tx: Tx, call: Call, row: Row | None, grant: Grant | None, record: object
+    ) -> object:
+        if row is None:
+            return record
+        from fastio_cli.engine.kept_answers import resolved
+
+        return resolved(self._context(tx, call, row, grant), record)
 
     def _context(self, tx: Tx, call: Call, row: Row | None, grant: Grant | None) -> Context:
         return Context(
@@ -444,6 +511,7 @@ class Engine(Client):
             limits=self.limits,
             org=call.identity.org if call.identity is not None else "",
             grant=grant,
+            member=call.actor if grant is not None else None,
             prepared=call.prepared,
             open_search=lambda: self.search,
             compute=self._compute_for(tx, call),
@@ -459,10 +527,13 @@ class Engine(Client):
         call.outside = call.outside or OutsideWork(self.compute_in_write)
         return partial(call.outside.compute, tx)
 
-    def _read_lock_key(self, tx: Tx) -> bytes:
-        if self._lock_key is None:  # it never changes
-            self._lock_key = tx.locks.token_key()
-        return self._lock_key
+    def _read_lock_key(self, tx: Tx, floor: int) -> bytes:
+        """The key, which changes only when all floors do: when the store is restored."""
+        if floor not in self._lock_keys:
+            if len(self._lock_keys) >= FLOORS_MAX:
+                self._lock_keys.clear()
+            self._lock_keys[floor] = tx.locks.token_key()
+        return self._lock_keys[floor]
 
     def close(self) -> None:
         """Close the store."""
@@ -474,6 +545,25 @@ class Engine(Client):
         """A work that raises unless the identity may do the operation, before bytes are sent."""
         name = stored_name(identity.org, workspace)
         return lambda tx: _admit(tx, operation, name, identity)
+
+    def upload_admission(self, call: Call, size_bytes: int) -> Callable[[Tx], object]:
+        """A work that raises what would refuse an upload of so many bytes, before they are sent.
+
+        ``call`` has other bytes in their place. One that was done before is not refused.
+        """
+
+        def admit(tx: Tx) -> None:
+            tx.unit.enter(call.prefetch)  # all that is looked at, in one round trip
+            row, grant = _admit(tx, call.operation, call.workspace, call.identity)
+            assert row is not None
+            key = call.idempotency_key
+            if key is not None and tx.unit.request(row["id"], key) is not None:
+                return
+            if call.operation.admit is not None:
+                ctx = self._context(tx, call, row, grant)
+                call.operation.admit(ctx, size_bytes, **call.params)
+
+        return admit
 
     def _charge(self, tx: Tx, call: Call) -> None:
         assert call.identity is not None
@@ -579,6 +669,16 @@ def _request_hash(what: list[str], params: dict[str, object]) -> str:
         for key, value in params.items()
     }
     return sha256(canonical([*what, plain])).hexdigest()
+
+
+def _as_kept(answer: object) -> str:
+    """An answer as it is kept: the few that are large by reference."""
+    text = record_text(answer)
+    if len(text) > KEPT_BYTES_MAX and isinstance(answer, dict):
+        from fastio_cli.engine.kept_answers import by_reference
+
+        text = by_reference(answer)
+    return text.decode()
 
 
 def _without_secret(operation: Operation, result: object) -> object:

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fastio_cli.errors import FastioError
+from fastio_cli.json_text import foreign
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ def _client_of(grant: Grant) -> dict[str, str]:
 
 def _json(response: httpx.Response) -> dict[str, Any]:
     try:
-        answer = response.json()
+        answer = foreign(response.content)
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}

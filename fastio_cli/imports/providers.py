@@ -18,6 +18,7 @@ from fastio_cli.errors import FastioError
 from fastio_cli.imports.google_pages import lead_on
 from fastio_cli.imports.responses import status_error
 from fastio_cli.imports.source import Source
+from fastio_cli.json_text import foreign
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ class Services:
         if response.status_code != 200:
             raise status_error(Source(url, login=service), response)
         try:
-            answer = response.json()
+            answer = foreign(response.content)
         except ValueError:
             answer = None
         if not isinstance(answer, dict):

@@ -1,8 +1,8 @@
 """The runner of jobs: claims what is due under a lease, runs it on threads, records how it ended.
 
-**Fairness.** Each workspace has its turn: one job a workspace and round, the round going on where
-the last one ended. One org may have ``parallel`` jobs of a kind running, and there is one thread
-more for all others, unless the runner works for one actor alone.
+**Fairness.** Orgs take turns, and within an org its workspaces do: one job each and round, whoever
+was served longest ago first. One org may have ``parallel`` jobs of a kind running, which is half of
+the threads, unless there is but one thread, or the runner works for one actor alone.
 
 **Leases.** A claim raises the job's fencing token. A runner that dies leaves a lease that runs out,
 and another one begins the job anew; a runner that lost its lease can write nothing any more: every
@@ -18,7 +18,7 @@ import queue
 import threading
 import time
 import traceback
-from collections import Counter
+from collections import Counter, OrderedDict, deque
 from functools import partial
 
 from fastio_cli.errors import FastioError
@@ -38,12 +38,16 @@ if TYPE_CHECKING:
 
     Work = Callable[[Tx, Context | None], bool]
     Outcome = Done | FastioError | None  # None: it was stopped
+    Org = str | int  # its name; the number of the workspace for what belongs to none
 
 POLL_S = 0.2
 ATTEMPTS_MAX = 100  # of a job that is queued once, also with progress each time
 GRACE_S = 3.0  # for running jobs when the runner closes
+CLOSE_S = 1.0  # to record that they are put back
 STORE_AWAY_S = 1.0
 FIRST_TURN = -1
+SCANNED_MAX = 256  # workspaces that are looked at in a step
+ORGS_MAX = 10_000  # whose last turn is remembered
 
 
 class JobRunner:
@@ -77,6 +81,11 @@ class JobRunner:
         ended = self._record()
         self._renew()
         return ended
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether jobs that were given back still work in their threads."""
+        return any(pool.is_busy for pool in self._pools)
 
     def wake(self) -> None:
         """End the waiting of ``step``; may be called from any thread."""
@@ -127,10 +136,13 @@ class JobRunner:
             return False
         claimed = store.write(partial(self._take, picks))
         renewed_at = time.monotonic()
-        for pool, job in claimed:
+        for pool, job, refusal in claimed:
             self.running[job.key] = job
             self._pool_of[job.key] = pool
-            pool.run(job, renewed_at)
+            if refusal is None:
+                pool.run(job, renewed_at)
+            else:
+                self._unrecorded.append((job, refusal))
         return bool(claimed)
 
     def _picks(self, tx: Tx) -> list[tuple[_Pool, Row]]:
@@ -142,28 +154,54 @@ class JobRunner:
         return sorted(picks, key=lambda pick: (pick[1]["workspace_id"], pick[1]["id"]))
 
     def _turns(self, pool: _Pool, tx: Tx) -> list[Row]:
-        """The jobs to run next: one a workspace and round, from the last turn on."""
-        due = {id: self._due(pool, tx, id) for id in self._due_workspaces(pool, tx)}
-        held = Counter(share for job in pool.jobs for share in self._shares(job.workspace_id))
+        """The jobs to run next: one an org and round, from whom was served longest ago on."""
+        lines = self._lines(pool, tx)
+        orgs = [*(org for org in lines if org not in pool.turns), *filter(lines.get, pool.turns)]
+        held = Counter(self._org(job.workspace_id) for job in pool.jobs)
+        due: dict[int, list[Row]] = {}
         picks: list[Row] = []
-        while len(picks) < pool.room and any(due.values()):
-            for id, rows in due.items():
-                shares = self._shares(id)
-                if any(held[share] >= pool.share_max for share in shares):
-                    rows.clear()
-                if rows and len(picks) < pool.room:
-                    picks.append(rows.pop(0))
-                    held.update(shares)
-                    pool.turn = id
+        while orgs and len(picks) < pool.room:
+            org = orgs.pop(0)
+            line = lines[org]
+            while line and held[org] < pool.share_max and not self._due_in(line[0], due, pool, tx):
+                line.popleft()
+            if line and held[org] < pool.share_max:
+                picks.append(due[line[0]].pop(0))
+                held[org] += 1
+                pool.note_turn(org, line[0])
+                line.rotate(-1)
+                orgs.append(org)
         return picks
 
-    def _due_workspaces(self, pool: _Pool, tx: Tx) -> list[int]:
-        """Live workspaces that have jobs due, the one after the last turn first."""
+    def _due_in(
+        self, workspace_id: int, known: dict[int, list[Row]], pool: _Pool, tx: Tx
+    ) -> list[Row]:
+        """The due jobs of a workspace that were not picked; none if it was deleted."""
+        if workspace_id not in known:
+            is_live = workspace_id == STORE_WIDE or self._is_live(tx, workspace_id)
+            known[workspace_id] = self._due(pool, tx, workspace_id) if is_live else []
+        return known[workspace_id]
+
+    def _lines(self, pool: _Pool, tx: Tx) -> dict[Org, deque[int]]:
+        """Workspaces that have jobs due, by their orgs, each org's in its own order.
+
+        A part of the workspaces is looked at if there are many, the next part the next time.
+        """
         find = partial(tx.jobs.due_workspaces, pool.kind.name, self._actor, tx.now_ms)
-        found = find(pool.turn, pool.room)
-        if len(found) < pool.room and pool.turn > FIRST_TURN:
-            found += [id for id in find(FIRST_TURN, pool.room) if id <= pool.turn]
-        return [id for id in dict.fromkeys(found) if id == STORE_WIDE or self._is_live(tx, id)]
+        found = find(pool.looked_at, SCANNED_MAX)
+        if len(found) < SCANNED_MAX:
+            found += [id for id in find(FIRST_TURN, SCANNED_MAX) if id <= pool.looked_at]
+            pool.looked_at = FIRST_TURN
+        else:
+            pool.looked_at = found[-1]
+        lines: dict[Org, deque[int]] = {}
+        for id in sorted(found):
+            if id == STORE_WIDE or id in self._orgs or self._is_live(tx, id):
+                lines.setdefault(self._org(id), deque()).append(id)
+        for org, line in lines.items():
+            last = pool.turns.get(org, FIRST_TURN)
+            line.rotate(-sum(id <= last for id in line))
+        return lines
 
     def _is_live(self, tx: Tx, workspace_id: int) -> bool:
         row = tx.workspaces.by_id(workspace_id)
@@ -176,12 +214,14 @@ class JobRunner:
         # An attempt that lost its lease may still be on its way out.
         return [row for row in rows if (workspace_id, row["id"]) not in self.running]
 
-    def _shares(self, workspace_id: int) -> list[int | str]:
-        """Whose part of the threads a job takes: its workspace's and its org's."""
-        org = self._orgs.get(workspace_id)
-        return [workspace_id] if org is None else [workspace_id, org]
+    def _org(self, workspace_id: int) -> Org:
+        """Whose part of the threads a job of a workspace takes: its org's, or the store's own."""
+        return self._orgs.get(workspace_id, workspace_id)
 
-    def _take(self, picks: list[tuple[_Pool, Row]], tx: Tx) -> list[tuple[_Pool, Job]]:
+    def _take(
+        self, picks: list[tuple[_Pool, Row]], tx: Tx
+    ) -> list[tuple[_Pool, Job, FastioError | None]]:
+        """The jobs that are ours now, each with why it may not be done if it may not."""
         claimed = []
         for pool, pick in picks:
             where = pick["workspace_id"], pick["id"]
@@ -192,7 +232,7 @@ class JobRunner:
             if job is None:
                 tx.jobs.finish(*where, row["fence"], tx.now_ms)
             else:
-                claimed.append((pool, job))
+                claimed.append((pool, job, _refusal(tx, pool.kind, job)))
         return claimed
 
     def _pause_s(self) -> float:
@@ -229,10 +269,12 @@ class JobRunner:
         self._unrecorded.clear()
         for job, _ in outcomes:
             del self.running[job.key]
-            self._pool_of.pop(job.key).jobs.discard(job)
+            pool = self._pool_of.pop(job.key)
+            pool.jobs.discard(job)
+            pool.kind.settle(job)
         return [job for job, _ in outcomes]
 
-    def _ending(self, job: Job, outcome: Outcome) -> tuple[int, str, Work]:
+    def _ending(self, job: Job, outcome: Outcome) -> tuple[int, str, str | None, Work]:
         """The work that records an outcome; it does nothing once the lease is lost."""
         if isinstance(outcome, FastioError):
             return self._failing(job, outcome)
@@ -240,8 +282,12 @@ class JobRunner:
             return self._putting_back(job)
         if outcome.again_in_s is not None:
             return self._putting_back(job, outcome, outcome.again_in_s)
+        kind = self._pool_of[job.key].kind
 
         def work(tx: Tx, ctx: Context | None) -> bool:
+            refusal = _refusal(tx, kind, job)
+            if refusal is not None:
+                raise refusal
             is_held = tx.jobs.finish(*job.key, job.fence, tx.now_ms)
             if is_held and outcome.effect is not None:
                 outcome.effect(tx, ctx)
@@ -251,7 +297,7 @@ class JobRunner:
 
     def _putting_back(
         self, job: Job, done: Done | None = None, again_in_s: float = 0.0
-    ) -> tuple[int, str, Work]:
+    ) -> tuple[int, str, str | None, Work]:
         kind = self._pool_of[job.key].kind
         self._wake_in(again_in_s)
 
@@ -269,7 +315,7 @@ class JobRunner:
 
         return self._scoped(job, work)
 
-    def _failing(self, job: Job, error: FastioError) -> tuple[int, str, Work]:
+    def _failing(self, job: Job, error: FastioError) -> tuple[int, str, str | None, Work]:
         kind = self._pool_of[job.key].kind
         retry = kind.retry
         failures = 0 if kind.has_progressed(job) else job.failures + 1
@@ -297,9 +343,9 @@ class JobRunner:
 
         return self._scoped(job, work)
 
-    def _scoped(self, job: Job, work: Work) -> tuple[int, str, Work]:
+    def _scoped(self, job: Job, work: Work) -> tuple[int, str, str | None, Work]:
         enters = self._pool_of[job.key].kind.enters_workspace
-        return job.workspace_id if enters else STORE_WIDE, job.actor, work
+        return job.workspace_id if enters else STORE_WIDE, job.actor, job.member, work
 
     def _wake_in(self, pause_s: float) -> None:
         at = time.monotonic() + pause_s + 0.001  # the store counts whole milliseconds
@@ -347,17 +393,32 @@ class _Pool:
         self.kind = kind
         self.jobs: set[Job] = set()
         self.renewed_at: dict[tuple[int, str], float] = {}
-        self.turn = FIRST_TURN  # the workspace that was served last
+        # Of each org, who was served longest ago first: the workspace that had the last turn.
+        self.turns: OrderedDict[Org, int] = OrderedDict()
+        self.looked_at = FIRST_TURN  # the last workspace that was
         self.discover_at = 0.0
-        spare = 1 if is_shared and kind.parallel > 1 else 0
-        self._threads_max = kind.parallel + spare
+        is_divided = is_shared and kind.parallel > 1
+        self._threads_max = 2 * kind.parallel if is_divided else kind.parallel
         # Twice as many as run, so that no thread waits for a commit.
         self.room_max = 2 * self._threads_max
-        # How many jobs one workspace or org may have at a time.
+        # How many jobs one org may have at a time.
         self.share_max = kind.parallel if is_shared else self.room_max
         self._outcomes = outcomes
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._at_work: set[Job] = set()
         self._threads: list[threading.Thread] = []
+
+    def note_turn(self, org: Org, workspace_id: int) -> None:
+        """An org was served."""
+        self.turns[org] = workspace_id
+        self.turns.move_to_end(org)
+        if len(self.turns) > ORGS_MAX:
+            self.turns.popitem(last=False)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a thread works on a job, be it one that was given up."""
+        return bool(self._at_work)
 
     @property
     def room(self) -> int:
@@ -382,7 +443,10 @@ class _Pool:
 
     def _work(self) -> None:
         while (job := self._todo.get()) is not None:
-            self._outcomes.put((job, self._outcome(job)))
+            self._at_work.add(job)
+            outcome = self._outcome(job)
+            self._at_work.discard(job)
+            self._outcomes.put((job, outcome))
 
     def _outcome(self, job: Job) -> Outcome:
         if job.is_stopped:
@@ -416,12 +480,22 @@ class RunnerThread(threading.Thread):
                 self._is_told.wait(STORE_AWAY_S)
         self._runner.close()
 
-    def stop(self) -> None:
-        """Have running jobs end or be put back, and wait for that."""
+    def close(self) -> bool:
+        """Have running jobs end or be put back, and wait a moment for that; whether it is done."""
         self._is_told.set()
         self._runner.wake()
         if self.is_alive():
-            self.join(2 * GRACE_S)
+            self.join(GRACE_S + CLOSE_S)
+        return not self.is_alive() and not self._runner.is_busy
+
+
+def _refusal(tx: Tx, kind: JobKind[Any], job: Job) -> FastioError | None:
+    """Why a job may not be done any more for the member that it acts for."""
+    if kind.role is None or job.member is None:
+        return None
+    from fastio_cli.engine.authorization import refusal_of_job
+
+    return refusal_of_job(tx, job.workspace_id, job.id, job.member, kind.role)
 
 
 def _queue(found: list[tuple[str, NewJob]], tx: Tx) -> None:
@@ -431,6 +505,7 @@ def _queue(found: list[tuple[str, NewJob]], tx: Tx) -> None:
             new.id,
             kind=kind,
             actor=new.actor,
+            member=new.member,
             payload=json.dumps(new.payload),
             due_at=tx.now_ms + int(new.due_in_s * 1000),
             now_ms=tx.now_ms,

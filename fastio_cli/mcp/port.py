@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
+from fastio_cli.server.shares import share_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -58,6 +60,7 @@ class EnginePort:
         self._executor = executor
         self._actor = actor
         self._identity = identity
+        self._owner = share_of(identity)
         self._is_small = is_small
 
     async def call(
@@ -70,16 +73,17 @@ class EnginePort:
         """Do an operation and return its answer."""
         prepare = partial(self._engine.prepare, operation.name, params, workspace, self._actor)
         prepare = partial(prepare, idempotency_key, identity=self._identity)
-        call = prepare() if self._is_small else await self._executor.prepare(prepare)
+        call = prepare() if self._is_small else await self._executor.prepare(self._owner, prepare)
         return await self._executor.call(call, is_small=self._is_small)
 
     async def upload(self, data: bytes) -> Content:
         """Store bytes."""
-        return await self._executor.prepare(self._engine.upload, io.BytesIO(data))
+        return await self._executor.prepare(self._owner, self._engine.upload, io.BytesIO(data))
 
     async def read(self, download: Any) -> bytes:
         """The bytes of a download."""
-        return await self._executor.prepare(_joined, partial(self._engine.chunks, download))
+        chunks = partial(self._engine.chunks, download)
+        return await self._executor.prepare(self._owner, _joined, chunks)
 
 
 class ClientPort:

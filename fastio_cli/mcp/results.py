@@ -104,21 +104,24 @@ def tool_hint(hint: str, name_of: Callable[[str], str | None]) -> str:
     return _COMMAND.sub(named, hint)
 
 
-def _arguments(name: str, text: str) -> dict[str, str]:
+def _arguments(name: str, text: str) -> dict[str, str | bool]:
     """A command's first argument and options, as far as they are parameters of its operation."""
     try:
         words = shlex.split(text)
     except ValueError:
         return {}
-    rules = list(find(name).rules)
-    stated = {}
+    operation = find(name)
+    rules = list(operation.rules)
+    stated: dict[str, str | bool] = {}
     if words and rules and not words[0].startswith("-"):
         stated[rules[0]] = words.pop(0)
     for option, value in pairwise([*words, ""]):
         rule = next(
             (r for r in rules if option.startswith("--") and r.startswith(_name(option))), ""
         )
-        if rule and value:
+        if rule and operation.rules[rule].schema.get("type") == "boolean":
+            stated[rule] = True
+        elif rule and value:
             stated[rule] = value
     return stated
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Old versions are dropped a batch at a time, so that most writes pay nothing for it.
 PRUNE_EVERY = 16
+# The types of the events that leave numbers out: those that a store or workspace before gave out.
+JUMPS = ("store.restore", "store.copy", "workspace.renumber")
 NOTHING = Content(EMPTY, 0, body=b"")
 
 
@@ -94,9 +96,10 @@ class Context:
         limits: Limits,
         org: str = "",
         grant: Grant | None = None,
+        member: str | None = None,
         prepared: Any = None,
         open_search: Callable[[], SearchService] | None = None,
-        lock_key: Callable[[Tx], bytes] | None = None,
+        lock_key: Callable[[Tx, int], bytes] | None = None,
         compute: Callable[..., Any] = run_in_place,
         verdict: Callable[[Hashable, Callable[[], bool]], bool] | None = None,
         raw_json: bool = False,
@@ -107,7 +110,8 @@ class Context:
         self._verdict = verdict
         self._raw_json = raw_json
         self.org = org
-        self.grant = grant  # None for the owner of a local store
+        self.grant = grant  # None for the owner of a local store, and for jobs
+        self.member = member  # who it is done for; None for the owner of a local store
         self.tx = tx
         self.actor = actor
         self.call_id = call_id
@@ -120,6 +124,7 @@ class Context:
         self._admit = admit
         self._others: list[Context] = []
         self.workspace_id = self.seq = self._seq_before = 0
+        self._size_bytes = self._size_before = 0
         if workspace is not None:
             self.enter(workspace)
 
@@ -137,8 +142,9 @@ class Context:
         self.workspace_name: str = workspace["name"].rpartition("/")[2]
         self.seq = self._seq_before = workspace["seq"]
         self.head_hash: str = workspace["head_hash"]
+        self._floor: int = workspace["number_floor"]
         self._workspace = workspace
-        self._size_bytes: int = workspace["size_bytes"]
+        self._size_bytes = self._size_before = workspace["size_bytes"]
         self._live_bytes: int = workspace["live_bytes"]
         self._counts = {"state": workspace["state_count"], "file": workspace["file_count"]}
 
@@ -205,6 +211,12 @@ class Context:
             )
 
     @property
+    def workspace_org(self) -> str:
+        """The org of the workspace, also where the store's owner or a job works in it."""
+        org: str = self._workspace["org"]
+        return org
+
+    @property
     def token_id(self) -> str | None:
         """The token that the call is made with; None for the owner of a local store."""
         return self.grant.token_id if self.grant is not None else None
@@ -241,7 +253,7 @@ class Context:
     def lock_key(self) -> bytes:
         """The store's own key, which the tokens of locks are derived with."""
         assert self._lock_key is not None
-        return self._lock_key(self.tx)
+        return self._lock_key(self.tx, self._floor)
 
     @property
     def now_ms(self) -> int:
@@ -256,6 +268,42 @@ class Context:
         data: dict[str, Any] | None = None,
     ) -> int:
         """Append an event to the workspace's log and chain its hash; its ``seq``."""
+        if self.seq < self._floor:
+            self.begin_numbers()
+        return self._append(type, path, version, data)
+
+    def begin_numbers(self) -> None:
+        """Go on above the workspace's floor, if it has not done so: an event says where and why.
+
+        It is of a type of :data:`JUMPS`, and its ``after`` is the number of the event before it.
+        """
+        if self.seq >= self._floor:
+            return
+        row = self.tx.numbers.of_workspace(self.workspace_id)
+        after, self.seq = self.seq, self._floor - 1
+        self._append(row["floor_reason"], data={"after": after})
+
+    @property
+    def event_count(self) -> int:
+        """How many events the workspace has: not every number is one's."""
+        row = self.tx.numbers.of_workspace(self.workspace_id)
+        count: int = max(self.seq, row["number_floor"] - 1) - row["numbers_skipped"]
+        return count
+
+    def raise_floor(self, name: str) -> None:
+        """Let the workspace go on above whatever others gave out under a name that it takes."""
+        floor = self.tx.numbers.of_name(self.stored_name(name)) + 1
+        if floor > max(self.seq + 1, self._floor):
+            self.tx.numbers.raise_floor(self.workspace_id, floor, "workspace.renumber")
+            self._floor = floor
+
+    def _append(
+        self,
+        type: str,
+        path: str | None = None,
+        version: int | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> int:
         self.seq += 1
         event = {
             "workspace_id": self.workspace_id,
@@ -276,7 +324,7 @@ class Context:
         """Write the counters and totals of the workspaces in which anything happened."""
         for other in self._others:
             other.finish()
-        if self.seq != self._seq_before:
+        if self.seq != self._seq_before or self._size_bytes != self._size_before:
             state_count, file_count = self._counts["state"], self._counts["file"]
             counters = {
                 "seq": self.seq,
@@ -395,10 +443,10 @@ class Context:
         size. Raises ``quota_exceeded`` when the workspace would outgrow its limit.
         """
         head = target.head
-        version = head["version"] + 1 if head is not None else 1
+        version = max(head["version"] if head is not None else 0, self._floor) + 1
         now_ms = self.now_ms
         created_at = target.live["created_at"] if target.live is not None else now_ms
-        self._account(content.size_bytes if added_bytes is None else added_bytes)
+        self.account(content.size_bytes if added_bytes is None else added_bytes)
         if target.live is not None:
             self._counts[target.live["kind"]] -= 1
             self._live_bytes -= target.live["size_bytes"]
@@ -433,9 +481,10 @@ class Context:
         )
         kept = self.limits.versions_max
         if version > kept and version % PRUNE_EVERY == 0:
-            self._size_bytes -= self.tx.unit.prune_versions(
-                self.workspace_id, target.path, version - kept + 1
-            )
+            below = version - kept + 1
+            if below <= self._floor:  # numbers were left out between the versions
+                below = self.tx.objects.nth_newest(self.workspace_id, target.path, kept)
+            self._size_bytes -= self.tx.unit.prune_versions(self.workspace_id, target.path, below)
         return object_record(columns)
 
     def next_chain(self) -> int:
@@ -501,17 +550,19 @@ class Context:
             deleted=False,
         )
 
-    def _account(self, added_bytes: int) -> None:
+    def account(self, added_bytes: int) -> None:
+        """Count what the workspace holds more. Raises ``quota_exceeded`` beyond its limit, or that
+        of its org."""
         self._size_bytes += added_bytes
-        if not added_bytes:
+        if added_bytes <= 0:
             return
         limits = self.limits
         if self._size_bytes > limits.storage_bytes_max:
             who = f"Workspace {self.workspace_name}"
             raise _over("storage_bytes_max", who, self._size_bytes, limits.storage_bytes_max)
-        if self.grant is not None:
+        if self.member is not None:
             added = self._size_bytes - self._workspace["size_bytes"]
-            total = self.tx.unit.org_bytes(self.org) + added
+            total = self.tx.unit.org_bytes(self.workspace_org) + added
             if total > limits.org_bytes_max:
                 raise _over("org_bytes_max", "The org", total, limits.org_bytes_max)
 

@@ -110,12 +110,21 @@ def _edited(
                 is_parsed = False
                 continue
             if not is_parsed:
-                assert body is not None
-                document, is_parsed = stored(body.decode()), True
+                document = _beginning(kind, args) if body is None else stored(body.decode())
+                is_parsed = True
             document = _KINDS[kind](document, *args, place)
         except FastioError as e:
             raise e if number is None else named(e, number, verb, place.path) from None
     return encode(document) if is_parsed else body, place.total
+
+
+def _beginning(kind: str, args: tuple[Any, ...]) -> object:
+    """What a change begins with where nothing is: its default, or what it can add to."""
+    if kind == "update":
+        return stored(args[1].decode())
+    if args[0]:  # a pointer
+        return {}
+    return [] if kind == "append" else 0
 
 
 def named(error: FastioError, number: int, verb: object, path: object) -> FastioError:
@@ -141,8 +150,8 @@ def _assign(document: object, at: str, value: bytes, place: Place) -> object:
     return assign(document, at, stored(value.decode()), place.path)
 
 
-def _append(document: object, at: str | None, value: bytes, place: Place) -> object:
-    target = _target(document, at, place)
+def _append(document: object, at: str | None, value: bytes, create: bool, place: Place) -> object:
+    target = _target(document, at, place, [] if create else None)
     if not isinstance(target, list):
         raise FastioError(
             "invalid",
@@ -153,8 +162,8 @@ def _append(document: object, at: str | None, value: bytes, place: Place) -> obj
     return document
 
 
-def _increment(document: object, at: str | None, by: float, place: Place) -> object:
-    number = _target(document, at, place)
+def _increment(document: object, at: str | None, by: float, create: bool, place: Place) -> object:
+    number = _target(document, at, place, 0 if create else None)
     if not isinstance(number, int | float) or isinstance(number, bool):
         raise FastioError(
             "invalid",
@@ -172,11 +181,14 @@ def _increment(document: object, at: str | None, by: float, place: Place) -> obj
     return place.total
 
 
-def _target(document: object, at: str | None, place: Place) -> object:
+def _target(document: object, at: str | None, place: Place, beginning: object) -> object:
+    """What a pointer leads to; ``beginning``, unless it is None, is put there if nothing is."""
     if not at:
         return document
-    from fastio_cli.operations.pointer import resolve
+    from fastio_cli.operations.pointer import fill, resolve
 
+    if beginning is not None:
+        fill(document, at, beginning, place.path)
     return resolve(document, at, place.path)
 
 
@@ -209,6 +221,21 @@ def _json_patch(document: object, patch: bytes, place: Place) -> object:
     from fastio_cli.operations.pointer import apply_patch
 
     return apply_patch(document, stored(patch.decode()), place.path, place.version, place.budget)
+
+
+def _update(document: object, expression: str, default: bytes | None, place: Place) -> object:
+    """The result of a JMESPath expression over the document. Raises ``invalid`` if it is null."""
+    from fastio_cli.operations.query import search
+
+    result = search(expression, document)
+    if result is None:
+        raise FastioError(
+            "invalid",
+            f"The expression gives null for {place.path}; nothing was changed.",
+            f"See what it would be made of: fastio state get {place.path}",
+            path=place.path,
+        )
+    return result
 
 
 def check_schema(body: bytes, schema: bytes, path: str) -> None:
@@ -298,6 +325,8 @@ def holds_up_writes(function: Callable[..., object], args: tuple[Any, ...]) -> b
         patched_bytes += _bytes_in(edited) if patches else 0
         if any(b'"copy"' in patch for patch in patches):
             return True
+        if any(kind == "update" for _, _, kind, _ in edited[3]):
+            return True
     return checks >= CHECKS_MAX or patched_bytes >= PATCHED_BYTES_MAX
 
 
@@ -317,7 +346,7 @@ def _is_program(function: Callable[..., object], args: tuple[Any, ...]) -> bool:
     if function is not edit:
         return function in PROGRAMS
     return any(
-        schema is not None or any(kind == "json-patch" for _, _, kind, _ in changes)
+        schema is not None or any(kind in _OWN_PROGRAMS for _, _, kind, _ in changes)
         for _, _, _, changes, schema in args[0]
     )
 
@@ -330,6 +359,7 @@ def _bytes_in(value: object) -> int:
 
 # How long these take, and how much memory, is up to what their user wrote.
 PROGRAMS = (query, holds, check_schema)
+_OWN_PROGRAMS = ("json-patch", "update")  # the changes of which that is so
 _WHOLE = ("replace", "delete")
 _KINDS: dict[str, Callable[..., object]] = {
     "assign": _assign,
@@ -337,4 +367,5 @@ _KINDS: dict[str, Callable[..., object]] = {
     "increment": _increment,
     "merge": _merge,
     "json-patch": _json_patch,
+    "update": _update,
 }

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical
-from fastio_cli.operations.context import event_hash
+from fastio_cli.operations.context import JUMPS, event_hash
 from fastio_cli.operations.operation import Pending, operation
 from fastio_cli.operations.records import event_record
 from fastio_cli.operations.types import Limit, Line, PathPattern, Seq, Wait
@@ -38,14 +38,20 @@ def list_(
 
     ``type`` and ``path`` are patterns: ``*`` matches anything, also ``/``. ``next_cursor`` is the
     number to pass as ``after`` next; with a filter a page may be empty and yet not the last, which
-    is so while ``next_cursor`` moves.
+    is so while ``next_cursor`` moves. Raises ``invalid`` for an ``after`` that this log never gave
+    out: of a log that was replaced, or of none.
     """
     items: list[model.Event] = []
-    cursor = after
-    while len(items) < limit and cursor - after < SCANNED_MAX:
+    cursor, scanned = after, 0
+    if after > ctx.seq:
+        raise _beyond(ctx, after)
+    while len(items) < limit and scanned < SCANNED_MAX:
         rows = ctx.tx.events.after(ctx.workspace_id, cursor, PAGE if type or path else limit)
         if not rows:
             break
+        if not scanned:
+            _refuse_left_out(ctx, after, rows[0])
+        scanned += len(rows)
         for row in rows:
             cursor = row["seq"]
             if _matches(type, row["type"]) and _matches(path, row["path"] or ""):
@@ -75,17 +81,17 @@ def verify(
     """
     if (head_seq is None) != (head_hash is None):
         raise FastioError("invalid", "head_seq and head_hash belong together.")
-    expected, previous = 1, ctx.tx.workspaces.genesis_hash
-    problem = None
-    while problem is None and (rows := ctx.tx.events.after(ctx.workspace_id, expected - 1, PAGE)):
+    last, previous = 0, ctx.tx.workspaces.genesis_hash
+    count, problem = 0, None
+    while problem is None and (rows := ctx.tx.events.after(ctx.workspace_id, last, PAGE)):
         for row in rows:
-            problem = _broken_link(row, expected, previous)
-            if problem is None and row["seq"] == head_seq and row["hash"] != head_hash:
-                problem = f"Event {head_seq} is not the one whose hash was kept."
+            problem = _broken_link(row, last, previous)
+            if problem is None and head_seq is not None and last < head_seq <= row["seq"]:
+                problem = _broken_promise(row, head_seq, head_hash)
             if problem is not None:
                 break
-            expected, previous = row["seq"] + 1, row["hash"]
-    last = expected - 1
+            last, previous = row["seq"], row["hash"]
+            count += 1
     if problem is None and (last != ctx.seq or previous != ctx.head_hash):
         problem = f"The log ends at event {last}, but the workspace counted {ctx.seq}."
     if problem is None and head_seq is not None and head_seq > last:
@@ -93,7 +99,7 @@ def verify(
     return {
         "workspace": ctx.workspace_name,
         "verified": problem is None,
-        "events": last,
+        "events": count,
         "head_seq": last,
         "head_hash": previous,
         "problem": problem,
@@ -104,14 +110,56 @@ def _matches(pattern: str | None, text: str) -> bool:
     return pattern is None or fnmatchcase(text, pattern)
 
 
-def _broken_link(row: "Any", expected: int, previous: str) -> str | None:
-    if row["seq"] != expected:
+def _beyond(ctx: "Context", after: int) -> FastioError:
+    return FastioError(
+        "invalid",
+        f"There is no event {after}: the log of {ctx.workspace_name} ends at event {ctx.seq}.",
+        f"Go on from there: fastio event list -w {ctx.workspace_name} --after {ctx.seq}",
+        newest_seq=ctx.seq,
+    )
+
+
+def _refuse_left_out(ctx: "Context", after: int, first: "Any") -> None:
+    """Refuse a number that the log left out, between two events that follow each other."""
+    last = _followed(first)
+    if last is None or last == after:
+        return
+    raise FastioError(
+        "invalid",
+        f"Event {after} is of a log that was replaced: in this one event {first['seq']} "
+        f"({first['type']}) follows event {last}.",
+        f"Read on from where they part: fastio event list -w {ctx.workspace_name} --after {last}",
+        newest_seq=ctx.seq,
+        parted_after=last,
+    )
+
+
+def _followed(row: "Any") -> int | None:
+    """The number of the event that one follows which leaves numbers out; None for others."""
+    if row["type"] not in JUMPS:
+        return None
+    after = json.loads(row["data"]).get("after")
+    return after if isinstance(after, int) else None
+
+
+def _broken_promise(row: "Any", head_seq: int, head_hash: str | None) -> str | None:
+    """What is wrong with the event whose hash was kept: this one, or one that was left out."""
+    if row["seq"] != head_seq:
+        return f"Event {head_seq}, whose hash was kept, is missing: {row['type']} left it out."
+    if row["hash"] != head_hash:
+        return f"Event {head_seq} is not the one whose hash was kept."
+    return None
+
+
+def _broken_link(row: "Any", last: int, previous: str) -> str | None:
+    expected = last + 1
+    if row["seq"] != expected and not (row["seq"] > expected and _followed(row) == last):
         return f"Event {expected} is missing."
     if row["prev_hash"] != previous:
-        return f"Event {expected} does not follow from the one before it."
+        return f"Event {row['seq']} does not follow from the one before it."
     try:
         data = canonical(json.loads(row["data"])).decode()
         intact = event_hash({**row, "data": data}) == row["hash"]
     except (ValueError, OverflowError, OSError):  # no JSON, no time
         intact = False
-    return None if intact else f"Event {expected} was changed after it was written."
+    return None if intact else f"Event {row['seq']} was changed after it was written."

@@ -85,6 +85,32 @@ def acquire(
     )
 
 
+@operation(
+    "lock.take_over",
+    f"POST {BASE}-take-over/{{path:path}}",
+    effect="write",
+    role="admin",
+    returns_secret="token",
+    replay=_hold_again,
+)
+def take_over(
+    ctx: "Context",
+    *,
+    path: ObjectPath,
+    ttl_s: Ttl = 60,
+    purpose: Line = "",
+    reason: Line = "",
+) -> "model.HeldLock":
+    """Take the lock on a path from whoever holds it, in one step, before all who wait for it.
+
+    The audit log says who did, and why: as ``lock.break``, then ``lock.acquire``. The fence is
+    higher than the one before, whose token is worth nothing from then on.
+    """
+    if ctx.live_lock(path) is not None:
+        break_(ctx, path=path, reason=reason)
+    return _grant(ctx, path, ttl_s, purpose)
+
+
 @operation("lock.renew", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor", inline=True)
 def renew(
     ctx: "Context", *, path: ObjectPath, lock_token: Token, ttl_s: Ttl | None = None

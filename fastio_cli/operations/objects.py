@@ -83,7 +83,7 @@ def diff(
             raise ctx.not_found(path, None)
         to_version = head["version"]
     if from_version is None:
-        from_version = to_version - 1
+        from_version = _version_before(ctx, path, to_version)
     from fastio_cli.operations.diff import compare
 
     rows = [ctx.content(path, n) if n else None for n in (from_version, to_version)]
@@ -132,7 +132,7 @@ def restore(
     if target.head is None:
         raise ctx.not_found(path, None)
     if version is None:
-        version = target.head["version"] - 1
+        version = _version_before(ctx, path, target.head["version"])
     row = ctx.content(path, version)
     if row["deleted"]:
         raise FastioError(
@@ -197,6 +197,12 @@ def copy(
     schema = _fitting_schema(there, target, row, head["schema"])
     data = {"copied_from": path, **_named(ctx, elsewhere)}
     return _put_copy(there, target, _brought(ctx, there, row), "copy", data, schema)
+
+
+def _version_before(ctx: "Context", path: str, version: int) -> int:
+    """The number of the kept version before another; not every number is one's."""
+    rows = ctx.tx.objects.versions(ctx.workspace_id, path, version, 1)
+    return rows[0]["version"] if rows else 0
 
 
 def _place(ctx: "Context", path: str, to: str, to_workspace: str | None) -> "tuple[Context, bool]":

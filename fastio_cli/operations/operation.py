@@ -50,6 +50,9 @@ class Operation:
     * ``workspace_param``: the parameter that names a further workspace it works in
       (:meth:`~fastio_cli.operations.context.Context.beside`);
     * ``upload_param``: the parameter that is the body of the request, as bytes;
+    * ``admit``: raises, before the bytes of an upload are taken in, what would refuse the call
+      after that; it is given a context to read with, their number (0 if it is not known) and the
+      operation's parameters;
     * ``commutative``: it adds to what is there, so that it is right whatever was written since its
       caller last read;
     * ``destructive``: it takes away what somebody may still need; that is so of whatever is asked
@@ -73,6 +76,7 @@ class Operation:
         response: str,
         prepare: "Callable[..., object] | None",
         own_token_param: str | None,
+        admit: "Callable[..., object] | None",
         commutative: bool,
         destructive: bool | None,
         run: "Callable[..., Any]",
@@ -87,6 +91,7 @@ class Operation:
         self.response = response
         self.prepare = prepare
         self.own_token_param = own_token_param
+        self.admit = admit
         self.commutative = commutative
         self.destructive = self.method == "DELETE" if destructive is None else destructive
         self.run = run
@@ -172,6 +177,7 @@ def operation(
     response: str = "json",
     prepare: "Callable[..., object] | None" = None,
     own_token_param: str | None = None,
+    admit: "Callable[..., object] | None" = None,
     commutative: bool = False,
     destructive: bool | None = None,
 ) -> "Callable[[F], F]":
@@ -189,6 +195,7 @@ def operation(
             response,
             prepare,
             own_token_param,
+            admit,
             commutative,
             destructive,
             run,

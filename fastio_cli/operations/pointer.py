@@ -91,6 +91,26 @@ def assign(document: object, pointer: str, value: object, path: str) -> object:
     return document
 
 
+def fill(document: object, pointer: str, value: object, path: str) -> None:
+    """Put a value where a pointer leads to nothing, with objects for the members on the way.
+
+    What is there stays. Raises ``not_found`` where the way leads through anything but objects and
+    the elements of arrays, ``invalid`` for what is no pointer.
+    """
+    parsed = _parse(pointer)
+    node = document
+    for part, is_last in zip(parsed.parts, [*[False] * (len(parsed.parts) - 1), True], strict=True):
+        if isinstance(node, dict):
+            node = node.setdefault(part, value if is_last else {})
+            continue
+        try:
+            node = parsed.walk(node, part)
+        except JsonPointerException:
+            raise _missing(pointer, path) from None
+        if isinstance(node, EndOfList):
+            raise _missing(pointer, path)
+
+
 def apply_patch(
     document: object, patch: object, path: str, version: int, budget: PatchBudget | None = None
 ) -> object:

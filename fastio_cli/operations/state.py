@@ -6,6 +6,7 @@ from fastio_cli.operations import documents
 from fastio_cli.operations.operation import Pending, about, operation
 from fastio_cli.operations.state_edit import StateEdit, body_of, work_on, write_edits
 from fastio_cli.operations.types import (
+    Boolean,
     Changes,
     Expression,
     Json,
@@ -131,12 +132,17 @@ def append(
     path: ObjectPath,
     value: Json,
     at: Pointer | None = None,
+    create: Boolean = False,
     if_version: Version | None = None,
     lock_token: Token | None = None,
 ) -> "model.Object":
-    """Append a value to an array of a state object."""
+    """Append a value to an array of a state object.
+
+    ``create`` begins the array, and the object, where nothing is, with objects for what ``at``
+    names on the way.
+    """
     edit = StateEdit(ctx, path, lock_token, if_version)
-    edit.append(value, at)
+    edit.append(value, at, create)
     return write_edits(ctx, [edit])[0]
 
 
@@ -154,14 +160,39 @@ def increment(
     path: ObjectPath,
     at: Pointer | None = None,
     by: Number = 1,
+    create: Boolean = False,
     if_version: Version | None = None,
     lock_token: Token | None = None,
 ) -> "model.StateDoc":
-    """Add to a number in a state object, and read the sum."""
+    """Add to a number in a state object, and read the sum.
+
+    ``create`` begins with 0 where nothing is, with objects for what ``at`` names on the way.
+    """
     edit = StateEdit(ctx, path, lock_token, if_version)
-    edit.increment(at, by)
+    edit.increment(at, by, create)
     put = write_edits(ctx, [edit])[0]
     return {"path": path, "version": put["version"], "etag": put["etag"], "value": edit.total}
+
+
+@operation("state.update", f"POST {BASE}-update/{{path:path}}", effect="write", role="editor")
+def update(
+    ctx: "Context",
+    *,
+    path: ObjectPath,
+    expression: Expression,
+    default: Json | None = None,
+    if_version: Version | None = None,
+    lock_token: Token | None = None,
+) -> "model.Object":
+    """Replace a state object by what a JMESPath expression makes of it, in one step.
+
+    The expression sees the present value, or ``default`` where nothing stands, and nobody else's
+    change comes between. Raises ``invalid``, with nothing changed, when it gives null: that is what
+    a misspelt name gives.
+    """
+    edit = StateEdit(ctx, path, lock_token, if_version)
+    edit.update(expression, default)
+    return write_edits(ctx, [edit])[0]
 
 
 @operation("state.schema", f"GET {BASE}-schema/{{path:path}}", effect="read", role="viewer")
@@ -180,8 +211,8 @@ def transact(ctx: "Context", *, changes: Changes) -> "model.Transaction":
 
     A change is the parameters of a ``state`` operation with its verb as ``op``: ``{"op": "set",
     "path": "a.json", "value": 1, "if_version": 3}``. Verbs: set, init, patch, append, increment,
-    delete. They apply in order; each sees what those before it did. An object gets one new version,
-    however many changes are about it, and has to satisfy its schema in the end.
+    update, delete. They apply in order; each sees what those before it did. An object gets one new
+    version, however many changes are about it, and has to satisfy its schema in the end.
     """
     edits: dict[str, StateEdit] = {}
     for number, change in enumerate(changes):
@@ -226,6 +257,7 @@ TRANSACT_VERBS = {
     "patch": "state.patch",
     "append": "state.append",
     "increment": "state.increment",
+    "update": "state.update",
     "delete": "object.delete",
 }
 

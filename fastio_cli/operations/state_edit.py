@@ -87,15 +87,25 @@ class StateEdit:
         self._need_state()
         self._change("patch", format, (patch.body,))
 
-    def append(self, value: "Content", at: "str | None" = None) -> None:
-        """Append to an array in the object."""
-        self._need_state("{}" if at else "[]")
-        self._change("append", "append", (at, value.body), {"at": at} if at else None)
+    def append(self, value: "Content", at: "str | None" = None, create: bool = False) -> None:
+        """Append to an array in the object; ``create`` begins it where nothing is."""
+        self._need_or_begin("append", at, create)
+        self._change("append", "append", (at, value.body, create), {"at": at} if at else None)
 
-    def increment(self, at: "str | None" = None, by: "int | float" = 1) -> None:
-        """Add to a number in the object."""
-        self._need_state("{}" if at else "0")
-        self._change("increment", "increment", (at, by), {"at": at} if at else None)
+    def increment(
+        self, at: "str | None" = None, by: "int | float" = 1, create: bool = False
+    ) -> None:
+        """Add to a number in the object; ``create`` begins it where nothing is."""
+        self._need_or_begin("increment", at, create)
+        self._change("increment", "increment", (at, by, create), {"at": at} if at else None)
+
+    def update(self, expression: str, default: "Content | None" = None) -> None:
+        """Replace the object by what an expression makes of it, or of the default."""
+        body = default.body if default is not None else None
+        if body is None or self.exists:
+            self._need_state()
+        self._change("update", "update", (expression, body))
+        self._kind = "state"
 
     def delete(self) -> None:
         """Delete the object."""
@@ -118,15 +128,23 @@ class StateEdit:
         self._change(verb, "replace", (value.body,))
         self._kind, self._whole = "state", value
 
-    def _need_state(self, first: str = "{}") -> None:
+    def _need_or_begin(self, verb: str, at: "str | None", create: bool) -> None:
+        """Raise as ``_need_state`` does, unless the verb may begin the object."""
+        if self.exists or not create:
+            self._need_state(verb, at)
+        self._kind = "state"
+
+    def _need_state(self, verb: "str | None" = None, at: "str | None" = None) -> None:
         """Raise ``not_found`` where nothing stands, ``invalid`` where a file does.
 
-        ``first`` is a value to begin with.
+        ``verb`` is one that can begin the object, as the hint says then.
         """
         if self._kind is None:
             error = self._ctx.not_found(self.path, self._target.head)
-            if self._target.head is None:
-                error.hint = f"Create it first: fastio state init {self.path} '{first}'"
+            if verb is not None:
+                error.hint = f"Begin it: {_command(verb, self.path, at)} --create"
+            elif self._target.head is None:
+                error.hint = f"Create it first: {_command('init', self.path)} '{{}}'"
             raise error
         if self._kind != "state":
             raise not_a_state_object(self.path)
@@ -193,6 +211,15 @@ class StateEdit:
             schema=self._schema,
             data=several or self._data,
         )
+
+
+def _command(verb: str, path: str, at: "str | None" = None) -> str:
+    """How a state object is changed at the command line."""
+    from shlex import quote
+
+    value = " VALUE" if verb == "append" else ""
+    where = f" --at {quote(at)}" if at else ""
+    return f"fastio state {verb} {quote(path)}{value}{where}"
 
 
 def work_on(ctx: "Context", edits: "Iterable[StateEdit]") -> "dict[str, bytes | None]":

@@ -413,6 +413,10 @@ class UploadRule(Rule):
     def check(self, value: object, name: str) -> object:
         if not isinstance(value, Content):
             raise FastioError("invalid", f"{name} must be uploaded bytes.")
+        if value.is_discarded:
+            raise FastioError(
+                "invalid", f"{name} is no longer stored, as a call with it was refused."
+            )
         return value
 
 
@@ -516,7 +520,7 @@ Changes = Annotated[
             "properties": {"op": {"type": "string"}, "path": PATH_RULE.schema},
             "required": ["op", "path"],
         },
-        json_keys=("value", "patch", "schema"),
+        json_keys=("value", "patch", "schema", "default"),
     ),
 ]
 Role = Annotated[str, TextRule(6, choices=("viewer", "editor", "admin", "owner"))]

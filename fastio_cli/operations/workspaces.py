@@ -19,6 +19,7 @@ def create(ctx: "Context", *, name: Name) -> "model.Workspace":
     """Create a workspace."""
     _refuse_taken(ctx, name)
     ctx.enter(ctx.tx.workspaces.add(ctx.stored_name(name), ctx.now_ms))
+    ctx.raise_floor(name)
     ctx.emit("workspace.create", data={"name": name})
     return _record(ctx, name)
 
@@ -76,7 +77,7 @@ def usage(ctx: "Context") -> "model.WorkspaceUsage":
         "file_count": row["file_count"],
         "live_bytes": row["live_bytes"],
         "size_bytes": row["size_bytes"],
-        "event_count": ctx.seq,
+        "event_count": ctx.event_count,
         "storage_bytes_max": ctx.limits.storage_bytes_max,
     }
 
@@ -91,7 +92,9 @@ def rename(ctx: "Context", *, name: Name) -> "model.Workspace":
             f"Create another: fastio workspace create {name}",
         )
     _refuse_taken(ctx, name)
+    ctx.tx.numbers.keep(ctx.stored_name(ctx.workspace_name), ctx.seq)
     ctx.tx.workspaces.rename(ctx.workspace_id, ctx.stored_name(name))
+    ctx.raise_floor(name)
     ctx.emit("workspace.rename", data={"from": ctx.workspace_name, "to": name})
     return _record(ctx, name)
 
@@ -106,6 +109,7 @@ def delete(ctx: "Context") -> "model.Workspace":
             "Delete its objects instead: fastio file delete PATH",
         )
     ctx.emit("workspace.delete")
+    ctx.tx.numbers.keep(ctx.stored_name(ctx.workspace_name), ctx.seq)
     ctx.tx.workspaces.mark_deleted(ctx.workspace_id, ctx.now_ms)
     row = ctx.tx.workspaces.latest_deleted(ctx.stored_name(ctx.workspace_name))
     assert row is not None
@@ -125,6 +129,7 @@ def restore(ctx: "Context", *, name: Name) -> "model.Workspace":
         )
     ctx.tx.workspaces.mark_deleted(row["id"], None)
     ctx.enter(row)
+    ctx.raise_floor(name)
     ctx.emit("workspace.restore")
     return _record(ctx, name)
 

@@ -113,7 +113,8 @@ class Events(Operations):
 
         ``type`` and ``path`` are patterns: ``*`` matches anything, also ``/``. ``next_cursor`` is
         the number to pass as ``after`` next; with a filter a page may be empty and yet not the
-        last, which is so while ``next_cursor`` moves.
+        last, which is so while ``next_cursor`` moves. Raises ``invalid`` for an ``after`` that this
+        log never gave out: of a log that was replaced, or of none.
         """
         return self._call(
             "event.list", after=after, limit=limit, type=type, path=path, wait_s=wait_s
@@ -203,8 +204,9 @@ class Imports(Operations):
 
         ``to`` is a folder if it is empty or ends with ``/``, and the files are named by ``name``,
         by their servers or by their URLs; else it is the path. ``headers`` go to the URL's own host
-        only, and are forgotten when the import has ended. ``on_conflict`` says what to do where
-        something stands: write the next version, choose a numbered name, or fail.
+        only, are sealed until then with a key that is not in the store, and forgotten when the
+        import has ended. ``on_conflict`` says what to do where something stands: write the next
+        version, choose a numbered name, or fail.
         """
         return self._call(
             "import.create",
@@ -251,7 +253,9 @@ class Imports(Operations):
 
         A failed one goes on where it stopped if that is possible, and one that had everything but
         could not be written is only written; a queued one that waits for its next attempt is tried
-        at once. One that ended has forgotten its headers, and needs them again to fetch.
+        at once. One that ended has forgotten its headers, and needs them again to fetch. Whoever
+        tries it again is who asks for it from then on: it begins anew if that is somebody else,
+        with their logins, headers and lock.
         """
         return self._call(
             "import.retry",
@@ -399,6 +403,29 @@ class Locks(Operations):
         """Show who holds the lock on a path, why and until when."""
         return self._call("lock.show", path=path)
 
+    def take_over(
+        self,
+        path: str,
+        *,
+        ttl_s: float = 60,
+        purpose: str = "",
+        reason: str = "",
+        idempotency_key: str | None = None,
+    ) -> model.HeldLock:
+        """Take the lock on a path from whoever holds it, in one step, before all who wait for it.
+
+        The audit log says who did, and why: as ``lock.break``, then ``lock.acquire``. The fence is
+        higher than the one before, whose token is worth nothing from then on.
+        """
+        return self._call(
+            "lock.take_over",
+            path=path,
+            ttl_s=ttl_s,
+            purpose=purpose,
+            reason=reason,
+            idempotency_key=idempotency_key,
+        )
+
 
 class MembersOfStore(Operations):
     """Operations on members."""
@@ -416,7 +443,8 @@ class MembersOfStore(Operations):
     ) -> model.Member:
         """Take a role away, in the org or in one workspace; its tokens stop working there at once.
 
-        With somebody's last role their tokens end for good, and their logins at file services.
+        The imports of theirs that are not done yet are cancelled where they may write no more. With
+        somebody's last role their tokens end for good, and their logins at file services.
         """
         return self._call(
             "member.remove", name=name, in_workspace=in_workspace, idempotency_key=idempotency_key
@@ -599,7 +627,11 @@ class OrgsOfStore(Operations):
         return self._call("org.show")
 
     def usage(self) -> model.OrgUsage:
-        """Show what the org uses of its storage and of this month's credits."""
+        """Show what the org uses of its storage and of this month's credits.
+
+        ``size_bytes`` is all that it stores, history, imports and search indexes included;
+        ``index_bytes`` are those of the indexes.
+        """
         return self._call("org.usage")
 
 
@@ -764,16 +796,22 @@ class State(Operations):
         value: object,
         *,
         at: str | None = None,
+        create: bool = False,
         if_version: int | None = None,
         lock_token: str | None = None,
         idempotency_key: str | None = None,
     ) -> model.Object:
-        """Append a value to an array of a state object."""
+        """Append a value to an array of a state object.
+
+        ``create`` begins the array, and the object, where nothing is, with objects for what ``at``
+        names on the way.
+        """
         return self._call(
             "state.append",
             path=path,
             value=value,
             at=at,
+            create=create,
             if_version=if_version,
             lock_token=lock_token,
             idempotency_key=idempotency_key,
@@ -799,16 +837,21 @@ class State(Operations):
         *,
         at: str | None = None,
         by: float = 1,
+        create: bool = False,
         if_version: int | None = None,
         lock_token: str | None = None,
         idempotency_key: str | None = None,
     ) -> model.StateDoc:
-        """Add to a number in a state object, and read the sum."""
+        """Add to a number in a state object, and read the sum.
+
+        ``create`` begins with 0 where nothing is, with objects for what ``at`` names on the way.
+        """
         return self._call(
             "state.increment",
             path=path,
             at=at,
             by=by,
+            create=create,
             if_version=if_version,
             lock_token=lock_token,
             idempotency_key=idempotency_key,
@@ -896,11 +939,37 @@ class State(Operations):
 
         A change is the parameters of a ``state`` operation with its verb as ``op``: ``{"op": "set",
         "path": "a.json", "value": 1, "if_version": 3}``. Verbs: set, init, patch, append,
-        increment, delete. They apply in order; each sees what those before it did. An object gets
-        one new version, however many changes are about it, and has to satisfy its schema in the
-        end.
+        increment, update, delete. They apply in order; each sees what those before it did. An
+        object gets one new version, however many changes are about it, and has to satisfy its
+        schema in the end.
         """
         return self._call("state.transact", changes=changes, idempotency_key=idempotency_key)
+
+    def update(
+        self,
+        path: str,
+        expression: str,
+        *,
+        default: object = None,
+        if_version: int | None = None,
+        lock_token: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> model.Object:
+        """Replace a state object by what a JMESPath expression makes of it, in one step.
+
+        The expression sees the present value, or ``default`` where nothing stands, and nobody
+        else's change comes between. Raises ``invalid``, with nothing changed, when it gives null:
+        that is what a misspelt name gives.
+        """
+        return self._call(
+            "state.update",
+            path=path,
+            expression=expression,
+            default=default,
+            if_version=if_version,
+            lock_token=lock_token,
+            idempotency_key=idempotency_key,
+        )
 
     def wait(self, path: str, expression: str, *, timeout_s: float = 60) -> model.StateDoc:
         """Wait until a JMESPath expression over a state object is true, and read the object.
@@ -1131,12 +1200,19 @@ class Changes(Recorder):
         value: object,
         *,
         at: str | None = None,
+        create: bool = False,
         if_version: int | None = None,
         lock_token: str | None = None,
     ) -> None:
         """Append a value to an array of a state object."""
         self._add(
-            "append", path=path, value=value, at=at, if_version=if_version, lock_token=lock_token
+            "append",
+            path=path,
+            value=value,
+            at=at,
+            create=create,
+            if_version=if_version,
+            lock_token=lock_token,
         )
 
     def increment(
@@ -1145,12 +1221,38 @@ class Changes(Recorder):
         *,
         at: str | None = None,
         by: float = 1,
+        create: bool = False,
         if_version: int | None = None,
         lock_token: str | None = None,
     ) -> None:
         """Add to a number in a state object, and read the sum."""
         self._add(
-            "increment", path=path, at=at, by=by, if_version=if_version, lock_token=lock_token
+            "increment",
+            path=path,
+            at=at,
+            by=by,
+            create=create,
+            if_version=if_version,
+            lock_token=lock_token,
+        )
+
+    def update(
+        self,
+        path: str,
+        expression: str,
+        *,
+        default: object = None,
+        if_version: int | None = None,
+        lock_token: str | None = None,
+    ) -> None:
+        """Replace a state object by what a JMESPath expression makes of it, in one step."""
+        self._add(
+            "update",
+            path=path,
+            expression=expression,
+            default=default,
+            if_version=if_version,
+            lock_token=lock_token,
         )
 
     def delete(

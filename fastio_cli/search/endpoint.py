@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 
 from fastio_cli.egress.headers import header_value
 from fastio_cli.errors import FastioError
+from fastio_cli.json_text import foreign
 from fastio_cli.retry import Retries, RetryPolicy, parse_retry_after
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def post(url: str, path: str, body: Mapping[str, object], key: str | None) -> An
     """Post JSON and read JSON. Raises ``unavailable`` if there is no usable response."""
     data = b"".join(_request(url, path, body, key))
     try:
-        return json.loads(data)
+        return foreign(data)
     except ValueError:
         raise _unavailable(url, "it did not answer with JSON") from None
 
@@ -63,21 +63,25 @@ def stream_text(url: str, body: Mapping[str, object], key: str | None) -> Iterat
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    rest = b""
+    begun: list[bytes] = []  # the chunks of a line that has not ended
     for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
-    yield rest
+        first, *lines = chunk.split(b"\n")
+        begun.append(first)
+        if lines:
+            yield b"".join(begun)
+            yield from lines[:-1]
+            begun = [lines[-1]]
+    yield b"".join(begun)
 
 
 def _parse_completion(url: str, data: bytes) -> tuple[str, bool]:
     """The text of a completion or of a chunk of one, and whether it is the last."""
     try:
-        completion = json.loads(data)
+        completion: Any = foreign(data)
         error = completion.get("error")
         choice = (completion.get("choices") or [{}])[0]
         text = (choice.get("delta") or choice.get("message") or {}).get("content")
-    except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError):
         raise _unavailable(url, "it did not answer with a chat completion") from None
     if error:
         raise _unavailable(url, f"its answer broke off{_reason(data)}")
@@ -138,8 +142,9 @@ def _refusal(url: str, response: httpx.Response) -> FastioError:
 def _reason(body: bytes) -> str:
     """The message of an error in the format of OpenAI, preceded by a colon."""
     try:
-        message = json.loads(body)["error"]["message"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        answer: Any = foreign(body)
+        message = answer["error"]["message"]
+    except (ValueError, KeyError, TypeError):
         return ""
     if not isinstance(message, str):
         return ""

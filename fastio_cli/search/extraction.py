@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 
+from fastio_cli.json_text import foreign
 from fastio_cli.search import chunking
 
 TYPE_CHECKING = False
@@ -79,8 +79,8 @@ def _limit(passages: Iterator[Passage]) -> tuple[list[Passage], bool]:
 def _chunk(suffix: str, kind: str, text: str) -> Iterator[Passage]:
     if kind == "state" or suffix == "json":
         try:
-            return chunking.chunk_json(json.loads(text))
-        except (ValueError, RecursionError):
+            return chunking.chunk_json(foreign(text))
+        except ValueError:
             return chunking.chunk_text(text)
     if suffix in _JSON_LINES:
         return chunking.chunk_records(_json_lines(text))
@@ -94,8 +94,8 @@ def _json_lines(text: str) -> Iterator[Record]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
+            value = foreign(line)
+        except ValueError:
             value = line
         yield number, number, value
 

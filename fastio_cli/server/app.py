@@ -18,12 +18,14 @@ from fastio_cli.errors import FastioError
 from fastio_cli.server.access_log import AccessLog
 from fastio_cli.server.catalogue import Catalogue
 from fastio_cli.server.executor import RequestExecutor
+from fastio_cli.server.forwarded import Forwarded
 from fastio_cli.server.http import internal
 from fastio_cli.server.metrics import Metrics
 from fastio_cli.server.pipeline import Pipeline
-from fastio_cli.server.request_context import RequestContext
+from fastio_cli.server.request_context import HAS_LEFT, TASK, RequestContext
 from fastio_cli.server.responses import JSON, NO_STORE
 from fastio_cli.server.routes import wrong_method
+from fastio_cli.server.shares import share_of
 from fastio_cli.server.uploads import ByteTransfers
 
 TYPE_CHECKING = False
@@ -54,7 +56,12 @@ RATE_PER_S = 1000
 
 
 class App(Starlette):
-    """The server's application on one engine."""
+    """The server's application on one engine.
+
+    ``is_over``: it has ended, and no thread of it works any more.
+    """
+
+    is_over = False
 
     def __init__(
         self,
@@ -63,8 +70,10 @@ class App(Starlette):
         rate_per_s: int = RATE_PER_S,
         access_log: AccessLog | None = None,
         jobs: RunnerThread | None = None,
+        behind_proxy: int = 0,
         surfaces: Sequence[Surface] = (),
     ) -> None:
+        self._proxies = behind_proxy
         self._jobs = jobs
         self._log = access_log
         self.metrics = Metrics()
@@ -87,8 +96,8 @@ class App(Starlette):
         self.router.default = self.answered(_nothing)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """None: ``Answered`` does what Starlette's middleware would, at a tenth of the cost."""
-        return self.router
+        """None of Starlette's: ``Answered`` does what it would, at a tenth of the cost."""
+        return Forwarded(self.router, self._proxies) if self._proxies else self.router
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -101,10 +110,10 @@ class App(Starlette):
             for surface in self._surfaces:
                 await stack.enter_async_context(surface.lifespan())
             yield
-        self._transfers.close()
+        ends = [self._transfers.close, self.executor.close]
         if self._jobs is not None:
-            await loop.run_in_executor(None, self._jobs.stop)
-        await loop.run_in_executor(None, self.executor.close)
+            ends.append(self._jobs.close)
+        self.is_over = all(await asyncio.gather(*(loop.run_in_executor(None, end) for end in ends)))
         if self._log is not None:
             self._log.flush()
 
@@ -133,7 +142,7 @@ class App(Starlette):
     async def _metrics(self, ctx: RequestContext) -> None:
         self.pipeline.limit(ctx)
         identity = await self.pipeline.identify(ctx)
-        await self.executor.read(lambda tx: authorise_monitoring(tx, identity))
+        await self.executor.read(lambda tx: authorise_monitoring(tx, identity), share_of(identity))
         media_type = (b"content-type", Metrics.media_type.encode())
         await ctx.respond(200, [media_type, NO_STORE], self.metrics.text())
 
@@ -151,14 +160,16 @@ class Answered:
             await send({"type": "websocket.close"})
             return
         ctx = RequestContext(scope, receive, send)
+        scope[TASK] = asyncio.current_task()
         try:
             await self._handler(ctx)
         except FastioError as e:
             await ctx.refuse(e)
         except Exception as e:
             await ctx.refuse(internal(e, ctx.id))
-        except asyncio.CancelledError:  # the server ends, and has waited long enough
-            await ctx.refuse(_stopping())
+        except asyncio.CancelledError:
+            if HAS_LEFT not in scope:  # the server ends, and has waited long enough
+                await ctx.refuse(_stopping())
         finally:
             self._observe(ctx)
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from fastio_cli.engine.authorization import identify
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import ANONYMOUS, Identity, digest_of
+from fastio_cli.server.shares import ANYONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Authenticator:
         identity = self._identities.get(token)
         if identity is None:
             digest = digest_of(token)
-            identity = await self._executor.read(lambda tx: identify(tx, digest))
+            identity = await self._executor.read(lambda tx: identify(tx, digest), ANYONE)
             self._identities[token] = identity
             if len(self._identities) > CACHED_MAX:
                 self._identities.popitem(last=False)
@@ -61,4 +62,4 @@ class Authenticator:
             tx.tokens.touch(digest, tx.now_ms)
 
         with suppress(FastioError):  # a full disk, say, is no reason to refuse to read
-            await self._executor.write(write)
+            await self._executor.write(write, owner=identity.org)

@@ -11,6 +11,8 @@ import asyncio
 import json
 from functools import partial
 
+from fastio_cli.blobs.content import inline
+from fastio_cli.errors import FastioError
 from fastio_cli.json_text import record_text
 from fastio_cli.operations import every, find
 from fastio_cli.operations.files import Download
@@ -19,6 +21,7 @@ from fastio_cli.server.http import etag_of, is_known
 from fastio_cli.server.request_context import LONG_POLL, SMALL_BYTES_MAX, Disconnected
 from fastio_cli.server.responses import BODYLESS, JSON, NO_STORE
 from fastio_cli.server.routes import Routes
+from fastio_cli.server.shares import share_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     Endpoint = Callable[[RequestContext, InPath], Awaitable[None]]
 
 WORKSPACE = "/v1/workspaces/{workspace}"
+ANYONES_BYTES_MAX = 4096
 STREAMED = "event.list"  # the operation that a stream repeats
 UPLOADS = "file.put"  # the operation that parts of an upload are for
 
@@ -88,16 +92,25 @@ class Catalogue:
     async def _prepared(self, ctx: RequestContext, operation: Operation, in_path: InPath) -> Call:
         ctx.operation = operation.name
         identity = await self._pipeline.identify(ctx, operation.role)
-        body = b"" if ctx.method in BODYLESS else await ctx.body()
+        if identity.digest is None:  # nobody's: no more than a secret or a name
+            body = await ctx.body(ANYONES_BYTES_MAX)
+        else:
+            body = b"" if ctx.method in BODYLESS else await ctx.body()
         if len(body) <= SMALL_BYTES_MAX:
             return self._pipeline.call(ctx, operation, in_path, identity, body)
         return await self._executor.prepare(
-            self._pipeline.call, ctx, operation, in_path, identity, body
+            share_of(identity), self._pipeline.call, ctx, operation, in_path, identity, body
         )
 
     async def _serve(self, operation: Operation, ctx: RequestContext, in_path: InPath) -> None:
-        call = await self._prepared(ctx, operation, in_path)
-        await _answer(ctx, await self._executor.call(call, is_small=ctx.is_small))
+        if ctx.is_small:
+            call = await self._prepared(ctx, operation, in_path)
+            await _answer(ctx, await self._executor.call(call, is_small=True))
+            return
+        owner = share_of(await self._pipeline.identify(ctx, operation.role))
+        async with self._pipeline.bodies.held(owner, ctx.body_bytes_max):
+            call = await self._prepared(ctx, operation, in_path)
+            await _answer(ctx, await self._executor.call(call))
 
     async def _wait(self, operation: Operation, ctx: RequestContext, in_path: InPath) -> None:
         call = await self._prepared(ctx, operation, in_path)
@@ -126,19 +139,30 @@ class Catalogue:
         if is_known(ctx, etag_of(download.record)):
             await _answer(ctx, download.record)
         else:
-            await self._transfers.send(ctx, download)
+            await self._transfers.send(ctx, download, share_of(call.identity))
 
     async def _upload(self, operation: Operation, ctx: RequestContext, in_path: InPath) -> None:
         ctx.operation = operation.name
         identity = await self._admitted(ctx, operation)
+        if not ctx.is_small or "upload-id" in ctx.headers:  # else it leaves nothing in any case
+            asked = self._pipeline.call(ctx, operation, in_path, identity, content=inline(b""))
+            size_bytes = await self._transfers.announced_size(ctx, identity)
+            admission = self._engine.upload_admission(asked, size_bytes)
+            await self._executor.read(admission, share_of(identity))
         content = await self._transfers.content(ctx, identity)
         call = self._pipeline.call(ctx, operation, in_path, identity, content=content)
-        await _answer(ctx, await self._executor.call(call, is_small=ctx.is_small))
+        try:
+            answer = await self._executor.call(call, is_small=ctx.is_small)
+        except FastioError:
+            await self._transfers.reopen(ctx, identity)
+            raise
+        await _answer(ctx, answer)
 
     async def _admitted(self, ctx: RequestContext, operation: Operation) -> Any:
         """The identity, which may do the operation: asked before bytes are taken in."""
         identity = await self._pipeline.identify(ctx, operation.role)
-        await self._executor.read(self._engine.admission(operation, ctx.workspace, identity))
+        admission = self._engine.admission(operation, ctx.workspace, identity)
+        await self._executor.read(admission, share_of(identity))
         return identity
 
     async def _upload_part(self, ctx: RequestContext, in_path: InPath) -> None:
@@ -157,15 +181,19 @@ class Catalogue:
         identity = await self._pipeline.identify(ctx)
         cursor, filters = events.asked_by(ctx)
 
-        def page_after(seq: int) -> Awaitable[Any]:
-            params = {"after": seq, "limit": events.PAGE, "wait_s": events.HEARTBEAT_S, **filters}
+        def page_after(seq: int, wait_s: float = events.HEARTBEAT_S) -> Awaitable[Any]:
+            params = {"after": seq, "limit": events.PAGE, "wait_s": wait_s, **filters}
             return self._executor.call(self._pipeline.prepare(ctx, STREAMED, params, identity))
 
-        show = self._pipeline.prepare(ctx, "workspace.show", {}, identity)
-        newest = (await self._executor.call(show))["seq"]  # refuses before the stream begins
+        # What is to be refused is refused before the stream begins.
+        if cursor is None:
+            show = self._pipeline.prepare(ctx, "workspace.show", {}, identity)
+            cursor = (await self._executor.call(show))["seq"]
+        else:
+            await page_after(cursor, 0)
         ctx.scope[LONG_POLL] = True
         with self._metrics.streams.track_inprogress():
-            await events.stream(ctx, page_after, newest if cursor is None else cursor)
+            await events.stream(ctx, page_after, cursor)
 
 
 async def _answer(ctx: RequestContext, record: object) -> None:

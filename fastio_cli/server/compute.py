@@ -5,8 +5,9 @@ than 100 ms, whatever the thread. So the functions of ``operations/documents.py`
 they are given is large, and always if how long they take is up to a program of their user's.
 
 A helper is a child with bounded memory that is handed one call at a time. One that takes too long
-is killed, one that died is replaced; there are few, and who would wait for them in too long a line
-is told to come again.
+is killed, one that died is replaced, and so is one whose client has left. There are few, of which
+every org has its share (``shares.py``), and who would wait for them in too long a line is told to
+come again.
 """
 
 from __future__ import annotations
@@ -17,17 +18,21 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.documents import is_slow
+from fastio_cli.server.fair_pool import current_task
+from fastio_cli.server.request_context import Disconnected
+from fastio_cli.server.shares import SERVER, Places, Turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO, Any
 
-HELPERS = 2
+    from fastio_cli.server.fair_pool import Task
+
+HELPERS = 4
 CPU_S_MAX = 10.0
 CALL_S_MAX = 60.0
 QUEUE_S_MAX = 10.0
@@ -46,12 +51,15 @@ class Helper:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._stopped: FastioError | None = None
 
     def call(self, function: Callable[..., object], args: tuple[object, ...]) -> object:
         """The result of a function. Raises what it raises; ``too_large`` when it takes too long.
 
-        A call of a helper that died meanwhile is made once more, as the functions are pure.
+        A call of a helper that died meanwhile is made once more, as the functions are pure; not
+        one that was given up (``stop``).
         """
+        self._stopped = None
         request = pickle.dumps((function, args), protocol=5)
         for _ in range(2):
             process = self._process = self._alive() or _start()
@@ -60,6 +68,8 @@ class Helper:
             try:
                 is_error, outcome = _exchange(process, request)
             except (OSError, EOFError):
+                if self._stopped is not None:
+                    raise self._stopped from None
                 if process.wait() == -signal.SIGPROF or timer.finished.is_set():
                     break
                 continue
@@ -69,6 +79,12 @@ class Helper:
                 raise _error(*outcome)
             return outcome
         raise _error(*TOO_MUCH)
+
+    def stop(self, why: FastioError) -> None:
+        """Give up what it does, which then raises ``why``; called from another thread."""
+        self._stopped = why
+        if self._process is not None:
+            self._process.kill()
 
     def close(self) -> None:
         """End the process."""
@@ -91,10 +107,12 @@ class HelperPool:
     """What computes for the operations of a server (``Engine.compute``)."""
 
     def __init__(self, count: int = HELPERS) -> None:
-        self._idle: SimpleQueue[Helper] = SimpleQueue()
-        self._all = [Helper() for _ in range(count)]
-        for helper in self._all:
-            self._idle.put(helper)
+        self._idle = [Helper() for _ in range(count)]
+        self._busy: set[Helper] = set()
+        self._is_closed = False
+        self._places = Places(count)
+        self._waiting: Turns[_Seeker] = Turns()
+        self._lock = threading.Lock()
 
     def __call__(self, function: Callable[..., object], *args: object) -> object:
         """The result of a function of documents, of which the caller's thread may run the small.
@@ -104,21 +122,79 @@ class HelperPool:
         """
         if not is_slow(function, args):
             return function(*args)
+        task = current_task()
+        seeker = _Seeker(SERVER if task is None else task.owner)
+        helper = self._seek(seeker, task)
         try:
-            helper = self._idle.get(timeout=QUEUE_S_MAX)
-        except Empty:
-            raise FastioError(
-                "unavailable", "Too many large documents are being worked on.", retry_after_s=1
-            ) from None
-        try:
+            if task is not None:
+                task.on_leave = lambda: helper.stop(Disconnected())
+                if task.is_left:
+                    raise Disconnected()
             return helper.call(function, args)
         finally:
-            self._idle.put(helper)
+            if task is not None:
+                task.on_leave = None
+            self._give_back(seeker.owner, helper)
 
     def close(self) -> None:
-        """End the processes. No call may be under way."""
-        for helper in self._all:
-            helper.close()
+        """End the processes, whatever they do: who waits for them is told so."""
+        with self._lock:
+            self._is_closed = True
+            for helper in self._busy:
+                helper.stop(_closed())
+            for helper in self._idle:
+                helper.close()
+
+    def _seek(self, seeker: _Seeker, task: Task | None) -> Helper:
+        """A helper for a thread, in its turn."""
+        with self._lock:
+            if self._is_closed:
+                raise _closed()
+            self._waiting.put(seeker.owner, seeker)
+            self._hand_out()
+        if task is not None:
+            task.on_leave = seeker.is_over.set
+        if task is None or not task.is_left:
+            seeker.is_over.wait(QUEUE_S_MAX)
+        with self._lock:
+            self._waiting.remove(seeker.owner, seeker)
+        if seeker.helper is None:
+            raise FastioError(
+                "unavailable", "Too many large documents are being worked on.", retry_after_s=1
+            )
+        return seeker.helper
+
+    def _hand_out(self) -> None:
+        while (seeker := self._waiting.take(self._may_have)) is not None:
+            self._places.take(seeker.owner)
+            seeker.helper = self._idle.pop()
+            self._busy.add(seeker.helper)
+            seeker.is_over.set()
+
+    def _may_have(self, owner: str, seeker: _Seeker, alone: bool) -> bool:
+        return self._places.may_take(owner, alone)
+
+    def _give_back(self, owner: str, helper: Helper) -> None:
+        with self._lock:
+            self._busy.discard(helper)
+            self._idle.append(helper)
+            if self._is_closed:
+                helper.close()
+            self._places.give_back(owner)
+            self._hand_out()
+
+
+class _Seeker:
+    """A thread that wants a helper."""
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.helper: Helper | None = None
+        self.is_over = threading.Event()
+
+
+def _closed() -> FastioError:
+    return FastioError("unavailable", "The server is being stopped.", "Try again in a moment.")
 
 
 def _start() -> subprocess.Popen[bytes]:

@@ -47,7 +47,7 @@ def asked_by(ctx: RequestContext) -> tuple[int | None, dict[str, str]]:
     after = ctx.headers.get("last-event-id", after)
     if after is None:
         return None, query
-    if not after.isascii() or not after.isdecimal() or len(after) > 15:
+    if not after.isascii() or not after.isdecimal() or len(after) > 16:
         raise FastioError("invalid", "after and Last-Event-ID are numbers of events.")
     return int(after), query
 

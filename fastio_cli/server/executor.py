@@ -13,14 +13,16 @@ snapshots. What takes long whatever the thread, as Python runs one at a time, is
 processes (``compute.py``).
 
 **Waiting.** A call that has to wait occupies no thread (``engine/waiting.py``).
+
+**Shares.** Every org has its share of all threads and helpers, and its turn in all queues
+(``shares.py``). A call whose client has left is cancelled: what of it is queued is not begun.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+import time
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import TypeVar, cast
@@ -31,7 +33,9 @@ from fastio_cli.errors import FastioError
 from fastio_cli.operations.documents import run_in_place
 from fastio_cli.operations.operation import UNPREPARED, Pending
 from fastio_cli.server.compute import HELPERS, HelperPool
+from fastio_cli.server.fair_pool import FairPool
 from fastio_cli.server.group_commit import GroupCommit, resolve_all
+from fastio_cli.server.shares import SERVER, Turns, share_of
 from fastio_cli.storage.tx import Work
 
 TYPE_CHECKING = False
@@ -48,18 +52,19 @@ T = TypeVar("T")
 
 BATCH_MAX = 256
 INLINE_BYTES_MAX = 32 * 1024  # an object is parsed and written in about a millisecond
-READERS = 8
-PREPARERS = 4  # threads for what is slow and needs no transaction
+# Threads for reads, and for what is slow and needs no transaction; one org has half at most.
+READERS = 16
+PREPARERS = 8
 WRITERS_EMBEDDED = 2  # while one waits for the disk, the other does the next batch
 WRITERS = 4
-CLOSE_S = 10
+CLOSE_S = 2.0  # for what threads are doing when the server ends
 
 
 class KeyedQueue:
-    """Writes by key, first in, first out; those of one key are taken by one thread at a time."""
+    """Writes by key, their owners' in turn; those of one key are taken by one thread at a time."""
 
     def __init__(self, batch_max: int = BATCH_MAX) -> None:
-        self._writes: dict[str, deque[Write]] = {}
+        self._writes: dict[str, Turns[Write]] = {}
         self._ready: SimpleQueue[str | None] = SimpleQueue()  # keys that no thread has taken
         self._lock = threading.Lock()
         self._batch_max = batch_max
@@ -69,22 +74,26 @@ class KeyedQueue:
         """How many keys have writes that are not done."""
         return len(self._writes)
 
-    def put(self, key: str, write: Write) -> None:
-        """Add a write at the end."""
+    def put(self, key: str, write: Write, owner: str = SERVER) -> None:
+        """Add a write at the end of its owner's."""
         with self._lock:
             writes = self._writes.get(key)
             if writes is None:
-                self._writes[key] = deque((write,))
+                writes = self._writes[key] = Turns()
                 self._ready.put(key)
-            else:
-                writes.append(write)
+            writes.put(owner, write)
+
+    def remove(self, key: str, write: Write, owner: str) -> None:
+        """Forget a write that nobody waits for any longer, unless a thread has it."""
+        with self._lock:
+            if key in self._writes:
+                self._writes[key].remove(owner, write)
 
     def take(self) -> tuple[str, list[Write]] | None:
         """The next writes of a key, which is then ours until ``release``; None at the end."""
         while (key := self._ready.get()) is not None:
             with self._lock:
-                writes = self._writes[key]
-                return key, [writes.popleft() for _ in range(min(len(writes), self._batch_max))]
+                return key, self._writes[key].take_many(self._batch_max)
         self._ready.put(None)  # for the other threads
         return None
 
@@ -131,6 +140,9 @@ class WriterThread(threading.Thread):
 
     def _write(self, key: str, writes: list[Write]) -> None:
         held = [key]
+        if not writes:  # all who waited have left
+            self._queue.release(key)
+            return
 
         def release() -> None:
             if held:
@@ -155,6 +167,8 @@ class RequestExecutor:
         self.polls = LongPollRegistry(engine.store)
         self._waiting: dict[LongPoll, asyncio.Future[bool]] = {}
         self._helpers = [HelperPool(HELPERS), HelperPool(1)]
+        self._readers = FairPool("reader", READERS)
+        self._preparers = FairPool("preparer", PREPARERS)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the threads."""
@@ -162,8 +176,8 @@ class RequestExecutor:
         self._loop = loop
         # A write has a helper of its own, as others wait for it meanwhile.
         self.engine.compute, self.engine.compute_in_write = self._helpers
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-        self._preparers = ThreadPoolExecutor(PREPARERS, thread_name_prefix="preparer")
+        self._readers.start(loop)
+        self._preparers.start(loop)
         count = WRITERS_EMBEDDED if store.local else WRITERS
         self._threads: list[threading.Thread] = [
             WriterThread(f"writer-{n}", self.queue, store, loop, on_commit) for n in range(count)
@@ -176,19 +190,24 @@ class RequestExecutor:
             embedded = cast("EmbeddedStore", store)
             self._inline = GroupCommit(embedded, loop, self._enqueue, on_commit)
 
-    def close(self) -> None:
-        """Finish what was begun. Not to be called by the loop."""
+    def close(self) -> bool:
+        """Finish what was begun, as far as it ends in a moment; whether all of it has.
+
+        Writes are finished first, as some may be committed. Not to be called by the loop.
+        """
+        deadline = time.monotonic() + CLOSE_S
         self.polls.close()
         if self._inline is not None:
             self._inline.close()
         self.queue.close()
-        self._readers.shutdown()
-        self._preparers.shutdown()
         for thread in self._threads:
-            thread.join(CLOSE_S)
-        self.engine.compute = self.engine.compute_in_write = run_in_place
+            thread.join(max(0.0, deadline - time.monotonic()))
         for pool in self._helpers:
             pool.close()
+        is_over = self._readers.close(max(0.0, deadline - time.monotonic()))
+        is_over &= self._preparers.close(max(0.0, deadline - time.monotonic()))
+        self.engine.compute = self.engine.compute_in_write = run_in_place
+        return is_over and not any(thread.is_alive() for thread in self._threads)
 
     async def call(self, call: Call, *, is_small: bool = False) -> Any:
         """Do a prepared call, waiting as long as it asks to. Raises what the operation raises.
@@ -203,37 +222,41 @@ class RequestExecutor:
                 outcome = await self._run(call)
             if outcome is UNPREPARED or isinstance(outcome, Pending):
                 outcome = await self._go_on(call, outcome)
-        except FastioError:
-            if call.after_rollback:
-                await self._on_reader(self.engine.finish_rollback, call)
+        except FastioError as e:
+            if call.after_rollback or call.stored:
+                owner = share_of(call.identity)
+                await self._on_reader(owner, self.engine.finish_rollback, call, e)
             raise
         return outcome
 
-    def read(self, run: Callable[[Tx], T]) -> Awaitable[T]:
-        """Run a function on a snapshot."""
-        return self._on_reader(self.engine.store.read, run)
+    def read(self, run: Callable[[Tx], T], owner: str = SERVER) -> Awaitable[T]:
+        """Run a function on a snapshot, in the share of an org."""
+        return self._on_reader(owner, self.engine.store.read, run)
 
-    def write(self, run: Callable[[Tx], Any], workspace: str = "") -> Awaitable[Any]:
-        """Run a function in the next commit (of a workspace)."""
-        return self._write(Work(run), workspace)
+    def write(
+        self, run: Callable[[Tx], Any], workspace: str = "", owner: str = SERVER
+    ) -> Awaitable[Any]:
+        """Run a function in the next commit (of a workspace), in the turn of an org."""
+        return self._enqueued(Work(run), workspace, owner)
 
-    def prepare(self, function: Callable[..., T], *args: object) -> Awaitable[T]:
+    def prepare(self, owner: str, function: Callable[..., T], *args: object) -> Awaitable[T]:
         """Run a function that is slow, and needs no transaction, on a thread."""
-        return self._loop.run_in_executor(self._preparers, function, *args)
+        return self._preparers.run(owner, function, *args)
 
     async def _go_on(self, call: Call, outcome: object) -> object:
         """Finish a call that needs something done outside its transaction, or has to wait."""
         poll = LongPoll(call.workspace)
+        owner = share_of(call.identity)
         while True:
             if outcome is UNPREPARED:
                 # Work on documents is bounded: it need not stand in line with models.
                 of_documents = call.outside is not None and call.outside.is_asked
                 on_thread = self._on_reader if of_documents else self.prepare
-                await on_thread(self.engine.prepare_outside, call)
+                await on_thread(owner, self.engine.prepare_outside, call)
             elif isinstance(outcome, Pending):
                 if not await self._wait(poll, outcome):
                     if outcome.abandon is not None:
-                        await self.write(outcome.abandon, call.workspace)
+                        await self.write(outcome.abandon, call.workspace, owner)
                     return expired(outcome)
             else:
                 return outcome
@@ -250,24 +273,33 @@ class RequestExecutor:
     async def _run(self, call: Call) -> object:
         work = self.engine.work(call)
         inline = call.inline_bytes_max is not None
+        owner = share_of(call.identity)
         if call.operation.effect == "read":
-            return self.engine.store.read(work.run) if inline else await self.read(work.run)
+            return self.engine.store.read(work.run) if inline else await self.read(work.run, owner)
         if not inline:
-            return await self._write(work, call.workspaces)
+            return await self._enqueued(work, call.workspaces, owner)
         future: asyncio.Future[object] = self._loop.create_future()
-        cast("GroupCommit", self._inline).submit((work, future))
+        cast("GroupCommit", self._inline).submit((work, future), owner)
         return await future
 
-    def _write(self, work: Work, workspace: str) -> Awaitable[object]:
+    def _enqueued(self, work: Work, workspace: str, owner: str) -> Awaitable[object]:
         future: asyncio.Future[object] = self._loop.create_future()
-        self.queue.put("" if self.engine.store.local else workspace, (work, future))
+        write = work, future
+        key = "" if self.engine.store.local else workspace
+
+        def forget(done: asyncio.Future[object]) -> None:
+            if done.cancelled():
+                self.queue.remove(key, write, owner)
+
+        self.queue.put(key, write, owner)
+        future.add_done_callback(forget)
         return future
 
-    def _enqueue(self, write: Write) -> None:
-        self.queue.put("", write)
+    def _enqueue(self, write: Write, owner: str) -> None:
+        self.queue.put("", write, owner)
 
-    def _on_reader(self, function: Callable[..., T], *args: object) -> Awaitable[T]:
-        return self._loop.run_in_executor(self._readers, function, *args)
+    def _on_reader(self, owner: str, function: Callable[..., T], *args: object) -> Awaitable[T]:
+        return self._readers.run(owner, function, *args)
 
     async def _wait(self, poll: LongPoll, pending: Pending) -> bool:
         """Wait until a call is due; whether it is worth another run."""

@@ -15,6 +15,8 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
+from fastio_cli.server.shares import SERVER, by_turns
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
@@ -24,9 +26,13 @@ if TYPE_CHECKING:
     from fastio_cli.storage.tx import Work
 
     Write = tuple[Work, asyncio.Future[object]]
+    Owned = tuple[str, Write]  # and whose share it is of
     Batch = tuple[list[Write], list[object]]  # writes and their outcomes
 
 BATCH_MAX = 256
+BATCH_MIN = 8
+BATCH_S = 0.01  # how long a batch may hold the event loop, as far as can be told before
+UNORDERED_MAX = 16  # so few writes are done in the order in which they came
 DELAY_TICKS_MAX = 2
 QUICK_FSYNC_S = 0.0005  # a thread that waits instead costs about a tenth of this
 # What an fsync takes is the median of so many: one that met a checkpoint says little of the next.
@@ -39,22 +45,23 @@ PROBE_INTERVAL = 32
 class GroupCommit:
     """Commits writes in batches.
 
-    ``on_busy`` takes a write that cannot be done now, as another process is writing; ``on_commit``
-    is called after every commit, before it is durable.
+    ``on_busy`` takes a write that cannot be done now, as another process is writing, and its owner;
+    ``on_commit`` is called after every commit, before it is durable.
     """
 
     def __init__(
         self,
         store: EmbeddedStore,
         loop: asyncio.AbstractEventLoop,
-        on_busy: Callable[[Write], None],
+        on_busy: Callable[[Write, str], None],
         on_commit: Callable[[], None],
     ) -> None:
         self._store = store
         self._loop = loop
         self._on_busy = on_busy
         self._on_commit = on_commit
-        self._collected: list[Write] = []
+        self._collected: list[Owned] = []
+        self._batch_max = BATCH_MAX
         self._fsyncs_s: deque[float] = deque(maxlen=LATENCY_WINDOW)
         self._unprobed = 0  # commits since the last fsync in the loop
         self._is_quick = True
@@ -62,11 +69,12 @@ class GroupCommit:
         self._undurable: list[Batch] = []  # committed, for the next fsync of the thread
         self._is_syncing = False
 
-    def submit(self, write: Write) -> None:
-        """Do a write in the commit of this tick."""
+    def submit(self, write: Write, owner: str = SERVER) -> None:
+        """Do a write in the commit of this tick. Where more have come than a commit takes, their
+        owners take turns."""
         if not self._collected:
             self._loop.call_soon(self._collect, 0, DELAY_TICKS_MAX)
-        self._collected.append(write)
+        self._collected.append((owner, write))
 
     def close(self) -> None:
         """Wait for the thread. Not to be called by the loop, which has to answer."""
@@ -79,18 +87,22 @@ class GroupCommit:
             self._commit()
 
     def _commit(self) -> None:
-        writes, self._collected = self._collected[:BATCH_MAX], self._collected[BATCH_MAX:]
+        taken = self._next()
+        writes = [write for _, write in taken]
         if self._collected:
             self._loop.call_soon(self._commit)
+        began = time.perf_counter()
         try:
             outcomes = self._store.try_write_batch([work for work, _ in writes])
         except Exception as e:  # the commit itself failed: nobody's work was done
             resolve_all(writes, [e] * len(writes))
             return
         if outcomes is None:
-            for write in writes:
-                self._on_busy(write)
+            for owner, write in taken:
+                self._on_busy(write, owner)
             return
+        took_s = max(time.perf_counter() - began, 1e-9)
+        self._batch_max = min(BATCH_MAX, max(BATCH_MIN, int(BATCH_S * len(writes) / took_s)))
         self._on_commit()
         if self._is_quick or self._unprobed >= PROBE_INTERVAL:
             self._fsync_here(writes, outcomes)
@@ -98,6 +110,15 @@ class GroupCommit:
             self._unprobed += 1
             self._undurable.append((writes, outcomes))
             self._fsync_on_thread()
+
+    def _next(self) -> list[Owned]:
+        """The writes of the next commit; of many, each owner's in turn. None is done whose caller
+        has left."""
+        count = self._batch_max
+        if len(self._collected) > UNORDERED_MAX:
+            self._collected = by_turns([w for w in self._collected if not w[1][1].cancelled()])
+        taken, self._collected = self._collected[:count], self._collected[count:]
+        return taken
 
     def _fsync_here(self, writes: list[Write], outcomes: list[object]) -> None:
         self._unprobed = 0

@@ -11,6 +11,7 @@ from fastio_cli.identity import unauthenticated
 from fastio_cli.server.authentication import Authenticator
 from fastio_cli.server.http import params_of, range_of, text_of
 from fastio_cli.server.rate_limit import RateLimit, network_of
+from fastio_cli.server.shares import Budget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fastio_cli.server.executor import RequestExecutor
     from fastio_cli.server.request_context import RequestContext
 
+BODIES_BYTES_MAX = 256 * 1024 * 1024  # of requests that are not small, all together
 ORG_RATES = 4  # how many members' rates an org has, all its members together
 
 
@@ -31,6 +33,7 @@ class Pipeline:
         self._engine = engine
         self._authenticator = Authenticator(executor)
         self.rate_limit = RateLimit(rate_per_s)
+        self.bodies = Budget(BODIES_BYTES_MAX)
         self.org_rate_limit = RateLimit(rate_per_s * ORG_RATES)
 
     def limit(self, ctx: RequestContext) -> None:

@@ -22,7 +22,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from fastio_cli.errors import FastioError
 from fastio_cli.server.framing import HEAD_TOO_LARGE, MALFORMED, refusal_of
-from fastio_cli.server.request_context import BODY_FAILURE, LONG_POLL, RequestContext
+from fastio_cli.server.request_context import (
+    BODY_FAILURE,
+    HAS_LEFT,
+    LONG_POLL,
+    TASK,
+    RequestContext,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,6 +110,7 @@ class Protocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._refusal: Refusal | None = None
+        self._served: RequestResponseCycle | None = None  # of those that came, the one being served
         self._is_over = False  # nothing that comes is a request any more
 
     def connection_made(self, transport: Any) -> None:
@@ -125,6 +132,14 @@ class Protocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+        if self._served is not None and not self._served.response_complete:
+            self._served.disconnected = True
+            self._served.message_event.set()
+            scope = cast("dict[str, Any]", self._served.scope)
+            scope[HAS_LEFT] = True
+            task: asyncio.Task[None] | None = scope.get(TASK)
+            if task is not None:
+                task.cancel()  # what is queued for it is dropped
 
     def data_received(self, data: bytes) -> None:
         """Count what comes, and see to it that the rest comes in time."""
@@ -208,6 +223,7 @@ class Protocol(HttpToolsProtocol):
         super().resume_writing()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._served = cycle
         chosen: Any = _unavailable if app is service_unavailable else app
         super()._start_asgi_task(cycle, chosen)
 

@@ -12,7 +12,7 @@ from fastio_cli.server.responses import BODYLESS, ENVELOPE_BYTES, NO_SNIFF, prob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from starlette.types import Receive, Scope, Send
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BODY_BYTES_MAX = SIZE_BYTES_MAX + ENVELOPE_BYTES
 SMALL_BYTES_MAX = 64 * 1024
 BODY_FAILURE = "fastio.body_failure"  # in the scope of a request: why its body will not come
+TASK = "fastio.task"  # in the scope of a request: what is to be cancelled when its client leaves
+HAS_LEFT = "fastio.has_left"  # in the scope of a request whose client has left
 LONG_POLL = "fastio.long_poll"  # in the scope of a request that waits, and will ask again
 SINGLE = (
     "authorization",
@@ -71,6 +73,12 @@ class RequestContext:
         length = self.headers.get("content-length", "")
         return length.isdecimal() and int(length) <= SMALL_BYTES_MAX
 
+    @property
+    def body_bytes_max(self) -> int:
+        """How large its body may be, by what it says."""
+        length = self.headers.get("content-length", "")
+        return min(int(length), BODY_BYTES_MAX) if length.isdecimal() else BODY_BYTES_MAX
+
     async def body(self, size_bytes_max: int = BODY_BYTES_MAX) -> bytes:
         """The whole body. Raises ``too_large``, ``timeout`` when it stops coming, ``invalid`` when
         it is not well-formed."""
@@ -87,7 +95,7 @@ class RequestContext:
             parts.append(part)
         return b"".join(parts)
 
-    async def parts(self) -> AsyncIterator[bytes]:
+    async def parts(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes. Raises ``timeout`` when it stops coming, or hardly comes."""
         more = True
         while more:

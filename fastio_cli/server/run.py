@@ -12,15 +12,12 @@ from contextlib import contextmanager, nullcontext
 from fastio_cli.errors import FastioError
 from fastio_cli.server.access_log import AccessLog
 from fastio_cli.server.app import App
-from fastio_cli.server.forwarded import Forwarded
 from fastio_cli.server.metrics import SHARED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
-
-    from starlette.types import ASGIApp
 
     from fastio_cli.engine.engine import Engine
     from fastio_cli.server.app import Surface
@@ -152,6 +149,11 @@ def serve(engine: Engine, options: Options, surfaces: Sequence[Surface] = ()) ->
                 ssl_certfile=options.tls_certificate,
                 ssl_keyfile=options.tls_key,
             )
+        if not several and not app.is_over:
+            # A thread of it works on: it would be waited for, or use the store while that is
+            # closed. What was acknowledged is durable.
+            sys.stderr.flush()
+            os._exit(0)
     except SystemExit as e:
         if e.code not in (0, None):
             raise FastioError(
@@ -184,7 +186,7 @@ def _allow_files() -> int:
     return max(wanted, 2 * FILES_OWN)
 
 
-def application(engine: Engine, options: Options, surfaces: Sequence[Surface] = ()) -> ASGIApp:
+def application(engine: Engine, options: Options, surfaces: Sequence[Surface] = ()) -> App:
     """The ASGI application that a process serves, with the jobs that run while it does.
 
     Raises ``invalid`` when the settings for requests to elsewhere are wrong.
@@ -197,5 +199,11 @@ def application(engine: Engine, options: Options, surfaces: Sequence[Surface] = 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     log = AccessLog(sys.stderr) if options.access_log else None
     jobs = runner_thread(engine, config)
-    app = App(engine, rate_per_s=rate_per_s, access_log=log, jobs=jobs, surfaces=surfaces)
-    return Forwarded(app, options.behind_proxy) if options.behind_proxy else app
+    return App(
+        engine,
+        rate_per_s=rate_per_s,
+        access_log=log,
+        jobs=jobs,
+        behind_proxy=options.behind_proxy,
+        surfaces=surfaces,
+    )

@@ -8,69 +8,103 @@ that come at the same time the one that is behind is refused, and told how far t
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import io
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
-from typing import cast
+from contextlib import aclosing
+from threading import Lock
 
 from fastio_cli.blobs.content import INLINE_BYTES_MAX
-from fastio_cli.blobs.reader import ChunkReader
 from fastio_cli.errors import FastioError
+from fastio_cli.server.fair_pool import FairPool
 from fastio_cli.server.http import MEDIA_TYPE, etag_of, range_of
+from fastio_cli.server.shares import share_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO
+    import asyncio
 
     from fastio_cli.blobs.content import Content
+    from fastio_cli.blobs.writer import BlobWriter
     from fastio_cli.engine.engine import Engine
     from fastio_cli.identity import Identity
     from fastio_cli.operations.files import Download
     from fastio_cli.server.request_context import RequestContext
     from fastio_cli.server.responses import Headers
 
-TRANSFERS_MAX = 32  # each occupies a thread while its bytes move
+TRANSFERS_MAX = 32  # threads
+CLOSE_S = 1.0
 UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
 DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
-class BodyStream(ChunkReader):
-    """A request's body as a file for a thread, fed by the event loop at the pace it is read."""
+class Upload:
+    """A blob writer for threads, one after the other: when a request is cancelled its last write
+    may still be going on."""
 
-    def __init__(self, ctx: RequestContext, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._parts = ctx.parts()
-        self._loop = loop
+    def __init__(self, writer: BlobWriter) -> None:
+        self._writer = writer
+        self._lock = Lock()
 
-    def next_chunk(self) -> bytes | None:
-        """What has come, or waits for more when nothing has."""
-        return asyncio.run_coroutine_threadsafe(anext(self._parts, None), self._loop).result()
+    def write(self, data: bytes) -> None:
+        with self._lock:
+            self._writer.write(data)
+
+    def finish(self) -> Content:
+        with self._lock:
+            return self._writer.finish()
+
+    def discard(self) -> None:
+        with self._lock:
+            self._writer.discard()
 
 
 class ByteTransfers:
-    """Moves bytes between connections and the blobs, on threads of its own."""
+    """Moves bytes between connections and the blobs.
+
+    Coroutines wait for the bytes; threads of its own, of which every org has its share, wait for
+    the disk alone.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._threads = ThreadPoolExecutor(TRANSFERS_MAX, thread_name_prefix="transfer")
+        self._threads = FairPool("transfer", TRANSFERS_MAX)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self._threads.start(loop)
 
     async def content(self, ctx: RequestContext, identity: Identity) -> Content:
         """What a request uploads: its body, or the parts that came before."""
         ctx.refuse_encoding()
         if "upload-id" in ctx.headers:
             name = self._upload_name(ctx.headers["upload-id"], identity)
-            content: Content = await self._on_thread(self._engine.blobs.finish_parts, name)
+            finish = self._engine.blobs.finish_parts
+            content: Content = await self._threads.run(share_of(identity), finish, name)
         else:
-            content = await self._from_body(ctx)
-        _verify(content, ctx.headers.get("content-digest"))
+            content = await self._from_body(ctx, share_of(identity))
+        try:
+            _verify(content, ctx.headers.get("content-digest"))
+        except FastioError:
+            await self._threads.run(share_of(identity), self._engine.discard, content)
+            await self.reopen(ctx, identity)
+            raise
         return content
+
+    async def announced_size(self, ctx: RequestContext, identity: Identity) -> int:
+        """How many bytes an upload will have, as far as its request says; else 0."""
+        if "upload-id" in ctx.headers:
+            return await self.part_size(ctx.headers["upload-id"], identity)
+        length = ctx.headers.get("content-length", "")
+        return int(length) if length.isdecimal() else 0
+
+    async def reopen(self, ctx: RequestContext, identity: Identity) -> None:
+        """Let a refused upload's parts wait for another try, counted for its org."""
+        if "upload-id" in ctx.headers:
+            name = self._upload_name(ctx.headers["upload-id"], identity)
+            reopen = self._engine.blobs.reopen_parts
+            await self._threads.run(share_of(identity), reopen, name)
 
     async def add_part(self, ctx: RequestContext, id: str, identity: Identity) -> int:
         """One part of an upload; how many bytes there are then."""
@@ -79,12 +113,18 @@ class ByteTransfers:
         if not offset.isdecimal() or len(offset) > 16:
             raise FastioError("invalid", "Upload-Offset must say where the part begins.")
         name = self._upload_name(id, identity)
-        stream = cast("BinaryIO", BodyStream(ctx, self._loop))
-        size: int = await self._on_thread(self._add_part, name, int(offset), stream, identity.org)
+        run, owner, size = self._threads.run, share_of(identity), int(offset)
+        size_bytes_max = await run(owner, self._part_bytes_max, identity.org, size)
+        add = self._engine.blobs.add_part
+        size = await run(owner, add, name, size, io.BytesIO(), size_bytes_max)
+        async with aclosing(ctx.parts()) as parts:
+            async for part in parts:
+                size = await run(owner, add, name, size, io.BytesIO(part), size_bytes_max)
         return size
 
-    def _add_part(self, name: str, offset: int, stream: BinaryIO, org: str) -> int:
-        """Parts count for their org's storage, which they are to be in."""
+    def _part_bytes_max(self, org: str, offset: int) -> int:
+        """How large an upload may become by a part. Parts count for their org's storage, which they
+        are to be in."""
         limits, blobs = self._engine.limits, self._engine.blobs
         kept = self._engine.store.read(lambda tx: tx.usage.of_org(org)["size_bytes"])
         left = limits.org_bytes_max - kept - blobs.parts_size(_prefix(org))
@@ -95,14 +135,14 @@ class ByteTransfers:
                 "Delete what is not needed; uploads that were left end by themselves in a day.",
                 limit_bytes=limits.org_bytes_max,
             )
-        return blobs.add_part(name, offset, stream, min(limits.file_bytes_max, offset + left))
+        return int(min(limits.file_bytes_max, offset + left))
 
     async def part_size(self, id: str, identity: Identity) -> int:
         name = self._upload_name(id, identity)
-        size: int = await self._on_thread(self._engine.blobs.part_size, name)
+        size: int = await self._threads.run(share_of(identity), self._engine.blobs.part_size, name)
         return size
 
-    async def send(self, ctx: RequestContext, download: Download) -> None:
+    async def send(self, ctx: RequestContext, download: Download, owner: str) -> None:
         """Send what ``file.get`` answered with."""
         status, headers = _describe(download, range_of(ctx))
         if ctx.method == "HEAD":
@@ -115,23 +155,27 @@ class ByteTransfers:
         length = (b"content-length", str(download.end - download.start).encode())
         await ctx.begin(status, [*headers, length])
         chunks = self._engine.chunks(download)
-        while chunk := await self._on_thread(next, chunks, b""):
+        while chunk := await self._threads.run(owner, next, chunks, b""):
             await ctx.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await ctx.send({"type": "http.response.body", "body": b""})
 
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    def close(self) -> bool:
+        """Drop what has not begun; whether all that has is over in a moment."""
+        return self._threads.close(CLOSE_S)
 
-    async def _from_body(self, ctx: RequestContext) -> Content:
+    async def _from_body(self, ctx: RequestContext, owner: str) -> Content:
         length = ctx.headers.get("content-length", "")
-        content: Content
         if length.isdecimal() and int(length) <= INLINE_BYTES_MAX:
             return self._engine.upload(io.BytesIO(await ctx.body(INLINE_BYTES_MAX)))
-        content = await self._on_thread(self._engine.upload, BodyStream(ctx, self._loop))
-        return content
-
-    def _on_thread(self, work: Any, *args: Any) -> Any:
-        return self._loop.run_in_executor(self._threads, work, *args)
+        upload = Upload(self._engine.begin_upload())
+        try:
+            async with aclosing(ctx.parts()) as parts:
+                async for part in parts:
+                    await self._threads.run(owner, upload.write, part)
+            return await self._threads.run(owner, upload.finish)
+        except BaseException:  # its client has left, too
+            self._threads.run(owner, upload.discard)
+            raise
 
     def _upload_name(self, id: str, identity: Identity) -> str:
         if not UPLOAD_ID.fullmatch(id):

@@ -13,7 +13,8 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, closing
 
 from fastio_cli.blobs.content import CHUNK_BYTES
 from fastio_cli.blobs.files import private
@@ -21,6 +22,7 @@ from fastio_cli.blobs.local import BlobStore
 from fastio_cli.errors import FastioError
 from fastio_cli.filesystem import make_private_folder
 from fastio_cli.storage.doctor import check_integrity
+from fastio_cli.storage.incarnation import Replaced, begin
 from fastio_cli.storage.sqlite.connection import FILE, Connection
 from fastio_cli.storage.sqlite.errors import translate
 from fastio_cli.storage.sqlite.store import SCHEMA_VERSION, SqliteStore
@@ -87,12 +89,15 @@ class _Counted:
         return len(data)
 
 
-def restore(source: str, folder: str, stream: IO[bytes] | None = None) -> dict[str, int]:
+def restore(
+    source: str, folder: str, stream: IO[bytes] | None = None, *, revoke_tokens: bool = False
+) -> dict[str, object]:
     """Replace the store in a folder by a backup; processes that use it see the change at once.
 
     With ``stream`` the backup is read from there, and ``source`` is what errors call it. The whole
-    backup is read and verified first, so a damaged one changes nothing (``invalid``). A
-    store file that is itself damaged is kept as ``store.sqlite.damaged``.
+    backup is read and verified first, so a damaged one changes nothing (``invalid``). A store file
+    that is itself damaged is kept as ``store.sqlite.damaged``. What the restored store gives out
+    goes on above what the replaced one did (``incarnation.begin``, whose record is returned too).
     """
     make_private_folder(folder)
     with ExitStack() as opened:
@@ -103,25 +108,48 @@ def restore(source: str, folder: str, stream: IO[bytes] | None = None) -> dict[s
         problem = check_integrity(copy)
         if not problem.ok:
             raise _not_a_backup(source, problem.message)
+        _upgrade(source, copy, restored)
         target = _open_or_set_aside(folder)
-        incoming = sqlite3.connect(copy)
         try:
-            if incoming.execute("pragma user_version").fetchone()[0] > SCHEMA_VERSION:
-                raise _not_a_backup(source, "it was made by a newer fastio")
-            if not restored.issuperset(_blobs_in_use(incoming)):
-                raise _not_a_backup(source, "it ends too early")
             target.lock()
-            try:
+            begun = _begin(work, _read_replaced(target), revoke_tokens)
+            with closing(sqlite3.connect(copy)) as incoming:
                 incoming.backup(target.sql)
-                target.sync_log()
-            except sqlite3.Error as e:
-                raise translate(e, target.place) from None
-            finally:
-                target.unlock()
+            target.sync_log()
+        except sqlite3.Error as e:
+            raise translate(e, target.place) from None
         finally:
-            incoming.close()
+            target.unlock()
             target.close()
-    return {"blobs": len(restored), "size_bytes": counted.size_bytes}
+    return {"blobs": len(restored), "size_bytes": counted.size_bytes, **begun}
+
+
+def _upgrade(source: str, copy: str, restored: set[str]) -> None:
+    """Bring the unpacked database to this version's schema; the blobs ``restored`` have come."""
+    with closing(sqlite3.connect(copy)) as incoming:
+        if incoming.execute("pragma user_version").fetchone()[0] > SCHEMA_VERSION:
+            raise _not_a_backup(source, "it was made by a newer fastio")
+        if not restored.issuperset(_blobs_in_use(incoming)):
+            raise _not_a_backup(source, "it ends too early")
+    SqliteStore(os.path.dirname(copy), durability="normal").close()
+
+
+def _read_replaced(target: Connection) -> Replaced:
+    """What the store gave out until now, read while nobody else writes to it."""
+    target.begin(int(time.time() * 1000), writable=False)
+    try:
+        return Replaced(target.tx)
+    finally:
+        target.end()
+
+
+def _begin(work: str, replaced: Replaced, revoke_tokens: bool) -> dict[str, object]:
+    """Let the numbers of the unpacked store go on above those of the replaced one."""
+    store = SqliteStore(work, durability="normal")
+    try:
+        return store.write(lambda tx: begin(tx, replaced, revoke_tokens=revoke_tokens))
+    finally:
+        store.close()
 
 
 def _opened(source: str) -> IO[bytes]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastio_cli.storage.repositories.jobs import Jobs
     from fastio_cli.storage.repositories.logins import Logins
     from fastio_cli.storage.repositories.members import Members
+    from fastio_cli.storage.repositories.numbers import Numbers
     from fastio_cli.storage.repositories.org_transfers import OrgTransfers
     from fastio_cli.storage.repositories.orgs import Orgs
     from fastio_cli.storage.repositories.requests import Requests
@@ -101,6 +102,13 @@ class Tx:
         from fastio_cli.storage.repositories.jobs import Jobs
 
         return Jobs(self._db)
+
+    @property
+    def numbers(self) -> Numbers:
+        """What keeps numbers from going back."""
+        from fastio_cli.storage.repositories.numbers import Numbers
+
+        return Numbers(self._db)
 
     @property
     def requests(self) -> Requests:

@@ -91,7 +91,16 @@ def test_pages_by_cursor_have_no_gaps(caller):
         after = int(page["next_cursor"])
     assert seen == list(range(1, 26))
     assert page["next_cursor"] == "25"
-    assert caller("event.list", after=99)["items"] == []
+    assert caller("event.list", after=25)["items"] == []
+
+
+@pytest.mark.parametrize("wait_s", [0, 60])
+def test_a_cursor_beyond_the_log_is_an_error_and_not_silence(caller, wait_s):
+    caller("state.set", path="a.json", value=1)
+    for after in (2, 99, 2**53 - 1):
+        error = caller.refused("invalid", "event.list", after=after, wait_s=wait_s)
+        assert error.details["newest_seq"] == 1
+        assert error.hint.endswith("--after 1")
 
 
 def test_filters(caller):

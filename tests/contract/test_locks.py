@@ -17,6 +17,7 @@ STATE_CHANGES = {
     "json-patch": ("state.patch", {"patch": PATCH, "format": "json-patch"}),
     "append": ("state.append", {"value": 2, "at": "/log"}),
     "increment": ("state.increment", {"at": "/n"}),
+    "update": ("state.update", {"expression": "{n: `3`}"}),
     "delete": ("object.delete", {}),
     "restore": ("object.restore", {"version": 1}),
     "move-away": ("object.move", {"to": "elsewhere.json"}),
@@ -356,3 +357,39 @@ def test_list_is_paged(caller):
     assert seen == paths
     assert [lock["path"] for lock in caller("lock.list", prefix="b/")["items"]] == paths[3:]
     assert "token" not in str(caller("lock.list"))
+
+
+def test_a_lock_is_taken_over_in_one_step(caller):
+    caller("state.set", path="v", value=1)
+    held = caller("lock.acquire", path="v", ttl_s=600, actor="bob")
+    seq = caller("workspace.show")["seq"]
+    taken = caller("lock.take_over", path="v", ttl_s=30, purpose="mine", reason="bob died")
+    assert (taken["holder"], taken["purpose"], taken["ttl_s"]) == ("ada", "mine", 30)
+    assert taken["fence"] > held["fence"]
+    broken, acquired = caller.events(after=seq)
+    assert broken["type"] == "lock.break"
+    assert broken["actor"] == "ada"
+    assert broken["data"] == {"fence": held["fence"], "holder": "bob", "reason": "bob died"}
+    assert (acquired["type"], acquired["seq"]) == ("lock.acquire", taken["fence"])
+    caller.refused("lock_lost", "state.set", path="v", value=2, lock_token=held["token"])
+    caller.refused("locked", "state.set", path="v", value=2)
+    caller("state.set", path="v", value=2, lock_token=taken["token"])
+
+
+def test_a_free_lock_is_taken_over_too(timed, clock):
+    free = timed("lock.take_over", path="v")
+    assert [e["type"] for e in timed.events()] == ["lock.acquire"]
+    clock.advance(free["ttl_s"] + 1)
+    after = timed("lock.take_over", path="v")
+    assert [e["type"] for e in timed.events()][1:] == ["lock.expire", "lock.acquire"]
+    assert after["fence"] > free["fence"]
+
+
+def test_whoever_waits_goes_on_waiting_for_a_lock_that_is_taken_over(caller):
+    caller("lock.acquire", path="v", actor="bob")
+    waiting = Background(lambda: caller("lock.acquire", path="v", actor="eve", wait_s=60))
+    until(lambda: caller("lock.show", path="v")["waiters"] == 1)
+    taken = caller("lock.take_over", path="v")
+    assert caller("lock.show", path="v")["waiters"] == 1
+    caller("lock.release", path="v", lock_token=taken["token"])
+    assert waiting.result()["fence"] > taken["fence"]

@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from fastio_cli.errors import FastioError
 from tests.backends import Background, until
 
 ARRAY = {"log": [], "n": 1, "s": "abc"}
@@ -204,6 +205,64 @@ def test_increment(caller):
     caller.refused("not_found", "state.increment", path="v.json", at="/x")
     caller("state.set", path="root.json", value=1)
     assert caller("state.increment", path="root.json", by=10**30)["value"] == 10**30 + 1
+
+
+def test_increment_and_append_begin_what_is_not_there(caller):
+    for name, params in (("increment", {}), ("append", {"value": 7})):
+        path = f"{name}.json"
+        hint = caller.refused("not_found", f"state.{name}", path=path, **params).hint
+        assert "create" in hint.split(path)[1]
+        caller(f"state.{name}", path=path, create=True, **params)
+        caller(f"state.{name}", path=path, create=True, **params)
+        caller("object.delete", path=path)
+        hint = caller.refused("not_found", f"state.{name}", path=path, at="/a b", **params).hint
+        assert "'/a b'" in hint
+        assert "create" in hint.split(path)[1]
+        caller(f"state.{name}", path=path, at="/a/b", create=True, **params)
+    assert caller.value("increment.json") == {"a": {"b": 1}}
+    assert caller.value("append.json") == {"a": {"b": [7]}}
+
+
+def test_what_begins_leaves_what_is_there(caller):
+    caller("state.set", path="v.json", value={"list": [{"n": 1}], "text": "x", "none": None})
+    assert caller("state.increment", path="v.json", at="/list/0/n", create=True)["value"] == 2
+    assert caller("state.increment", path="v.json", at="/list/0/m", create=True)["value"] == 1
+    for at in ("/text", "/none", "/list", "/text/deep", "/list/x"):
+        with pytest.raises(FastioError) as refused:
+            caller("state.increment", path="v.json", at=at, create=True)
+        assert refused.value.code in ("invalid", "not_found")
+    for at in ("/list/9/n", "/list/-"):
+        caller.refused("not_found", "state.append", path="v.json", at=at, value=1, create=True)
+    assert caller.value("v.json") == {"list": [{"n": 2, "m": 1}], "text": "x", "none": None}
+    caller.put("f.txt", b"x")
+    caller.refused("invalid", "state.increment", path="f.txt", create=True)
+    deep = "/a" * 300
+    caller.refused("invalid", "state.increment", path="deep.json", at=deep, create=True)
+
+
+def test_update_by_an_expression(caller):
+    caller("state.set", path="v.json", value={"n": 1, "log": [1, 2, 3]})
+    put = caller("state.update", path="v.json", expression="merge(@, {log: log[-2:], ok: `true`})")
+    assert put["version"] == 2
+    assert caller.value("v.json") == {"n": 1, "log": [2, 3], "ok": True}
+    assert caller.last_event()["type"] == "state.update"
+    error = caller.refused("invalid", "state.update", path="v.json", expression="nosuch")
+    assert "null" in error.message
+    caller.refused("invalid", "state.update", path="v.json", expression="n ==")
+    caller.refused("version_conflict", "state.update", path="v.json", expression="@", if_version=1)
+    caller.refused("not_found", "state.update", path="new.json", expression="@")
+    caller("state.update", path="new.json", expression="{n: n}", default={"n": 5, "m": 6})
+    assert caller.value("new.json") == {"n": 5}
+    caller("state.update", path="new.json", expression="{n: n}", default={"n": 0})
+    assert caller.value("new.json") == {"n": 5}, "what stands goes before the default"
+
+
+def test_an_update_satisfies_the_schema(caller):
+    schema = {"required": ["n"]}
+    caller("state.set", path="v.json", value={"n": 1, "m": 2}, schema=schema)
+    caller.refused("schema_violation", "state.update", path="v.json", expression="{m: m}")
+    caller("state.update", path="v.json", expression="{n: m}")
+    assert caller.value("v.json") == {"n": 2}
 
 
 @pytest.mark.parametrize("by", [True, "1", None, float("nan"), float("inf")])

@@ -95,7 +95,7 @@ def test_what_is_no_name_of_a_blob(blobs, name):
         refused("unavailable", work, name)
     refused("unavailable", lambda: list(store.read(name, 0, 1)))
     refused("unavailable", store.has, name, 1)
-    refused("unavailable", store.commit, __file__, name)
+    refused("unavailable", store.commit, __file__, name, 1)
     in_a_bucket = BucketBlobStore("s3://bucket", str(store.folder))
     refused("unavailable", in_a_bucket.has, name, 1)
     refused("unavailable", lambda: list(in_a_bucket.read(name, 0, 1)))

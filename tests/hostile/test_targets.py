@@ -9,18 +9,20 @@ import threading
 import pytest
 
 from tests.client.serving import fastio
+from tests.engines import made_store
 
 
 @pytest.fixture
 def run(tmp_path):
     """Runs a command in a store with the workspaces default and lab, each with its ``h.txt``."""
-    environ = {**os.environ, "FASTIO_STORE": str(tmp_path / "store"), "HOME": str(tmp_path)}
+    environ = {**os.environ, "FASTIO_STORE": made_store(tmp_path / "store"), "HOME": str(tmp_path)}
 
     def run(*words, stdin="", code=0):
         done = fastio(*words, stdin=stdin, environ=environ)
         assert done.returncode == code, done.stderr
         return done.stdout if not code else json.loads(done.stderr)["error"]
 
+    run("init")
     run("workspace", "create", "lab")
     run("file", "put", "-", "h.txt", stdin="default")
     run("file", "put", "-", "h.txt", "-w", "lab", stdin="lab")

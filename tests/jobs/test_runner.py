@@ -340,7 +340,7 @@ def test_a_thread_runs_jobs_until_it_is_stopped(engine: Engine) -> None:
     thread.start()
     (id,) = queue(engine, 1)
     until(lambda: counted(engine))
-    thread.stop()
+    assert thread.close()
     assert not thread.is_alive()
     assert show(engine, id)["state"] == "done"
 

@@ -57,6 +57,20 @@ def open_connections(server):
     return len(server.server.server_state.connections)
 
 
+@pytest.mark.parametrize("name", ["", "wrong"])
+def test_nobody_sends_much_without_a_token(server, http, name):
+    large = {"claim": "c" * 100, "name": "x" * 5000}
+    headers = {"authorization": f"Bearer {name}"} if name else {}
+    for body in (large, [[]] * 1_000_000):
+        answer = httpx.post(f"{server.url}/v1/transfers-claim", json=body, headers=headers)
+        assert answer.status_code in (401, 413), answer.text
+    stream = (b'{"claim":"', *[b"x" * 1024] * 8)
+    answer = httpx.post(f"{server.url}/v1/transfers-claim", content=iter(stream), headers=headers)
+    assert answer.status_code in (401, 413)
+    assert answer.json()["code"] in ("too_large", "unauthenticated")
+    assert still_serves(server)
+
+
 def test_many_heads_that_never_end_are_given_up_while_others_are_served(server, monkeypatch):
     monkeypatch.setattr("fastio_cli.server.protocol.HEAD_S", 0.3)
     with ExitStack() as stack:

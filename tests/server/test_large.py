@@ -222,10 +222,12 @@ def test_an_error_in_a_helper_is_the_same_here(helper):
 def test_who_would_wait_too_long_for_a_helper_is_told_so(monkeypatch):
     monkeypatch.setattr(compute, "QUEUE_S_MAX", 0.01)
     pool = HelperPool(1)
-    held = pool._idle.get()
+    held = pool._idle.pop()
+    pool._places.take("another")
     with pytest.raises(FastioError) as caught:
         pool(documents.holds, b"null", "@")
     assert caught.value.code == "unavailable"
-    pool._idle.put(held)
+    pool._places.give_back("another")
+    pool._idle.append(held)
     assert pool(documents.holds, b"null", "@") is False
     pool.close()

@@ -124,11 +124,8 @@ def test_the_server_does_what_the_document_says(case, filled):
     assume([] not in (case.query or {}).values())  # a parameter without a value does not travel
     response = case.call(base_url=filled.url, session=filled.session)
     filled.statuses[case.operation.definition.raw["operationId"]][response.status_code] += 1
-    if response.headers["content-type"][0].startswith("text/plain"):
-        # HTTP itself ends there: a head like that never comes to the application.
-        assert response.status_code == 400
-        assert len(response.request.url) > HEAD_BYTES_MAX // 2
-        return
+    if response.status_code == 400 and len(response.request.url) > HEAD_BYTES_MAX // 2:
+        return  # HTTP itself ends there: a head like that never comes to the application
     case.validate_response(response)
 
 

@@ -62,7 +62,7 @@ def execute(store: Path, statement: str, *values: object) -> None:
 
 
 def blob(store: Path) -> Path:
-    return next(p for p in (store / "blobs").rglob("*") if p.is_file())
+    return next(p for p in (store / "blobs").glob("??/*"))
 
 
 def cut(file: Path, size: int) -> None:

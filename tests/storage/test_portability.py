@@ -41,6 +41,7 @@ ORG_TABLES = {
     "credits",
     "accounts",
     "store_keys",
+    "name_floors",
 }
 FORBIDDEN = (
     "trigger",

@@ -57,6 +57,7 @@ LEAVES = {
     ),
     "batch": ("batch", "Run operations from NDJSON on standard input, in one process."),
     "serve": ("serve", "Turn this store into a service for a team."),
+    "setup": ("setup", "Have an agent's program start fastio mcp."),
     "mcp": ("mcp", "Speak the Model Context Protocol with an agent, over stdin and stdout."),
     "login": ("profiles", "Work on a server from now on."),
     "logout": ("profiles", "Forget the token for a server."),

@@ -100,6 +100,17 @@ class Objects:
             limit=limit,
         )
 
+    def nth_newest(self, workspace_id: int, path: str, n: int) -> int:
+        """The number of the nth newest kept version of a path; 0 if there are fewer."""
+        row = self._db.one(
+            """select version from versions where workspace_id = :workspace_id and path = :path
+            order by version desc limit 1 offset :skipped""",
+            workspace_id=workspace_id,
+            path=path,
+            skipped=n - 1,
+        )
+        return row["version"] if row is not None else 0
+
     def bytes_of_versions(self, workspace_id: int, path: str, since: int, below: int) -> int:
         """The bytes that versions between two numbers hold for themselves."""
         row = self._db.one(
@@ -175,6 +186,15 @@ class Objects:
             and versions.chain = segments.chain)""",
             workspace_id=workspace_id,
         )
+
+    def uses_blob(self, name: str) -> bool:
+        """Whether a version or segment of any workspace refers to a blob."""
+        row = self._db.one(
+            """select blob from versions where blob = :name
+            union all select blob from segments where blob = :name limit 1""",
+            name=name,
+        )
+        return row is not None
 
     def blobs_in_use(self) -> list[Row]:
         """The SHA-256 of every blob that a version or segment refers to, in all workspaces."""

@@ -32,6 +32,10 @@ class OrgTransfers:
             limit=limit,
         )
 
+    def every(self) -> list[Row]:
+        """All offers of all orgs, with the digest that tells each from any other."""
+        return self._db.all(f"select digest, {_TRANSFER} from transfers order by digest")
+
     def add(
         self,
         *,

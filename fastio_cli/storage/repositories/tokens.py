@@ -78,6 +78,10 @@ class Tokens:
             **({"member": member} if member is not None else {}),
         )
 
+    def every(self) -> list[Row]:
+        """All tokens of all orgs, with the digest that tells each from any other."""
+        return self._db.all(f"select digest, {_TOKEN} from tokens order by digest")
+
     def made_by(self, org: str, token_id: str) -> list[Row]:
         """The tokens that a token made and that were not revoked."""
         return self._db.all(

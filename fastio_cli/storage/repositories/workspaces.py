@@ -17,7 +17,8 @@ COUNTER_NAMES = (
     "file_count",
     "live_bytes",
 )
-_COLUMNS = f"id, org, name, {', '.join(COUNTER_NAMES)}, created_at, updated_at, deleted_at"
+_COLUMNS = f"""id, org, name, {", ".join(COUNTER_NAMES)}, number_floor, created_at, updated_at,
+    deleted_at"""
 _SET_COUNTERS = ", ".join(f"{name} = :{name}" for name in COUNTER_NAMES)
 SAVE_COUNTERS = f"""update workspaces set {_SET_COUNTERS},
     updated_at = :updated_at where id = :id"""

@@ -45,7 +45,7 @@ LOCK_FILE = "write.lock"
 _NAME = re.compile(r":([a-z_][a-z_0-9]*)")
 
 # One statement reads what a change of a path looks at; a lock is read whole if there is one.
-_WORKSPACE_NAMES = ("id", "org", *COUNTER_NAMES)
+_WORKSPACE_NAMES = ("id", "org", *COUNTER_NAMES, "number_floor")
 _LOAD = f"""select l.fence, {", ".join(f"w.{name}" for name in _WORKSPACE_NAMES)},
     {", ".join(f"o.{name}" for name in HEAD_NAMES)} from workspaces w
     left join objects o on o.workspace_id = w.id and o.path = ?
