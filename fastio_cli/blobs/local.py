@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 
 from fastio_cli.blobs.content import CHUNK_BYTES, INLINE_BYTES_MAX, Content, inline, is_blob_name
 from fastio_cli.blobs.errors import damaged_blob, too_large
@@ -151,8 +150,10 @@ class BlobStore:
     def reopen_parts(self, upload: str) -> None:
         """Have an upload that was finished for nothing count, and end, as an unfinished one."""
         path = self._part(upload)
-        with suppress(OSError):
+        try:
             os.rename(path + ".done", path)
+        except OSError:
+            pass  # it is swept as it is
 
     def _part(self, upload: str) -> str:
         return os.path.join(self.folder, "tmp", f"upload-{upload}")

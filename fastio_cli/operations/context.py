@@ -11,6 +11,7 @@ from fastio_cli.digest import EMPTY, sha256
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import RANKS, stored_name
 from fastio_cli.json_text import RawJson, canonical, quoted, stored
+from fastio_cli.operations import lock_tokens
 from fastio_cli.operations.documents import run_in_place
 from fastio_cli.operations.records import object_record, timestamp
 
@@ -353,32 +354,38 @@ class Context:
         return target
 
     def check_lock(
-        self, path: str, lock_token: str | None = None, *, held_hash: str | None = None
+        self, path: str, lock_token: str | None = None, *, proof: str | None = None
     ) -> Row | None:
         """The live lock on a path if ``lock_token`` holds it, None if nobody does.
 
-        Background work has only the token's hash, ``held_hash``. Raises ``locked`` without a token
-        where there is a lock, ``lock_lost`` with one that is not the live lock's.
+        Background work has only the token's ``proof``. Raises ``lock_lost`` with a token of this
+        path that is not the live lock's, and ``locked`` without one where there is a lock. A token
+        of another path says nothing about this one: it is as none.
         """
-        if lock_token is not None:
-            held_hash = token_hash(lock_token)
         lock = self.live_lock(path)
-        if held_hash is None:
-            if lock is not None:
-                raise self.locked(path, lock)
-            return None
-        if lock is None or lock["token_hash"] != held_hash:
-            now_held = f" {lock['holder']} holds it now." if lock is not None else ""
-            raise FastioError(
-                "lock_lost",
-                f"The lock on {path} is no longer yours: it expired, or was released or broken."
-                + now_held,
-                f"Acquire it again, then read before you write: fastio lock acquire {path}",
-                path=path,
-                holder=lock["holder"] if lock is not None else None,
-                fence=lock["fence"] if lock is not None else None,
-            )
+        if lock_token is not None:
+            if lock is not None and lock["token_hash"] == lock_tokens.token_hash(lock_token):
+                return lock
+            proof = lock_tokens.proof(lock_token)
+        if proof is not None and not lock_tokens.is_of_another(proof, self.workspace_id, path):
+            if lock is None or lock["token_hash"] != lock_tokens.hash_in(proof):
+                raise self.lock_lost(path, lock)
+        elif lock is not None:
+            raise self.locked(path, lock)
         return lock
+
+    def lock_lost(self, path: str, lock: Row | None) -> FastioError:
+        """The error for a token of a path whose lock, if there is one, is not that token's."""
+        now_held = f" {lock['holder']} holds it now." if lock is not None else ""
+        return FastioError(
+            "lock_lost",
+            f"The lock on {path} is no longer yours: it expired, or was released or broken."
+            + now_held,
+            f"Acquire it again, then read before you write: fastio lock acquire {path}",
+            path=path,
+            holder=lock["holder"] if lock is not None else None,
+            fence=lock["fence"] if lock is not None else None,
+        )
 
     def live_lock(self, path: str) -> Row | None:
         """The lock that holds on a path now.
@@ -550,6 +557,13 @@ class Context:
             deleted=False,
         )
 
+    def room_bytes(self) -> int:
+        """How much more the workspace may hold, and its org."""
+        room = self.limits.storage_bytes_max - self._size_bytes
+        if self.member is not None:
+            room = min(room, self.limits.org_bytes_max - self.tx.unit.org_bytes(self.workspace_org))
+        return max(0, room)
+
     def account(self, added_bytes: int) -> None:
         """Count what the workspace holds more. Raises ``quota_exceeded`` beyond its limit, or that
         of its org."""
@@ -606,8 +620,3 @@ def event_hash(row: Row) -> str:
         f'"version":{"null" if version is None else version}}}'
     )
     return sha256(text.encode()).hexdigest()
-
-
-def token_hash(token: str) -> str:
-    """How a lock token is kept: only its SHA-256."""
-    return sha256(token.encode()).hexdigest()

@@ -7,8 +7,7 @@ distributed locking", 2016).
 """
 
 from fastio_cli.errors import FastioError
-from fastio_cli.json_text import canonical
-from fastio_cli.operations.context import token_hash
+from fastio_cli.operations import lock_tokens
 from fastio_cli.operations.operation import Pending, about, operation
 from fastio_cli.operations.records import lock_record, timestamp
 from fastio_cli.operations.types import Cursor, Limit, Line, ObjectPath, Prefix, Token, Ttl, Wait
@@ -197,7 +196,7 @@ def _grant(ctx: "Context", path: str, ttl_s: float, purpose: str) -> "model.Held
         ctx.workspace_id,
         path,
         fence=fence,
-        token_hash=token_hash(token),
+        token_hash=lock_tokens.token_hash(token),
         holder=ctx.actor,
         purpose=purpose,
         ttl_ms=ttl_ms,
@@ -207,20 +206,18 @@ def _grant(ctx: "Context", path: str, ttl_s: float, purpose: str) -> "model.Held
 
 
 def _derive_token(ctx: "Context", path: str, fence: int, acquired_at: str) -> str:
-    """The token of one grant, which nobody can tell without the store's key.
-
-    The time is in it because a store that was restored from a backup gives out fences again.
-    """
-    grant = canonical(["fastio lock token", ctx.workspace_id, path, fence, acquired_at])
-    import hmac  # it loads OpenSSL, which no other command of the hot path needs
-
-    return "lk_" + hmac.digest(ctx.lock_key, grant, "sha256").hex()[:48]
+    return lock_tokens.derive(ctx.lock_key, ctx.workspace_id, path, fence, acquired_at)
 
 
 def _held(ctx: "Context", path: str, lock_token: str) -> "Row":
-    lock = ctx.check_lock(path, lock_token)
-    assert lock is not None, "a token was given, so check_lock found its lock or raised"
-    return lock
+    """The live lock that a token holds. Raises ``lock_lost`` if that is none of this path."""
+    lock = ctx.live_lock(path)
+    if lock is not None and lock["token_hash"] == lock_tokens.token_hash(lock_token):
+        return lock
+    error = ctx.lock_lost(path, lock)
+    if lock_tokens.is_of_another(lock_tokens.proof(lock_token), ctx.workspace_id, path):
+        error.message = f"The token is of another lock than the one on {path}."
+    raise error
 
 
 def _record(ctx: "Context", lock: "Row") -> "model.Lock":

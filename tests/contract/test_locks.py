@@ -359,6 +359,65 @@ def test_list_is_paged(caller):
     assert "token" not in str(caller("lock.list"))
 
 
+@pytest.mark.parametrize("which", EVERY_CHANGE)
+def test_a_token_says_nothing_about_another_path(caller, which):
+    operation, params = changes(caller, which)
+    other = caller("lock.acquire", path="other")["token"]
+    held = caller("lock.acquire", path="v", actor="bob")
+    error = caller.refused("locked", operation, lock_token=other, **params)
+    assert error.details["holder"] == "bob"
+    caller("lock.release", path="v", lock_token=held["token"])
+    caller(operation, lock_token=other, **params)
+    caller.refused("lock_lost", "lock.release", path="other", lock_token=held["token"])
+
+
+def test_a_token_says_nothing_about_another_workspace(caller):
+    caller("workspace.create", name="lab")
+    held = caller("lock.acquire", path="v")
+    caller("state.set", workspace="lab", path="v", value=1, lock_token=held["token"])
+    caller("lock.release", path="v", lock_token=held["token"])
+    caller("state.set", workspace="lab", path="v", value=2, lock_token=held["token"])
+    caller.refused("lock_lost", "state.set", path="v", value=1, lock_token=held["token"])
+
+
+def test_a_token_that_ended_is_lost_for_its_path_alone(timed, clock):
+    held = timed("lock.acquire", path="v", ttl_s=10)
+    clock.advance(10)
+    timed("state.set", path="other", value=1, lock_token=held["token"])
+    timed.refused("lock_lost", "state.set", path="v", value=1, lock_token=held["token"])
+    changes = [
+        {"op": "set", "path": path, "value": 2, "lock_token": held["token"]}
+        for path in ("other", "v")
+    ]
+    timed.refused("lock_lost", "state.transact", changes=changes)
+
+
+@pytest.mark.parametrize(
+    "change", ["cut", "one digit", "longer", "none of ours", "path of another"]
+)
+def test_a_mistyped_token_is_not_taken_for_one_of_another_path(caller, change):
+    token = caller("lock.acquire", path="other")["token"]
+    digit = "0" if token[-1] != "0" else "1"
+    mistyped = {
+        "cut": token[:-1],
+        "one digit": token[:-1] + digit,
+        "longer": token + "0",
+        "none of ours": "lk_" + "0" * 48,
+        "path of another": "lk_" + "0" * 12 + token[15:],
+    }[change]
+    caller.refused("lock_lost", "state.set", path="v", value=1, lock_token=mistyped)
+
+
+def test_the_token_of_another_lock_neither_renews_nor_releases(caller):
+    other = caller("lock.acquire", path="other")["token"]
+    for held in (False, True):
+        if held:
+            caller("lock.acquire", path="v")
+        for operation in ("lock.renew", "lock.release"):
+            error = caller.refused("lock_lost", operation, path="v", lock_token=other)
+            assert "another lock" in error.message
+
+
 def test_a_lock_is_taken_over_in_one_step(caller):
     caller("state.set", path="v", value=1)
     held = caller("lock.acquire", path="v", ttl_s=600, actor="bob")

@@ -97,8 +97,8 @@ class Session:
     ) -> Any:
         """Run an operation in the session's workspace, or in the one a ``fio://`` path names.
 
-        A lock token from the environment is used where the operation takes one (``lock run`` sets
-        it together with the path it is for). ``idempotency_key`` may be among ``params``;
+        A lock token from the environment is used where the operation takes one.
+        ``idempotency_key`` may be among ``params``;
         ``on_chunk`` is called with each chunk of a streamed answer.
         """
         key = params.pop("idempotency_key", None)
@@ -114,7 +114,7 @@ class Session:
 
         workspace = self._resolve_workspace(find(name), params)
         if params.get("lock_token", "") is None:
-            params["lock_token"] = lock_token_for(str(params["path"]))
+            params["lock_token"] = lock_token()
         actor = self.config.actor()
         try:
             return self.engine.prepare(name, params, workspace, actor, idempotency_key)
@@ -210,8 +210,6 @@ class Session:
         return True
 
 
-def lock_token_for(path: str) -> str | None:
-    """The lock token of the environment, if it is for this path or for any."""
-    token = os.environ.get("FASTIO_LOCK_TOKEN") or None
-    bound = os.environ.get("FASTIO_LOCK_PATH")
-    return token if not bound or bound == path else None
+def lock_token() -> str | None:
+    """The lock token of the environment. The store tells whether it is for the path in question."""
+    return os.environ.get("FASTIO_LOCK_TOKEN") or None
