@@ -592,6 +592,13 @@ class Context:
             deleted=False,
         )
 
+    def room_bytes(self) -> int:
+        """How much more the workspace may hold, and its org."""
+        room = self.limits.storage_bytes_max - self._size_bytes
+        if self.member is not None:
+            room = min(room, self.limits.org_bytes_max - self.tx.unit.org_bytes(self.workspace_org))
+        return max(0, room)
+
     def account(self, added_bytes: int) -> None:
         """Count what the workspace holds more. Raises ``quota_exceeded`` beyond its limit, or that
         of its org."""
