@@ -402,7 +402,7 @@ class Locks(Operations):
         )
 
     def show(self, path: str) -> model.Lock:
-        """Show who holds the lock on a path, why and until when."""
+        """Show who holds the lock on a path, or on a folder of it, why and until when."""
         return self._call("lock.show", path=path)
 
     def take_over(
