@@ -6,6 +6,7 @@ import os
 import sys
 
 from fastio_cli.cli.framework.output import Output
+from fastio_cli.cli.framework.text import visible
 from fastio_cli.config.sources import Config
 from fastio_cli.errors import FastioError
 from fastio_cli.opening import is_server, open_client, open_engine
@@ -41,8 +42,8 @@ class Session:
         )
         self._command = command
         self._engine: Client | None = None
-        visible = command is not None and not command.hidden
-        if visible and self.config.ignored and not self.config.is_refused:
+        is_shown = command is not None and not command.hidden
+        if is_shown and self.config.ignored and not self.config.is_refused:
             self.out.note(self.config.ignored)
 
     def override(self, **settings: str) -> None:
@@ -153,7 +154,7 @@ class Session:
             return
         if not sys.stdin.isatty():
             raise FastioError("invalid", "This needs a confirmation.", "Confirm it with --yes.")
-        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"{visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise FastioError("interrupted", "Nothing was changed.", "")
 
