@@ -53,7 +53,7 @@ def _target(page: str) -> str | None:
 
 
 class _Warning(HTMLParser):
-    """``target``: where the form ``download-form`` or the link ``uc-download-link`` leads."""
+    """What the page of the virus scan says of the file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,6 +64,7 @@ class _Warning(HTMLParser):
 
     @property
     def target(self) -> str | None:
+        """Where the form ``download-form`` leads, or the link ``uc-download-link``."""
         if self._action is None:
             return self._link
         parts = urlsplit(self._action)
@@ -71,6 +72,7 @@ class _Warning(HTMLParser):
         return parts._replace(query=query).geturl()
 
     def handle_starttag(self, tag: str, attrs: Attributes) -> None:
+        """Note the form, its hidden fields, and the link."""
         named = {name: value or "" for name, value in attrs}
         if tag == "form":
             self._is_in_form = named.get("id") in ("download-form", "downloadForm")
