@@ -147,7 +147,7 @@ REPLACED_WORDS = {
     "is_at_hand": "is_loaded",
     "keep_token": "store_token",
     "kept_token": "load_token",
-    "lock_token_of": "lock_token_for",
+    "lock_token_of": "lock_token",
     "loose_lengths": "memtable_lengths",
     "loose_of": "live_passages",
     "make_neighbours": "build_hnsw_index",
