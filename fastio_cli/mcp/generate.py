@@ -27,6 +27,7 @@ RUN = {"command": "uvx", "args": ["--from", f"{PACKAGE}[mcp]", "fastio", "mcp"]}
 PLUGIN = "plugins/fastio"
 KEYWORDS = ["state", "memory", "locks", "search", "mcp"]
 HOOK_TIMEOUT_S = 10
+WRITING_TOOLS = "Edit|Write|MultiEdit|NotebookEdit"
 
 README = """\
 # fastio for agents' programs
@@ -75,7 +76,8 @@ def _documents() -> dict[str, dict[str, Any]]:
     about = {"name": "fastio", "version": __version__, "description": DESCRIPTION}
     whole = {**about, "author": AUTHOR, "license": LICENSE, "keywords": KEYWORDS}
     schema = "https://agent-plugins.org/schemas/1.0.0"
-    prime = {"hooks": [{"type": "command", "command": "fastio prime", "timeout": HOOK_TIMEOUT_S}]}
+    prime = {"hooks": [_hook("fastio prime")]}
+    guard = {"matcher": WRITING_TOOLS, "hooks": [_hook("fastio guard check --hook claude")]}
     return {
         ".claude-plugin/marketplace.json": {
             "name": "fastio",
@@ -113,7 +115,9 @@ def _documents() -> dict[str, dict[str, Any]]:
             "contextFileName": "skills/fastio/SKILL.md",
             "mcpServers": {"fastio": RUN},
         },
-        f"{PLUGIN}/hooks/hooks.json": {"hooks": {"SessionStart": [prime], "PreCompact": [prime]}},
+        f"{PLUGIN}/hooks/hooks.json": {
+            "hooks": {"SessionStart": [prime], "PreCompact": [prime], "PreToolUse": [guard]}
+        },
         f"{PLUGIN}/hooks/hooks-cursor.json": {
             "version": 1,
             "hooks": {"sessionStart": [{"command": "fastio prime"}]},
@@ -121,6 +125,10 @@ def _documents() -> dict[str, dict[str, Any]]:
         "server.json": _registry_entry(),
         "mcpb/manifest.json": _bundle(),
     }
+
+
+def _hook(command: str) -> dict[str, Any]:
+    return {"type": "command", "command": command, "timeout": HOOK_TIMEOUT_S}
 
 
 def _registry_entry() -> dict[str, Any]:

@@ -356,23 +356,55 @@ class Context:
     def check_lock(
         self, path: str, lock_token: str | None = None, *, proof: str | None = None
     ) -> Row | None:
-        """The live lock on a path if ``lock_token`` holds it, None if nobody does.
+        """The live lock that covers a path if ``lock_token`` holds it, None if nobody does.
 
         Background work has only the token's ``proof``. Raises ``lock_lost`` with a token of this
         path that is not the live lock's, and ``locked`` without one where there is a lock. A token
         of another path says nothing about this one: it is as none.
         """
-        lock = self.live_lock(path)
+        locks = self.covering_locks(path)
+        lock = locks[0] if locks else None
         if lock_token is not None:
-            if lock is not None and lock["token_hash"] == lock_tokens.token_hash(lock_token):
-                return lock
+            held_hash = lock_tokens.token_hash(lock_token)
+            for covering in locks:
+                if covering["token_hash"] == held_hash:
+                    return covering
             proof = lock_tokens.proof(lock_token)
-        if proof is not None and not lock_tokens.is_of_another(proof, self.workspace_id, path):
-            if lock is None or lock["token_hash"] != lock_tokens.hash_in(proof):
+        if proof is not None and not self._is_of_another(proof, path):
+            held_hash = lock_tokens.hash_in(proof)
+            held = next((c for c in locks if c["token_hash"] == held_hash), None)
+            if held is None:
                 raise self.lock_lost(path, lock)
-        elif lock is not None:
+            return held
+        if lock is not None:
             raise self.locked(path, lock)
-        return lock
+        return None
+
+    def covering_locks(self, path: str) -> list[Row]:
+        """The live locks on a path and on its folders. They exclude each other: one at most."""
+        lock = self.live_lock(path)
+        locks = [] if lock is None else [lock]
+        if self._workspace["folder_locks"]:
+            folders = lock_tokens.covering_paths(path)[1:]
+            locks += filter(None, map(self.live_lock, folders))
+        return locks
+
+    def locks_in_the_way(self, path: str) -> list[Row]:
+        """The live locks that keep a path from being locked: also those below a folder."""
+        covering = lock_tokens.covering_paths(path)
+        granted = self.tx.locks.overlapping(self.workspace_id, covering)
+        return list(filter(None, (self.live_lock(lock["path"]) for lock in granted)))
+
+    def expect_folder_locks(self) -> None:
+        """Have every change in the workspace look for locks on folders from now on."""
+        if not self._workspace["folder_locks"]:
+            self.tx.workspaces.expect_folder_locks(self.workspace_id)
+            self._workspace = {**self._workspace, "folder_locks": 1}
+
+    def _is_of_another(self, proof: str, path: str) -> bool:
+        """Whether a proof is of a lock that does not cover a path."""
+        covering = lock_tokens.covering_paths(path) if self._workspace["folder_locks"] else [path]
+        return all(lock_tokens.is_of_another(proof, self.workspace_id, p) for p in covering)
 
     def lock_lost(self, path: str, lock: Row | None) -> FastioError:
         """The error for a token of a path whose lock, if there is one, is not that token's."""
@@ -412,15 +444,18 @@ class Context:
 
     def locked(self, path: str, lock: Row | None, ahead: int | None = None) -> FastioError:
         """The error ``locked``: who, why, until when, and how many are waiting already."""
-        queue = self.tx.locks.queue(self.workspace_id, path, self.now_ms)
+        covering = lock_tokens.covering_paths(path)
+        queue = self.tx.locks.queue(self.workspace_id, covering, self.now_ms)
         waiting = len(queue) if ahead is None else ahead
         until = lock["expires_at"] if lock is not None else queue[0]["expires_at"]
         holder = lock["holder"] if lock is not None else queue[0]["holder"]
         purpose = lock["purpose"] if lock is not None else ""
         why = f" ({purpose})" if purpose else ""
+        folder = lock["path"] if lock is not None and lock["path"] != path else None
+        where = f", with what else is in {folder}," if folder is not None else ""
         return FastioError(
             "locked",
-            f"{path} is locked by {holder}{why} until {timestamp(until)}.",
+            f"{path}{where} is locked by {holder}{why} until {timestamp(until)}.",
             f"Wait for it in line: fastio lock acquire {path} --wait 60",
             path=path,
             holder=holder,

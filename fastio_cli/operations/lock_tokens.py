@@ -54,6 +54,12 @@ def is_of_another(proof: str, workspace_id: int, path: str) -> bool:
     return bool(digits) and digits != _path_digits(workspace_id, path)
 
 
+def covering_paths(path: str) -> list[str]:
+    """The paths whose lock covers this one: itself, then its folders, the nearest first."""
+    parts = path.removesuffix("/").split("/")
+    return [path, *("/".join(parts[:n]) + "/" for n in range(len(parts) - 1, 0, -1))]
+
+
 def _path_digits(workspace_id: int, path: str) -> str:
     return sha256(f"{workspace_id}/{path}".encode()).hexdigest()[:PATH_DIGITS]
 

@@ -81,6 +81,8 @@ def copy_store(
     is not empty, or has workspaces of these names; ``invalid`` if it holds the beginning of another
     store's copy, ``unavailable`` if the source keeps changing.
     """
+    source.store.check_schema()
+    target.store.check_schema()
     copy = StoreCopy(source, target, progress, names)
     copy.prepare_target()
     for _ in range(ROUNDS_MAX):

@@ -452,3 +452,79 @@ def test_whoever_waits_goes_on_waiting_for_a_lock_that_is_taken_over(caller):
     assert caller("lock.show", path="v")["waiters"] == 1
     caller("lock.release", path="v", lock_token=taken["token"])
     assert waiting.result()["fence"] > taken["fence"]
+
+
+@pytest.mark.parametrize("path", ["notes/a", "notes/b/c", "notes/b/c/d.json"])
+def test_a_folder_is_locked_with_everything_below_it(caller, path):
+    caller("state.set", path=path, value={"n": 1, "log": []})
+    held = caller("lock.acquire", path="notes/", purpose="to sort", actor="bob")
+    assert held["path"] == "notes/"
+    error = caller.refused("locked", "state.set", path=path, value=1)
+    assert error.details["holder"] == "bob"
+    assert "notes/" in error.message
+    for operation, params in (
+        ("object.delete", {}),
+        ("object.move", {"to": "elsewhere"}),
+        ("state.increment", {"at": "/n"}),
+    ):
+        caller.refused("locked", operation, path=path, **params)
+    caller.refused("locked", "object.copy", path=path, to="notes/new")
+    caller("state.set", path=path, value={"n": 2}, lock_token=held["token"])
+    assert caller("lock.show", path=path)["path"] == "notes/"
+    caller.refused("not_found", "lock.break", path=path)
+    caller("state.set", path="notes.json", value=1)
+    caller("state.set", path="note", value=1)
+    caller("lock.release", path="notes/", lock_token=held["token"])
+    caller("state.set", path=path, value=3)
+    caller.refused("lock_lost", "state.set", path=path, value=4, lock_token=held["token"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a/", "a/b"), ("a/b", "a/"), ("a/", "a/b/"), ("a/b/", "a/"), ("a/", "a/"), ("a/b/c", "a/")],
+)
+def test_folders_and_paths_exclude_each_other(caller, first, second):
+    held = caller("lock.acquire", path=first, actor="bob")
+    error = caller.refused("locked", "lock.acquire", path=second, actor="eve")
+    assert error.details["holder"] == "bob"
+    for apart in ("ab", "b/", "a.json"):
+        caller("lock.acquire", path=apart, actor="eve")
+    caller("lock.release", path=first, lock_token=held["token"])
+    assert caller("lock.acquire", path=second, actor="eve")["fence"] > held["fence"]
+
+
+def test_who_waits_for_a_folder_is_served_before_who_came_later(caller, open_caller):
+    """A path in a folder that somebody waits for is not given to those who came after."""
+    inner = caller("lock.acquire", path="a/b", actor="bob")
+    folder = Background(lambda: open_caller()("lock.acquire", path="a/", wait_s=30, actor="ann"))
+    until(lambda: caller("lock.show", path="a/b")["waiters"] == 1)
+    caller.refused("locked", "lock.acquire", path="a/c", actor="eve")
+    later = Background(lambda: open_caller()("lock.acquire", path="a/c", wait_s=30, actor="eve"))
+    until(lambda: caller("lock.show", path="a/b")["waiters"] >= 1)
+    caller("lock.release", path="a/b", lock_token=inner["token"])
+    held = folder.result()
+    assert held["holder"] == "ann"
+    caller("lock.release", path="a/", lock_token=held["token"])
+    assert later.result()["fence"] > held["fence"]
+
+
+def test_a_folder_of_a_dead_holder_is_free_after_its_time(timed, clock):
+    held = timed("lock.acquire", path="a/", ttl_s=10, actor="bob")
+    clock.advance(11)
+    timed("state.set", path="a/b", value=1)
+    timed.refused("lock_lost", "state.set", path="a/b", value=2, lock_token=held["token"])
+    assert timed("lock.acquire", path="a/b")["fence"] > held["fence"]
+
+
+def test_a_folder_is_taken_over_with_all_locks_in_it(caller):
+    inner = caller("lock.acquire", path="a/b", actor="bob")
+    held = caller("lock.take_over", path="a/", reason="gone home", actor="ada")
+    assert held["fence"] > inner["fence"]
+    caller.refused("lock_lost", "state.set", path="a/b", value=1, lock_token=inner["token"])
+    caller("state.set", path="a/b", value=1, lock_token=held["token"])
+    caller.refused("lock_lost", "lock.release", path="a/b", lock_token=held["token"])
+
+
+@pytest.mark.parametrize("path", ["/", "a//", "a/../", "./", ""])
+def test_a_folder_has_a_name(caller, path):
+    caller.refused("invalid", "lock.acquire", path=path)

@@ -6,6 +6,7 @@ import os
 import sys
 
 from fastio_cli.cli.framework.output import Output
+from fastio_cli.cli.framework.text import visible
 from fastio_cli.config.sources import Config
 from fastio_cli.errors import FastioError
 from fastio_cli.opening import is_server, open_client, open_engine
@@ -41,8 +42,8 @@ class Session:
         )
         self._command = command
         self._engine: Client | None = None
-        visible = command is not None and not command.hidden
-        if visible and self.config.ignored and not self.config.is_refused:
+        is_shown = command is not None and not command.hidden
+        if is_shown and self.config.ignored and not self.config.is_refused:
             self.out.note(self.config.ignored)
 
     def override(self, **settings: str) -> None:
@@ -112,6 +113,7 @@ class Session:
         from fastio_cli.operations import find
 
         workspace = self._resolve_workspace(find(name), params)
+        self._note_backslashes(find(name), params)
         if params.get("lock_token", "") is None:
             params["lock_token"] = lock_token()
         actor = self.config.actor()
@@ -121,6 +123,14 @@ class Session:
             if e.code == "invalid" and self._command is not None:
                 find(name).decode(params, self._command.names)  # names the parameters as typed
             raise
+
+    def _note_backslashes(self, operation: Operation, params: dict[str, object]) -> None:
+        """Say that a backslash separates nothing: somebody may lock another path than others do."""
+        for key in operation.path_params:
+            path = params.get(key)
+            if isinstance(path, str) and "\\" in path:
+                parts = path.replace("\\", "/")
+                self.out.note(f"{path} is one name with a backslash; in folders it is {parts}")
 
     def watch(self, **options: Any) -> Iterator[Any]:
         """The events of a workspace as they happen (``Client.watch``): the session's, or the one
@@ -144,7 +154,7 @@ class Session:
             return
         if not sys.stdin.isatty():
             raise FastioError("invalid", "This needs a confirmation.", "Confirm it with --yes.")
-        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"{visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise FastioError("interrupted", "Nothing was changed.", "")
 
