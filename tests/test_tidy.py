@@ -50,7 +50,7 @@ STEPS = (
 )
 RANKS = {name: rank for rank, names in enumerate(STEPS) for name in names}
 # What operations get to know of the rest they get through their Context.
-OPERATIONS_MAY_IMPORT = {"errors", "model", "json_text", "digest", "blobs", "identity"}
+OPERATIONS_MAY_IMPORT = {"errors", "model", "json_text", "digest", "blobs", "identity", "patterns"}
 HEAVY = {
     "asyncio",
     "dataclasses",

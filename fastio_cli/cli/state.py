@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
 from fastio_cli.cli.framework.options import (
+    ALL,
     CURSOR,
     IF_VERSION,
     KEY,
@@ -234,6 +235,7 @@ def wait(cli: Session, timeout: float | None, **params: object) -> None:
     PREFIX,
     LIMIT,
     CURSOR,
+    ALL,
     op="object.list",
     help="List the state objects by path.",
 )

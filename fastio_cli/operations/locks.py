@@ -10,8 +10,19 @@ from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical
 from fastio_cli.operations.context import token_hash
 from fastio_cli.operations.operation import Pending, about, operation
+from fastio_cli.operations.paging import page_of_paths
 from fastio_cli.operations.records import lock_record, timestamp
-from fastio_cli.operations.types import Cursor, Limit, Line, ObjectPath, Prefix, Token, Ttl, Wait
+from fastio_cli.operations.types import (
+    Cursor,
+    Limit,
+    Line,
+    ObjectPath,
+    PathPattern,
+    Prefix,
+    Token,
+    Ttl,
+    Wait,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,14 +185,24 @@ def show(ctx: "Context", *, path: ObjectPath) -> "model.Lock":
 
 @operation("lock.list", f"GET {BASE}", effect="read", role="viewer")
 def list_(
-    ctx: "Context", *, prefix: Prefix = "", limit: Limit = 50, cursor: Cursor = ""
+    ctx: "Context",
+    *,
+    prefix: Prefix = "",
+    path: PathPattern | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = "",
 ) -> "model.LockList":
-    """List the live locks of a workspace by path."""
-    rows = ctx.tx.locks.page(ctx.workspace_id, prefix, cursor, prefix + LAST, ctx.now_ms, limit + 1)
-    return {
-        "items": [_record(ctx, row) for row in rows[:limit]],
-        "next_cursor": rows[limit - 1]["path"] if len(rows) > limit else None,
-    }
+    """List the live locks of a workspace by path.
+
+    ``prefix`` and ``path`` are those of ``object.list``.
+    """
+
+    def read(prefix: str, after: str, count: int) -> "list[Row]":
+        end = prefix + LAST
+        return ctx.tx.locks.page(ctx.workspace_id, prefix, after, end, ctx.now_ms, count)
+
+    rows, next_cursor = page_of_paths(read, prefix, path, cursor, limit)
+    return {"items": [_record(ctx, row) for row in rows], "next_cursor": next_cursor}
 
 
 def _grant(ctx: "Context", path: str, ttl_s: float, purpose: str) -> "model.HeldLock":

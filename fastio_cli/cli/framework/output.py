@@ -31,6 +31,11 @@ class Output:
         self.quiet = quiet
         self._fields = fields
 
+    @property
+    def is_row_by_row(self) -> bool:
+        """Whether a list is printed a row at a time, however long it is."""
+        return self.quiet or self.format in ("jsonl", "raw")
+
     def record(self, record: Any, *, essential: str | None = None) -> None:
         """Print one record; ``-q`` prints the value of its ``essential`` key alone."""
         if self.quiet or self.format == "raw":
@@ -63,7 +68,8 @@ class Output:
                 self.row(item)
         else:
             self._tables().page(items, self._fields or columns, essential)
-            if more is not None and page["next_cursor"] is not None:
+            has_more = page["next_cursor"] is not None and page.get("has_more", True)
+            if more is not None and has_more:
                 self.note(f"More: repeat with {more} {page['next_cursor']}")
 
     def row(self, item: object) -> None:
