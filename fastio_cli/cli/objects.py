@@ -58,8 +58,8 @@ def history(cli: Session, **params: object) -> None:
 
 def diff(cli: Session, **params: object) -> None:
     diff = cli.call("object.diff", **given(**params))
-    if cli.out.format in ("json", "jsonl"):
-        cli.out.record(diff)
+    if cli.out.format in ("json", "jsonl", "csv") or not cli.out.is_whole:
+        cli.out.record(diff, essential="text")
     elif diff["text"]:
         cli.out.line(diff["text"])
 

@@ -122,7 +122,8 @@ class Events(Operations):
 
         ``next_cursor`` is the number to pass as ``after`` next, and ``has_more`` says whether there
         are events after it now. With ``newest_first`` it is the number to pass as ``before``, null
-        on the last page.
+        on the last page. Raises ``invalid`` for an ``after`` that this log never gave out: of a log
+        that was replaced, or of none.
         """
         return self._call(
             "event.list",
