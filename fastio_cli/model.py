@@ -202,6 +202,7 @@ class OrgUsage(TypedDict):
     workspace_count: int
     object_count: int
     size_bytes: int
+    index_bytes: int
     storage_bytes_max: int
     credits: int
     credits_per_month: int | None

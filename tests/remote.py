@@ -134,9 +134,9 @@ class ActingRemote:
     ``tokens`` are those that were made for the same store before.
     """
 
-    def __init__(self, server: Running, tokens: dict[str, str]) -> None:
+    def __init__(self, server: Running, tokens: dict[str, str] | None = None) -> None:
         self.server = server
-        self._tokens = tokens
+        self._tokens = {} if tokens is None else tokens
         self.store = self  # what the fixtures close
         self._remotes: dict[str, Remote] = {}
 

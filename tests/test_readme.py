@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/recipes.md")
+PAGES = ("README.md", "docs/agents.md", "docs/recipes.md")
 MARK = "::done::"
 
 

@@ -16,7 +16,7 @@ import time
 
 from fastio_cli.blobs.content import CHUNK_BYTES
 from fastio_cli.blobs.errors import damaged_blob
-from fastio_cli.blobs.local import GRACE_S, BlobStore
+from fastio_cli.blobs.local import GRACE_S, BlobStore, check_name
 from fastio_cli.blobs.reader import ChunkReader
 from fastio_cli.errors import FastioError
 
@@ -124,7 +124,7 @@ class BucketBlobStore(BlobStore):
             "Use a service that honours If-None-Match, or a folder: fastio config set blobs FOLDER",
         )
 
-    def commit(self, temporary: str, name: str) -> None:
+    def _commit(self, temporary: str, name: str) -> None:
         """Move a local file into the bucket as the blob of this name."""
         self.check_place()
         key = _key(name)
@@ -180,6 +180,12 @@ class BucketBlobStore(BlobStore):
                 self._copy(_key(name), _unused_key(name))
                 self._delete(_key(name))
         return freed
+
+    def _remove(self, name: str) -> None:
+        """Move a blob to ``unused/``, as another machine may be storing the same bytes just now:
+        readers look there too, and the sweep that ends what is unused brings it back."""
+        self._copy(_key(name), _unused_key(name))
+        self._delete(_key(name))
 
     def _stream(self, sha256: str, span: tuple[int, int] | None) -> Iterator[bytes]:
         """A blob's bytes; the last chunk of a whole one is held back until its hash is verified."""
@@ -333,10 +339,12 @@ def _hashed(f: BinaryIO, sha256: str) -> Iterator[bytes]:
 
 
 def _key(sha256: str) -> str:
+    check_name(sha256)
     return f"{sha256[:2]}/{sha256}"
 
 
 def _unused_key(sha256: str) -> str:
+    check_name(sha256)
     return f"{UNUSED}/{sha256}"
 
 

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from fastio_cli.digest import sha256
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastio_cli.blobs.claims import BlobClaim
+
 INLINE_BYTES_MAX = 64 * 1024
 CHUNK_BYTES = 1024 * 1024
+
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def is_blob_name(name: object) -> bool:
+    """Whether this is a SHA-256 in hex, which is all that a blob is called; not a path."""
+    return isinstance(name, str) and len(name) == 64 and _HEX.issuperset(name)
 
 
 class Content:
@@ -13,9 +25,10 @@ class Content:
 
     ``etag`` is the SHA-256 of the bytes, or for appended files a hash over the chain. Exactly one
     of ``body``, ``blob`` (a SHA-256 in hex) and ``chain`` (the segments' chain number) is set.
+    ``claim`` keeps a blob that was just stored from being removed (``claims.py``).
     """
 
-    __slots__ = ("blob", "body", "chain", "etag", "size_bytes")
+    __slots__ = ("blob", "body", "chain", "claim", "etag", "is_discarded", "size_bytes")
 
     def __init__(
         self,
@@ -24,12 +37,15 @@ class Content:
         body: bytes | None = None,
         blob: str | None = None,
         chain: int | None = None,
+        claim: BlobClaim | None = None,
     ) -> None:
         self.etag = etag
         self.size_bytes = size_bytes
         self.body = body
         self.blob = blob
         self.chain = chain
+        self.claim = claim
+        self.is_discarded = False
 
     def close(self) -> None:
         """Close what was opened to read the bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -21,13 +22,18 @@ def private(path: str, flags: int) -> int:
 
 
 def make_folder(folder: str) -> None:
-    """Create a folder and its missing parents, durably."""
+    """Create a folder and its missing parents, durably. Raises ``OSError`` if it is a link."""
     if os.path.isdir(folder):
+        if os.path.islink(folder):
+            raise OSError(errno.ELOOP, "it is a link", folder)
         return
     above = os.path.dirname(os.path.abspath(folder))
     if not os.path.exists(above):
         make_folder(above)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
     sync_folder(above)
 
 
@@ -60,6 +66,34 @@ def lock_file(f: IO[bytes] | int, *, wait: bool = True) -> None:
     """
     if fcntl is not None:
         fcntl.flock(f, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def share_file(fd: int) -> None:
+    """Lock an open file, beside others who share it. A no-op where there are no such locks."""
+    if fcntl is not None:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+
+
+def try_lock_file(fd: int) -> bool:
+    """Lock an open file unless others have it locked or share it; our own share is lost either way.
+
+    False where there are no such locks.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def is_at(file: int, path: str) -> bool:
+    """Whether an open file is the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def unlock_file(f: IO[bytes]) -> None:

@@ -63,11 +63,11 @@ class BlobWriter:
         try:
             os.fsync(self._file.fileno())
             self._file.close()
-            self._blobs.commit(self._temporary, name)
+            content = self._blobs.commit(self._temporary, name, self._size_bytes)
         except OSError as e:
             raise not_stored(e) from e
         self._file = None
-        return Content(name, self._size_bytes, blob=name)
+        return content
 
     def discard(self) -> None:
         """Leave nothing behind, unless it is finished."""

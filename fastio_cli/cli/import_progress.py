@@ -7,13 +7,13 @@ import time
 from contextlib import closing
 
 from fastio_cli.cli.framework.options import given
-from fastio_cli.cli.framework.session import lock_token_for
+from fastio_cli.cli.framework.session import lock_token
 from fastio_cli.cli.framework.text import dumps
 from fastio_cli.cli.logins import accounts
 from fastio_cli.errors import FastioError
 from fastio_cli.jobs.imports import ImportJob, Imports
 from fastio_cli.jobs.runner import JobRunner
-from fastio_cli.operations.imports import OVER
+from fastio_cli.operations.imports import OVER, REQUEST_BYTES_MAX
 from fastio_cli.operations.records import import_record
 
 TYPE_CHECKING = False
@@ -42,10 +42,10 @@ def create(cli: Session, params: dict[str, Any]) -> PendingImports:
         urls += [u for u in _lines(listed) if not u.startswith("#")]
     if not urls:
         raise FastioError("invalid", "There is no URL.", "fastio import https://host/file.pdf")
-    header_file, to = params.pop("header_file"), params["to"]
+    header_file = params.pop("header_file")
     key = params.pop("idempotency_key")
-    if params["lock_token"] is None and to and not to.endswith("/"):
-        params["lock_token"] = lock_token_for(to)
+    if params["lock_token"] is None:
+        params["lock_token"] = lock_token()
     wanted = given(
         headers=_headers(header_file) if header_file is not None else None,
         size_bytes_max=params.pop("max_size"),
@@ -53,9 +53,11 @@ def create(cli: Session, params: dict[str, Any]) -> PendingImports:
     )
     items: list[model.Import] = []
     workspace = ""
-    for start in range(0, len(urls), URLS_PER_CALL):
-        some = {**wanted, "urls": urls[start : start + URLS_PER_CALL]}
+    start = 0
+    for some_urls in _batches(urls, wanted.get("headers") or {}):
+        some = {**wanted, "urls": some_urls}
         call = cli.prepare("import.create", some, f"{key}:{start}" if key and start else key)
+        start += len(some_urls)
         items += cli.engine.run(call)["items"]
         workspace = call.workspace
     return PendingImports(cli, workspace, items)
@@ -236,6 +238,21 @@ def _lines(file: str) -> list[str]:
     except UnicodeDecodeError:
         raise FastioError("invalid", f"{file} is not UTF-8 text.") from None
     return [line.strip() for line in lines if line.strip()]
+
+
+def _batches(urls: list[str], headers: dict[str, str]) -> Iterator[list[str]]:
+    """URLs as one call takes them: not too many, and not too long with their headers."""
+    each = sum(len(name) + len(text) for name, text in headers.items())
+    batch: list[str] = []
+    size = 0
+    for url in urls:
+        cost = len(url) + each
+        if batch and (len(batch) == URLS_PER_CALL or size + cost > REQUEST_BYTES_MAX):
+            yield batch
+            batch, size = [], 0
+        batch.append(url)
+        size += cost
+    yield batch
 
 
 def _headers(file: str) -> dict[str, str]:

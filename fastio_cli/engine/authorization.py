@@ -89,6 +89,26 @@ def authorise_monitoring(tx: Tx, identity: Identity) -> None:
         )
 
 
+def refusal_of_job(
+    tx: Tx, workspace_id: int, job_id: str, member: str, role: str
+) -> FastioError | None:
+    """Why a job may not be done for a member in a workspace; None if it may.
+
+    Their token, which may have ended meanwhile as it should, is not asked again: what it was for
+    was the workspace.
+    """
+    workspace = tx.workspaces.any_by_id(workspace_id)
+    org = workspace["org"] if workspace is not None else FIRST_ORG
+    rows = [tx.members.get(org, member, id) for id in (0, workspace_id)]
+    if any(row is not None and RANKS[row["role"]] >= RANKS[role] for row in rows):
+        return None
+    return FastioError(
+        "forbidden",
+        f"{member}, for whom it was, no longer has the role {role} here.",
+        f"Whoever has it can have it done: fastio job retry {job_id}",
+    )
+
+
 def may_see(tx: Tx, identity: Identity, workspace: Row) -> bool:
     """Whether the identity may know of a workspace, live or deleted.
 

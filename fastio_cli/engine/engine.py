@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 KEY_LENGTH_MAX = 255
 FLOORS_MAX = 1000  # whose keys are remembered; almost all workspaces have the same
 KEY_KEPT_MS = 24 * 3600 * 1000
+# A call that ends with one of these may have been done all the same.
+UNKNOWN_OUTCOMES = ("unavailable", "internal", "interrupted", "timeout")
+KEPT_BYTES_MAX = 4096  # of an answer that is kept as it is; most are a tenth of that
 # The engine's own keys serve only until it has heard from the database again.
 OWN_KEY_KEPT_MS = 10 * 60 * 1000
 _PROCESS = os.urandom(12).hex()
@@ -111,6 +114,13 @@ class Call(PreparedCall):
         other = self.other_workspace
         return self.workspace if other is None else f"{self.workspace}\n{other}"
 
+    @property
+    def stored(self) -> list[Content]:
+        """The bytes that were stored for it before it ran."""
+        upload = self.operation.upload_param
+        content = self.params[upload] if upload is not None else None
+        return [content] if isinstance(content, Content) and content.claim is not None else []
+
     def id(self) -> str:
         """What tells it from other calls. One that comes again keeps its place in a line."""
         if not self._id:
@@ -169,8 +179,8 @@ class Engine(Client):
         while True:
             try:
                 outcome = transaction(lambda tx: self._run(tx, call))
-            except FastioError:
-                self.finish_rollback(call)
+            except FastioError as e:
+                self.finish_rollback(call, e)
                 raise
             if outcome is UNPREPARED:
                 scratch = self._scratch_engine(call)
@@ -226,13 +236,13 @@ class Engine(Client):
         own = [call for call in calls if isinstance(call, Call)]
         outcomes = self.store.write_batch([work(call) for call in own])
         for i, call in enumerate(own):
-            self.finish_rollback(call)
             while outcomes[i] is UNPREPARED:  # rare: the same call again, alone, in its place
                 try:
                     self.prepare_outside(call)
                     outcomes[i] = self.store.write(work(call).run)
                 except FastioError as e:
                     outcomes[i] = e
+            self.finish_rollback(call, outcomes[i])
         return outcomes
 
     def prepare_outside(self, call: Call) -> None:
@@ -256,29 +266,38 @@ class Engine(Client):
         )
         call.prepared = prepare(preparation, **call.params)
 
-    def finish_rollback(self, call: Call) -> None:
-        """Do what has to last of a call whose transaction was rolled back."""
+    def finish_rollback(self, call: Call, outcome: object = None) -> None:
+        """Do what has to last of a call whose transaction was rolled back, and remove what it
+        stored if its ``outcome`` is the error that refused it."""
+        if isinstance(outcome, FastioError) and outcome.code not in UNKNOWN_OUTCOMES:
+            for content in call.stored:
+                self.discard(content)
         if call.after_rollback:
             works, call.after_rollback = call.after_rollback, []
             self.store.write(lambda tx: [work(tx) for work in works])
 
     def act(
-        self, works: list[tuple[int, str, Callable[[Tx, Context | None], object]]]
+        self,
+        works: list[tuple[int, str, str | None, Callable[[Tx, Context | None], object]]],
     ) -> list[object]:
         """Do background work, in one commit, each alone: results or exceptions.
 
-        A work is a workspace's number, the actor it is done for, and a function of a transaction
-        and a context. In a workspace that was deleted meanwhile it is not done, and gives None;
-        with the number 0 it is about no workspace, and there is no context.
+        A work is a workspace's number, the actor it is done for, who that is as a member of the
+        org (None: the store's owner), and a function of a transaction and a context. In a workspace
+        that was deleted meanwhile it is not done, and gives None; with the number 0 it is about no
+        workspace, and there is no context.
         """
 
         def run(
-            workspace_id: int, actor: str, work: Callable[[Tx, Context | None], object]
+            workspace_id: int,
+            actor: str,
+            member: str | None,
+            work: Callable[[Tx, Context | None], object],
         ) -> Work:
             def in_transaction(tx: Tx) -> object:
                 if not workspace_id:
                     return work(tx, None)
-                ctx = self.background_context(tx, workspace_id, actor)
+                ctx = self.background_context(tx, workspace_id, actor, member)
                 if ctx is None:
                     return None
                 result = work(tx, ctx)
@@ -300,17 +319,25 @@ class Engine(Client):
             assert ctx is not None
             ctx.begin_numbers()
 
-        for outcome in self.act([(id, actor, begin) for id in self.store.read(pending)]):
+        for outcome in self.act([(id, actor, None, begin) for id in self.store.read(pending)]):
             if isinstance(outcome, Exception):
                 raise outcome
 
-    def background_context(self, tx: Tx, workspace_id: int, actor: str) -> Context | None:
+    def background_context(
+        self, tx: Tx, workspace_id: int, actor: str, member: str | None = None
+    ) -> Context | None:
         """What work in the background may use in a workspace; None if that was deleted."""
         row = tx.workspaces.by_id(workspace_id)
         if row is None:
             return None
         return Context(
-            tx, workspace=row, actor=actor, call_id=str, blobs=self.blobs, limits=self.limits
+            tx,
+            workspace=row,
+            actor=actor,
+            member=member,
+            call_id=str,
+            blobs=self.blobs,
+            limits=self.limits,
         )
 
     def prepare(
@@ -370,9 +397,20 @@ class Engine(Client):
         """Store the bytes of a stream, as the ``content`` parameter of a file operation."""
         return self.blobs.put(stream, self.limits.file_bytes_max)
 
-    def begin_upload(self) -> BlobWriter:
+    def begin_upload(self, size_bytes_max: int) -> BlobWriter:
         """Takes the bytes of a ``content`` parameter as they come."""
-        return self.blobs.writer(self.limits.file_bytes_max)
+        return self.blobs.writer(size_bytes_max)
+
+    def discard(self, content: Content) -> None:
+        """Remove the bytes of a refused call, unless something else refers to them."""
+
+        def is_used(name: str) -> bool:
+            return self.store.read(lambda tx: tx.objects.uses_blob(name))
+
+        try:
+            self.blobs.discard(content, is_used)
+        except FastioError:
+            pass  # what cannot be removed now is swept
 
     def chunks(self, download: Download) -> Iterator[bytes]:
         """The bytes that ``file.get`` answered with."""
@@ -418,7 +456,7 @@ class Engine(Client):
                     scope,
                     call.idempotency_key,
                     request_hash=call.request_hash,
-                    result=record_text(_without_secret(operation, result)).decode(),
+                    result=_as_kept(_without_secret(operation, result)),
                     target_id=row["id"] if row is not None and not scope else None,
                     kept_ms=call.key_kept_ms,
                 )
@@ -446,7 +484,7 @@ class Engine(Client):
         record = json.loads(done["result"])
         operation = call.operation
         if operation.returns_secret is None:
-            return record
+            return self._resolved(tx, call, row, grant, record)
         if call.result is not None and record == _without_secret(operation, call.result):
             return call.result  # this very call did it, and did not hear of its commit
         assert operation.replay is not None
@@ -454,6 +492,15 @@ class Engine(Client):
         result = operation.replay(ctx, record)
         ctx.finish()
         return result
+
+    def _resolved(
+        self, tx: Tx, call: Call, row: Row | None, grant: Grant | None, record: object
+    ) -> object:
+        if row is None:
+            return record
+        from fastio_cli.engine.kept_answers import resolved
+
+        return resolved(self._context(tx, call, row, grant), record)
 
     def _context(self, tx: Tx, call: Call, row: Row | None, grant: Grant | None) -> Context:
         return Context(
@@ -465,6 +512,7 @@ class Engine(Client):
             limits=self.limits,
             org=call.identity.org if call.identity is not None else "",
             grant=grant,
+            member=call.actor if grant is not None else None,
             prepared=call.prepared,
             open_search=lambda: self.search,
             compute=self._compute_for(tx, call),
@@ -498,6 +546,29 @@ class Engine(Client):
         """A work that raises unless the identity may do the operation, before bytes are sent."""
         name = stored_name(identity.org, workspace)
         return lambda tx: _admit(tx, operation, name, identity)
+
+    def upload_admission(self, call: Call, size_bytes: int) -> Callable[[Tx], int]:
+        """A work that raises what would refuse an upload of so many bytes, before they are sent;
+        how many there may be at most.
+
+        ``call`` has other bytes in their place. One that was done before is not refused.
+        """
+
+        def admit(tx: Tx) -> int:
+            tx.unit.enter(call.prefetch)  # all that is looked at, in one round trip
+            row, grant = _admit(tx, call.operation, call.workspace, call.identity)
+            assert row is not None
+            key = call.idempotency_key
+            most = self.limits.file_bytes_max
+            if key is not None and tx.unit.request(row["id"], key) is not None:
+                return most
+            ctx = self._context(tx, call, row, grant)
+            most = min(most, ctx.room_bytes())
+            if call.operation.admit is not None:
+                call.operation.admit(ctx, size_bytes, **call.params)
+            return most
+
+        return admit
 
     def _charge(self, tx: Tx, call: Call) -> None:
         assert call.identity is not None
@@ -603,6 +674,16 @@ def _request_hash(what: list[str], params: dict[str, object]) -> str:
         for key, value in params.items()
     }
     return sha256(canonical([*what, plain])).hexdigest()
+
+
+def _as_kept(answer: object) -> str:
+    """An answer as it is kept: the few that are large by reference."""
+    text = record_text(answer)
+    if len(text) > KEPT_BYTES_MAX and isinstance(answer, dict):
+        from fastio_cli.engine.kept_answers import by_reference
+
+        text = by_reference(answer)
+    return text.decode()
 
 
 def _without_secret(operation: Operation, result: object) -> object:

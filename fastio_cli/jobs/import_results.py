@@ -56,6 +56,7 @@ def complete(ctx: Context, id: int, outcome: Outcome) -> None:
     """Write the object and end the import. Raises what forbids it: a lock, a conflict, a quota."""
     row = ctx.tx.imports.get(ctx.workspace_id, id)
     assert row is not None
+    ctx.account(-row["kept_bytes"])
     target = _target(ctx, row, _path(row, outcome.name))
     live = target.live
     fetched_at = ctx.now_ms if outcome.fetched_at is None else outcome.fetched_at
@@ -108,11 +109,14 @@ def fail(
     is_final: bool,
     progress: dict[str, Any],
     outcome: Outcome | None,
-) -> None:
+) -> bool:
     """Note why it failed: it is queued again, to go on from ``progress``, or it has failed.
 
-    With an ``outcome`` only its commit has failed: it is kept, so that another run commits it.
+    With an ``outcome`` only its commit has failed: it is kept, so that another run commits it, if
+    there is room for it. Whether it is kept.
     """
+    kept_bytes = _room_for(ctx, row, outcome)
+    is_kept = kept_bytes is not None
     if is_final:
         data = {"import": row["id"], "reason": error.message}
         ctx.emit("import.fail", row["path"], data=data)
@@ -124,10 +128,27 @@ def fail(
         reason=error.message,
         hint=error.hint,
         headers=without_values(row["headers"]) if is_final else row["headers"],
-        fetched=_as_text(outcome, ctx.now_ms) if outcome is not None else None,
+        sealed_headers=None if is_final else row["sealed_headers"],
+        fetched=_as_text(outcome, ctx.now_ms) if outcome is not None and is_kept else None,
+        kept_bytes=row["kept_bytes"] if kept_bytes is None else kept_bytes,
         now_ms=ctx.now_ms,
         **progress,
     )
+    return is_kept
+
+
+def _room_for(ctx: Context, row: Row, outcome: Outcome | None) -> int | None:
+    """Count what is kept of an outcome for the workspace; None if nothing of it is, or can be."""
+    content = outcome.content if outcome is not None else None
+    if content is None:
+        return None
+    size = content.size_bytes
+    try:
+        ctx.account(size - row["kept_bytes"])
+    except FastioError:
+        ctx.account(row["kept_bytes"] - size)
+        return None
+    return size
 
 
 def kept(row: Row) -> Outcome | None:
@@ -194,7 +215,7 @@ def _target(ctx: Context, row: Row, path: str) -> WriteTarget:
     target = WriteTarget(path, ctx.tx.unit.head(ctx.workspace_id, path))
     if target.live is not None and row["on_conflict"] == "rename":
         target = _free(ctx, path)
-    ctx.check_lock(target.path, held_hash=row["lock_hash"])
+    ctx.check_lock(target.path, proof=row["lock_hash"])
     if target.live is None:
         return target
     if row["on_conflict"] == "fail":

@@ -28,7 +28,7 @@ from fastio_cli.imports.transfer import (
 from fastio_cli.jobs.import_results import Outcome, check, complete, fail, kept, last_fetch
 from fastio_cli.jobs.kind import Done, Job, JobKind, NewJob, Stopped
 from fastio_cli.operations.files import guess_media_type
-from fastio_cli.operations.imports import JOB_KIND, job_id, refuse_forgotten
+from fastio_cli.operations.imports import JOB_KIND, ROLE, headers_of, job_id, refuse_forgotten
 from fastio_cli.retry import RetryPolicy
 
 TYPE_CHECKING = False
@@ -62,6 +62,7 @@ class ImportJob(Job):
         before = Validators(row["source_etag"], row["source_modified"])
         self.transfer = Transfer(row["received_bytes"], before, row["total_bytes"])
         self.outcome: Outcome | None = None  # what was fetched, once it is to be committed
+        self.is_kept = False  # for another attempt to commit it
 
     def stop(self) -> None:
         super().stop()
@@ -88,6 +89,7 @@ class Imports(JobKind[ImportJob]):
     """
 
     name = JOB_KIND
+    role = ROLE
     renew_s = 1.0
     enters_workspace = True
 
@@ -133,6 +135,7 @@ class Imports(JobKind[ImportJob]):
                 row["workspace_id"],
                 job_id(row["id"]),
                 actor=row["actor"],
+                member=row["member"],
                 payload={"import": row["id"]},
             )
             for row in tx.imports.without_job(tx.now_ms, actor, ADOPTED_MAX)
@@ -173,7 +176,15 @@ class Imports(JobKind[ImportJob]):
         if outcome is not None and outcome.content is not None:
             size_bytes = outcome.content.size_bytes
             progress = {**_NO_PROGRESS, "received_bytes": size_bytes, "total_bytes": size_bytes}
-        fail(ctx, job.row, error, is_final=is_final, progress=progress, outcome=outcome)
+        job.is_kept = fail(
+            ctx, job.row, error, is_final=is_final, progress=progress, outcome=outcome
+        )
+
+    def settle(self, job: ImportJob) -> None:
+        """Remove what was fetched for nothing."""
+        content = job.outcome.content if job.outcome is not None else None
+        if content is not None and not job.is_kept:
+            self._engine.discard(content)
 
     def note_put_back(self, tx: Tx, job: ImportJob) -> None:
         """Note how far it came; it goes on from there."""
@@ -189,7 +200,7 @@ class Imports(JobKind[ImportJob]):
 
     def _check(self, job: ImportJob) -> None:
         def look(tx: Tx) -> None:
-            ctx = self._engine.background_context(tx, job.workspace_id, job.actor)
+            ctx = self._engine.background_context(tx, job.workspace_id, job.actor, job.member)
             if ctx is not None:
                 check(ctx, job.row)
 
@@ -256,15 +267,23 @@ class Imports(JobKind[ImportJob]):
             return buckets.fetch_object(row["url"], staged, transfer, limits, **conditions)
         services = Services(self._egress, self._endpoints, self._tokens_of(row))
         source = services.source(row["url"])
-        source.secrets |= json.loads(row["headers"] or "{}")
+        source.secrets |= self._headers(row)
         return fetch(self._egress, source, staged, transfer, limits, **conditions)
+
+    def _headers(self, row: Row) -> dict[str, str]:
+        workspace = self._engine.store.read(lambda tx: tx.workspaces.by_id(row["workspace_id"]))
+        org = workspace["org"] if workspace is not None else ""
+        return headers_of(row, org, self._engine.open_secret_box)
 
     def _is_there(self, before: Outcome) -> bool:
         """Whether bytes that were fetched before are in the store, and safe from being swept."""
         content, at = before.content, before.fetched_at
         if content is None or at is None or self._engine.store.now_ms() - at > KEPT_MS:
             return False
-        return content.blob is None or self._engine.blobs.has(content.blob, content.size_bytes)
+        if content.blob is None:
+            return True
+        content.claim = self._engine.blobs.claim(content.blob)
+        return self._engine.blobs.has(content.blob, content.size_bytes)
 
 
 def stored_logins(engine: Engine, config: Config) -> Callable[[Row], TokenOf]:

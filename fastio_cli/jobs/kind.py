@@ -31,7 +31,10 @@ STORE_WIDE = 0  # the workspace of jobs that belong to none
 
 
 class NewJob:
-    """A job to be queued. ``id`` names what it is about: there is one of it at a time."""
+    """A job to be queued. ``id`` names what it is about: there is one of it at a time.
+
+    ``member`` is the member of an org that it acts for, if it does.
+    """
 
     def __init__(
         self,
@@ -39,12 +42,14 @@ class NewJob:
         id: str,
         *,
         actor: str = "",
+        member: str | None = None,
         payload: dict[str, object] | None = None,
         due_in_s: float = 0.0,
     ) -> None:
         self.workspace_id = workspace_id
         self.id = id
         self.actor = actor
+        self.member = member
         self.payload = payload or {}
         self.due_in_s = due_in_s
 
@@ -56,6 +61,7 @@ class Job:
         self.workspace_id: int = row["workspace_id"]
         self.id: str = row["id"]
         self.actor: str = row["actor"]
+        self.member: str | None = row["member"]
         self.fence: int = row["fence"]
         self.attempts: int = row["attempts"]
         self.failures: int = row["failures"]
@@ -98,11 +104,13 @@ class JobKind(Generic[J]):
 
     ``retry`` says when a failed job is tried again; its deadline counts from when the job was
     queued. Jobs of a kind that ``enters_workspace`` end in a transaction that may change their
-    workspace, with events. ``renew_s`` is how often a running job's lease is renewed, and its
-    progress noted.
+    workspace, with events. Where one acts for a member it needs their ``role`` in its workspace,
+    which is asked when it begins and in the transaction that ends it. ``renew_s`` is how often a
+    running job's lease is renewed, and its progress noted.
     """
 
     name = ""
+    role: str | None = None
     parallel = 1
     retry = RETRY
     renew_s = LEASE_MS / 1000 / 3
@@ -139,6 +147,9 @@ class JobKind(Generic[J]):
         self, tx: Tx, ctx: Context | None, job: J, error: FastioError, is_final: bool
     ) -> None:
         """Write down a failure beside the job's own record."""
+
+    def settle(self, job: J) -> None:
+        """Do what needs no transaction once a job's end, or its failure, is recorded."""
 
     def note_put_back(self, tx: Tx, job: J) -> None:
         """Write down that a job is queued again without having failed."""

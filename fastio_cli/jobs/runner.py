@@ -136,10 +136,13 @@ class JobRunner:
             return False
         claimed = store.write(partial(self._take, picks))
         renewed_at = time.monotonic()
-        for pool, job in claimed:
+        for pool, job, refusal in claimed:
             self.running[job.key] = job
             self._pool_of[job.key] = pool
-            pool.run(job, renewed_at)
+            if refusal is None:
+                pool.run(job, renewed_at)
+            else:
+                self._unrecorded.append((job, refusal))
         return bool(claimed)
 
     def _picks(self, tx: Tx) -> list[tuple[_Pool, Row]]:
@@ -215,7 +218,10 @@ class JobRunner:
         """Whose part of the threads a job of a workspace takes: its org's, or the store's own."""
         return self._orgs.get(workspace_id, workspace_id)
 
-    def _take(self, picks: list[tuple[_Pool, Row]], tx: Tx) -> list[tuple[_Pool, Job]]:
+    def _take(
+        self, picks: list[tuple[_Pool, Row]], tx: Tx
+    ) -> list[tuple[_Pool, Job, FastioError | None]]:
+        """The jobs that are ours now, each with why it may not be done if it may not."""
         claimed = []
         for pool, pick in picks:
             where = pick["workspace_id"], pick["id"]
@@ -226,7 +232,7 @@ class JobRunner:
             if job is None:
                 tx.jobs.finish(*where, row["fence"], tx.now_ms)
             else:
-                claimed.append((pool, job))
+                claimed.append((pool, job, _refusal(tx, pool.kind, job)))
         return claimed
 
     def _pause_s(self) -> float:
@@ -263,10 +269,12 @@ class JobRunner:
         self._unrecorded.clear()
         for job, _ in outcomes:
             del self.running[job.key]
-            self._pool_of.pop(job.key).jobs.discard(job)
+            pool = self._pool_of.pop(job.key)
+            pool.jobs.discard(job)
+            pool.kind.settle(job)
         return [job for job, _ in outcomes]
 
-    def _ending(self, job: Job, outcome: Outcome) -> tuple[int, str, Work]:
+    def _ending(self, job: Job, outcome: Outcome) -> tuple[int, str, str | None, Work]:
         """The work that records an outcome; it does nothing once the lease is lost."""
         if isinstance(outcome, FastioError):
             return self._failing(job, outcome)
@@ -274,8 +282,12 @@ class JobRunner:
             return self._putting_back(job)
         if outcome.again_in_s is not None:
             return self._putting_back(job, outcome, outcome.again_in_s)
+        kind = self._pool_of[job.key].kind
 
         def work(tx: Tx, ctx: Context | None) -> bool:
+            refusal = _refusal(tx, kind, job)
+            if refusal is not None:
+                raise refusal
             is_held = tx.jobs.finish(*job.key, job.fence, tx.now_ms)
             if is_held and outcome.effect is not None:
                 outcome.effect(tx, ctx)
@@ -285,7 +297,7 @@ class JobRunner:
 
     def _putting_back(
         self, job: Job, done: Done | None = None, again_in_s: float = 0.0
-    ) -> tuple[int, str, Work]:
+    ) -> tuple[int, str, str | None, Work]:
         kind = self._pool_of[job.key].kind
         self._wake_in(again_in_s)
 
@@ -303,7 +315,7 @@ class JobRunner:
 
         return self._scoped(job, work)
 
-    def _failing(self, job: Job, error: FastioError) -> tuple[int, str, Work]:
+    def _failing(self, job: Job, error: FastioError) -> tuple[int, str, str | None, Work]:
         kind = self._pool_of[job.key].kind
         retry = kind.retry
         failures = 0 if kind.has_progressed(job) else job.failures + 1
@@ -331,9 +343,9 @@ class JobRunner:
 
         return self._scoped(job, work)
 
-    def _scoped(self, job: Job, work: Work) -> tuple[int, str, Work]:
+    def _scoped(self, job: Job, work: Work) -> tuple[int, str, str | None, Work]:
         enters = self._pool_of[job.key].kind.enters_workspace
-        return job.workspace_id if enters else STORE_WIDE, job.actor, work
+        return job.workspace_id if enters else STORE_WIDE, job.actor, job.member, work
 
     def _wake_in(self, pause_s: float) -> None:
         at = time.monotonic() + pause_s + 0.001  # the store counts whole milliseconds
@@ -477,6 +489,15 @@ class RunnerThread(threading.Thread):
         return not self.is_alive() and not self._runner.is_busy
 
 
+def _refusal(tx: Tx, kind: JobKind[Any], job: Job) -> FastioError | None:
+    """Why a job may not be done any more for the member that it acts for."""
+    if kind.role is None or job.member is None:
+        return None
+    from fastio_cli.engine.authorization import refusal_of_job
+
+    return refusal_of_job(tx, job.workspace_id, job.id, job.member, kind.role)
+
+
 def _queue(found: list[tuple[str, NewJob]], tx: Tx) -> None:
     for kind, new in found:
         tx.jobs.queue(
@@ -484,6 +505,7 @@ def _queue(found: list[tuple[str, NewJob]], tx: Tx) -> None:
             new.id,
             kind=kind,
             actor=new.actor,
+            member=new.member,
             payload=json.dumps(new.payload),
             due_at=tx.now_ms + int(new.due_in_s * 1000),
             now_ms=tx.now_ms,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from fastio_cli.blobs.local import GRACE_S
 from fastio_cli.jobs.kind import STORE_WIDE, Done, Job, JobKind, NewJob, Stopped
 from fastio_cli.storage.doctor import sweep
+from fastio_cli.storage.repositories.workspaces import COUNTER_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from fastio_cli.storage.tx import Tx
 
 HOUR_S = 3600.0
+KEPT_MS = GRACE_S * 1000  # what imports fetched and could not commit
 JOBS_KEPT_MS = 7 * 24 * 3600 * 1000
 WORKSPACES = 100  # swept in one transaction
 # Kinds of which a job is about one thing. Of the others there is one a workspace, which is kept.
@@ -67,5 +70,18 @@ def _drop_expired(workspace_ids: list[int], tx: Tx) -> None:
     for id in workspace_ids:
         tx.requests.drop_expired(id, tx.now_ms)
         tx.locks.drop_expired_waiters(id, tx.now_ms)
+        _forget_kept(id, tx)
         for kind in DROPPED_KINDS:
             tx.jobs.drop_ended(id, kind, tx.now_ms - JOBS_KEPT_MS)
+
+
+def _forget_kept(workspace_id: int, tx: Tx) -> None:
+    """Count no longer what imports fetched and could not commit, once its blobs are swept."""
+    row = tx.workspaces.by_id(workspace_id)  # its writers wait
+    if row is None:
+        return
+    forgotten = tx.imports.forget_kept(workspace_id, tx.now_ms - KEPT_MS)
+    if forgotten:
+        counters = {name: row[name] for name in (*COUNTER_NAMES, "updated_at")}
+        counters["size_bytes"] -= forgotten
+        tx.unit.save_workspace(row, counters)

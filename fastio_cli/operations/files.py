@@ -84,7 +84,44 @@ def get(
     return download(ctx, row, offset, length)
 
 
-@operation("file.put", f"PUT {BASE}/{{path:path}}", effect="write", role="editor", inline=True)
+def _admit_put(
+    ctx: "Context",
+    size_bytes: int,
+    *,
+    path: str,
+    if_version: int | None,
+    lock_token: str | None,
+    **others: object,
+) -> None:
+    _refuse_state(ctx.begin_change(path, lock_token, if_version))
+    _check_size(ctx, path, size_bytes)
+    ctx.account(max(1, size_bytes))
+
+
+def _admit_append(
+    ctx: "Context",
+    size_bytes: int,
+    *,
+    path: str,
+    if_version: int | None,
+    lock_token: str | None,
+    **others: object,
+) -> None:
+    target = ctx.begin_change(path, lock_token, if_version)
+    _refuse_state(target)
+    if target.live is not None:
+        _check_size(ctx, path, target.live["size_bytes"] + size_bytes)
+    ctx.account(max(1, size_bytes))
+
+
+@operation(
+    "file.put",
+    f"PUT {BASE}/{{path:path}}",
+    effect="write",
+    role="editor",
+    inline=True,
+    admit=_admit_put,
+)
 def put(
     ctx: "Context",
     *,
@@ -116,6 +153,7 @@ def put(
     role="editor",
     inline=True,
     commutative=True,
+    admit=_admit_append,
 )
 def append(
     ctx: "Context",
@@ -146,12 +184,7 @@ def append(
     if own_line and content.size_bytes and _ends_within_a_line(ctx, old):
         added.insert(0, NEWLINE)
     size = old["size_bytes"] + sum(piece.size_bytes for piece in added)
-    if size > ctx.limits.file_bytes_max:
-        raise FastioError(
-            "too_large",
-            f"{path} would have {size:,} bytes; the limit is {ctx.limits.file_bytes_max:,}.",
-            "Begin a new file, or raise the limit: fastio config set file_bytes_max BYTES",
-        )
+    _check_size(ctx, path, size)
     etag, end = old["etag"], old["size_bytes"]
     chain = _own_chain(ctx, old)
     for piece in added:
@@ -247,6 +280,15 @@ def _own_chain(ctx: "Context", old: "Row") -> int:
     # A copy or an older version was appended to before: leave that chain to it.
     objects.fork_chain(workspace, chain, new_chain, old["size_bytes"])
     return new_chain
+
+
+def _check_size(ctx: "Context", path: str, size_bytes: int) -> None:
+    if size_bytes > ctx.limits.file_bytes_max:
+        raise FastioError(
+            "too_large",
+            f"{path} would have {size_bytes:,} bytes; the limit is {ctx.limits.file_bytes_max:,}.",
+            "Begin a new file, or raise the limit: fastio config set file_bytes_max BYTES",
+        )
 
 
 def _refuse_state(target: "WriteTarget") -> None:

@@ -3,8 +3,8 @@
 import json
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.context import token_hash
-from fastio_cli.operations.operation import Pending, operation
+from fastio_cli.operations import lock_tokens
+from fastio_cli.operations.operation import UNPREPARED, Pending, Unprepared, operation
 from fastio_cli.operations.records import import_record
 from fastio_cli.operations.types import (
     PATH_RULE,
@@ -27,8 +27,11 @@ from fastio_cli.operations.types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastio_cli import model
-    from fastio_cli.operations.context import Context
+    from fastio_cli.config.secret_box import SecretBox
+    from fastio_cli.operations.context import Context, Preparation
     from fastio_cli.storage.db import Row
 
 BASE = "/v1/workspaces/{workspace}/imports"
@@ -51,9 +54,17 @@ _OURS = {
 }
 OVER = ("done", "failed", "cancelled")
 JOB_KIND = "import"
+ROLE = "editor"  # what a member needs to import, also when it is done
+# Of the URLs and headers that one call brings, each of which is kept with every import.
+REQUEST_BYTES_MAX = 1024 * 1024
+ROW_BYTES = 1024  # that an import is counted with besides: its row and its events
 
 
-@operation("import.create", f"POST {BASE}", effect="write", role="editor")
+def _open_secret_box(preparation: "Preparation", **params: object) -> "SecretBox":
+    return preparation.open_secret_box()  # its file may have to be made
+
+
+@operation("import.create", f"POST {BASE}", effect="write", role=ROLE, prepare=_open_secret_box)
 def create(
     ctx: "Context",
     *,
@@ -65,22 +76,29 @@ def create(
     on_conflict: OnConflict = "version",
     size_bytes_max: Size | None = None,
     lock_token: Token | None = None,
-) -> "model.ImportList":
+) -> "model.ImportList | Unprepared":
     """Fetch files from URLs into the workspace.
 
     ``to`` is a folder if it is empty or ends with ``/``, and the files are named by ``name``, by
     their servers or by their URLs; else it is the path. ``headers`` go to the URL's own host only,
-    and are forgotten when the import has ended. ``on_conflict`` says what to do where something
+    are sealed until then with a key that is not in the store, and forgotten when the import has
+    ended. ``on_conflict`` says what to do where something
     stands: write the next version, choose a numbered name, or fail.
     """
     _check_target(to, name, sha256, urls)
     _check_headers(headers or {})
     for url in urls:
         _refuse_credentials(url)
+    _check_size(urls, headers or {})
+    if headers and ctx.prepared is None:
+        return UNPREPARED
     rows = []
     for url in urls:
         id = ctx.emit("import.queue", data={"url": url, "to": to})
-        _queue_job(ctx, id, ctx.actor)
+        _queue_job(ctx, id)
+        sealed = _sealed(ctx, id, url, headers)
+        counted_bytes = _counted_bytes(url, sealed)
+        ctx.account(counted_bytes)
         rows.append(
             ctx.tx.imports.add(
                 ctx.workspace_id,
@@ -91,9 +109,12 @@ def create(
                 on_conflict=on_conflict,
                 sha256=sha256,
                 size_bytes_max=size_bytes_max,
-                lock_hash=token_hash(lock_token) if lock_token else None,
-                headers=json.dumps(headers) if headers else None,
+                lock_hash=lock_tokens.proof(lock_token) if lock_token else None,
+                headers=_names(headers),
+                sealed_headers=sealed,
                 actor=ctx.actor,
+                member=ctx.member,
+                counted_bytes=counted_bytes,
                 now_ms=ctx.now_ms,
             )
         )
@@ -135,6 +156,17 @@ def show(ctx: "Context", *, id: Seq, wait_s: Wait = 0) -> "model.Import | Pendin
 @operation("import.cancel", f"POST {BASE}/{{id}}/cancel", effect="write", role="editor")
 def cancel(ctx: "Context", *, id: Seq) -> "model.Import":
     """Stop an import that has not ended; nothing of it is kept."""
+    return _cancel(ctx, id)
+
+
+def cancel_for(ctx: "Context", id: int, error: FastioError) -> None:
+    """Stop an import, unless it has ended, because of what was taken from its member."""
+    row = ctx.tx.imports.get(ctx.workspace_id, id)
+    if row is not None and row["state"] not in OVER:
+        _cancel(ctx, id, error)
+
+
+def _cancel(ctx: "Context", id: int, error: FastioError | None = None) -> "model.Import":
     row = _get(ctx, id)
     if row["state"] in OVER:
         raise FastioError(
@@ -142,21 +174,31 @@ def cancel(ctx: "Context", *, id: Seq) -> "model.Import":
             f"Import {id} has ended already: it is {row['state']}.",
             f"See it: fastio import show {id}",
         )
-    ctx.emit("import.cancel", row["path"], data={"import": id})
-    ctx.tx.jobs.cancel(ctx.workspace_id, job_id(id), ctx.now_ms)
+    data = {"import": id} if error is None else {"import": id, "reason": error.message}
+    ctx.emit("import.cancel", row["path"], data=data)
+    ctx.tx.jobs.cancel(ctx.workspace_id, job_id(id), ctx.now_ms, error)
+    ctx.account(-row["kept_bytes"])
     headers = without_values(row["headers"])
-    return import_record(ctx.tx.imports.cancel(ctx.workspace_id, id, headers, ctx.now_ms))
+    return import_record(ctx.tx.imports.cancel(ctx.workspace_id, id, headers, ctx.now_ms, error))
 
 
-@operation("import.retry", f"POST {BASE}/{{id}}/retry", effect="write", role="editor")
+@operation(
+    "import.retry",
+    f"POST {BASE}/{{id}}/retry",
+    effect="write",
+    role=ROLE,
+    prepare=_open_secret_box,
+)
 def retry(
     ctx: "Context", *, id: Seq, headers: Headers | None = None, lock_token: Token | None = None
-) -> "model.Import":
+) -> "model.Import | Unprepared":
     """Try a failed or cancelled import again.
 
     A failed one goes on where it stopped if that is possible, and one that had everything but could
     not be written is only written; a queued one that waits for its next attempt is tried at once.
-    One that ended has forgotten its headers, and needs them again to fetch.
+    One that ended has forgotten its headers, and needs them again to fetch. Whoever tries it again
+    is who asks for it from then on: it begins anew if that is somebody else, with their logins,
+    headers and lock.
     """
     _check_headers(headers or {})
     row = _get(ctx, id)
@@ -166,16 +208,31 @@ def retry(
             f"Import {id} is {row['state']}.",
             f"Import the URL anew instead: fastio import {row['url']}",
         )
-    if headers is None and row["fetched"] is None:
+    is_own = row["actor"] == ctx.actor
+    if headers is None and not is_own:
+        _refuse_anothers_headers(row)
+    elif headers is None and row["fetched"] is None:
         refuse_forgotten(row)
+    if headers and ctx.prepared is None:
+        return UNPREPARED
+    sealed, names = row["sealed_headers"], row["headers"]
+    if headers is not None:
+        sealed, names = _sealed(ctx, id, row["url"], headers), _names(headers)
     ctx.emit("import.retry", row["path"], data={"import": id})
-    _queue_job(ctx, id, row["actor"])
+    _queue_job(ctx, id)
+    counted_bytes = max(row["counted_bytes"], _counted_bytes(row["url"], sealed))
+    ctx.account(counted_bytes - row["counted_bytes"] - (0 if is_own else row["kept_bytes"]))
+    own_hash = row["lock_hash"] if is_own else None
     return import_record(
         ctx.tx.imports.queue(
             ctx.workspace_id,
             id,
-            lock_hash=token_hash(lock_token) if lock_token else row["lock_hash"],
-            headers=row["headers"] if headers is None else json.dumps(headers),
+            lock_hash=lock_tokens.proof(lock_token) if lock_token else own_hash,
+            headers=names,
+            sealed_headers=sealed,
+            actor=ctx.actor,
+            member=ctx.member,
+            counted_bytes=counted_bytes,
             now_ms=ctx.now_ms,
         )
     )
@@ -188,8 +245,9 @@ def job_id(id: int) -> str:
 
 def refuse_forgotten(row: "Row") -> None:
     """Raise ``invalid`` if an import would need headers that are no longer known."""
-    forgotten = [k for k, v in json.loads(row["headers"] or "{}").items() if v is None]
-    if forgotten:
+    named = json.loads(row["headers"] or "{}")
+    forgotten = [name for name, text in named.items() if text is None]
+    if forgotten and row["sealed_headers"] is None:
         raise FastioError(
             "invalid",
             f"Import {row['id']} forgot its headers ({', '.join(forgotten)}) when it ended.",
@@ -202,12 +260,71 @@ def without_values(headers: str | None) -> str | None:
     return None if headers is None else json.dumps(dict.fromkeys(json.loads(headers)))
 
 
-def _queue_job(ctx: "Context", id: int, actor: str) -> None:
+def headers_of(row: "Row", org: str, open_secret_box: "Callable[[], SecretBox]") -> dict[str, str]:
+    """The headers that an import is to be fetched with.
+
+    Raises ``unauthenticated`` when they were sealed with another key.
+    """
+    if row["sealed_headers"] is None:
+        named = json.loads(row["headers"] or "{}")
+        return {name: text for name, text in named.items() if text is not None}
+    owner = _owner(org, row["actor"], row["id"], row["url"])
+    headers: dict[str, str] = json.loads(open_secret_box().decrypt(row["sealed_headers"], owner))
+    return headers
+
+
+def _sealed(ctx: "Context", id: int, url: str, headers: dict[str, str] | None) -> str | None:
+    if not headers:
+        return None
+    owner = _owner(ctx.workspace_org, ctx.actor, id, url)
+    sealed: str = ctx.prepared.encrypt(json.dumps(headers), owner)
+    return sealed
+
+
+def _owner(org: str, actor: str, id: int, url: str) -> list[str]:
+    """What sealed headers belong to: moved to another import they say nothing."""
+    return ["import", org, actor, str(id), url]
+
+
+def _names(headers: dict[str, str] | None) -> str | None:
+    return json.dumps(dict.fromkeys(headers)) if headers else None
+
+
+def _counted_bytes(url: str, sealed: str | None) -> int:
+    """What an import takes: its URL stands in its row and in the log, for good."""
+    return ROW_BYTES + 2 * len(url) + len(sealed or "")
+
+
+def _check_size(urls: list[str], headers: dict[str, str]) -> None:
+    each = sum(len(name) + len(text) for name, text in headers.items())
+    size = sum(len(url) + each for url in urls)
+    if size > REQUEST_BYTES_MAX:
+        raise FastioError(
+            "too_large",
+            f"The URLs, each with its headers, have {size:,} bytes; the limit is "
+            f"{REQUEST_BYTES_MAX:,}.",
+            "Import them in several calls, with fewer URLs each.",
+            limit_bytes=REQUEST_BYTES_MAX,
+        )
+
+
+def _refuse_anothers_headers(row: "Row") -> None:
+    names = ", ".join(json.loads(row["headers"] or "{}"))
+    if names:
+        raise FastioError(
+            "invalid",
+            f"Import {row['id']} has headers of {row['actor']} ({names}), which are theirs alone.",
+            f"Give your own: fastio import retry {row['id']} --header-file FILE",
+        )
+
+
+def _queue_job(ctx: "Context", id: int) -> None:
     ctx.tx.jobs.queue(
         ctx.workspace_id,
         job_id(id),
         kind=JOB_KIND,
-        actor=actor,
+        actor=ctx.actor,
+        member=ctx.member,
         payload=json.dumps({"import": id}),
         due_at=ctx.now_ms,
         now_ms=ctx.now_ms,

@@ -3,6 +3,7 @@
 import json
 
 from fastio_cli.errors import FastioError
+from fastio_cli.identity import least
 from fastio_cli.operations import imports
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.records import job_record
@@ -96,11 +97,37 @@ def retry(ctx: "Context", *, id: JobId) -> "model.Job":
             id,
             kind=row["kind"],
             actor=row["actor"],
+            member=row["member"],
             payload=row["payload"],
             due_at=ctx.now_ms,
             now_ms=ctx.now_ms,
         )
     return job_record(_get(ctx, id))
+
+
+def cancel_jobs_of(ctx: "Context", member: str) -> None:
+    """Cancel what acts for a member wherever the role that it needs was taken from them.
+
+    Leaves the context in the org. A job that has just begun is asked for the role again when it
+    ends (``engine/authorization.py``).
+    """
+    for row in ctx.tx.jobs.of_member(ctx.org, member):
+        ctx.finish()
+        workspace = ctx.tx.workspaces.by_id(row["workspace_id"])
+        if workspace is None or row["kind"] != imports.JOB_KIND:
+            continue
+        roles = [ctx.tx.members.get(ctx.org, member, id) for id in (0, workspace["id"])]
+        if any(r is not None and least(r["role"], imports.ROLE) == imports.ROLE for r in roles):
+            continue
+        ctx.enter(workspace)
+        error = FastioError(
+            "forbidden",
+            f"{member}, for whom it was, no longer has the role {imports.ROLE} here.",
+            f"Whoever has it can have it done: fastio job retry {row['id']}",
+        )
+        imports.cancel_for(ctx, _import_id(row), error)
+    ctx.finish()
+    ctx.enter_org()
 
 
 def _get(ctx: "Context", id: str) -> "Row":

@@ -1,6 +1,7 @@
 """Members of an org and their roles, in the org and in single workspaces."""
 
 from fastio_cli.errors import FastioError
+from fastio_cli.operations.jobs import cancel_jobs_of
 from fastio_cli.operations.logins import end_logins
 from fastio_cli.operations.operation import operation
 from fastio_cli.operations.records import timestamp
@@ -47,6 +48,7 @@ def set_(
     ctx.tx.members.put(ctx.org, name, id, role, ctx.now_ms)
     data = {"name": name, "role": role, "workspace": in_workspace}
     ctx.emit("member.set", data=data)
+    cancel_jobs_of(ctx, name)
     created_at = before["created_at"] if before is not None else ctx.now_ms
     return {
         "name": name,
@@ -60,7 +62,8 @@ def set_(
 def remove(ctx: "Context", *, name: Line, in_workspace: Name | None = None) -> "model.Member":
     """Take a role away, in the org or in one workspace; its tokens stop working there at once.
 
-    With somebody's last role their tokens end for good, and their logins at file services.
+    The imports of theirs that are not done yet are cancelled where they may write no more. With
+    somebody's last role their tokens end for good, and their logins at file services.
     """
     ctx.enter_org()
     id = ctx.id_of(in_workspace)
@@ -73,7 +76,9 @@ def remove(ctx: "Context", *, name: Line, in_workspace: Name | None = None) -> "
     if row["role"] == "owner" and not id:
         _refuse_last_owner(ctx)
     ctx.tx.members.remove(ctx.org, name, id)
-    if not ctx.tx.members.has_role(ctx.org, name):
+    if ctx.tx.members.has_role(ctx.org, name):
+        cancel_jobs_of(ctx, name)
+    else:
         end_access(ctx, name)
     ctx.emit("member.remove", data={"name": name, "workspace": in_workspace})
     return {
@@ -88,6 +93,7 @@ def end_access(ctx: "Context", name: str) -> None:
     """End all that acts for a name without a role: somebody else may get the name one day."""
     end_logins(ctx, name)
     end_tokens(ctx, name)
+    cancel_jobs_of(ctx, name)
 
 
 def _refuse_last_owner(ctx: "Context") -> None:

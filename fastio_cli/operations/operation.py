@@ -50,6 +50,9 @@ class Operation:
     * ``workspace_param``: the parameter that names a further workspace it works in
       (:meth:`~fastio_cli.operations.context.Context.beside`);
     * ``upload_param``: the parameter that is the body of the request, as bytes;
+    * ``admit``: raises, before the bytes of an upload are taken in, what would refuse the call
+      after that; it is given a context to read with, their number (0 if it is not known) and the
+      operation's parameters;
     * ``commutative``: it adds to what is there, so that it is right whatever was written since its
       caller last read;
     * ``destructive``: it takes away what somebody may still need; that is so of whatever is asked
@@ -73,6 +76,7 @@ class Operation:
         response: str,
         prepare: "Callable[..., object] | None",
         own_token_param: str | None,
+        admit: "Callable[..., object] | None",
         commutative: bool,
         destructive: bool | None,
         run: "Callable[..., Any]",
@@ -87,6 +91,7 @@ class Operation:
         self.response = response
         self.prepare = prepare
         self.own_token_param = own_token_param
+        self.admit = admit
         self.commutative = commutative
         self.destructive = self.method == "DELETE" if destructive is None else destructive
         self.run = run
@@ -172,6 +177,7 @@ def operation(
     response: str = "json",
     prepare: "Callable[..., object] | None" = None,
     own_token_param: str | None = None,
+    admit: "Callable[..., object] | None" = None,
     commutative: bool = False,
     destructive: bool | None = None,
 ) -> "Callable[[F], F]":
@@ -189,6 +195,7 @@ def operation(
             response,
             prepare,
             own_token_param,
+            admit,
             commutative,
             destructive,
             run,
@@ -232,6 +239,18 @@ class Pending:
 def about(path: str) -> "Callable[[Row], bool]":
     """Says of an event whether it concerns a path: it is of that, or of the whole workspace."""
     return lambda event: event["path"] is None or event["path"] == path
+
+
+def about_any(paths: "list[str]") -> "Callable[[Row], bool]":
+    """As :func:`about`, of several paths, and what is below the first if that is a folder."""
+    below = paths[0] if paths[0].endswith("/") else None
+
+    def concerns(event: "Row") -> bool:
+        path = event["path"]
+        is_below = below is not None and path is not None and path.startswith(below)
+        return path is None or path in paths or is_below
+
+    return concerns
 
 
 class Unprepared:

@@ -89,13 +89,18 @@ def show(ctx: "Context") -> "model.Org":
 
 @operation("org.usage", "GET /v1/org-usage", effect="read", role="viewer")
 def usage(ctx: "Context") -> "model.OrgUsage":
-    """Show what the org uses of its storage and of this month's credits."""
+    """Show what the org uses of its storage and of this month's credits.
+
+    ``size_bytes`` is all that it stores, history, imports and search indexes included;
+    ``index_bytes`` are those of the indexes.
+    """
     row = ctx.tx.usage.of_org(ctx.org)
     return {
         "name": org_name(ctx.org),
         "workspace_count": row["workspace_count"],
         "object_count": row["object_count"],
         "size_bytes": row["size_bytes"],
+        "index_bytes": row["index_bytes"],
         "storage_bytes_max": ctx.limits.org_bytes_max,
         "credits": ctx.tx.orgs.credits(ctx.org, month_of(ctx.now_ms)),
         "credits_per_month": ctx.limits.credits_per_month if ctx.limits.metered == "on" else None,

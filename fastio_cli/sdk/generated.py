@@ -222,8 +222,9 @@ class Imports(Operations):
 
         ``to`` is a folder if it is empty or ends with ``/``, and the files are named by ``name``,
         by their servers or by their URLs; else it is the path. ``headers`` go to the URL's own host
-        only, and are forgotten when the import has ended. ``on_conflict`` says what to do where
-        something stands: write the next version, choose a numbered name, or fail.
+        only, are sealed until then with a key that is not in the store, and forgotten when the
+        import has ended. ``on_conflict`` says what to do where something stands: write the next
+        version, choose a numbered name, or fail.
         """
         return self._call(
             "import.create",
@@ -270,7 +271,9 @@ class Imports(Operations):
 
         A failed one goes on where it stopped if that is possible, and one that had everything but
         could not be written is only written; a queued one that waits for its next attempt is tried
-        at once. One that ended has forgotten its headers, and needs them again to fetch.
+        at once. One that ended has forgotten its headers, and needs them again to fetch. Whoever
+        tries it again is who asks for it from then on: it begins anew if that is somebody else,
+        with their logins, headers and lock.
         """
         return self._call(
             "import.retry",
@@ -359,6 +362,8 @@ class Locks(Operations):
     ) -> model.HeldLock:
         """Take the lock on a path, waiting in line for it if asked to.
 
+        A path that ends with ``/`` is a folder: its lock covers everything below it.
+
         Waiters are served first come, first served. The answer's ``token`` proves the holding:
         every change of the path needs it until the lock ends. Raises ``locked`` when it is not to
         be had within ``wait_s``.
@@ -420,7 +425,7 @@ class Locks(Operations):
         )
 
     def show(self, path: str) -> model.Lock:
-        """Show who holds the lock on a path, why and until when."""
+        """Show who holds the lock on a path, or on a folder of it, why and until when."""
         return self._call("lock.show", path=path)
 
     def take_over(
@@ -434,8 +439,9 @@ class Locks(Operations):
     ) -> model.HeldLock:
         """Take the lock on a path from whoever holds it, in one step, before all who wait for it.
 
-        The audit log says who did, and why: as ``lock.break``, then ``lock.acquire``. The fence is
-        higher than the one before, whose token is worth nothing from then on.
+        So is every lock that is in the way: of a folder that the path is in, of what is in the
+        folder. The audit log says who did, and why: as ``lock.break``, then ``lock.acquire``. The
+        fence is higher than those before, whose tokens are worth nothing from then on.
         """
         return self._call(
             "lock.take_over",
@@ -463,7 +469,8 @@ class MembersOfStore(Operations):
     ) -> model.Member:
         """Take a role away, in the org or in one workspace; its tokens stop working there at once.
 
-        With somebody's last role their tokens end for good, and their logins at file services.
+        The imports of theirs that are not done yet are cancelled where they may write no more. With
+        somebody's last role their tokens end for good, and their logins at file services.
         """
         return self._call(
             "member.remove", name=name, in_workspace=in_workspace, idempotency_key=idempotency_key
@@ -659,7 +666,11 @@ class OrgsOfStore(Operations):
         return self._call("org.show")
 
     def usage(self) -> model.OrgUsage:
-        """Show what the org uses of its storage and of this month's credits."""
+        """Show what the org uses of its storage and of this month's credits.
+
+        ``size_bytes`` is all that it stores, history, imports and search indexes included;
+        ``index_bytes`` are those of the indexes.
+        """
         return self._call("org.usage")
 
 

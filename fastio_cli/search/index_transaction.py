@@ -36,7 +36,8 @@ class IndexTransaction:
 
     def save(self) -> None:
         """Store the row of the index, at its next revision."""
-        self._search.save(self._workspace_id, {**self.index, "revision": self.revision})
+        self.index["revision"] = self.revision
+        self._search.save(self._workspace_id, self.index)
 
     def restart(self, format: str) -> None:
         """Start over at the beginning of the log, with an index that is empty."""

@@ -11,6 +11,8 @@ import asyncio
 import json
 from functools import partial
 
+from fastio_cli.blobs.content import inline
+from fastio_cli.errors import FastioError
 from fastio_cli.json_text import record_text
 from fastio_cli.operations import every, find
 from fastio_cli.operations.files import Download
@@ -142,9 +144,20 @@ class Catalogue:
     async def _upload(self, operation: Operation, ctx: RequestContext, in_path: InPath) -> None:
         ctx.operation = operation.name
         identity = await self._admitted(ctx, operation)
-        content = await self._transfers.content(ctx, identity)
+        most = self._engine.limits.file_bytes_max
+        if not ctx.is_small or "upload-id" in ctx.headers:  # else it leaves nothing in any case
+            asked = self._pipeline.call(ctx, operation, in_path, identity, content=inline(b""))
+            size_bytes = await self._transfers.announced_size(ctx, identity)
+            admission = self._engine.upload_admission(asked, size_bytes)
+            most = await self._executor.read(admission, share_of(identity))
+        content = await self._transfers.content(ctx, identity, most)
         call = self._pipeline.call(ctx, operation, in_path, identity, content=content)
-        await _answer(ctx, await self._executor.call(call, is_small=ctx.is_small))
+        try:
+            answer = await self._executor.call(call, is_small=ctx.is_small)
+        except FastioError:
+            await self._transfers.reopen(ctx, identity)
+            raise
+        await _answer(ctx, answer)
 
     async def _admitted(self, ctx: RequestContext, operation: Operation) -> Any:
         """The identity, which may do the operation: asked before bytes are taken in."""

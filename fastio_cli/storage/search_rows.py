@@ -17,6 +17,7 @@ class IndexRow(TypedDict):
     passage_count: int
     token_count: int
     revision: int
+    counted_bytes: int
 
 
 class ObjectRow(TypedDict):

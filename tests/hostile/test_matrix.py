@@ -317,3 +317,26 @@ def test_every_operation_with_every_kind_of_token(world, kind):
         if KINDS[kind].get("counts", True):  # every token may end itself
             assert http.delete(f"/v1/tokens/{id}").status_code == 200
             assert http.get("/v1/whoami").status_code == 401
+
+
+# What is served beside the catalogue, by the operation that it is a part of.
+BESIDE = {
+    ("GET", "events/stream"): "event.list",
+    ("GET", f"uploads/{'0' * 32}"): "file.put",
+    ("PATCH", f"uploads/{'0' * 32}"): "file.put",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_beside_the_catalogue_is_for_the_same_tokens(world, kind):
+    token, _ = world.token(kind)
+    headers = {"upload-offset": "0"}
+    if token is not None:
+        headers["authorization"] = f"Bearer {token}"
+    with httpx.Client(base_url=world.server.url, headers=headers, timeout=60) as http:
+        for (method, path), operation in BESIDE.items():
+            url, content = f"/v1/workspaces/target/{path}", b"" if method == "GET" else b"part"
+            with http.stream(method, url, content=content) as answer:
+                if answer.status_code != 200:
+                    answer.read()
+                assert verdict(answer) == expected(operation, kind), (method, path)

@@ -28,7 +28,8 @@ class Importing:
         self.tokens: dict[str, str] = {}
         self.settings(**settings)
         store = SqliteStore(str(folder), clock=lambda: self.clock())
-        self.engine = Engine(store, BlobStore(str(folder / "blobs")), Limits())
+        blobs, key_file = BlobStore(str(folder / "blobs")), str(folder / "secret.key")
+        self.engine = Engine(store, blobs, Limits(), key_file=lambda: key_file)
 
     def settings(self, **settings: str) -> None:
         given = {**QUICK, **settings}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.authorization import identify
+from fastio_cli.errors import FastioError
 from fastio_cli.identity import digest_of
 from fastio_cli.operations import context
 from fastio_cli.storage import backup
@@ -34,6 +36,19 @@ CHANGES = st.one_of(
     st.tuples(st.just("object.copy"), st.fixed_dictionaries({"path": PATHS, "to": PATHS})),
     st.tuples(st.just("object.move"), st.fixed_dictionaries({"path": PATHS, "to": PATHS})),
     st.tuples(st.sampled_from(["file.put", "file.append"]), st.fixed_dictionaries({"path": PATHS})),
+    st.tuples(
+        st.just("import.create"),
+        st.fixed_dictionaries(
+            {"urls": st.lists(st.sampled_from(["https://a.example/", "https://b/"]), min_size=1)},
+            optional={"headers": st.just({"X-Key": "secret"})},
+        ),
+    ),
+    st.tuples(
+        st.sampled_from(["import.cancel", "import.retry"]),
+        st.fixed_dictionaries(
+            {"id": st.integers(1, 6)},
+        ),
+    ),
     st.tuples(st.just("workspace.create"), st.fixed_dictionaries({"name": WORKSPACES})),
     st.tuples(st.just("workspace.rename"), st.fixed_dictionaries({"name": WORKSPACES})),
     st.tuples(st.just("workspace.delete"), st.just({})),
@@ -67,6 +82,15 @@ def owner_of(engine, org):
     made = engine.call("org.create", {"name": org}, actor="ada")
     digest = digest_of(made["token"])
     return engine.store.read(lambda tx: identify(tx, digest))
+
+
+def index_all(engine, owners):
+    """Bring the search indexes of all workspaces up to date."""
+    for org in ORGS:
+        for name in ("default", "w", "v"):
+            with suppress(FastioError):
+                call = engine.prepare("index.update", {}, name, "ada", identity=owners[org])
+                engine.run(call)
 
 
 def do_batch(engine, owners, batch):
@@ -112,5 +136,11 @@ def test_counters_are_what_a_recount_finds(kind, tmp_path_factory, monkeypatch, 
         restored = open_engine(folder / "restored")
         assert problems(restored.store) == []
         restored.store.close()
+        index_all(engine, owners)
+        assert problems(engine.store) == []
+        for batch in batches:
+            do_batch(engine, owners, batch)
+        index_all(engine, owners)
+        assert problems(engine.store) == []
     finally:
         engine.store.close()

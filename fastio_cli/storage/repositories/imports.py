@@ -5,12 +5,20 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fastio_cli.errors import FastioError
     from fastio_cli.storage.db import Db, Row
 
 _IMPORT = """workspace_id, id, state, url, target, name, on_conflict, sha256, size_bytes_max,
-    lock_hash, headers, actor, path, version, content_etag, media_type, unchanged, received_bytes,
-    total_bytes, attempts, reason_code, reason, hint, source_etag, source_modified, final_url,
-    fetched_at, created_at, updated_at, fetched"""
+    lock_hash, headers, sealed_headers, actor, member, counted_bytes, kept_bytes, path, version,
+    content_etag, media_type, unchanged, received_bytes, total_bytes, attempts, reason_code, reason,
+    hint, source_etag, source_modified, final_url, fetched_at, created_at, updated_at, fetched"""
+
+
+def reason_of(error: FastioError | None) -> dict[str, str | None]:
+    """Why something ended, as the columns of a row say it."""
+    if error is None:
+        return {"reason_code": None, "reason": None, "hint": None}
+    return {"reason_code": error.code, "reason": error.message, "hint": error.hint}
 
 
 class Imports:
@@ -30,15 +38,20 @@ class Imports:
         size_bytes_max: int | None,
         lock_hash: str | None,
         headers: str | None,
+        sealed_headers: str | None,
         actor: str,
+        member: str | None,
+        counted_bytes: int,
         now_ms: int,
     ) -> Row:
-        """Enter an import."""
+        """Enter an import; ``headers`` has their names alone, what they say is sealed."""
         row = self._db.returning(
             f"""insert into imports (workspace_id, id, state, url, target, name, on_conflict,
-            sha256, size_bytes_max, lock_hash, headers, actor, created_at, updated_at)
+            sha256, size_bytes_max, lock_hash, headers, sealed_headers, actor, member,
+            counted_bytes, created_at, updated_at)
             values (:workspace_id, :id, 'queued', :url, :target, :name, :on_conflict, :checksum,
-            :size_bytes_max, :lock_hash, :headers, :actor, :now_ms, :now_ms)
+            :size_bytes_max, :lock_hash, :headers, :sealed_headers, :actor, :member, :counted_bytes,
+            :now_ms, :now_ms)
             returning {_IMPORT}""",
             workspace_id=workspace_id,
             id=id,
@@ -50,7 +63,10 @@ class Imports:
             size_bytes_max=size_bytes_max,
             lock_hash=lock_hash,
             headers=headers,
+            sealed_headers=sealed_headers,
             actor=actor,
+            member=member,
+            counted_bytes=counted_bytes,
             now_ms=now_ms,
         )
         assert row is not None
@@ -82,7 +98,7 @@ class Imports:
         """Imports that a version before jobs queued, or that were copied from another store; those
         that a worker of that version runs are left to it as long as it renews its lease."""
         return self._db.all(
-            """select workspace_id, id, actor from imports
+            """select workspace_id, id, actor, member from imports
             where due_at is not null and due_at <= :now_ms and actor = coalesce(:actor, actor)
             order by due_at, workspace_id, id limit :limit""",
             now_ms=now_ms,
@@ -156,8 +172,8 @@ class Imports:
     ) -> Row | None:
         """End an import well; what it needed in secret is forgotten."""
         return self._db.returning(
-            f"""update imports set state = 'done', due_at = null, headers = null, fetched = null,
-            path = :path,
+            f"""update imports set state = 'done', due_at = null, headers = null,
+            sealed_headers = null, fetched = null, kept_bytes = 0, path = :path,
             version = :version, content_etag = :content_etag, media_type = :media_type,
             unchanged = :unchanged, received_bytes = :size_bytes, total_bytes = :size_bytes,
             reason_code = null, reason = null, hint = null, source_etag = :source_etag,
@@ -193,7 +209,9 @@ class Imports:
         source_etag: str | None,
         source_modified: str | None,
         headers: str | None,
+        sealed_headers: str | None,
         fetched: str | None,
+        kept_bytes: int,
         now_ms: int,
     ) -> Row | None:
         """Note a failure: the import is queued for another attempt, or has failed.
@@ -205,7 +223,8 @@ class Imports:
             reason_code = :reason_code, reason = :reason, hint = :hint,
             received_bytes = :received_bytes, total_bytes = :total_bytes,
             source_etag = :source_etag, source_modified = :source_modified, headers = :headers,
-            fetched = coalesce(:fetched, fetched), updated_at = :now_ms
+            sealed_headers = :sealed_headers,
+            fetched = coalesce(:fetched, fetched), kept_bytes = :kept_bytes, updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
             workspace_id=workspace_id,
             id=id,
@@ -218,20 +237,34 @@ class Imports:
             source_etag=source_etag,
             source_modified=source_modified,
             headers=headers,
+            sealed_headers=sealed_headers,
             fetched=fetched,
+            kept_bytes=kept_bytes,
             now_ms=now_ms,
         )
 
-    def cancel(self, workspace_id: int, id: int, headers: str | None, now_ms: int) -> Row:
+    def cancel(
+        self,
+        workspace_id: int,
+        id: int,
+        headers: str | None,
+        now_ms: int,
+        error: FastioError | None = None,
+    ) -> Row:
+        """End an import that has not ended, perhaps for a reason; nothing of it is kept."""
         row = self._db.returning(
             f"""update imports set state = 'cancelled', due_at = null, headers = :headers,
-            fetched = null, received_bytes = 0, source_etag = null, source_modified = null,
+            sealed_headers = null, fetched = null, kept_bytes = 0, received_bytes = 0,
+            source_etag = null, source_modified = null,
+            reason_code = coalesce(:reason_code, reason_code),
+            reason = coalesce(:reason, reason), hint = coalesce(:hint, hint),
             updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
             workspace_id=workspace_id,
             id=id,
             headers=headers,
             now_ms=now_ms,
+            **reason_of(error),
         )
         assert row is not None
         return row
@@ -243,21 +276,52 @@ class Imports:
         *,
         lock_hash: str | None,
         headers: str | None,
+        sealed_headers: str | None,
+        actor: str,
+        member: str | None,
+        counted_bytes: int,
         now_ms: int,
     ) -> Row:
-        """Begin an import anew, from where it stopped."""
+        """Begin an import anew: from where it stopped, unless it was somebody else's."""
         row = self._db.returning(
-            f"""update imports set state = 'queued', due_at = null,
-            lock_hash = :lock_hash, headers = :headers, updated_at = :now_ms
+            f"""update imports set state = 'queued', due_at = null, lock_hash = :lock_hash,
+            fetched = case when actor = :actor then fetched end,
+            kept_bytes = case when actor = :actor then kept_bytes else 0 end,
+            received_bytes = case when actor = :actor then received_bytes else 0 end,
+            source_etag = case when actor = :actor then source_etag end,
+            source_modified = case when actor = :actor then source_modified end,
+            headers = :headers, sealed_headers = :sealed_headers, actor = :actor,
+            member = :member, counted_bytes = :counted_bytes, updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id returning {_IMPORT}""",
             workspace_id=workspace_id,
             id=id,
             lock_hash=lock_hash,
             headers=headers,
+            sealed_headers=sealed_headers,
+            actor=actor,
+            member=member,
+            counted_bytes=counted_bytes,
             now_ms=now_ms,
         )
         assert row is not None
         return row
+
+    def forget_kept(self, workspace_id: int, before: int) -> int:
+        """Count what imports kept before a time no longer, as it is swept; how much that was."""
+        rows = self._db.all(
+            """select kept_bytes from imports where workspace_id = :workspace_id
+            and kept_bytes > 0 and updated_at < :before""",
+            workspace_id=workspace_id,
+            before=before,
+        )
+        if rows:
+            self._db.run(
+                """update imports set kept_bytes = 0, fetched = null
+                where workspace_id = :workspace_id and kept_bytes > 0 and updated_at < :before""",
+                workspace_id=workspace_id,
+                before=before,
+            )
+        return sum(row["kept_bytes"] for row in rows)
 
     def last_done(self, workspace_id: int, url: str, target: str, before: int) -> Row | None:
         """The newest finished import of a URL to the same place."""

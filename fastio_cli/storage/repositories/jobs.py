@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from fastio_cli.storage.repositories.imports import reason_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fastio_cli.errors import FastioError
     from fastio_cli.storage.db import Db, Row
 
-_JOB = """workspace_id, id, kind, state, actor, payload, due_at, fence, attempts, failures,
+_JOB = """workspace_id, id, kind, state, actor, member, payload, due_at, fence, attempts, failures,
     reason_code, reason, hint, queued_at, updated_at"""
 _HELD = """workspace_id = :workspace_id and id = :id and state = 'running'
     and fence = :fence"""
@@ -57,21 +60,24 @@ class Jobs:
         payload: str,
         due_at: int,
         now_ms: int,
+        member: str | None = None,
     ) -> None:
         """Have a job done, anew if it has ended or waits; one that runs is left alone."""
         self._db.run(
-            """insert into jobs (workspace_id, id, kind, state, actor, payload, due_at, queued_at,
-            updated_at)
-            values (:workspace_id, :id, :kind, 'queued', :actor, :payload, :due_at, :now_ms,
-            :now_ms)
+            """insert into jobs (workspace_id, id, kind, state, actor, member, payload, due_at,
+            queued_at, updated_at)
+            values (:workspace_id, :id, :kind, 'queued', :actor, :member, :payload, :due_at,
+            :now_ms, :now_ms)
             on conflict (workspace_id, id) do update set state = 'queued', actor = excluded.actor,
-            payload = excluded.payload, due_at = excluded.due_at, attempts = 0, failures = 0,
-            reason_code = null, reason = null, hint = null, queued_at = excluded.queued_at,
+            member = excluded.member, payload = excluded.payload, due_at = excluded.due_at,
+            attempts = 0, failures = 0, reason_code = null, reason = null, hint = null,
+            queued_at = excluded.queued_at,
             updated_at = excluded.updated_at where jobs.state <> 'running'""",
             workspace_id=workspace_id,
             id=id,
             kind=kind,
             actor=actor,
+            member=member,
             payload=payload,
             due_at=due_at,
             now_ms=now_ms,
@@ -199,15 +205,30 @@ class Jobs:
         )
         return row is not None
 
-    def cancel(self, workspace_id: int, id: str, now_ms: int) -> Row | None:
-        """End a job that has not ended; its runner finds its lease lost."""
+    def cancel(
+        self, workspace_id: int, id: str, now_ms: int, error: FastioError | None = None
+    ) -> Row | None:
+        """End a job that has not ended, perhaps for a reason; its runner finds its lease lost."""
         return self._db.returning(
-            f"""update jobs set state = 'cancelled', due_at = null, updated_at = :now_ms
+            f"""update jobs set state = 'cancelled', due_at = null,
+            reason_code = coalesce(:reason_code, reason_code), reason = coalesce(:reason, reason),
+            hint = coalesce(:hint, hint), updated_at = :now_ms
             where workspace_id = :workspace_id and id = :id and due_at is not null
             returning {_JOB}""",
             workspace_id=workspace_id,
             id=id,
             now_ms=now_ms,
+            **reason_of(error),
+        )
+
+    def of_member(self, org: str, member: str) -> list[Row]:
+        """The jobs that act for a member of an org and have not ended, by workspace."""
+        return self._db.all(
+            f"""select {_JOB} from jobs where member = :member and due_at is not null
+            and workspace_id in (select id from workspaces where org = :org)
+            order by workspace_id, id""",
+            org=org,
+            member=member,
         )
 
     def drop_ended(self, workspace_id: int, kind: str, before: int) -> None:

@@ -187,6 +187,15 @@ class Objects:
             workspace_id=workspace_id,
         )
 
+    def uses_blob(self, name: str) -> bool:
+        """Whether a version or segment of any workspace refers to a blob."""
+        row = self._db.one(
+            """select blob from versions where blob = :name
+            union all select blob from segments where blob = :name limit 1""",
+            name=name,
+        )
+        return row is not None
+
     def blobs_in_use(self) -> list[Row]:
         """The SHA-256 of every blob that a version or segment refers to, in all workspaces."""
         return self._db.all(

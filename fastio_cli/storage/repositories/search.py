@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from array import array
 
+from fastio_cli.storage.repositories.usage import Usage
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
     Vectors: TypeAlias = "BlockVectors | PgVectors"
 
 _INDEX = "seq, next_id, embedded_id, format, model, passage_count, token_count, revision"
+# What an index is counted with: a passage's text of at most a thousand characters, its vector and
+# its rows; a term's places in the memtable or the segments.
+PASSAGE_BYTES = 2048
+TERM_BYTES = 16
 _OBJECT = "path, version, kind, updated_at, passage_count, complete, problem"
 _PASSAGE = "line, end_line, page, pointer, heading, body"
 _SEGMENT = "first_id, last_id, passage_count, alive_count, revision, ids, token_counts"
@@ -85,7 +91,7 @@ class Search:
         A writing transaction locks it against other writers.
         """
         return self._one(
-            f"""select enabled, {_INDEX} from search_indexes
+            f"""select enabled, {_INDEX}, counted_bytes from search_indexes
             where workspace_id = :workspace_id {self._db.lock_clause}""",
             workspace_id=workspace_id,
         )
@@ -112,12 +118,16 @@ class Search:
         )
 
     def save(self, workspace_id: int, index: IndexRow) -> None:
-        """Update the row of the index."""
+        """Update the row of the index, and count what it takes for its org."""
+        size_bytes = index["passage_count"] * PASSAGE_BYTES + index["token_count"] * TERM_BYTES
+        if size_bytes != index["counted_bytes"]:
+            Usage(self._db).add_index_bytes(workspace_id, size_bytes - index["counted_bytes"])
+            index["counted_bytes"] = size_bytes
         self._db.run(
             """update search_indexes set seq = :seq, next_id = :next_id,
             embedded_id = :embedded_id, format = :format, model = :model,
             passage_count = :passage_count,
-            token_count = :token_count, revision = :revision
+            token_count = :token_count, revision = :revision, counted_bytes = :counted_bytes
             where workspace_id = :workspace_id""",
             workspace_id=workspace_id,
             seq=index["seq"],
@@ -128,6 +138,7 @@ class Search:
             passage_count=index["passage_count"],
             token_count=index["token_count"],
             revision=index["revision"],
+            counted_bytes=size_bytes,
         )
 
     def behind(self, *, after: int, embeds: bool, limit: int) -> list[Row]:

@@ -12,18 +12,21 @@ if TYPE_CHECKING:
     from fastio_cli.storage.db import Db, Row
 
     Shard = tuple[str, int]  # of an org's counters
-    Counters = tuple[int, int, int]  # workspaces, objects, bytes
+    Counters = tuple[int, int, int, int]  # workspaces, objects, bytes, bytes of indexes
 
 SHARDS = 32
 ADD_USAGE = """update org_usage set object_count = object_count + :objects,
     size_bytes = size_bytes + :bytes where org = :org and shard = :shard"""
 _SUMS = """cast(coalesce(sum(workspace_count), 0) as bigint) as workspace_count,
     cast(coalesce(sum(object_count), 0) as bigint) as object_count,
-    cast(coalesce(sum(size_bytes), 0) as bigint) as size_bytes"""
+    cast(coalesce(sum(size_bytes + index_bytes), 0) as bigint) as size_bytes,
+    cast(coalesce(sum(index_bytes), 0) as bigint) as index_bytes"""
 OF_ORG = f"select {_SUMS} from org_usage where org = :org"
 _OF_WORKSPACES = f"""org, id % {SHARDS} as shard, count(*) as workspace_count,
     cast(sum(object_count) as bigint) as object_count,
-    cast(sum(size_bytes) as bigint) as size_bytes"""
+    cast(sum(size_bytes) as bigint) as size_bytes,
+    cast(coalesce(sum(i.counted_bytes), 0) as bigint) as index_bytes
+    from workspaces left join search_indexes i on i.workspace_id = id"""
 HELD_NAMES = ("object_count", "state_count", "file_count", "live_bytes")
 _HELD = """select workspace_id, cast(sum(1 - deleted) as bigint) as object_count,
     cast(sum(case when kind = 'state' then 1 - deleted else 0 end) as bigint) as state_count,
@@ -33,6 +36,9 @@ _HELD = """select workspace_id, cast(sum(1 - deleted) as bigint) as object_count
 _APPENDED = "select distinct workspace_id from segments"
 _STORED = """select workspace_id, cast(sum(size_bytes) as bigint) as size_bytes
     from versions group by workspace_id"""
+
+_IMPORTED = """select workspace_id, cast(sum(counted_bytes + kept_bytes) as bigint) as size_bytes
+    from imports group by workspace_id"""
 
 
 def shard_of(workspace_id: int) -> int:
@@ -45,7 +51,8 @@ class Usage:
         self._db = db
 
     def of_org(self, org: str) -> Row:
-        """How many workspaces, objects and bytes an org has, the deleted ones included."""
+        """How many workspaces, objects and bytes an org has: deleted workspaces and search indexes
+        included."""
         row = self._db.one(OF_ORG, org=org)
         assert row is not None
         return row
@@ -64,15 +71,14 @@ class Usage:
         """What the counters of every org say, by org and shard."""
         return _by_shard(
             self._db.all(
-                "select org, shard, workspace_count, object_count, size_bytes from org_usage"
+                """select org, shard, workspace_count, object_count, size_bytes, index_bytes
+                from org_usage"""
             )
         )
 
     def recounted(self) -> dict[Shard, Counters]:
         """The same as the workspaces add up to."""
-        return _by_shard(
-            self._db.all(f"select {_OF_WORKSPACES} from workspaces group by org, id % {SHARDS}")
-        )
+        return _by_shard(self._db.all(f"select {_OF_WORKSPACES} group by org, id % {SHARDS}"))
 
     def recount(self, org: str, shard: int) -> None:
         """Make one row of an org's counters what its workspaces add up to."""
@@ -90,25 +96,38 @@ class Usage:
             shard=shard,
         )
         rows = self._db.all(
-            f"""select {_OF_WORKSPACES} from workspaces
+            f"""select {_OF_WORKSPACES}
             where org = :org and id % {SHARDS} = :shard group by org, id % {SHARDS}""",
             org=org,
             shard=shard,
         )
-        workspaces, objects, size_bytes = _by_shard(rows).get((org, shard), (0, 0, 0))
+        nothing = (0, 0, 0, 0)
+        workspaces, objects, size_bytes, index = _by_shard(rows).get((org, shard), nothing)
         self._db.run(
             """update org_usage set workspace_count = :workspaces, object_count = :objects,
-            size_bytes = :size_bytes where org = :org and shard = :shard""",
+            size_bytes = :size_bytes, index_bytes = :index_bytes
+            where org = :org and shard = :shard""",
             org=org,
             shard=shard,
             workspaces=workspaces,
             objects=objects,
             size_bytes=size_bytes,
+            index_bytes=index,
+        )
+
+    def add_index_bytes(self, workspace_id: int, added_bytes: int) -> None:
+        """Count what the search index of a workspace has more, or less."""
+        self._db.run(
+            """update org_usage set index_bytes = index_bytes + :added_bytes
+            where org = (select org from workspaces where id = :id) and shard = :shard""",
+            added_bytes=added_bytes,
+            id=workspace_id,
+            shard=shard_of(workspace_id),
         )
 
     def of_workspaces(self) -> dict[int, dict[str, int]]:
-        """What every workspace holds by its objects, and by its versions if it has no segments:
-        those of an appended file share bytes."""
+        """What every workspace holds by its objects, and by its versions and imports if it has no
+        segments: those of an appended file share bytes."""
         found: dict[int, dict[str, int]] = {}
         for row in self._db.all(_HELD):
             found[row["workspace_id"]] = {name: row[name] for name in HELD_NAMES}
@@ -116,12 +135,21 @@ class Usage:
         for row in self._db.all(_STORED):
             if row["workspace_id"] not in appended:
                 found[row["workspace_id"]]["size_bytes"] = row["size_bytes"]
+        for row in self._db.all(_IMPORTED):
+            if row["workspace_id"] not in appended:
+                held = found.setdefault(row["workspace_id"], dict.fromkeys(HELD_NAMES, 0))
+                held["size_bytes"] = held.get("size_bytes", 0) + row["size_bytes"]
         return found
 
 
 def _by_shard(rows: list[Row]) -> dict[Shard, Counters]:
     found = {
-        (row["org"], row["shard"]): (row["workspace_count"], row["object_count"], row["size_bytes"])
+        (row["org"], row["shard"]): (
+            row["workspace_count"],
+            row["object_count"],
+            row["size_bytes"],
+            row["index_bytes"],
+        )
         for row in rows
     }
     return {key: counters for key, counters in found.items() if any(counters)}
