@@ -34,7 +34,7 @@ def passages(path: str, kind: str, data: bytes) -> tuple[list[Passage], str | No
     text = chunking.decode(data)
     if text is None:
         return [], "It is not text, nor a document whose format is known."
-    problem = None
+    problem = chunking.unread(text, data)
     if len(text) > chunking.CHARACTERS_MAX:
         text = text[: chunking.CHARACTERS_MAX]
         problem = f"Only the first {chunking.CHARACTERS_MAX // 2**20} MiB are searched."

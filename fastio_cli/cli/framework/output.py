@@ -109,7 +109,7 @@ class Output:
             for item in items:
                 self.line("\t".join(map(_plain, self.selection.of(item).values())))
         elif self.format == "jsonl":
-            for item in items:
+            for item in [*items, *page.get("failed", ())]:
                 self.row(item)
         else:
             for item in items[:1]:
@@ -145,6 +145,10 @@ class Output:
         """Print a note for the user on stderr."""
         if not self.quiet:
             print(visible(text), file=sys.stderr)
+
+    def error(self, error: FastioError) -> None:
+        """Print an error on stderr, after which the command goes on."""
+        fail(error, self.format in ("json", "jsonl"), sys.stderr)
 
     def copy(self, chunks: Iterable[bytes]) -> None:
         """Write bytes to stdout; binary data for a terminal is refused."""
