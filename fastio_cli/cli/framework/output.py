@@ -94,7 +94,8 @@ class Output:
         if self.format == "json" and not self.quiet:
             self.document({**page, "items": [self.selection.of(item) for item in items]})
             return
-        self._rows(items, columns, essential)
+        failed = page.get("failed", ()) if self.format == "jsonl" and not self.quiet else ()
+        self._rows([*items, *failed], columns, essential)
         has_more = page["next_cursor"] is not None and page.get("has_more", True)
         if more is not None and has_more:
             # Also with -q: a list that ends in silence would be taken for the whole.
@@ -109,7 +110,7 @@ class Output:
             for item in items:
                 self.line("\t".join(map(_plain, self.selection.of(item).values())))
         elif self.format == "jsonl":
-            for item in [*items, *page.get("failed", ())]:
+            for item in items:
                 self.row(item)
         else:
             for item in items[:1]:
