@@ -6,6 +6,7 @@ import re
 import time
 
 from fastio_cli.search import analysis, extraction
+from fastio_cli.search.chunking import NAME_CHARACTERS_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class DocumentChange:
         found, self.problem = extraction.passages(self.path, self.head["kind"], self.data)
         self.data = b""
         date = time.strftime("%Y-%m-%d %d %B %Y", time.gmtime(self.head["updated_at"] / 1000))
-        title = f"{_words_of_path(self.path)} {date}"
+        title = f"{_words_of_path(self.path)[-NAME_CHARACTERS_MAX:]} {date}"
         self.passages = [_analyze_passage(found, i, title) for i in range(len(found))]
         for stored, passage in zip(self._stored, self.passages, strict=False):
             if _text_of(stored) != _text_of(passage):
