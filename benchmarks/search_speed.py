@@ -29,7 +29,7 @@ import numpy as np
 from fastio_cli.blobs.local import BlobStore
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
-from fastio_cli.search.document_change import DocumentChange
+from fastio_cli.search.document_change import DocumentChange, analyze
 from fastio_cli.search.index_transaction import IndexTransaction
 from fastio_cli.search.indexer import BATCH_EVENTS_MAX, INDEX_FORMAT, LOCK_S_MAX, Indexer
 from fastio_cli.storage.contract import Store
@@ -115,7 +115,7 @@ class Filled:
         change = DocumentChange(
             f"{number % 50}/{number}.json", head, None, json.dumps(text).encode()
         )
-        change.analyze()
+        change.analyze(analyze)
         return change
 
     def _enter(self, tx: Tx, changes: list[DocumentChange]) -> int:

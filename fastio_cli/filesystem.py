@@ -38,6 +38,25 @@ def open_plain(
     return fd
 
 
+def open_below(folder: str, *names: str) -> int:
+    """Open a regular file for reading, below a folder, by names none of which is a link.
+
+    Nor is the folder itself. Raises ``OSError`` as ``open_plain`` does.
+    """
+    if not NOFOLLOW:
+        return open_plain(os.path.join(folder, *names))
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | NOFOLLOW
+    above = os.open(folder, flags)
+    try:
+        for name in names[:-1]:
+            below = os.open(name, flags, dir_fd=above)
+            os.close(above)
+            above = below
+        return open_plain(names[-1], dir_fd=above)
+    finally:
+        os.close(above)
+
+
 def read_plain(path: str, size_bytes_max: int) -> bytes:
     """The bytes of a small regular file that is itself no link.
 

@@ -16,7 +16,7 @@ import time
 
 from fastio_cli.blobs.content import CHUNK_BYTES
 from fastio_cli.blobs.errors import damaged_blob
-from fastio_cli.blobs.local import GRACE_S, BlobStore
+from fastio_cli.blobs.local import GRACE_S, BlobStore, check_name
 from fastio_cli.blobs.reader import ChunkReader
 from fastio_cli.errors import FastioError
 
@@ -339,10 +339,12 @@ def _hashed(f: BinaryIO, sha256: str) -> Iterator[bytes]:
 
 
 def _key(sha256: str) -> str:
+    check_name(sha256)
     return f"{sha256[:2]}/{sha256}"
 
 
 def _unused_key(sha256: str) -> str:
+    check_name(sha256)
     return f"{UNUSED}/{sha256}"
 
 

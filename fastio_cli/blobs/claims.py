@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 from fastio_cli.blobs.files import is_at, make_folder, remove, share_file, try_lock_file
+from fastio_cli.filesystem import open_plain
 
 
 class BlobClaim:
@@ -24,7 +25,7 @@ class BlobClaim:
         self._fd = -1
         make_folder(folder)
         while self._fd < 0:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = open_plain(self._path, os.O_RDWR | os.O_CREAT)
             share_file(fd)
             if is_at(fd, self._path):
                 self._fd = fd

@@ -12,6 +12,14 @@ INLINE_BYTES_MAX = 64 * 1024
 CHUNK_BYTES = 1024 * 1024
 
 
+_HEX = frozenset("0123456789abcdef")
+
+
+def is_blob_name(name: object) -> bool:
+    """Whether this is a SHA-256 in hex, which is all that a blob is called; not a path."""
+    return isinstance(name, str) and len(name) == 64 and _HEX.issuperset(name)
+
+
 class Content:
     """Where the bytes of one version are kept: in its row, in a blob, or in a chain of segments.
 

@@ -7,6 +7,7 @@ from fastio_cli.errors import FastioError
 
 def damaged_blob(sha256: str, how: str) -> FastioError:
     """The error for stored bytes that are ``missing``, ``shorter than they were``, ``damaged``."""
+    sha256 = str(sha256)  # what a damaged database holds may be anything
     return FastioError(
         "unavailable",
         f"The stored bytes {sha256[:12]}… are {how}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -21,13 +22,18 @@ def private(path: str, flags: int) -> int:
 
 
 def make_folder(folder: str) -> None:
-    """Create a folder and its missing parents, durably."""
+    """Create a folder and its missing parents, durably. Raises ``OSError`` if it is a link."""
     if os.path.isdir(folder):
+        if os.path.islink(folder):
+            raise OSError(errno.ELOOP, "it is a link", folder)
         return
     above = os.path.dirname(os.path.abspath(folder))
     if not os.path.exists(above):
         make_folder(above)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
     sync_folder(above)
 
 

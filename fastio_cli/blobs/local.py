@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 
-from fastio_cli.blobs.content import CHUNK_BYTES, INLINE_BYTES_MAX, Content, inline
+from fastio_cli.blobs.content import CHUNK_BYTES, INLINE_BYTES_MAX, Content, inline, is_blob_name
 from fastio_cli.blobs.errors import damaged_blob, too_large
 from fastio_cli.blobs.files import (
     is_at,
@@ -23,6 +22,7 @@ from fastio_cli.blobs.files import (
 )
 from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
+from fastio_cli.filesystem import open_below, open_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,9 +89,8 @@ class BlobStore:
         """
         path = self._part(upload)
         make_folder(os.path.dirname(path))
-        flags = os.O_RDWR | os.O_CLOEXEC if offset else os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:
-            fd = os.open(path, flags, 0o600)
+            fd = open_plain(path, os.O_RDWR if offset else os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:
             raise _finished() if os.path.exists(path + ".done") else _elsewhere(0, offset) from None
         with open(fd, "r+b", buffering=0) as f:
@@ -131,10 +130,10 @@ class BlobStore:
         digest = sha256()
         try:
             if not os.path.exists(done):  # else it was finished before, and the response was lost
-                with open(path, "rb") as f:
+                with open(open_plain(path), "rb") as f:
                     lock_file(f)  # nobody appends now, nor after the rename
                     os.rename(path, done)
-            with open(done, "rb") as f:
+            with open(open_plain(done), "rb") as f:
                 while chunk := f.read(CHUNK_BYTES):
                     digest.update(chunk)
                 size = f.tell()
@@ -151,8 +150,10 @@ class BlobStore:
     def reopen_parts(self, upload: str) -> None:
         """Have an upload that was finished for nothing count, and end, as an unfinished one."""
         path = self._part(upload)
-        with suppress(OSError):
+        try:
             os.rename(path + ".done", path)
+        except OSError:
+            pass  # it is swept as it is
 
     def _part(self, upload: str) -> str:
         return os.path.join(self.folder, "tmp", f"upload-{upload}")
@@ -160,9 +161,13 @@ class BlobStore:
     def open(self, sha256: str) -> BinaryIO:
         """Open a blob for reading. Raises ``unavailable`` when it is missing."""
         try:
-            return open(self.path(sha256), "rb")
+            return open(self._descriptor(sha256), "rb")
         except OSError:
             raise damaged_blob(sha256, "missing") from None
+
+    def _descriptor(self, sha256: str) -> int:
+        check_name(sha256)
+        return open_below(self.folder, sha256[:2], sha256)
 
     def read(self, sha256: str, start: int, end: int) -> Iterator[bytes]:
         """The bytes ``start`` to ``end`` (exclusive) of a blob, in chunks."""
@@ -192,29 +197,41 @@ class BlobStore:
 
     def staged_names(self) -> list[str]:
         """The names of the staged blobs."""
-        folder = os.path.join(self.folder, STAGING_FOLDER)
-        return os.listdir(folder) if os.path.isdir(folder) else []
+        return self._listed(STAGING_FOLDER)
 
     def discard_staged(self, name: str) -> None:
         """Remove a staged blob that nobody will resume."""
         remove(os.path.join(self.folder, STAGING_FOLDER, name))
 
     def path(self, sha256: str) -> str:
-        """The file that holds, or would hold, a blob."""
+        """The file that holds, or would hold, a blob. Raises ``unavailable`` for what is no name
+        of a blob: whatever a database holds, it leads nowhere else."""
+        check_name(sha256)
         return os.path.join(self.folder, sha256[:2], sha256)
 
     def has(self, sha256: str, size_bytes: int) -> bool:
         """Whether a blob exists, in its full size."""
         try:
-            return os.path.getsize(self.path(sha256)) == size_bytes
+            fd = self._descriptor(sha256)
         except OSError:
             return False
+        try:
+            return os.fstat(fd).st_size == size_bytes
+        finally:
+            os.close(fd)
 
     def names(self) -> Iterator[str]:
         """The SHA-256 of every blob."""
-        for shard in sorted(os.listdir(self.folder)) if os.path.isdir(self.folder) else []:
+        for shard in sorted(self._listed()):
             if len(shard) == 2:
-                yield from sorted(os.listdir(os.path.join(self.folder, shard)))
+                names = sorted(self._listed(shard))
+                yield from (n for n in names if is_blob_name(n) and n.startswith(shard))
+
+    def _listed(self, *below: str) -> list[str]:
+        """The names in a folder of this store, none if it does not exist, or leads elsewhere."""
+        folder = os.path.join(self.folder, *below)
+        is_own = os.path.isdir(folder) and not any(map(os.path.islink, (self.folder, folder)))
+        return os.listdir(folder) if is_own else []
 
     def sweep(self, used: set[str]) -> int:
         """Remove blobs that are not ``used`` and temporary files, each after a day.
@@ -228,13 +245,12 @@ class BlobStore:
         """Remove temporary files that are older than a day; the bytes that were freed."""
         freed = 0
         temporary = os.path.join(self.folder, "tmp")
-        for name in os.listdir(temporary) if os.path.isdir(temporary) else []:
+        for name in self._listed("tmp"):
             path = os.path.join(temporary, name)
             if _age_s(path) > GRACE_S:
-                freed += os.path.getsize(path)
+                freed += os.lstat(path).st_size
                 os.unlink(path)
-        claims = os.path.join(self.folder, CLAIMS_FOLDER)
-        for name in os.listdir(claims) if os.path.isdir(claims) else []:
+        for name in filter(is_blob_name, self._listed(CLAIMS_FOLDER)):
             self.claim(name).close()  # of processes that died
         return freed
 
@@ -244,7 +260,7 @@ class BlobStore:
             return 0
         # Moved first and checked again: storing the same bytes meanwhile renews the age.
         aside = os.path.join(self.folder, "tmp", name)
-        os.makedirs(os.path.dirname(aside), mode=0o700, exist_ok=True)
+        make_folder(os.path.dirname(aside))
         os.replace(path, aside)
         if _age_s(aside) <= GRACE_S:
             os.replace(aside, path)
@@ -257,6 +273,8 @@ class BlobStore:
         """Keep a blob, which is there or about to be, from being removed."""
         from fastio_cli.blobs.claims import BlobClaim
 
+        check_name(name)
+        make_folder(self.folder)
         return BlobClaim(os.path.join(self.folder, CLAIMS_FOLDER), name)
 
     def commit(self, temporary: str, name: str, size_bytes: int) -> Content:
@@ -285,10 +303,17 @@ class BlobStore:
         """Rename a synced file to the blob of this name, durably."""
         final = self.path(name)
         shard = os.path.dirname(final)
+        make_folder(self.folder)
         make_folder(shard)
         # Also if the blob exists: the new file's age keeps it from being swept.
         os.replace(temporary, final)
         sync_folder(shard)
+
+
+def check_name(name: str) -> None:
+    """Raise ``unavailable`` for what is no name of a blob."""
+    if not is_blob_name(name):
+        raise damaged_blob(name, "not called as blobs are")
 
 
 def _go_to_end(f: BinaryIO, path: str, expected: int) -> None:
@@ -320,4 +345,4 @@ def _read_up_to(stream: IO[bytes], count: int) -> bytes:
 
 
 def _age_s(path: str) -> float:
-    return time.time() - os.stat(path).st_mtime
+    return time.time() - os.lstat(path).st_mtime

@@ -16,6 +16,7 @@ from fastio_cli.blobs.files import (
 )
 from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
+from fastio_cli.filesystem import open_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class StagedBlob:
         """The first bytes, to detect their media type."""
         if self._fd is None:
             return self._head[:size_bytes]
-        with open(self._file, "rb") as f:
+        with open(open_plain(self._file), "rb") as f:
             return f.read(size_bytes)
 
     def _resume(self, size_bytes: int) -> None:
@@ -126,7 +127,7 @@ class StagedBlob:
             fd = self._open(os.O_RDWR | os.O_CLOEXEC)
             # Bytes beyond were never synced: after a power loss they may be anything.
             os.ftruncate(fd, size_bytes)
-            with open(self._file, "rb") as f:
+            with open(open_plain(self._file), "rb") as f:
                 while chunk := f.read(CHUNK_BYTES):
                     self._digest.update(chunk)
                     self.size_bytes += len(chunk)
@@ -140,7 +141,7 @@ class StagedBlob:
 
     def _open(self, flags: int) -> int:
         """Open and lock the file; the lock ends with the process."""
-        fd = os.open(self._file, flags, 0o600)
+        fd = open_plain(self._file, flags)
         try:
             lock_file(fd, wait=False)
         except OSError:

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 NAME = "fastio"
 BEGIN = "# Written by fastio setup; fastio setup codex --remove takes it out."
-PRIMED = ("SessionStart", "PreCompact")  # when Claude Code shows the agent what a hook prints
-PRIME = f"{NAME} prime"
 HOOK_TIMEOUT_S = 10
+# What Claude Code runs when, and for which tools: the first two show the agent what they print, the
+# last denies a write to a file that somebody else has locked.
+HOOKS = (
+    ("SessionStart", None, f"{NAME} prime"),
+    ("PreCompact", None, f"{NAME} prime"),
+    ("PreToolUse", "Edit|Write|MultiEdit|NotebookEdit", f"{NAME} guard check --hook claude"),
+)
 
 
 class Program:
@@ -138,15 +143,15 @@ def edited_json(text: str, keys: tuple[str, ...], value: object) -> str:
 
 
 def hooked(text: str, *, is_removed: bool) -> str:
-    """Claude Code's settings with the hooks that prime an agent, or without them."""
+    """Claude Code's settings with the hooks that prime and guard an agent, or without them."""
     settings = _object_of(text)
     before = json.dumps(settings)
     hooks = settings.setdefault("hooks", {})
-    for event in PRIMED:
-        entries = [entry for entry in hooks.get(event, []) if PRIME not in json.dumps(entry)]
+    for event, matcher, run in HOOKS:
+        entries = [entry for entry in hooks.get(event, []) if run not in json.dumps(entry)]
         if not is_removed:
-            own = {"type": "command", "command": PRIME, "timeout": HOOK_TIMEOUT_S}
-            entries.append({"hooks": [own]})
+            own = {"type": "command", "command": run, "timeout": HOOK_TIMEOUT_S}
+            entries.append({**({"matcher": matcher} if matcher else {}), "hooks": [own]})
         hooks[event] = entries
         if not entries:
             del hooks[event]

@@ -7,7 +7,7 @@ import time
 from contextlib import closing
 
 from fastio_cli.cli.framework.options import given
-from fastio_cli.cli.framework.session import lock_token_for
+from fastio_cli.cli.framework.session import lock_token
 from fastio_cli.cli.framework.text import dumps
 from fastio_cli.cli.logins import accounts
 from fastio_cli.errors import FastioError
@@ -42,10 +42,10 @@ def create(cli: Session, params: dict[str, Any]) -> PendingImports:
         urls += [u for u in _lines(listed) if not u.startswith("#")]
     if not urls:
         raise FastioError("invalid", "There is no URL.", "fastio import https://host/file.pdf")
-    header_file, to = params.pop("header_file"), params["to"]
+    header_file = params.pop("header_file")
     key = params.pop("idempotency_key")
-    if params["lock_token"] is None and to and not to.endswith("/"):
-        params["lock_token"] = lock_token_for(to)
+    if params["lock_token"] is None:
+        params["lock_token"] = lock_token()
     wanted = given(
         headers=_headers(header_file) if header_file is not None else None,
         size_bytes_max=params.pop("max_size"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
 from fastio_cli.cli.framework.options import (
     CURSOR,
@@ -14,17 +16,21 @@ from fastio_cli.cli.framework.options import (
     WAIT,
     given,
 )
-from fastio_cli.errors import FastioError
+from fastio_cli.cli.shell_commands import SHELLS, fail, forget, remember
+from fastio_cli.errors import KINDS, FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastio_cli import model
+    from collections.abc import Iterator
+
     from fastio_cli.cli.framework.session import Session
 
 TAKE_OVER = "As: fastio lock acquire PATH --take-over --reason TEXT"
 PURPOSE = Opt("--purpose", help="Why, shown to those who wait", metavar="TEXT")
 
 
+EXPORT = Flag("--export", help='Print commands for the shell, for eval "$(...)"')
+SHELL = Opt("--shell", help="Which shell they are for (default: sh)", choices=SHELLS)
 REASON = Opt("--reason", help="Why, for the audit log", metavar="TEXT")
 
 
@@ -36,6 +42,8 @@ REASON = Opt("--reason", help="Why, for the audit log", metavar="TEXT")
     PURPOSE,
     Flag("--take-over", help="Break the lock that somebody holds, and take it; for admins"),
     REASON,
+    EXPORT,
+    SHELL,
     KEY,
     op=("lock.acquire", "lock.take_over"),
 )
@@ -45,24 +53,33 @@ def acquire(
     wait: float | None,
     take_over: bool,
     reason: str | None,
+    export: bool,
+    shell: str | None,
     **params: object,
 ) -> None:
-    """Changes need the token of the lock, by --lock-token or FASTIO_LOCK_TOKEN.
+    """Changes need the token of the lock, by --lock-token or FASTIO_LOCK_TOKEN. A token for one
+    path says nothing about another.
 
     Examples:
     fastio lock acquire plan.json --ttl 60 --wait 30 --purpose drafting
-    export FASTIO_LOCK_TOKEN=$(fastio lock acquire plan.json -q)
+    eval "$(fastio lock acquire plan.json --export)"
     fastio lock acquire plan.json --take-over --reason "its holder died"
     """
-    if not take_over:
-        if reason is not None:
-            raise FastioError("invalid", "--reason says why a lock is taken over.", TAKE_OVER)
-        lock = acquired(cli, ttl_s=ttl, wait_s=wait, **params)
+    with _for_shell(cli, export, shell) as shell:
+        if not take_over:
+            if reason is not None:
+                raise FastioError("invalid", "--reason says why a lock is taken over.", TAKE_OVER)
+            lock = cli.call("lock.acquire", **given(ttl_s=ttl, wait_s=wait, **params))
+        else:
+            if wait is not None:
+                raise FastioError(
+                    "invalid", "--take-over does not wait: leave --wait out.", TAKE_OVER
+                )
+            lock = cli.call("lock.take_over", **given(ttl_s=ttl, reason=reason, **params))
+    if shell is None:
+        cli.out.record(lock, essential="token")
     else:
-        if wait is not None:
-            raise FastioError("invalid", "--take-over does not wait: leave --wait out.", TAKE_OVER)
-        lock = cli.call("lock.take_over", **given(ttl_s=ttl, reason=reason, **params))
-    cli.out.record(lock, essential="token")
+        cli.out.line(remember(shell, lock))
 
 
 @command("lock renew", PATH, TTL, LOCK_TOKEN, KEY, op="lock.renew")
@@ -72,9 +89,17 @@ def renew(cli: Session, ttl: float | None, **params: object) -> None:
     )
 
 
-@command("lock release", PATH, LOCK_TOKEN, KEY, op="lock.release")
-def release(cli: Session, **params: object) -> None:
-    cli.out.record(cli.call("lock.release", **_held({}, params)), essential="fence")
+@command("lock release", PATH, EXPORT, SHELL, LOCK_TOKEN, KEY, op="lock.release")
+def release(cli: Session, export: bool, shell: str | None, **params: object) -> None:
+    """Example:
+    eval "$(fastio lock release plan.json --export)"
+    """
+    with _for_shell(cli, export, shell) as shell:
+        lock = cli.call("lock.release", **_held({}, params))
+    if shell is None:
+        cli.out.record(lock, essential="fence")
+    else:
+        cli.out.line(forget(shell))
 
 
 @command("lock show", PATH, op="lock.show")
@@ -125,28 +150,38 @@ def run(
     **params: object,
 ) -> None:
     """The lock is renewed while the command runs and released when it ends; its exit code is
-    passed on. FASTIO_LOCK_TOKEN and FASTIO_LOCK_FENCE are set for it. If the lock is lost, the
-    command is stopped.
+    passed on. FASTIO_LOCK_TOKEN, FASTIO_LOCK_PATH and FASTIO_LOCK_FENCE are set for it.
+
+    The command is covered with all that it starts: signals reach its whole process group, and what
+    still runs when it ends is ended before the lock is released (TERM, after five seconds KILL). If
+    the lock is lost, or cannot be renewed in time, everything is stopped.
 
     Example:
     fastio lock run plan.json --wait 60 -- python step.py
     """
     from fastio_cli.cli.lock_run import run_locked
 
-    lock = acquired(cli, path=path, ttl_s=ttl, wait_s=wait, **params)
-    run_locked(cli, path, command, lock)
+    run_locked(cli, command, given(path=path, ttl_s=ttl, wait_s=wait, **params))
 
 
-def acquired(cli: Session, **params: object) -> model.HeldLock:
-    """Acquire the lock on a path, waiting as long as requested."""
-    lock: model.HeldLock = cli.call("lock.acquire", **given(**params))
-    return lock
+@contextmanager
+def _for_shell(cli: Session, export: bool, shell: str | None) -> Iterator[str | None]:
+    """The shell to print commands for, if any: when there is an error, those that fail too."""
+    shell = shell or ("sh" if export else None)
+    try:
+        yield shell
+    except FastioError as e:
+        if shell is not None:
+            if e.code == "lock_lost":
+                cli.out.line(forget(shell))
+            cli.out.line(fail(shell, KINDS[e.code].exit))
+        raise
 
 
 def _held(extra: dict[str, object], params: dict[str, object]) -> dict[str, object]:
-    from fastio_cli.cli.framework.session import lock_token_for
+    from fastio_cli.cli.framework.session import lock_token
 
-    token = params["lock_token"] or lock_token_for(str(params["path"]))
+    token = params["lock_token"] or lock_token()
     if not token:
         raise FastioError(
             "invalid",

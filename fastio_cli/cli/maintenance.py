@@ -131,6 +131,8 @@ def _checks(cli: Session, sweep: bool) -> Iterator[Check]:
         yield from doctor.check_bodies(folder)
         hint = "Put them back from a backup: fastio restore FILE"
     engine = cli.local_engine()
+    if "://" in cli.config.store():  # a file was compared with all else that is wrong with files
+        yield from doctor.check_schema(engine.store)
     yield from doctor.check_blobs(engine.store, engine.blobs, hint)
     yield from _chains(cli)
     if sweep:

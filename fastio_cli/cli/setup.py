@@ -28,7 +28,7 @@ DIFFERS = 1  # the exit code of --check
     "setup",
     Arg("program", f"{', '.join(PROGRAMS)}; without one, see which are here", required=False),
     Flag("--project", help="For this project alone, in a file of its own"),
-    Flag("--hooks", help="Also have it run fastio prime when a session begins (Claude Code)"),
+    Flag("--hooks", help="Also have it run fastio prime and fastio guard (Claude Code)"),
     Opt("--tools", help="Tools to show, as fastio mcp --tools", metavar="NAME"),
     Flag("--check", help="Change nothing; exit with 1 if something would change"),
     Flag("--remove", help="Take out what setup wrote"),

@@ -5,51 +5,135 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
+from fastio_cli.cli.framework.exit import Exit
 from fastio_cli.cli.maintenance import REVOKE_TOKENS, begin_numbers
+from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fastio_cli.cli.framework.session import Session
+    from fastio_cli.engine.client import Client
     from fastio_cli.storage.absent import IfAbsent
     from fastio_cli.storage.copy import Endpoint
+
+
+WORKSPACES = Opt(
+    "--workspace",
+    "-w",
+    help="Only this workspace; may be repeated",
+    metavar="NAME",
+    name="workspaces",
+    many=True,
+    complete="workspace",
+)
 
 
 @command(
     "store copy",
     Arg("source", "The store to copy: a folder, or postgresql://USER@HOST/DATABASE"),
-    Arg("target", "Where to: an empty folder or database"),
+    Arg("target", "Where to: a folder or database, empty unless --workspace is given"),
+    WORKSPACES,
+    Opt("--as", help="What the copy of the workspace is called", metavar="NAME", name="new_name"),
     Opt("--source-blobs", help="Where a source database keeps large files", metavar="PLACE"),
     Opt("--target-blobs", help="Where a target database keeps large files", metavar="PLACE"),
     Flag("--progress", help="Show how far it is"),
-    help="Copy a whole store into an empty one, and compare them.",
+    help="Copy a whole store into an empty one, or workspaces into any, and compare them.",
 )
 def copy(
     cli: Session,
     source: str,
     target: str,
+    workspaces: list[str],
+    new_name: str | None,
     source_blobs: str | None,
     target_blobs: str | None,
     progress: bool,
 ) -> None:
     """Workspaces, objects with their history, files, the log, orgs, members, tokens and imports are
     copied as they are, and compared at the end; locks are not, and the search index is made anew.
-    Run it again after an interruption, and it resumes where it stopped. Stop the writers of the
-    source before.
+    With --workspace only those, with their imports, also into a store that holds others. Run it
+    again after an interruption, and it resumes where it stopped. Stop the writers of the source
+    before: what the copy gives out itself, versions, events and fences, begins far above.
 
-    Example:
+    Examples:
     fastio store copy .fastio postgresql://fastio@db.internal/fastio --progress
+    fastio store copy .fastio ~/team --workspace default --as research
     """
     from fastio_cli.storage.copy import copy_store
+
+    names = _names(cli, workspaces, new_name)
 
     with (
         _place(cli, source, source_blobs, "refuse") as old,
         _place(cli, target, target_blobs, "make") as new,
         _ProgressBar(progress) as show,
     ):
-        compared = copy_store(old, new, show)
+        compared = copy_store(old, new, show, names)
+    if compared["live_locks"]:
+        cli.out.note(f"{compared['live_locks']} locks are held in the source; the copy has none.")
     cli.out.record(compared, essential="events")
+
+
+def _names(cli: Session, workspaces: list[str], new_name: str | None) -> dict[str, str] | None:
+    """The workspaces to copy and what their copies are called; None for the whole store."""
+    from fastio_cli.operations.types import NAME_RULE
+
+    before = cli.flags.get("workspace")
+    chosen = workspaces or ([before] if before else [])
+    if new_name is not None:
+        NAME_RULE.check(new_name, "--as")
+        if len(chosen) != 1:
+            raise FastioError(
+                "invalid",
+                "--as names the copy of one workspace.",
+                "Name that with --workspace, and copy others by commands of their own.",
+            )
+        return {chosen[0]: new_name}
+    return {name: name for name in chosen} or None
+
+
+@command(
+    "store compare",
+    Arg("first", "A store: a folder, postgresql://USER@HOST/DATABASE or the URL of a server"),
+    Arg("second", "The store to compare with it"),
+    WORKSPACES,
+    Opt("--as", help="What the second store calls the workspace", metavar="NAME", name="new_name"),
+    op=("audit.verify", "object.list", "object.history", "file.get", "event.list"),
+    help="Compare the workspaces of two stores: logs, objects, every kept version's bytes.",
+)
+def compare(
+    cli: Session, first: str, second: str, workspaces: list[str], new_name: str | None
+) -> None:
+    """Exits with 0 if they are the same, with 1 if not, and lists what differs. The hash chains are
+    recomputed, and the bytes of every kept version are read and hashed, on both sides. Without
+    --workspace all workspaces that one may read are compared. What is no content is not: locks,
+    members, tokens, imports.
+
+    Examples:
+    fastio store compare .fastio postgresql://fastio@db.internal/fastio
+    fastio store compare .fastio https://fastio.example.org -w default --as research
+    """
+    from contextlib import closing
+
+    from fastio_cli.engine.compare import Comparison
+
+    names = _names(cli, workspaces, new_name)
+    with closing(_client(cli, first)) as one, closing(_client(cli, second)) as other:
+        note = cli.out.note if cli.out.terminal else lambda name: None
+        result = Comparison(one, other).run(names, note)
+    cli.out.record(result, essential="same")
+    if not result["same"]:
+        raise Exit(1)
+
+
+def _client(cli: Session, name: str) -> Client:
+    from fastio_cli.config.sources import refuse_address
+    from fastio_cli.opening import open_client
+
+    refuse_address(name, "the arguments")
+    return open_client(cli.config_for(name), note=cli.out.note)
 
 
 @command(

@@ -74,18 +74,13 @@ def append_text(cli: Session, text: str, raw: bool, params: dict[str, object]) -
 
 
 def write_file(name: str, chunks: Iterable[bytes]) -> None:
-    """Write a file atomically, by renaming."""
-    temporary = f"{name}.{os.getpid()}.part"
+    """Write a file of this machine, whole or not at all."""
+    from fastio_cli.filesystem import write_whole
+
     try:
-        with open(temporary, "wb") as f:
-            for chunk in chunks:
-                f.write(chunk)
-        os.replace(temporary, name)
+        write_whole(name, chunks)
     except OSError as e:
         raise FastioError("invalid", f"{name} cannot be written: {e.strerror}.") from None
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def received_chunks(

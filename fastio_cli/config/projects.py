@@ -225,6 +225,9 @@ def _concerns(folder: str) -> list[str]:
     concerns = []
     if os.path.islink(folder):
         concerns.append(f"it is a link to {os.readlink(folder)}")
+    for name in ("store.sqlite", "blobs"):
+        if os.path.islink(inside := os.path.join(folder, name)):
+            concerns.append(f"its {name} is a link to {os.readlink(inside)}")
     found = os.stat(folder)
     if hasattr(os, "getuid") and found.st_uid not in (os.getuid(), 0):
         concerns.append(f"it belongs to another user (uid {found.st_uid})")

@@ -13,6 +13,7 @@ import json
 import os
 
 from fastio_cli.errors import FastioError
+from fastio_cli.filesystem import make_private_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _library() -> Any:
 
 def _create(file: str, key: bytes) -> None:
     """Create the file atomically, with mode 0600; if it exists already, it is used."""
-    os.makedirs(os.path.dirname(file) or ".", mode=0o700, exist_ok=True)
+    make_private_folder(os.path.dirname(file) or ".")
     temporary = f"{file}.{os.getpid()}.{os.urandom(4).hex()}"
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
         f.write(base64.b64encode(key) + b"\n")

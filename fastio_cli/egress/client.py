@@ -19,6 +19,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx
 
 from fastio_cli.egress.connections import VettedBackend, VettedTransport, ssl_context
+from fastio_cli.egress.headers import header_value
 from fastio_cli.egress.rules import SCHEMES, EgressRules, ascii_host, blocked, redact_url
 from fastio_cli.errors import FastioError
 
@@ -122,6 +123,8 @@ class Egress:
         fixed = {"User-Agent": AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
         if content is None and method != "GET":
             content = b""  # so that a length is stated
+        for name, value in headers.items():
+            header_value(value, f"The header {name} for {redact_url(url)}")
         request = httpx.Request(method, url, headers={**fixed, **headers}, content=content)
         _add_cookies(request, cookies)
         request.extensions = {"timeout": self._client.timeout.as_dict()}

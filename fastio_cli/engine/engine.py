@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from functools import cache, partial
 from itertools import count
 
@@ -398,9 +397,9 @@ class Engine(Client):
         """Store the bytes of a stream, as the ``content`` parameter of a file operation."""
         return self.blobs.put(stream, self.limits.file_bytes_max)
 
-    def begin_upload(self) -> BlobWriter:
+    def begin_upload(self, size_bytes_max: int) -> BlobWriter:
         """Takes the bytes of a ``content`` parameter as they come."""
-        return self.blobs.writer(self.limits.file_bytes_max)
+        return self.blobs.writer(size_bytes_max)
 
     def discard(self, content: Content) -> None:
         """Remove the bytes of a refused call, unless something else refers to them."""
@@ -408,8 +407,10 @@ class Engine(Client):
         def is_used(name: str) -> bool:
             return self.store.read(lambda tx: tx.objects.uses_blob(name))
 
-        with suppress(FastioError):  # what cannot be removed now is swept
+        try:
             self.blobs.discard(content, is_used)
+        except FastioError:
+            pass  # what cannot be removed now is swept
 
     def chunks(self, download: Download) -> Iterator[bytes]:
         """The bytes that ``file.get`` answered with."""
@@ -546,22 +547,26 @@ class Engine(Client):
         name = stored_name(identity.org, workspace)
         return lambda tx: _admit(tx, operation, name, identity)
 
-    def upload_admission(self, call: Call, size_bytes: int) -> Callable[[Tx], object]:
-        """A work that raises what would refuse an upload of so many bytes, before they are sent.
+    def upload_admission(self, call: Call, size_bytes: int) -> Callable[[Tx], int]:
+        """A work that raises what would refuse an upload of so many bytes, before they are sent;
+        how many there may be at most.
 
         ``call`` has other bytes in their place. One that was done before is not refused.
         """
 
-        def admit(tx: Tx) -> None:
+        def admit(tx: Tx) -> int:
             tx.unit.enter(call.prefetch)  # all that is looked at, in one round trip
             row, grant = _admit(tx, call.operation, call.workspace, call.identity)
             assert row is not None
             key = call.idempotency_key
+            most = self.limits.file_bytes_max
             if key is not None and tx.unit.request(row["id"], key) is not None:
-                return
+                return most
+            ctx = self._context(tx, call, row, grant)
+            most = min(most, ctx.room_bytes())
             if call.operation.admit is not None:
-                ctx = self._context(tx, call, row, grant)
                 call.operation.admit(ctx, size_bytes, **call.params)
+            return most
 
         return admit
 

@@ -16,6 +16,7 @@ from functools import cached_property
 from fastio_cli.config.credentials import usable_keyring
 from fastio_cli.config.files import replace_file
 from fastio_cli.errors import FastioError
+from fastio_cli.filesystem import make_private_folder
 from fastio_cli.imports.oauth import SERVICES
 
 TYPE_CHECKING = False
@@ -131,8 +132,8 @@ class UserCredentialStore:
         """One process at a time, for all services."""
         from filelock import FileLock
 
-        os.makedirs(os.path.dirname(self._file), mode=0o700, exist_ok=True)
-        return FileLock(self._file + ".lock", timeout=LOCK_TIMEOUT_S)
+        make_private_folder(os.path.dirname(self._file))
+        return FileLock(self._file + ".lock", timeout=LOCK_TIMEOUT_S, mode=0o600)
 
     def _read(self) -> dict[str, object]:
         try:

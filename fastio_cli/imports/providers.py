@@ -12,6 +12,7 @@ import json
 import re
 from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
 
+from fastio_cli.egress.headers import header_value
 from fastio_cli.egress.rules import redact_url
 from fastio_cli.errors import FastioError
 from fastio_cli.imports.google_pages import lead_on
@@ -107,9 +108,9 @@ class Services:
         )
         kind = found[1] if found else "file"
         id = found[2] if found else (query.get("id") or [""])[0]
-        if not re.fullmatch(r"[\w-]+", id) or "/d/e/" in parts.path:
+        if not re.fullmatch(r"[\w-]+", id, re.ASCII) or "/d/e/" in parts.path:
             return None
-        key = (query.get("resourcekey") or [""])[0]
+        key = header_value((query.get("resourcekey") or [""])[0], "The link's resource key")
         token = self._token_of("google")
         if token is not None:
             return self._google_file(id, key, token, kind)

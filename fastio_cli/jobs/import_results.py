@@ -215,7 +215,7 @@ def _target(ctx: Context, row: Row, path: str) -> WriteTarget:
     target = WriteTarget(path, ctx.tx.unit.head(ctx.workspace_id, path))
     if target.live is not None and row["on_conflict"] == "rename":
         target = _free(ctx, path)
-    ctx.check_lock(target.path, held_hash=row["lock_hash"])
+    ctx.check_lock(target.path, proof=row["lock_hash"])
     if target.live is None:
         return target
     if row["on_conflict"] == "fail":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastio_cli.errors import FastioError
 from fastio_cli.mcp import results
+from fastio_cli.operations.lock_tokens import covering_paths
 
 if TYPE_CHECKING:
     from fastio_cli.mcp.port import Port
@@ -37,8 +38,11 @@ class Memory:
         """Add what the caller knows and did not say."""
         key = workspace, str(params.get("path"))
         rules = operation.rules
-        if "lock_token" in rules and "lock_token" not in params and key in self._tokens:
-            params["lock_token"] = self._tokens[key]
+        if "lock_token" in rules and "lock_token" not in params:
+            covering = covering_paths(key[1])
+            held = next((path for path in covering if (workspace, path) in self._tokens), None)
+            if held is not None:
+                params["lock_token"] = self._tokens[workspace, held]
         if "if_version" not in rules or "if_version" in params or operation.commutative:
             return
         if key in self._versions:

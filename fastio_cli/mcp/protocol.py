@@ -18,7 +18,8 @@ from mcp_types import (
     SubscriptionsListenResult,
 )
 
-from fastio_cli.mcp import prompts, resources
+from fastio_cli.mcp import prompts, resources, skills
+from fastio_cli.mcp.skill_files import SCHEME
 from fastio_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Handlers:
     ) -> ListResourcesResult:
         """``resources/list``."""
         cursor = params.cursor if params is not None else None
-        return await resources.list_resources(self._session_of(ctx).caller, cursor)
+        page = await resources.list_resources(self._session_of(ctx).caller, cursor)
+        return page if cursor else page.model_copy(update=_with_skill(page))
 
     async def list_templates(
         self, ctx: Context, params: PaginatedRequestParams | None
@@ -87,7 +89,10 @@ class Handlers:
         self, ctx: Context, params: ReadResourceRequestParams
     ) -> ReadResourceResult:
         """``resources/read``."""
-        return await resources.read_resource(self._session_of(ctx).caller, str(params.uri))
+        uri = str(params.uri)
+        if uri.startswith(SCHEME):
+            return skills.read_skill(uri)
+        return await resources.read_resource(self._session_of(ctx).caller, uri)
 
     async def listen(
         self, ctx: Context, params: SubscriptionsListenRequestParams
@@ -130,7 +135,7 @@ def protocol_server(
     also by revisions before 2026-07-28.
     """
     handlers = Handlers(session_of)
-    return Server(
+    server: Server[Any] = Server(
         "fastio",
         version=__version__,
         title="fastio",
@@ -151,3 +156,9 @@ def protocol_server(
         on_list_prompts=handlers.list_prompts,
         on_get_prompt=handlers.get_prompt,
     )
+    skills.add_skills(server)
+    return server
+
+
+def _with_skill(page: ListResourcesResult) -> dict[str, object]:
+    return {"resources": [*skills.skill_resources(), *page.resources]}

@@ -11,6 +11,7 @@ from fastio_cli.digest import EMPTY, sha256
 from fastio_cli.errors import FastioError
 from fastio_cli.identity import RANKS, stored_name
 from fastio_cli.json_text import RawJson, canonical, quoted, stored
+from fastio_cli.operations import lock_tokens
 from fastio_cli.operations.documents import run_in_place
 from fastio_cli.operations.records import object_record, timestamp
 
@@ -353,32 +354,70 @@ class Context:
         return target
 
     def check_lock(
-        self, path: str, lock_token: str | None = None, *, held_hash: str | None = None
+        self, path: str, lock_token: str | None = None, *, proof: str | None = None
     ) -> Row | None:
-        """The live lock on a path if ``lock_token`` holds it, None if nobody does.
+        """The live lock that covers a path if ``lock_token`` holds it, None if nobody does.
 
-        Background work has only the token's hash, ``held_hash``. Raises ``locked`` without a token
-        where there is a lock, ``lock_lost`` with one that is not the live lock's.
+        Background work has only the token's ``proof``. Raises ``lock_lost`` with a token of this
+        path that is not the live lock's, and ``locked`` without one where there is a lock. A token
+        of another path says nothing about this one: it is as none.
         """
+        locks = self.covering_locks(path)
+        lock = locks[0] if locks else None
         if lock_token is not None:
-            held_hash = token_hash(lock_token)
+            held_hash = lock_tokens.token_hash(lock_token)
+            for covering in locks:
+                if covering["token_hash"] == held_hash:
+                    return covering
+            proof = lock_tokens.proof(lock_token)
+        if proof is not None and not self._is_of_another(proof, path):
+            held_hash = lock_tokens.hash_in(proof)
+            held = next((c for c in locks if c["token_hash"] == held_hash), None)
+            if held is None:
+                raise self.lock_lost(path, lock)
+            return held
+        if lock is not None:
+            raise self.locked(path, lock)
+        return None
+
+    def covering_locks(self, path: str) -> list[Row]:
+        """The live locks on a path and on its folders. They exclude each other: one at most."""
         lock = self.live_lock(path)
-        if held_hash is None:
-            if lock is not None:
-                raise self.locked(path, lock)
-            return None
-        if lock is None or lock["token_hash"] != held_hash:
-            now_held = f" {lock['holder']} holds it now." if lock is not None else ""
-            raise FastioError(
-                "lock_lost",
-                f"The lock on {path} is no longer yours: it expired, or was released or broken."
-                + now_held,
-                f"Acquire it again, then read before you write: fastio lock acquire {path}",
-                path=path,
-                holder=lock["holder"] if lock is not None else None,
-                fence=lock["fence"] if lock is not None else None,
-            )
-        return lock
+        locks = [] if lock is None else [lock]
+        if self._workspace["folder_locks"]:
+            folders = lock_tokens.covering_paths(path)[1:]
+            locks += filter(None, map(self.live_lock, folders))
+        return locks
+
+    def locks_in_the_way(self, path: str) -> list[Row]:
+        """The live locks that keep a path from being locked: also those below a folder."""
+        covering = lock_tokens.covering_paths(path)
+        granted = self.tx.locks.overlapping(self.workspace_id, covering)
+        return list(filter(None, (self.live_lock(lock["path"]) for lock in granted)))
+
+    def expect_folder_locks(self) -> None:
+        """Have every change in the workspace look for locks on folders from now on."""
+        if not self._workspace["folder_locks"]:
+            self.tx.workspaces.expect_folder_locks(self.workspace_id)
+            self._workspace = {**self._workspace, "folder_locks": 1}
+
+    def _is_of_another(self, proof: str, path: str) -> bool:
+        """Whether a proof is of a lock that does not cover a path."""
+        covering = lock_tokens.covering_paths(path) if self._workspace["folder_locks"] else [path]
+        return all(lock_tokens.is_of_another(proof, self.workspace_id, p) for p in covering)
+
+    def lock_lost(self, path: str, lock: Row | None) -> FastioError:
+        """The error for a token of a path whose lock, if there is one, is not that token's."""
+        now_held = f" {lock['holder']} holds it now." if lock is not None else ""
+        return FastioError(
+            "lock_lost",
+            f"The lock on {path} is no longer yours: it expired, or was released or broken."
+            + now_held,
+            f"Acquire it again, then read before you write: fastio lock acquire {path}",
+            path=path,
+            holder=lock["holder"] if lock is not None else None,
+            fence=lock["fence"] if lock is not None else None,
+        )
 
     def live_lock(self, path: str) -> Row | None:
         """The lock that holds on a path now.
@@ -405,15 +444,18 @@ class Context:
 
     def locked(self, path: str, lock: Row | None, ahead: int | None = None) -> FastioError:
         """The error ``locked``: who, why, until when, and how many are waiting already."""
-        queue = self.tx.locks.queue(self.workspace_id, path, self.now_ms)
+        covering = lock_tokens.covering_paths(path)
+        queue = self.tx.locks.queue(self.workspace_id, covering, self.now_ms)
         waiting = len(queue) if ahead is None else ahead
         until = lock["expires_at"] if lock is not None else queue[0]["expires_at"]
         holder = lock["holder"] if lock is not None else queue[0]["holder"]
         purpose = lock["purpose"] if lock is not None else ""
         why = f" ({purpose})" if purpose else ""
+        folder = lock["path"] if lock is not None and lock["path"] != path else None
+        where = f", with what else is in {folder}," if folder is not None else ""
         return FastioError(
             "locked",
-            f"{path} is locked by {holder}{why} until {timestamp(until)}.",
+            f"{path}{where} is locked by {holder}{why} until {timestamp(until)}.",
             f"Wait for it in line: fastio lock acquire {path} --wait 60",
             path=path,
             holder=holder,
@@ -550,6 +592,13 @@ class Context:
             deleted=False,
         )
 
+    def room_bytes(self) -> int:
+        """How much more the workspace may hold, and its org."""
+        room = self.limits.storage_bytes_max - self._size_bytes
+        if self.member is not None:
+            room = min(room, self.limits.org_bytes_max - self.tx.unit.org_bytes(self.workspace_org))
+        return max(0, room)
+
     def account(self, added_bytes: int) -> None:
         """Count what the workspace holds more. Raises ``quota_exceeded`` beyond its limit, or that
         of its org."""
@@ -606,8 +655,3 @@ def event_hash(row: Row) -> str:
         f'"version":{"null" if version is None else version}}}'
     )
     return sha256(text.encode()).hexdigest()
-
-
-def token_hash(token: str) -> str:
-    """How a lock token is kept: only its SHA-256."""
-    return sha256(token.encode()).hexdigest()

@@ -3,7 +3,7 @@
 import json
 
 from fastio_cli.errors import FastioError
-from fastio_cli.operations.context import token_hash
+from fastio_cli.operations import lock_tokens
 from fastio_cli.operations.operation import UNPREPARED, Pending, Unprepared, operation
 from fastio_cli.operations.records import import_record
 from fastio_cli.operations.types import (
@@ -109,7 +109,7 @@ def create(
                 on_conflict=on_conflict,
                 sha256=sha256,
                 size_bytes_max=size_bytes_max,
-                lock_hash=token_hash(lock_token) if lock_token else None,
+                lock_hash=lock_tokens.proof(lock_token) if lock_token else None,
                 headers=_names(headers),
                 sealed_headers=sealed,
                 actor=ctx.actor,
@@ -227,7 +227,7 @@ def retry(
         ctx.tx.imports.queue(
             ctx.workspace_id,
             id,
-            lock_hash=token_hash(lock_token) if lock_token else own_hash,
+            lock_hash=lock_tokens.proof(lock_token) if lock_token else own_hash,
             headers=names,
             sealed_headers=sealed,
             actor=ctx.actor,

@@ -7,11 +7,10 @@ distributed locking", 2016).
 """
 
 from fastio_cli.errors import FastioError
-from fastio_cli.json_text import canonical
-from fastio_cli.operations.context import token_hash
-from fastio_cli.operations.operation import Pending, about, operation
+from fastio_cli.operations import lock_tokens
+from fastio_cli.operations.operation import Pending, about_any, operation
 from fastio_cli.operations.records import lock_record, timestamp
-from fastio_cli.operations.types import Cursor, Limit, Line, ObjectPath, Prefix, Token, Ttl, Wait
+from fastio_cli.operations.types import Cursor, Limit, Line, LockPath, Prefix, Token, Ttl, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,43 +42,46 @@ def _hold_again(ctx: "Context", record: "model.Lock") -> "model.HeldLock":
 def acquire(
     ctx: "Context",
     *,
-    path: ObjectPath,
+    path: LockPath,
     ttl_s: Ttl = 60,
     wait_s: Wait = 0,
     purpose: Line = "",
 ) -> "model.HeldLock | Pending":
     """Take the lock on a path, waiting in line for it if asked to.
 
+    A path that ends with ``/`` is a folder: its lock covers everything below it.
+
     Waiters are served first come, first served. The answer's ``token`` proves the holding: every
     change of the path needs it until the lock ends. Raises ``locked`` when it is not to be had
     within ``wait_s``.
     """
-    held = ctx.live_lock(path)
-    queue = ctx.tx.locks.queue(ctx.workspace_id, path, ctx.now_ms)
-    first = queue[0]["waiter_id"] if queue else ctx.call_id()
-    if held is None and first == ctx.call_id():
+    if path.endswith("/"):
+        ctx.expect_folder_locks()
+    covering, workspace, me = lock_tokens.covering_paths(path), ctx.workspace_id, ctx.call_id()
+    in_the_way = ctx.locks_in_the_way(path)
+    line = ctx.tx.locks.queue(workspace, covering, ctx.now_ms)
+    ahead = [waiter["waiter_id"] for waiter in line]
+    if not in_the_way and (not ahead or ahead[0] == me):
         return _grant(ctx, path, ttl_s, purpose)
-    ahead = [waiter["waiter_id"] for waiter in queue]
-    position = ahead.index(ctx.call_id()) if ctx.call_id() in ahead else len(ahead)
-    refusal = ctx.locked(path, held, position)
+    position = ahead.index(me) if me in ahead else len(ahead)
+    refusal = ctx.locked(path, in_the_way[0] if in_the_way else None, position)
     if wait_s <= 0:
         raise refusal
-    workspace, me = ctx.workspace_id, ctx.call_id()
     ctx.tx.locks.enqueue(workspace, path, me, ctx.actor, ctx.now_ms)
 
     def my_turn(tx: "Tx") -> bool:
-        lock = tx.locks.get(workspace, path)
-        if lock is not None and lock["expires_at"] > tx.now_ms:
+        granted = tx.locks.overlapping(workspace, covering)
+        if any(lock["expires_at"] > tx.now_ms for lock in granted):
             return False
-        line = tx.locks.queue(workspace, path, tx.now_ms)
+        line = tx.locks.queue(workspace, covering, tx.now_ms)
         return not line or line[0]["waiter_id"] == me
 
     return Pending(
         wait_s,
         refusal,
-        concerns=about(path),
+        concerns=about_any(covering),
         ready=my_turn,
-        wake_at_ms=held["expires_at"] if held is not None else queue[0]["expires_at"],
+        wake_at_ms=min(row["expires_at"] for row in in_the_way or line),
         renew_s=RENEW_S,
         abandon=lambda tx: tx.locks.leave(workspace, path, me, tx.now_ms),
     )
@@ -96,7 +98,7 @@ def acquire(
 def take_over(
     ctx: "Context",
     *,
-    path: ObjectPath,
+    path: LockPath,
     ttl_s: Ttl = 60,
     purpose: Line = "",
     reason: Line = "",
@@ -106,14 +108,16 @@ def take_over(
     The audit log says who did, and why: as ``lock.break``, then ``lock.acquire``. The fence is
     higher than the one before, whose token is worth nothing from then on.
     """
-    if ctx.live_lock(path) is not None:
-        break_(ctx, path=path, reason=reason)
+    if path.endswith("/"):
+        ctx.expect_folder_locks()
+    for lock in ctx.locks_in_the_way(path):
+        break_(ctx, path=lock["path"], reason=reason)
     return _grant(ctx, path, ttl_s, purpose)
 
 
 @operation("lock.renew", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor", inline=True)
 def renew(
-    ctx: "Context", *, path: ObjectPath, lock_token: Token, ttl_s: Ttl | None = None
+    ctx: "Context", *, path: LockPath, lock_token: Token, ttl_s: Ttl | None = None
 ) -> "model.Lock":
     """Extend a lock you hold, from now, by its ttl or another.
 
@@ -134,7 +138,7 @@ def renew(
     inline=True,
     destructive=False,
 )
-def release(ctx: "Context", *, path: ObjectPath, lock_token: Token) -> "model.Lock":
+def release(ctx: "Context", *, path: LockPath, lock_token: Token) -> "model.Lock":
     """Give back a lock you hold; the next in line gets it."""
     _held(ctx, path, lock_token)
     record = show(ctx, path=path)
@@ -146,9 +150,12 @@ def release(ctx: "Context", *, path: ObjectPath, lock_token: Token) -> "model.Lo
 @operation(
     "lock.break", f"POST {BASE}-break/{{path:path}}", effect="write", role="admin", destructive=True
 )
-def break_(ctx: "Context", *, path: ObjectPath, reason: Line = "") -> "model.Lock":
+def break_(ctx: "Context", *, path: LockPath, reason: Line = "") -> "model.Lock":
     """Take a lock away from its holder; the audit log says who did, and why."""
-    record = show(ctx, path=path)
+    lock = ctx.live_lock(path)
+    if lock is None:
+        raise _not_locked(path)
+    record = _record(ctx, lock)
     ctx.tx.locks.remove(ctx.workspace_id, path)
     ctx.emit(
         "lock.break",
@@ -159,17 +166,12 @@ def break_(ctx: "Context", *, path: ObjectPath, reason: Line = "") -> "model.Loc
 
 
 @operation("lock.show", f"GET {BASE}/{{path:path}}", effect="read", role="viewer", inline=True)
-def show(ctx: "Context", *, path: ObjectPath) -> "model.Lock":
-    """Show who holds the lock on a path, why and until when."""
-    lock = ctx.live_lock(path)
-    if lock is None:
-        raise FastioError(
-            "not_found",
-            f"{path} is not locked.",
-            f"Take the lock: fastio lock acquire {path}",
-            path=path,
-        )
-    return _record(ctx, lock)
+def show(ctx: "Context", *, path: LockPath) -> "model.Lock":
+    """Show who holds the lock on a path, or on a folder of it, why and until when."""
+    locks = ctx.covering_locks(path)
+    if not locks:
+        raise _not_locked(path)
+    return _record(ctx, locks[0])
 
 
 @operation("lock.list", f"GET {BASE}", effect="read", role="viewer")
@@ -182,6 +184,15 @@ def list_(
         "items": [_record(ctx, row) for row in rows[:limit]],
         "next_cursor": rows[limit - 1]["path"] if len(rows) > limit else None,
     }
+
+
+def _not_locked(path: str) -> FastioError:
+    return FastioError(
+        "not_found",
+        f"{path} is not locked.",
+        f"Take the lock: fastio lock acquire {path}",
+        path=path,
+    )
 
 
 def _grant(ctx: "Context", path: str, ttl_s: float, purpose: str) -> "model.HeldLock":
@@ -197,7 +208,7 @@ def _grant(ctx: "Context", path: str, ttl_s: float, purpose: str) -> "model.Held
         ctx.workspace_id,
         path,
         fence=fence,
-        token_hash=token_hash(token),
+        token_hash=lock_tokens.token_hash(token),
         holder=ctx.actor,
         purpose=purpose,
         ttl_ms=ttl_ms,
@@ -207,21 +218,20 @@ def _grant(ctx: "Context", path: str, ttl_s: float, purpose: str) -> "model.Held
 
 
 def _derive_token(ctx: "Context", path: str, fence: int, acquired_at: str) -> str:
-    """The token of one grant, which nobody can tell without the store's key.
-
-    The time is in it because a store that was restored from a backup gives out fences again.
-    """
-    grant = canonical(["fastio lock token", ctx.workspace_id, path, fence, acquired_at])
-    import hmac  # it loads OpenSSL, which no other command of the hot path needs
-
-    return "lk_" + hmac.digest(ctx.lock_key, grant, "sha256").hex()[:48]
+    return lock_tokens.derive(ctx.lock_key, ctx.workspace_id, path, fence, acquired_at)
 
 
 def _held(ctx: "Context", path: str, lock_token: str) -> "Row":
-    lock = ctx.check_lock(path, lock_token)
-    assert lock is not None, "a token was given, so check_lock found its lock or raised"
-    return lock
+    """The live lock that a token holds. Raises ``lock_lost`` if that is none of this path."""
+    lock = ctx.live_lock(path)
+    if lock is not None and lock["token_hash"] == lock_tokens.token_hash(lock_token):
+        return lock
+    error = ctx.lock_lost(path, lock)
+    if lock_tokens.is_of_another(lock_tokens.proof(lock_token), ctx.workspace_id, path):
+        error.message = f"The token is of another lock than the one on {path}."
+    raise error
 
 
 def _record(ctx: "Context", lock: "Row") -> "model.Lock":
-    return lock_record(lock, len(ctx.tx.locks.queue(ctx.workspace_id, lock["path"], ctx.now_ms)))
+    covering = lock_tokens.covering_paths(lock["path"])
+    return lock_record(lock, len(ctx.tx.locks.queue(ctx.workspace_id, covering, ctx.now_ms)))

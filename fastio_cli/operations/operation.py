@@ -241,6 +241,18 @@ def about(path: str) -> "Callable[[Row], bool]":
     return lambda event: event["path"] is None or event["path"] == path
 
 
+def about_any(paths: "list[str]") -> "Callable[[Row], bool]":
+    """As :func:`about`, of several paths, and what is below the first if that is a folder."""
+    below = paths[0] if paths[0].endswith("/") else None
+
+    def concerns(event: "Row") -> bool:
+        path = event["path"]
+        is_below = below is not None and path is not None and path.startswith(below)
+        return path is None or path in paths or is_below
+
+    return concerns
+
+
 class Unprepared:
     """The type of :data:`UNPREPARED`."""
 

@@ -197,6 +197,17 @@ class PathRule(Rule):
         return path
 
 
+class LockPathRule(PathRule):
+    """An object path, or a folder: one that ends with ``/``."""
+
+    schema = {**PathRule.schema, "pattern": _PATH.removesuffix("$") + "/?$"}
+
+    def check(self, value: object, name: str) -> object:
+        if isinstance(value, str) and len(value) > 1 and value.endswith("/"):
+            return f"{super().check(value[:-1], name)}/"
+        return super().check(value, name)
+
+
 class NameRule(Rule):
     """A workspace name: 1 to 64 letters, digits, ``-_.``, beginning with a letter or digit."""
 
@@ -478,6 +489,7 @@ else:
 
 
 ObjectPath = Annotated[str, PATH_RULE]
+LockPath = Annotated[str, LockPathRule()]
 Prefix = Annotated[str, PatternRule(PATH_BYTES_MAX)]
 PathPattern = Annotated[str, PatternRule(1024)]
 Name = Annotated[str, NAME_RULE]

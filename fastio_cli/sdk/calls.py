@@ -83,9 +83,18 @@ class Caller:
         """A call checked and ready to run."""
         return self.client.prepare(name, params, self.workspace, self.actor)
 
+    def lock_token_for(self, path: str) -> str | None:
+        """The token of a lease that is held on a path, or on a folder of it."""
+        if not self.lock_tokens:
+            return None
+        from fastio_cli.operations.lock_tokens import covering_paths
+
+        tokens = self.lock_tokens
+        return next((tokens[held] for held in covering_paths(path) if held in tokens), None)
+
     def _lend(self, params: dict[str, object], path: str, token: str) -> None:
         if params.get(token, "") is None:
-            params[token] = self.lock_tokens.get(str(params.get(path, "")))
+            params[token] = self.lock_token_for(str(params.get(path, "")))
 
 
 class Operations:

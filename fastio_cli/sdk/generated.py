@@ -344,6 +344,8 @@ class Locks(Operations):
     ) -> model.HeldLock:
         """Take the lock on a path, waiting in line for it if asked to.
 
+        A path that ends with ``/`` is a folder: its lock covers everything below it.
+
         Waiters are served first come, first served. The answer's ``token`` proves the holding:
         every change of the path needs it until the lock ends. Raises ``locked`` when it is not to
         be had within ``wait_s``.
@@ -400,7 +402,7 @@ class Locks(Operations):
         )
 
     def show(self, path: str) -> model.Lock:
-        """Show who holds the lock on a path, why and until when."""
+        """Show who holds the lock on a path, or on a folder of it, why and until when."""
         return self._call("lock.show", path=path)
 
     def take_over(

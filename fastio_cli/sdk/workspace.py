@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from fastio_cli.errors import NotFound, VersionConflict
 from fastio_cli.sdk import generated
 from fastio_cli.sdk.calls import Caller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator
     from typing import Any, BinaryIO
 
@@ -67,9 +68,11 @@ class Files(generated.Files):
     def save(
         self, path: str, target: str | os.PathLike[str], *, version: int | None = None
     ) -> model.Version:
-        """Write the bytes of a file to a file of this machine."""
-        with self.get(path, version=version) as download, open(target, "wb") as f:
-            f.writelines(download)
+        """Write the bytes of a file to a file of this machine, whole or not at all."""
+        from fastio_cli.filesystem import write_whole
+
+        with self.get(path, version=version) as download:
+            write_whole(os.fspath(target), download)
             return download.record
 
 
@@ -210,9 +213,8 @@ class Transaction(generated.Changes):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None or not self._changes:
             return
-        tokens = self._caller.lock_tokens
         for change in self._changes:
-            token = tokens.get(str(change["path"]))
+            token = self._caller.lock_token_for(str(change["path"]))
             if token is not None:
                 change.setdefault("lock_token", token)
         self.result = self._caller.call("state.transact", {"changes": self._changes})

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import time
 
+from fastio_cli.errors import FastioError
 from fastio_cli.search import analysis, extraction
 from fastio_cli.search.chunking import NAME_CHARACTERS_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastio_cli.search.chunking import Passage
     from fastio_cli.storage.db import Row
     from fastio_cli.storage.search_rows import (
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
         PassageRow,
         PassageText,
     )
+
+    Analysis = tuple[list[AnalyzedPassage], str | None]
+    # What does as ``analyze``, here or in another process.
+    Analyze = Callable[[str, str, bytes, int], Analysis]
 
 ADJACENT_CHARACTERS = 300  # of the passage before and after, which are context
 
@@ -50,21 +57,36 @@ class DocumentChange:
         self._stored = stored or []
         self._is_analyzed = False
 
-    def analyze(self) -> None:
+    def analyze(self, analyze: Analyze) -> None:
         """Divide the object into passages and analyse them: slow, so outside any transaction."""
         if self.head is None or self._is_analyzed:
             return
+        kind, updated_at = self.head["kind"], self.head["updated_at"]
+        try:
+            self.passages, self.problem = analyze(self.path, kind, self.data, updated_at)
+        except FastioError as e:
+            if e.code != "too_large":  # of which another try makes nothing better
+                raise
+            self.problem = "It needs more time or memory to read than is allowed."
         self._is_analyzed = True
-        found, self.problem = extraction.passages(self.path, self.head["kind"], self.data)
         self.data = b""
-        date = time.strftime("%Y-%m-%d %d %B %Y", time.gmtime(self.head["updated_at"] / 1000))
-        title = f"{_words_of_path(self.path)[-NAME_CHARACTERS_MAX:]} {date}"
-        self.passages = [_analyze_passage(found, i, title) for i in range(len(found))]
         for stored, passage in zip(self._stored, self.passages, strict=False):
             if _text_of(stored) != _text_of(passage):
                 break
             self.kept_ids.append(stored["id"])
         self._stored = []
+
+
+def analyze(path: str, kind: str, data: bytes, updated_at: int) -> Analysis:
+    """The passages of an object, analysed, and what kept it from being read completely.
+
+    ``updated_at`` is in milliseconds since 1970. It is pure, and what goes in and out can be
+    pickled, so that a server has a process of its own do it (``SearchService.analyze``).
+    """
+    found, problem = extraction.passages(path, kind, data)
+    date = time.strftime("%Y-%m-%d %d %B %Y", time.gmtime(updated_at / 1000))
+    title = f"{_words_of_path(path)[-NAME_CHARACTERS_MAX:]} {date}"
+    return [_analyze_passage(found, i, title) for i in range(len(found))], problem
 
 
 def split_identifiers(text: str) -> str:

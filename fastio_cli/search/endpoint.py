@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 
+from fastio_cli.egress.headers import header_value
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import foreign
 from fastio_cli.retry import Retries, RetryPolicy, parse_retry_after
@@ -99,7 +100,7 @@ def _request(url: str, path: str, body: Mapping[str, object], key: str | None) -
 
     from fastio_cli.egress.client import client_for
 
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    headers = {"Authorization": "Bearer " + header_value(key, "The endpoint's key")} if key else {}
     timeouts = {"read_s": READ_TIMEOUT_S, "connect_s": CONNECT_TIMEOUT_S}
     target = f"{url.rstrip('/')}/{path}"
     deadline = time.monotonic() + TOTAL_TIMEOUT_S

@@ -16,7 +16,7 @@ from itertools import chain
 
 from fastio_cli.search import extraction
 from fastio_cli.search.chunking import CHARACTERS_MAX
-from fastio_cli.search.document_change import DocumentChange
+from fastio_cli.search.document_change import DocumentChange, analyze
 from fastio_cli.search.index_transaction import IndexTransaction
 from fastio_cli.search.inverted_index import SEGMENT_PASSAGES, build_segment, live_passages
 from fastio_cli.storage.repositories.vectors import select_vectors
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fastio_cli.blobs.local import BlobStore
+    from fastio_cli.search.document_change import Analyze
     from fastio_cli.search.embedding import Embedder
     from fastio_cli.storage.contract import Store
     from fastio_cli.storage.db import Row
@@ -58,11 +59,11 @@ class IndexBatch:
         self.next_seq = next_seq
         self.changes = changes
 
-    def analyze(self) -> IndexBatch:
+    def analyze(self, analyze: Analyze) -> IndexBatch:
         """Analyse the objects for a second: this batch, or the part of it that is analysed."""
         deadline = time.monotonic() + ANALYSIS_S_MAX
         for count, change in enumerate(self.changes, 1):
-            change.analyze()
+            change.analyze(analyze)
             if count < len(self.changes) and time.monotonic() > deadline:
                 return IndexBatch(self.seq, None, self.changes[:count])
         return self
@@ -85,10 +86,13 @@ def is_embedded(index: IndexRow | None, model: str) -> bool:
 class Indexer:
     """Keeps the index of one workspace up to date."""
 
-    def __init__(self, store: Store, blobs: BlobStore, workspace_id: int) -> None:
+    def __init__(
+        self, store: Store, blobs: BlobStore, workspace_id: int, analyze: Analyze = analyze
+    ) -> None:
         self.store = store
         self.blobs = blobs
         self.workspace_id = workspace_id
+        self._analyze = analyze
         self._seq = -1
         # By path and version, the changes of the batch before, which are analysed already.
         self._analyzed: dict[tuple[str, int], DocumentChange] = {}
@@ -99,7 +103,7 @@ class Indexer:
             batch = self.store.read(self._next_batch)
             if batch is None:
                 return True
-            self.store.write(partial(self._apply, batch=batch.analyze()))
+            self.store.write(partial(self._apply, batch=batch.analyze(self._analyze)))
             while self._maintain():
                 pass
             if deadline is not None and time.monotonic() > deadline:

@@ -10,6 +10,7 @@ import time
 
 from fastio_cli.errors import FastioError
 from fastio_cli.search import analysis, ranking
+from fastio_cli.search.document_change import analyze
 from fastio_cli.search.hits import SearchHit
 from fastio_cli.search.index_cache import IndexCache
 from fastio_cli.search.indexer import Indexer, is_embedded, is_up_to_date
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fastio_cli.config.settings import SearchSettings
     from fastio_cli.search.answering import GroundedAnswer, History
     from fastio_cli.search.context_pack import ContextPack, TokenCounter
+    from fastio_cli.search.document_change import Analyze
     from fastio_cli.search.embedding import Embedder
     from fastio_cli.search.inverted_index import Matches
     from fastio_cli.search.ranking import Candidate
@@ -68,6 +70,8 @@ class SearchService:
 
     def __init__(self, blobs: BlobStore, settings: SearchSettings) -> None:
         self.settings = settings
+        #: Reads and analyses an object; a server has it done in another process.
+        self.analyze: Analyze = analyze
         self._blobs = blobs
         self._embedder: Embedder | None = None
         self._is_opened = False
@@ -106,7 +110,7 @@ class SearchService:
         does not answer, the query is searched by words alone; in mode ``semantic`` that raises
         ``unavailable``. Where the store cannot be written, the index is used as it stands.
         """
-        indexer = Indexer(store, self._blobs, workspace_id)
+        indexer = Indexer(store, self._blobs, workspace_id, self.analyze)
         if mode == "lexical":
             note = self._update(indexer, index, seq)
             return PreparedQuery(note=note or (COPIED if store.is_copy else None))
@@ -147,7 +151,7 @@ class SearchService:
     def update(self, store: Store, workspace_id: int, seconds: float) -> None:
         """Index for a while."""
         deadline = time.monotonic() + seconds
-        indexer = Indexer(store, self._blobs, workspace_id)
+        indexer = Indexer(store, self._blobs, workspace_id, self.analyze)
         embedder = self.embedder()
         if indexer.update(deadline) and embedder is not None:
             indexer.embed(embedder, deadline)

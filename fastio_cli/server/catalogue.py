@@ -144,12 +144,13 @@ class Catalogue:
     async def _upload(self, operation: Operation, ctx: RequestContext, in_path: InPath) -> None:
         ctx.operation = operation.name
         identity = await self._admitted(ctx, operation)
+        most = self._engine.limits.file_bytes_max
         if not ctx.is_small or "upload-id" in ctx.headers:  # else it leaves nothing in any case
             asked = self._pipeline.call(ctx, operation, in_path, identity, content=inline(b""))
             size_bytes = await self._transfers.announced_size(ctx, identity)
             admission = self._engine.upload_admission(asked, size_bytes)
-            await self._executor.read(admission, share_of(identity))
-        content = await self._transfers.content(ctx, identity)
+            most = await self._executor.read(admission, share_of(identity))
+        content = await self._transfers.content(ctx, identity, most)
         call = self._pipeline.call(ctx, operation, in_path, identity, content=content)
         try:
             answer = await self._executor.call(call, is_small=ctx.is_small)

@@ -18,9 +18,11 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from typing import cast
 
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.documents import is_slow
+from fastio_cli.search.document_change import analyze
 from fastio_cli.server.fair_pool import current_task
 from fastio_cli.server.request_context import Disconnected
 from fastio_cli.server.shares import SERVER, Places, Turns
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO, Any
 
+    from fastio_cli.search.document_change import Analysis
     from fastio_cli.server.fair_pool import Task
 
 HELPERS = 4
@@ -37,6 +40,9 @@ CPU_S_MAX = 10.0
 CALL_S_MAX = 60.0
 QUEUE_S_MAX = 10.0
 MEMORY_BYTES_MAX = 2 * 1024**3
+INDEXING_BYTES_MIN = 32 * 1024  # from here on analysing takes several hundredths of a second
+INDEXING_CPU_S_MAX = 60.0
+INDEXING_CALL_S_MAX = 180.0
 LENGTH_BYTES = 8
 TOO_MUCH: tuple[str, str, str, dict[str, object]] = (
     "too_large",
@@ -49,7 +55,9 @@ TOO_MUCH: tuple[str, str, str, dict[str, object]] = (
 class Helper:
     """One process; it is started when it is first needed, and whenever it is gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, cpu_s_max: float = CPU_S_MAX, call_s_max: float = CALL_S_MAX) -> None:
+        self._cpu_s_max = cpu_s_max
+        self._call_s_max = call_s_max
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped: FastioError | None = None
 
@@ -62,8 +70,8 @@ class Helper:
         self._stopped = None
         request = pickle.dumps((function, args), protocol=5)
         for _ in range(2):
-            process = self._process = self._alive() or _start()
-            timer = threading.Timer(CALL_S_MAX, process.kill)
+            process = self._process = self._alive() or _start(self._cpu_s_max)
+            timer = threading.Timer(self._call_s_max, process.kill)
             timer.start()
             try:
                 is_error, outcome = _exchange(process, request)
@@ -184,6 +192,36 @@ class HelperPool:
             self._hand_out()
 
 
+class IndexingHelper:
+    """A helper that reads and analyses what is indexed, one object at a time.
+
+    It has the time that the largest object takes. Small objects are done by the caller's thread,
+    as handing them over would cost it as much.
+    """
+
+    def __init__(self) -> None:
+        self._helper = Helper(INDEXING_CPU_S_MAX, INDEXING_CALL_S_MAX)
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def __call__(self, path: str, kind: str, data: bytes, updated_at: int) -> Analysis:
+        """As ``document_change.analyze``; ``too_large`` when it takes too much time or memory."""
+        if len(data) < INDEXING_BYTES_MIN:
+            return analyze(path, kind, data, updated_at)
+        with self._lock:
+            if self._is_closed:
+                raise _closed()
+            return cast("Analysis", self._helper.call(analyze, (path, kind, data, updated_at)))
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self._is_closed = True
+        while not self._lock.acquire(timeout=0.05):  # again, as a call may just have begun
+            self._helper.stop(_closed())
+        self._helper.close()
+        self._lock.release()
+
+
 class _Seeker:
     """A thread that wants a helper."""
 
@@ -197,9 +235,9 @@ def _closed() -> FastioError:
     return FastioError("unavailable", "The server is being stopped.", "Try again in a moment.")
 
 
-def _start() -> subprocess.Popen[bytes]:
+def _start(cpu_s_max: float) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "fastio_cli.server.compute", str(CPU_S_MAX)],
+        [sys.executable, "-m", "fastio_cli.server.compute", str(cpu_s_max)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -32,7 +32,8 @@ from fastio_cli.engine.waiting import LongPoll, LongPollRegistry, expired
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.documents import run_in_place
 from fastio_cli.operations.operation import UNPREPARED, Pending
-from fastio_cli.server.compute import HELPERS, HelperPool
+from fastio_cli.search.document_change import analyze
+from fastio_cli.server.compute import HELPERS, HelperPool, IndexingHelper
 from fastio_cli.server.fair_pool import FairPool
 from fastio_cli.server.group_commit import GroupCommit, resolve_all
 from fastio_cli.server.shares import SERVER, Turns, share_of
@@ -167,6 +168,7 @@ class RequestExecutor:
         self.polls = LongPollRegistry(engine.store)
         self._waiting: dict[LongPoll, asyncio.Future[bool]] = {}
         self._helpers = [HelperPool(HELPERS), HelperPool(1)]
+        self._indexing_helper = IndexingHelper()
         self._readers = FairPool("reader", READERS)
         self._preparers = FairPool("preparer", PREPARERS)
 
@@ -176,6 +178,7 @@ class RequestExecutor:
         self._loop = loop
         # A write has a helper of its own, as others wait for it meanwhile.
         self.engine.compute, self.engine.compute_in_write = self._helpers
+        self.engine.search.analyze = self._indexing_helper
         self._readers.start(loop)
         self._preparers.start(loop)
         count = WRITERS_EMBEDDED if store.local else WRITERS
@@ -204,9 +207,11 @@ class RequestExecutor:
             thread.join(max(0.0, deadline - time.monotonic()))
         for pool in self._helpers:
             pool.close()
+        self._indexing_helper.close()
         is_over = self._readers.close(max(0.0, deadline - time.monotonic()))
         is_over &= self._preparers.close(max(0.0, deadline - time.monotonic()))
         self.engine.compute = self.engine.compute_in_write = run_in_place
+        self.engine.search.analyze = analyze
         return is_over and not any(thread.is_alive() for thread in self._threads)
 
     async def call(self, call: Call, *, is_small: bool = False) -> Any:

@@ -236,20 +236,24 @@ class Protocol(HttpToolsProtocol):
             # A request that may be answered as if it did not ask (RFC 9110 §7.8), in a parser that
             # does not go on.
             self.cycle.keep_alive = False
-            self._is_over = True
+            self._end()
         except httptools.HttpParserError:
             if self._head_bytes is None:
+                self._end()
                 self._fail_body(FastioError("invalid", "The request's body is not well-formed."))
-                self._is_over = True
             else:
                 self._refuse(self._refusal or MALFORMED)
+
+    def _end(self) -> None:
+        """Take no more requests, and let the client read what was answered."""
+        self._is_over = True
+        cast("CoalescingTransport", self.transport).lingers = True
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what is no request with an error, after the answers to those that came before, and
         close the connection."""
-        self._is_over = True
+        self._end()
         self._head_since = self._body_since = None
-        cast("CoalescingTransport", self.transport).lingers = True
         is_first = self.cycle is None or self.cycle.response_complete
         self.cycle = self._cycle_of_refusal()
         app: Any = _refusing(refusal)

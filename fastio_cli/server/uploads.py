@@ -75,15 +75,20 @@ class ByteTransfers:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._threads.start(loop)
 
-    async def content(self, ctx: RequestContext, identity: Identity) -> Content:
-        """What a request uploads: its body, or the parts that came before."""
+    async def content(
+        self, ctx: RequestContext, identity: Identity, size_bytes_max: int
+    ) -> Content:
+        """What a request uploads: its body, or the parts that came before.
+
+        Raises ``quota_exceeded`` for a body that outgrows what there is room for while it comes.
+        """
         ctx.refuse_encoding()
         if "upload-id" in ctx.headers:
             name = self._upload_name(ctx.headers["upload-id"], identity)
             finish = self._engine.blobs.finish_parts
             content: Content = await self._threads.run(share_of(identity), finish, name)
         else:
-            content = await self._from_body(ctx, share_of(identity))
+            content = await self._from_body(ctx, share_of(identity), size_bytes_max)
         try:
             _verify(content, ctx.headers.get("content-digest"))
         except FastioError:
@@ -163,18 +168,21 @@ class ByteTransfers:
         """Drop what has not begun; whether all that has is over in a moment."""
         return self._threads.close(CLOSE_S)
 
-    async def _from_body(self, ctx: RequestContext, owner: str) -> Content:
+    async def _from_body(self, ctx: RequestContext, owner: str, size_bytes_max: int) -> Content:
         length = ctx.headers.get("content-length", "")
         if length.isdecimal() and int(length) <= INLINE_BYTES_MAX:
             return self._engine.upload(io.BytesIO(await ctx.body(INLINE_BYTES_MAX)))
-        upload = Upload(self._engine.begin_upload())
+        upload = Upload(self._engine.begin_upload(size_bytes_max))
         try:
             async with aclosing(ctx.parts()) as parts:
                 async for part in parts:
                     await self._threads.run(owner, upload.write, part)
             return await self._threads.run(owner, upload.finish)
-        except BaseException:  # its client has left, too
+        except BaseException as e:  # its client has left, too
             self._threads.run(owner, upload.discard)
+            is_too_large = isinstance(e, FastioError) and e.code == "too_large"
+            if is_too_large and size_bytes_max < self._engine.limits.file_bytes_max:
+                raise _no_room(size_bytes_max) from None
             raise
 
     def _upload_name(self, id: str, identity: Identity) -> str:
@@ -187,6 +195,14 @@ class ByteTransfers:
 def _prefix(org: str) -> str:
     """What the names of an org's uploads begin with."""
     return f"{hashlib.sha256(org.encode()).hexdigest()[:16]}-"
+
+
+def _no_room(size_bytes: int) -> FastioError:
+    return FastioError(
+        "quota_exceeded",
+        f"There is room for {size_bytes:,} bytes, and more came.",
+        "Delete what is not needed; the limits are those of fastio org usage.",
+    )
 
 
 def _verify(content: Content, stated: str | None) -> None:

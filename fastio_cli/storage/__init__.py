@@ -57,7 +57,7 @@ def open_blobs(target: str, place: str | None) -> BlobStore:
 
         return NullBlobStore()
     if "://" not in place:
-        return BlobStore(place)
+        return BlobStore(os.path.realpath(place))  # where the user says, which may be a link
     import hashlib
 
     from fastio_cli.blobs.bucket import BucketBlobStore

@@ -20,6 +20,7 @@ from fastio_cli.blobs.content import CHUNK_BYTES
 from fastio_cli.blobs.files import private
 from fastio_cli.blobs.local import BlobStore
 from fastio_cli.errors import FastioError
+from fastio_cli.filesystem import make_private_folder
 from fastio_cli.storage.doctor import check_integrity
 from fastio_cli.storage.incarnation import Replaced, begin
 from fastio_cli.storage.sqlite.connection import FILE, Connection
@@ -98,7 +99,7 @@ def restore(
     that is itself damaged is kept as ``store.sqlite.damaged``. What the restored store gives out
     goes on above what the replaced one did (``incarnation.begin``, whose record is returned too).
     """
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    make_private_folder(folder)
     with ExitStack() as opened:
         work = opened.enter_context(tempfile.TemporaryDirectory(prefix=".restore-", dir=folder))
         counted = _Counted(stream or opened.enter_context(_opened(source)))
@@ -167,7 +168,8 @@ def _write_archive(
     with tarfile.open(fileobj=out, mode="w|") as tar:  # type: ignore[call-overload]
         tar.add(copy, FILE)
         for name in names:
-            tar.add(blobs.path(name), f"blobs/{name}")
+            with blobs.open(name) as content:
+                tar.addfile(tar.gettarinfo(arcname=f"blobs/{name}", fileobj=content), content)
     return len(names)
 
 

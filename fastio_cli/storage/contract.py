@@ -66,6 +66,9 @@ class Store(Protocol):
         """Build the approximate nearest neighbour index of a workspace if it is large and has none,
         where the database supports it. Outside any transaction; it may take minutes."""
 
+    def check_schema(self) -> None:
+        """Raise ``unavailable`` if something that fastio did not make acts on its tables."""
+
     def close(self) -> None:
         """Close every connection, of whichever thread. No other thread may be using the store."""
 

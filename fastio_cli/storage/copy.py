@@ -1,4 +1,4 @@
-"""Copying a whole store into an empty one, of the same kind or another.
+"""Copying a whole store into an empty one, or single workspaces into any other.
 
 The event log drives the copy: every event names the version it made, so the events after the last
 one in the target are copied in batches, each in one transaction with the versions and heads it
@@ -6,9 +6,12 @@ names. An interrupted copy is resumed there. Until everything is copied and comp
 workspaces have names that no call can use.
 
 After the log come the tables that are not part of it: orgs, members, tokens (their hashes), offers
-of ownership, credits and imports; an unfinished import starts again in the target. Whether a
-workspace is searched is copied, its search index is rebuilt. Locks, their waiters and idempotency
-records are not copied.
+of ownership, credits and imports; with single workspaces only their imports. An unfinished import
+starts again in the target. Whether a workspace is searched is copied, its search index is rebuilt.
+Locks, their waiters and idempotency records are not copied.
+
+A number that the source gave out means the same in the copy. What the copy gives out itself begins
+far above, with the event ``store.copy``, so that what the source may give out yet never matches.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ import re
 
 from fastio_cli.blobs.content import CHUNK_BYTES, Content
 from fastio_cli.errors import FastioError
+from fastio_cli.storage.incarnation import SPARE
+from fastio_cli.storage.repositories.objects import LAST
 from fastio_cli.storage.repositories.rows import TABLES, key_of
 from fastio_cli.storage.repositories.workspaces import COUNTER_NAMES
 
@@ -39,6 +44,7 @@ BYTES_PER_BATCH = 8 * 1024 * 1024
 SEGMENTS_PER_BATCH = 128
 ROWS_PER_BATCH = 500
 ROUNDS_MAX = 3
+_LAST_ID = 2**62
 _UNFINISHED = re.compile(r"copy:[0-9]+")
 # The tables that are empty in a new store.
 _EMPTY = [table for table in TABLES if table != "orgs"]
@@ -61,16 +67,23 @@ class Endpoint:
 
 
 def copy_store(
-    source: Endpoint, target: Endpoint, progress: Callable[[int, int], None]
+    source: Endpoint,
+    target: Endpoint,
+    progress: Callable[[int, int], None],
+    names: dict[str, str] | None = None,
 ) -> dict[str, int]:
     """Copy everything, compare it, and only then rename the copies.
 
-    ``progress`` is called with the number of events copied and of all events. Returns how many
-    ``workspaces``, ``events``, ``versions`` and further ``rows`` were compared. Raises
-    ``already_exists`` if the target holds anything else, ``invalid`` if it holds the beginning of
-    another store's copy, ``unavailable`` if the source keeps changing.
+    ``names`` are the workspaces to copy, and what their copies are called; None for the whole
+    store. ``progress`` is called with the number of events copied and of all events. Returns how
+    many ``workspaces``, ``events``, ``versions`` and further ``rows`` were compared, and how many
+    ``live_locks`` the source has, which the copy has not. Raises ``already_exists`` if the target
+    is not empty, or has workspaces of these names; ``invalid`` if it holds the beginning of another
+    store's copy, ``unavailable`` if the source keeps changing.
     """
-    copy = StoreCopy(source, target, progress)
+    source.store.check_schema()
+    target.store.check_schema()
+    copy = StoreCopy(source, target, progress, names)
     copy.prepare_target()
     for _ in range(ROUNDS_MAX):
         workspaces = copy.workspaces()
@@ -84,7 +97,7 @@ def copy_store(
             continue
         if copy.is_quiescent(workspaces):
             copy.finish(workspaces)
-            return compared
+            return {**compared, "live_locks": copy.live_locks(workspaces)}
     raise FastioError(
         "unavailable",
         "The source is being written to, so the copy is never complete.",
@@ -105,8 +118,13 @@ class _Batch:
 
 class StoreCopy:
     def __init__(
-        self, source: Endpoint, target: Endpoint, progress: Callable[[int, int], None]
+        self,
+        source: Endpoint,
+        target: Endpoint,
+        progress: Callable[[int, int], None],
+        names: dict[str, str] | None = None,
     ) -> None:
+        self._names = names
         self._source = source
         self._target = target
         self._progress = progress
@@ -115,27 +133,71 @@ class StoreCopy:
         self._verified: set[str] = set()  # blobs of the target that were verified
 
     def prepare_target(self) -> None:
-        """Make sure that the target is empty or an unfinished copy."""
+        """Make sure that there is room in the target, or an unfinished copy."""
         rows = self._target.store.read(lambda tx: [dict(row) for row in tx.workspaces.every()])
+        first = self.workspaces()
         untouched = [row for row in rows if row["name"] == "default" and row["seq"] == 0]
+        if self._names is None:
+            self._refuse_others(rows, untouched)
+        else:
+            self._target.store.read(lambda tx: self._refuse_taken(tx, first))
+            first = [w for w in first if self._final_name(w) == "default"]
+        if untouched and first:
+            self._target.store.write(
+                lambda tx: tx.workspaces.adopt(
+                    untouched[0]["id"], _name(first[0]), first[0]["created_at"]
+                )
+            )
+
+    def _refuse_others(self, rows: list[Columns], untouched: list[Columns]) -> None:
         unfinished = [row for row in rows if _UNFINISHED.fullmatch(row["name"])]
         is_new = len(untouched) + len(unfinished) == len(rows)
         if not is_new or (untouched and any(_rows(self._target, t, None, None) for t in _EMPTY)):
             raise FastioError(
                 "already_exists",
-                "The target holds data already; a store is copied into an empty one.",
-                "Choose a new folder or an empty database.",
-            )
-        if untouched:
-            first = self.workspaces()[0]
-            self._target.store.write(
-                lambda tx: tx.workspaces.adopt(
-                    untouched[0]["id"], _name(first), first["created_at"]
-                )
+                "The target holds data already; a whole store is copied into an empty one.",
+                "Choose an empty target, or copy single workspaces with --workspace NAME.",
             )
 
+    def _refuse_taken(self, tx: Tx, workspaces: list[Columns]) -> None:
+        """Each name has to be free in the target: no numbers were given out under it there."""
+        for workspace in workspaces:
+            name = self._final_name(workspace)
+            row = tx.workspaces.by_name(name)
+            if row is not None and name == "default" and row["seq"] == 0:
+                continue
+            if row is not None or tx.numbers.of_name(name):
+                had = "has" if row is not None else "had (it was deleted or renamed)"
+                raise FastioError(
+                    "already_exists",
+                    f"The target {had} a workspace {name!r}.",
+                    "Give the copy another name: --as NAME",
+                    name=name,
+                )
+
     def workspaces(self) -> list[Columns]:
-        return self._source.store.read(lambda tx: [dict(row) for row in tx.workspaces.every()])
+        """The workspaces to copy. Raises ``not_found`` for one that the source has not."""
+        rows = self._source.store.read(lambda tx: [dict(row) for row in tx.workspaces.every()])
+        if self._names is None:
+            return rows
+        live = {row["name"]: row for row in rows if row["deleted_at"] is None}
+        for name in self._names:
+            if name not in live:
+                raise FastioError(
+                    "not_found",
+                    f"The source has no workspace {name!r}.",
+                    "See which it has: fastio workspace list --store SOURCE",
+                    workspace=name,
+                )
+        return [row for row in live.values() if row["name"] in self._names]
+
+    def live_locks(self, workspaces: list[Columns]) -> int:
+        """How many locks are held in the source."""
+        return self._source.store.read(lambda tx: sum(_locks(tx, w["id"]) for w in workspaces))
+
+    def _final_name(self, workspace: Columns) -> str:
+        name: str = workspace["name"]
+        return name if self._names is None else self._names[name]
 
     def transfer(self, workspaces: list[Columns]) -> None:
         """Copy the events that the target does not have, with all they refer to."""
@@ -148,11 +210,9 @@ class StoreCopy:
 
     def transfer_rows(self, workspaces: list[Columns]) -> None:
         """Make the tables beside the log in the target like those of the source."""
-        ids = self._target_ids(workspaces)
-        for table in TABLES:
-            for ours, theirs in self._pages(table, ids):
-                if ours != theirs:
-                    self._target.store.write(_mirror(table, ours, theirs))
+        for table, ours, theirs in self._all_pages(workspaces):
+            if ours != theirs:
+                self._target.store.write(_mirror(table, ours, theirs))
 
     def compare(self, workspaces: list[Columns]) -> dict[str, int]:
         """Compare every event, version, head, segment, blob and row. Raises ``internal``."""
@@ -169,11 +229,18 @@ class StoreCopy:
         return self.workspaces() == workspaces
 
     def finish(self, workspaces: list[Columns]) -> None:
-        """Give the copies their names, totals and settings."""
-        unsearched = self._source.store.read(lambda tx: _unsearched(tx, workspaces))
+        """Give the copies their names, totals, numbers and settings."""
+        source = self._source.store
+        unsearched = source.read(lambda tx: _unsearched(tx, workspaces))
+        numbers = source.read(
+            lambda tx: {w["id"]: tx.numbers.of_workspace(w["id"]) for w in workspaces}
+        )
+        used = source.read(lambda tx: tx.numbers.of_names()) if self._names is None else []
 
         def name_all(tx: Tx) -> None:
             rows = {row["name"]: row for row in tx.workspaces.every()}
+            if self._names is not None and all(_name(w) in rows for w in workspaces):
+                self._refuse_taken(tx, workspaces)  # somebody may have made one meanwhile
             # Those that are deleted first: a live one may have the name of a deleted one.
             for w in sorted(workspaces, key=lambda w: w["deleted_at"] is None):
                 row = rows.get(_name(w))
@@ -182,9 +249,14 @@ class StoreCopy:
                 id = row["id"]
                 _save(tx, row, w, w["seq"], w["head_hash"])
                 tx.workspaces.mark_deleted(id, w["deleted_at"])
-                tx.workspaces.rename(id, w["name"])
+                tx.workspaces.rename(id, self._final_name(w))
+                tx.numbers.put(id, numbers[w["id"]])
+                highest = max(w["seq"], numbers[w["id"]]["number_floor"])
+                tx.numbers.raise_floor(id, highest + SPARE, "store.copy")
                 if w["id"] in unsearched:
                     tx.search.invalidate(id, enabled=False)
+            for name in used:
+                tx.numbers.keep(name["name"], name["floor"])
 
         self._target.store.write(name_all)
 
@@ -247,18 +319,45 @@ class StoreCopy:
                 return
             after, target_after = key_of(table, ours[-1]), end
 
-    def _compare_rows(self, workspaces: list[Columns]) -> int:
+    def _all_pages(
+        self, workspaces: list[Columns]
+    ) -> Iterator[tuple[str, list[Columns], list[Columns]]]:
+        """The pages of all tables that are copied, each with the table's name."""
         ids = self._target_ids(workspaces)
+        if self._names is None:
+            for table in TABLES:
+                for ours, theirs in self._pages(table, ids):
+                    yield table, ours, theirs
+            return
+        for workspace in workspaces:
+            for ours, theirs in self._imports(workspace["id"], ids):
+                yield "imports", ours, theirs
+
+    def _imports(
+        self, workspace_id: int, ids: dict[int | None, int | None]
+    ) -> Iterator[tuple[list[Columns], list[Columns]]]:
+        """The pages of one workspace's imports, as ``_pages`` gives those of whole tables."""
+        target_id, last = ids[workspace_id], 0
+        while True:
+            ours = _rows(self._source, "imports", (workspace_id, last), (workspace_id, _LAST_ID))
+            wanted = [_as_copied("imports", row, ids) for row in map(dict, ours)]
+            end = wanted[-1]["id"] if len(wanted) == ROWS_PER_BATCH else _LAST_ID
+            theirs = _rows(self._target, "imports", (target_id, last), (target_id, end))
+            yield wanted, theirs
+            if end == _LAST_ID:
+                return
+            last = end
+
+    def _compare_rows(self, workspaces: list[Columns]) -> int:
         count = 0
-        for table in TABLES:
-            for ours, theirs in self._pages(table, ids):
-                if ours != theirs:
-                    raise FastioError(
-                        "internal",
-                        f"The copy of the table {table} differs from the source's.",
-                        "Stop the writers of the source, then run the same command again.",
-                    )
-                count += len(ours)
+        for table, ours, theirs in self._all_pages(workspaces):
+            if ours != theirs:
+                raise FastioError(
+                    "internal",
+                    f"The copy of the table {table} differs from the source's.",
+                    "Stop the writers of the source, then run the same command again.",
+                )
+            count += len(ours)
         return count
 
     def _check_origin(self, workspace: Columns, row: Columns) -> None:
@@ -273,7 +372,7 @@ class StoreCopy:
             raise FastioError(
                 "invalid",
                 "The target holds the beginning of a copy of another store.",
-                "Choose a new folder or an empty database.",
+                "Finish that copy, or choose a new folder or an empty database.",
             )
 
     def _fetch(self, workspace: Columns, target_id: int, batch: _Batch) -> None:
@@ -449,6 +548,14 @@ def _unsearched(tx: Tx, workspaces: list[Columns]) -> set[int]:
     """The workspaces whose search is switched off."""
     rows = ((w["id"], tx.search.index(w["id"])) for w in workspaces)
     return {id for id, row in rows if row is not None and not row["enabled"]}
+
+
+def _locks(tx: Tx, workspace_id: int) -> int:
+    """How many locks of a workspace live."""
+    count, after = 0, ""
+    while rows := tx.locks.page(workspace_id, "", after, LAST, tx.now_ms, ROWS_PER_BATCH):
+        count, after = count + len(rows), rows[-1]["path"]
+    return count
 
 
 def _differs(workspace: Columns, after: int) -> FastioError:

@@ -11,8 +11,9 @@ import shutil
 import sqlite3
 from functools import partial
 
-from fastio_cli.storage.migrations import expected
-from fastio_cli.storage.sqlite.connection import FILE, Connection, as_uri
+from fastio_cli.errors import FastioError
+from fastio_cli.storage.sqlite.connection import FILE, as_uri
+from fastio_cli.storage.sqlite.schema_check import schema_difference
 from fastio_cli.storage.sqlite.store import SCHEMA_VERSION
 
 TYPE_CHECKING = False
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from fastio_cli.storage.contract import Store
     from fastio_cli.storage.tx import Tx
 
-DIALECT = Connection.dialect
 FREE_BYTES_MIN = 256 * 1024 * 1024
 
 
@@ -55,6 +55,16 @@ def check_file(folder: str) -> Iterator[Check]:
     )
     yield _free_space(folder)
     yield check_integrity(file)
+
+
+def check_schema(store: Store) -> Iterator[Check]:
+    """Check that nothing that fastio did not make acts on a database's tables."""
+    try:
+        store.check_schema()
+    except FastioError as e:
+        yield Check("schema", e.message, hint=e.hint)
+    else:
+        yield Check("schema", None, "nothing in it but what fastio made")
 
 
 def check_blobs(store: Store, blobs: BlobStore, hint: str) -> Iterator[Check]:
@@ -110,7 +120,7 @@ def check_integrity(file: str) -> Check:
         try:
             version = sql.execute("pragma user_version").fetchone()[0]
             answer = sql.execute("pragma integrity_check(1)").fetchone()[0]
-            tables = {row[0] for row in sql.execute("select name from sqlite_schema")}
+            different = schema_difference(sql, version) if version <= SCHEMA_VERSION else None
         finally:
             sql.close()
     except sqlite3.Error as e:
@@ -121,9 +131,8 @@ def check_integrity(file: str) -> Check:
             f"{file} was made by a newer fastio (schema {version})",
             hint="Upgrade fastio: pip install --upgrade fastio-durable",
         )
-    missing = sorted(expected(DIALECT, version) - tables)
-    if answer == "ok" and missing:
-        answer = f"it has no {', '.join(missing)}"
+    if answer == "ok" and different:
+        answer = different
     problem = f"{file} is damaged: {answer}" if answer != "ok" else None
     return Check("integrity", problem, "every page is sound", hint)
 

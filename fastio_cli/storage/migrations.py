@@ -40,8 +40,13 @@ def newest(dialect: str) -> int:
 
 def expected(dialect: str, version: int) -> set[str]:
     """The names of the tables that a store of this schema has."""
-    statements = [s for name in _files(dialect)[:version] for s in _statements(name)]
-    return {s.split()[2] for s in statements if s.lower().split()[:2] == ["create", "table"]}
+    made = (s.split() for s in statements(dialect, version))
+    return {words[2] for words in made if [w.lower() for w in words[:2]] == ["create", "table"]}
+
+
+def statements(dialect: str, version: int) -> list[str]:
+    """The statements that make a store of this schema."""
+    return [s for name in _files(dialect)[:version] for s in _statements(name)]
 
 
 def upgrade(db: Migratable, now_ms: int) -> None:

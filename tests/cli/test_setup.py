@@ -95,6 +95,7 @@ def test_hooks_prime_an_agent(run, tmp_path):
     hooks = json.loads(settings.read_text())["hooks"]
     assert "fastio prime" in json.dumps(hooks["SessionStart"])
     assert "fastio prime" in json.dumps(hooks["PreCompact"])
+    assert "fastio guard check" in json.dumps(hooks["PreToolUse"])
     assert run("claude", "--hooks") == ""
     run("claude", "--remove")
     assert json.loads(settings.read_text()) == mine

@@ -359,6 +359,65 @@ def test_list_is_paged(caller):
     assert "token" not in str(caller("lock.list"))
 
 
+@pytest.mark.parametrize("which", EVERY_CHANGE)
+def test_a_token_says_nothing_about_another_path(caller, which):
+    operation, params = changes(caller, which)
+    other = caller("lock.acquire", path="other")["token"]
+    held = caller("lock.acquire", path="v", actor="bob")
+    error = caller.refused("locked", operation, lock_token=other, **params)
+    assert error.details["holder"] == "bob"
+    caller("lock.release", path="v", lock_token=held["token"])
+    caller(operation, lock_token=other, **params)
+    caller.refused("lock_lost", "lock.release", path="other", lock_token=held["token"])
+
+
+def test_a_token_says_nothing_about_another_workspace(caller):
+    caller("workspace.create", name="lab")
+    held = caller("lock.acquire", path="v")
+    caller("state.set", workspace="lab", path="v", value=1, lock_token=held["token"])
+    caller("lock.release", path="v", lock_token=held["token"])
+    caller("state.set", workspace="lab", path="v", value=2, lock_token=held["token"])
+    caller.refused("lock_lost", "state.set", path="v", value=1, lock_token=held["token"])
+
+
+def test_a_token_that_ended_is_lost_for_its_path_alone(timed, clock):
+    held = timed("lock.acquire", path="v", ttl_s=10)
+    clock.advance(10)
+    timed("state.set", path="other", value=1, lock_token=held["token"])
+    timed.refused("lock_lost", "state.set", path="v", value=1, lock_token=held["token"])
+    changes = [
+        {"op": "set", "path": path, "value": 2, "lock_token": held["token"]}
+        for path in ("other", "v")
+    ]
+    timed.refused("lock_lost", "state.transact", changes=changes)
+
+
+@pytest.mark.parametrize(
+    "change", ["cut", "one digit", "longer", "none of ours", "path of another"]
+)
+def test_a_mistyped_token_is_not_taken_for_one_of_another_path(caller, change):
+    token = caller("lock.acquire", path="other")["token"]
+    digit = "0" if token[-1] != "0" else "1"
+    mistyped = {
+        "cut": token[:-1],
+        "one digit": token[:-1] + digit,
+        "longer": token + "0",
+        "none of ours": "lk_" + "0" * 48,
+        "path of another": "lk_" + "0" * 12 + token[15:],
+    }[change]
+    caller.refused("lock_lost", "state.set", path="v", value=1, lock_token=mistyped)
+
+
+def test_the_token_of_another_lock_neither_renews_nor_releases(caller):
+    other = caller("lock.acquire", path="other")["token"]
+    for held in (False, True):
+        if held:
+            caller("lock.acquire", path="v")
+        for operation in ("lock.renew", "lock.release"):
+            error = caller.refused("lock_lost", operation, path="v", lock_token=other)
+            assert "another lock" in error.message
+
+
 def test_a_lock_is_taken_over_in_one_step(caller):
     caller("state.set", path="v", value=1)
     held = caller("lock.acquire", path="v", ttl_s=600, actor="bob")
@@ -393,3 +452,79 @@ def test_whoever_waits_goes_on_waiting_for_a_lock_that_is_taken_over(caller):
     assert caller("lock.show", path="v")["waiters"] == 1
     caller("lock.release", path="v", lock_token=taken["token"])
     assert waiting.result()["fence"] > taken["fence"]
+
+
+@pytest.mark.parametrize("path", ["notes/a", "notes/b/c", "notes/b/c/d.json"])
+def test_a_folder_is_locked_with_everything_below_it(caller, path):
+    caller("state.set", path=path, value={"n": 1, "log": []})
+    held = caller("lock.acquire", path="notes/", purpose="to sort", actor="bob")
+    assert held["path"] == "notes/"
+    error = caller.refused("locked", "state.set", path=path, value=1)
+    assert error.details["holder"] == "bob"
+    assert "notes/" in error.message
+    for operation, params in (
+        ("object.delete", {}),
+        ("object.move", {"to": "elsewhere"}),
+        ("state.increment", {"at": "/n"}),
+    ):
+        caller.refused("locked", operation, path=path, **params)
+    caller.refused("locked", "object.copy", path=path, to="notes/new")
+    caller("state.set", path=path, value={"n": 2}, lock_token=held["token"])
+    assert caller("lock.show", path=path)["path"] == "notes/"
+    caller.refused("not_found", "lock.break", path=path)
+    caller("state.set", path="notes.json", value=1)
+    caller("state.set", path="note", value=1)
+    caller("lock.release", path="notes/", lock_token=held["token"])
+    caller("state.set", path=path, value=3)
+    caller.refused("lock_lost", "state.set", path=path, value=4, lock_token=held["token"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a/", "a/b"), ("a/b", "a/"), ("a/", "a/b/"), ("a/b/", "a/"), ("a/", "a/"), ("a/b/c", "a/")],
+)
+def test_folders_and_paths_exclude_each_other(caller, first, second):
+    held = caller("lock.acquire", path=first, actor="bob")
+    error = caller.refused("locked", "lock.acquire", path=second, actor="eve")
+    assert error.details["holder"] == "bob"
+    for apart in ("ab", "b/", "a.json"):
+        caller("lock.acquire", path=apart, actor="eve")
+    caller("lock.release", path=first, lock_token=held["token"])
+    assert caller("lock.acquire", path=second, actor="eve")["fence"] > held["fence"]
+
+
+def test_who_waits_for_a_folder_is_served_before_who_came_later(caller, open_caller):
+    """A path in a folder that somebody waits for is not given to those who came after."""
+    inner = caller("lock.acquire", path="a/b", actor="bob")
+    folder = Background(lambda: open_caller()("lock.acquire", path="a/", wait_s=30, actor="ann"))
+    until(lambda: caller("lock.show", path="a/b")["waiters"] == 1)
+    caller.refused("locked", "lock.acquire", path="a/c", actor="eve")
+    later = Background(lambda: open_caller()("lock.acquire", path="a/c", wait_s=30, actor="eve"))
+    until(lambda: caller("lock.show", path="a/b")["waiters"] >= 1)
+    caller("lock.release", path="a/b", lock_token=inner["token"])
+    held = folder.result()
+    assert held["holder"] == "ann"
+    caller("lock.release", path="a/", lock_token=held["token"])
+    assert later.result()["fence"] > held["fence"]
+
+
+def test_a_folder_of_a_dead_holder_is_free_after_its_time(timed, clock):
+    held = timed("lock.acquire", path="a/", ttl_s=10, actor="bob")
+    clock.advance(11)
+    timed("state.set", path="a/b", value=1)
+    timed.refused("lock_lost", "state.set", path="a/b", value=2, lock_token=held["token"])
+    assert timed("lock.acquire", path="a/b")["fence"] > held["fence"]
+
+
+def test_a_folder_is_taken_over_with_all_locks_in_it(caller):
+    inner = caller("lock.acquire", path="a/b", actor="bob")
+    held = caller("lock.take_over", path="a/", reason="gone home", actor="ada")
+    assert held["fence"] > inner["fence"]
+    caller.refused("lock_lost", "state.set", path="a/b", value=1, lock_token=inner["token"])
+    caller("state.set", path="a/b", value=1, lock_token=held["token"])
+    caller.refused("lock_lost", "lock.release", path="a/b", lock_token=held["token"])
+
+
+@pytest.mark.parametrize("path", ["/", "a//", "a/../", "./", ""])
+def test_a_folder_has_a_name(caller, path):
+    caller.refused("invalid", "lock.acquire", path=path)

@@ -178,6 +178,25 @@ def test_what_is_plain_is_refused_before_the_bytes_come(server, engine):
             assert s.recv(100).split()[1] == (b"412" if extra else b"402")
 
 
+def test_what_outgrows_the_room_is_refused_while_it_comes(engine, http):
+    """However much follows: it has not said how much."""
+    engine.limits.org_bytes_max = 1_000_000
+    sizes = []
+
+    def much():
+        folder = Path(engine.blobs.folder, "tmp")
+        for _ in range(300):
+            files = [*folder.iterdir()] if folder.exists() else []
+            with suppress(FileNotFoundError):  # it was just removed
+                sizes.append(sum(file.stat().st_size for file in files))
+            yield b"x" * 100_000
+
+    answer = http.put(f"{FILES}/f", content=much())
+    assert answer.json()["code"] == "quota_exceeded"
+    assert 0 < max(sizes) <= engine.limits.org_bytes_max
+    assert stored(engine) == []
+
+
 def test_what_was_done_is_not_refused_when_it_is_repeated(http):
     headers = {"idempotency-key": "k", "if-none-match": "*"}
     first = http.put(f"{FILES}/f", content=BODY, headers=headers)

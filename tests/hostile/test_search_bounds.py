@@ -9,7 +9,7 @@ import pytest
 
 from fastio_cli.search import chunking, document_reader, extraction, sandbox
 from fastio_cli.search.chunking import NAME_CHARACTERS_MAX, PASSAGES_MAX
-from fastio_cli.search.document_change import DocumentChange
+from fastio_cli.search.document_change import analyze
 from fastio_cli.search.extraction import IN_PLACE_BYTES_MAX, text_passages
 
 MIB = 1024 * 1024
@@ -31,10 +31,8 @@ REPEATING = {
 
 def indexed_size(path: str, text: str) -> int:
     """What the index of an object holds, in characters."""
-    head = {"kind": "file", "updated_at": 0, "version": 1}
-    change = DocumentChange(path, head, None, text.encode())
-    change.analyze()
-    return sum(len(p["body"]) + len(p["heading"]) + len(p["words"]) for p in change.passages)
+    passages, _ = analyze(path, "file", text.encode(), 0)
+    return sum(len(p["body"]) + len(p["heading"]) + len(p["words"]) for p in passages)
 
 
 @pytest.mark.parametrize(("path", "text"), REPEATING.values(), ids=REPEATING)

@@ -51,7 +51,8 @@ def test_both_revisions_call_tools(running, mode):
         async with connected(running, running.token("ada"), mode=mode) as client:
             await told(client, "state_set", path="a", value={"x": 1})
             assert (await told(client, "state_get", path="a"))["value"] == {"x": 1}
-            assert len((await client.list_resources()).resources) == 1
+            listed = (await client.list_resources()).resources
+            assert "fio://default/a" in {str(resource.uri) for resource in listed}
 
     asyncio.run(talk())
 

@@ -196,14 +196,14 @@ def test_a_call_of_a_helper_that_dies_is_made_once_more(helper, tmp_path):
 
 
 def test_what_takes_too_long_is_ended(monkeypatch, helper):
-    monkeypatch.setattr(compute, "CALL_S_MAX", 0.5)
+    monkeypatch.setattr(helper, "_call_s_max", 0.5)
     with pytest.raises(FastioError) as caught:
         helper.call(time.sleep, (600,))
     assert caught.value.code == "too_large"
 
 
 def test_what_computes_too_long_is_ended(monkeypatch, helper):
-    monkeypatch.setattr(compute, "CPU_S_MAX", 0.2)
+    monkeypatch.setattr(helper, "_cpu_s_max", 0.2)
     expression = "[@,@]" + "|[@,@]" * 24 + "|to_string(@)"
     with pytest.raises(FastioError) as caught:
         helper.call(documents.query, (b"[1]", None, expression, "a.json"))

@@ -75,7 +75,11 @@ DAMAGE = {
     "no database": (lambda s: (s / FILE).write_bytes(BODY), "integrity", "not a database"),
     "cut off": (lambda s: cut(s / FILE, 40_000), "integrity", "malformed"),
     "pages overwritten": (lambda s: write(s / FILE, 8192, BODY[:30_000]), "integrity", "damaged"),
-    "a table gone": (lambda s: execute(s, "drop table events"), "integrity", "has no events"),
+    "a table gone": (
+        lambda s: execute(s, "drop table events"),
+        "integrity",
+        "has no table 'events'",
+    ),
     "a body changed": (
         lambda s: execute(s, "update versions set body = ? where kind = 'state'", b'{"step":2}'),
         "bodies",

@@ -6,6 +6,7 @@ import os
 import sys
 
 from fastio_cli.cli.framework.output import Output
+from fastio_cli.cli.framework.text import visible
 from fastio_cli.config.sources import Config
 from fastio_cli.errors import FastioError
 from fastio_cli.opening import is_server, open_client, open_engine
@@ -41,8 +42,8 @@ class Session:
         )
         self._command = command
         self._engine: Client | None = None
-        visible = command is not None and not command.hidden
-        if visible and self.config.ignored and not self.config.is_refused:
+        is_shown = command is not None and not command.hidden
+        if is_shown and self.config.ignored and not self.config.is_refused:
             self.out.note(self.config.ignored)
 
     def override(self, **settings: str) -> None:
@@ -96,8 +97,8 @@ class Session:
     ) -> Any:
         """Run an operation in the session's workspace, or in the one a ``fio://`` path names.
 
-        A lock token from the environment is used where the operation takes one (``lock run`` sets
-        it together with the path it is for). ``idempotency_key`` may be among ``params``;
+        A lock token from the environment is used where the operation takes one.
+        ``idempotency_key`` may be among ``params``;
         ``on_chunk`` is called with each chunk of a streamed answer.
         """
         key = params.pop("idempotency_key", None)
@@ -113,7 +114,7 @@ class Session:
 
         workspace = self._resolve_workspace(find(name), params)
         if params.get("lock_token", "") is None:
-            params["lock_token"] = lock_token_for(str(params["path"]))
+            params["lock_token"] = lock_token()
         actor = self.config.actor()
         try:
             return self.engine.prepare(name, params, workspace, actor, idempotency_key)
@@ -144,7 +145,7 @@ class Session:
             return
         if not sys.stdin.isatty():
             raise FastioError("invalid", "This needs a confirmation.", "Confirm it with --yes.")
-        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"{visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise FastioError("interrupted", "Nothing was changed.", "")
 
@@ -209,8 +210,6 @@ class Session:
         return True
 
 
-def lock_token_for(path: str) -> str | None:
-    """The lock token of the environment, if it is for this path or for any."""
-    token = os.environ.get("FASTIO_LOCK_TOKEN") or None
-    bound = os.environ.get("FASTIO_LOCK_PATH")
-    return token if not bound or bound == path else None
+def lock_token() -> str | None:
+    """The lock token of the environment. The store tells whether it is for the path in question."""
+    return os.environ.get("FASTIO_LOCK_TOKEN") or None

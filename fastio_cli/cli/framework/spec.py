@@ -91,7 +91,7 @@ ENVIRONMENT = {
     "SSL_CERT_FILE": "Certificate authorities to trust instead of the public ones",
     "HTTPS_PROXY": "The proxy on the way to the server; also HTTP_PROXY, ALL_PROXY, NO_PROXY",
     "FASTIO_LOCK_TOKEN": "Token of the lock you hold; lock run sets it for its command",
-    "FASTIO_LOCK_PATH": "The path that token is for; without it, it is used for any path",
+    "FASTIO_LOCK_PATH": "Set by lock run: the path of the lock",
     "FASTIO_LOCK_FENCE": "Set by lock run: the number of the lock, higher for every new holder",
     "FASTIO_DEBUG": "Show where fastio itself failed",
     "NO_COLOR": "Print tables without colours",

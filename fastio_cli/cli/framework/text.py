@@ -21,18 +21,23 @@ def dig(record: object, path: list[str]) -> object:
 
 
 def visible(text: str) -> str:
-    """Text with every character that could control a terminal replaced by an escape.
+    """Text with every character that controls a terminal, or that nobody sees, as an escape.
 
-    These are the C0 and C1 controls except newline and tab, and the bidirectional overrides (see
-    "Trojan Source", Boucher and Anderson, 2021).
+    By the categories of Unicode: controls except newline and tab, formats (marks of direction, of
+    no width, tags), lone surrogates, and separators of lines and paragraphs. See "Trojan Source",
+    Boucher and Anderson, 2021.
     """
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
-    return "".join(c if not _is_control(c) else f"\\u{ord(c):04x}" for c in text)
+    import unicodedata
+
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in _UNSEEN else _escaped(c) for c in text
+    )
 
 
-def _is_control(c: str) -> bool:
-    code = ord(c)
-    if code < 0x20:
-        return c not in "\n\t"
-    return 0x7F <= code < 0xA0 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def _escaped(c: str) -> str:
+    return f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}"

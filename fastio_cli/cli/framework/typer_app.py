@@ -163,9 +163,12 @@ def _group(name: str) -> typer.core.TyperGroup:
 
 
 def _command(command: Command) -> _click.Command:
+    own = {flag for p in command.options for flag in p.flags}
+    shared = [p for p in GLOBALS if own.isdisjoint(p.flags)]
+
     def callback(ctx: typer.Context, **values: object) -> Parsed:
         flags: dict[str, object] = dict(ctx.obj or {})
-        flags.update(_given({p.name: values.pop(p.name) for p in GLOBALS}))
+        flags.update(_given({p.name: values.pop(p.name) for p in shared}))
         return Parsed(command, _plain(command, values), flags)
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -176,11 +179,7 @@ def _command(command: Command) -> _click.Command:
         epilog=EPILOG,
         context_settings=SETTINGS,
         hidden=command.hidden,
-    )(
-        _with_signature(
-            callback, (*command.params, *GLOBALS), hidden_names={p.name for p in GLOBALS}
-        )
-    )
+    )(_with_signature(callback, (*command.params, *shared), hidden_names={p.name for p in shared}))
     return typer.main.get_command_from_info(
         app.registered_commands[0], pretty_exceptions_short=True, rich_markup_mode=None
     )

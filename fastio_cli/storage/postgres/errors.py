@@ -163,3 +163,13 @@ def unknown_outcome(place: str) -> FastioError:
 
 def _primary(error: psycopg.Error) -> str:
     return (error.diag.message_primary or str(error).strip() or type(error).__name__).rstrip(".")
+
+
+def foreign_schema(address: str, table: str, what: str) -> FastioError:
+    """The error for a table that something acts on which fastio did not make."""
+    return FastioError(
+        "unavailable",
+        f"The table {table} of {address} {what}, which fastio did not make.",
+        "Remove it if you know what it is for, then look again: fastio doctor",
+        transient=False,
+    )

@@ -36,6 +36,7 @@ from fastio_cli.storage.postgres.errors import (
     address,
     all_busy,
     cannot_connect,
+    foreign_schema,
     is_transient,
     is_unknown,
     server_error,
@@ -76,6 +77,21 @@ _SETTINGS = f"""select {{local}} as local,
     set_config('statement_timeout', '{STATEMENT_TIMEOUT_S}s', {{local}}),
     set_config('idle_in_transaction_session_timeout', '{IDLE_TIMEOUT_S}s', {{local}}),
     set_config('synchronous_commit', {{commit}}, {{local}})"""
+# What acts on a table, or in its place, though no migration makes it.
+_ACTING = """select c.relname as name, case
+        when c.relkind not in ('r', 'p') then 'is no table of this database'
+        when exists (select from pg_inherits i where i.inhparent = c.oid) and c.relkind = 'r'
+            then 'has another table below it'
+        when exists (select from pg_rewrite r where r.ev_class = c.oid) then 'has a rule'
+        else 'has a trigger' end as what
+    from pg_class c
+    where c.relnamespace = current_schema()::regnamespace and c.relname = any(%(tables)s)
+        and (c.relkind not in ('r', 'p')
+            or exists (select from pg_rewrite r where r.ev_class = c.oid)
+            or exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal)
+            or c.relkind = 'r'
+                and exists (select from pg_inherits i where i.inhparent = c.oid))
+    limit 1"""
 _COMMIT = {
     "full": """case current_setting('synchronous_commit') when 'off' then 'on'
         else current_setting('synchronous_commit') end""",
@@ -191,6 +207,21 @@ class PostgresStore:
             if self.change_token(token[0]) != token:
                 return
             pause = min(pause * 1.3, POLL_MAX_S)
+
+    def check_schema(self) -> None:
+        """Raise ``unavailable`` if a trigger, a rule or another kind of table acts in its place."""
+
+        def check() -> None:
+            with self._connection() as raw:
+                self._check_schema(raw, migrate.newest(DIALECT))
+
+        self._retried(check)
+
+    def _check_schema(self, raw: Connection, version: int) -> None:
+        tables = sorted(migrate.expected(DIALECT, version) | {"fastio_schema"})
+        row = raw.execute(_ACTING, {"tables": tables}).fetchone()
+        if row is not None:
+            raise foreign_schema(self.address, row["name"], row["what"])
 
     def build_ann_index(self, workspace_id: int) -> None:
         """Refresh the planner's statistics, and build the workspace's HNSW index if it is large."""
@@ -311,6 +342,8 @@ class PostgresStore:
             if version is None:
                 db.run("create table fastio_schema (version bigint not null primary key)")
                 db.run("insert into fastio_schema (version) values (0)")
+            if version is not None:
+                self._check_schema(raw, version)
             migrate.upgrade(db, self.now_ms() if self._clock is not None else server_time(db))
             create_vector_table(raw)
 

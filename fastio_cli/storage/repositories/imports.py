@@ -3,8 +3,6 @@ from. When they are run is a matter of their jobs (``jobs.py``)."""
 
 from __future__ import annotations
 
-from fastio_cli.storage.repositories.jobs import reason_of
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.errors import FastioError
@@ -14,6 +12,13 @@ _IMPORT = """workspace_id, id, state, url, target, name, on_conflict, sha256, si
     lock_hash, headers, sealed_headers, actor, member, counted_bytes, kept_bytes, path, version,
     content_etag, media_type, unchanged, received_bytes, total_bytes, attempts, reason_code, reason,
     hint, source_etag, source_modified, final_url, fetched_at, created_at, updated_at, fetched"""
+
+
+def reason_of(error: FastioError | None) -> dict[str, str | None]:
+    """Why something ended, as the columns of a row say it."""
+    if error is None:
+        return {"reason_code": None, "reason": None, "hint": None}
+    return {"reason_code": error.code, "reason": error.message, "hint": error.hint}
 
 
 class Imports:

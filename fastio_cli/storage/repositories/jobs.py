@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fastio_cli.storage.repositories.imports import reason_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.errors import FastioError
@@ -11,13 +13,6 @@ _JOB = """workspace_id, id, kind, state, actor, member, payload, due_at, fence, 
     reason_code, reason, hint, queued_at, updated_at"""
 _HELD = """workspace_id = :workspace_id and id = :id and state = 'running'
     and fence = :fence"""
-
-
-def reason_of(error: FastioError | None) -> dict[str, str | None]:
-    """Why something ended, as the columns of a row say it."""
-    if error is None:
-        return {"reason_code": None, "reason": None, "hint": None}
-    return {"reason_code": error.code, "reason": error.message, "hint": error.hint}
 
 
 class Jobs:

@@ -10,6 +10,7 @@ _LOCK = """path, fence, token_hash, holder, purpose, ttl_ms, acquired_at, renewe
 LOCK_OF = f"select {_LOCK} from locks where workspace_id = :workspace_id and path = :path"
 
 
+LAST = chr(0x10FFFF)  # after every other character
 # A waiter says every second that it lives; one that was silent for this long is passed over.
 WAITER_TTL_MS = 3000
 
@@ -27,6 +28,15 @@ class Locks:
     def get(self, workspace_id: int, path: str) -> Row | None:
         """The last lock granted on a path and not released; it may have expired."""
         return self._db.one(LOCK_OF, workspace_id=workspace_id, path=path)
+
+    def overlapping(self, workspace_id: int, covering: list[str]) -> list[Row]:
+        """The locks granted on a path, on its folders (``covering``), or below it."""
+        where, params = _overlap(covering)
+        return self._db.all(
+            f"select {_LOCK} from locks where workspace_id = :workspace_id and {where}",
+            workspace_id=workspace_id,
+            **params,
+        )
 
     def put(
         self,
@@ -95,17 +105,21 @@ class Locks:
             limit=limit,
         )
 
-    def queue(self, workspace_id: int, path: str, now_ms: int) -> list[Row]:
-        """Those who wait for a path and still live, first come first."""
+    def queue(self, workspace_id: int, covering: list[str], now_ms: int) -> list[Row]:
+        """Those who wait for a path, its folders or what is below it, first come first.
+
+        Only those that still live; ``covering`` is the path and its folders.
+        """
+        where, params = _overlap(covering)
         return self._db.all(
-            """select waiter_id, ticket, holder, expires_at from lock_waiters
-            where workspace_id = :workspace_id and path = :path
+            f"""select path, waiter_id, ticket, holder, expires_at from lock_waiters
+            where workspace_id = :workspace_id and {where}
             and expires_at > :now_ms and expires_at <= :latest order by ticket""",
             workspace_id=workspace_id,
-            path=path,
             now_ms=now_ms,
             # Later than any waiter can have said: the clock was set back, and it may be dead.
             latest=now_ms + WAITER_TTL_MS,
+            **params,
         )
 
     def enqueue(
@@ -116,7 +130,7 @@ class Locks:
             """insert into lock_waiters (workspace_id, path, waiter_id, ticket, holder, expires_at)
             values (:workspace_id, :path, :waiter_id,
                 (select coalesce(max(ticket), 0) + 1 from lock_waiters
-                where workspace_id = :workspace_id and path = :path), :holder, :expires_at)
+                where workspace_id = :workspace_id), :holder, :expires_at)
             on conflict (workspace_id, path, waiter_id)
             do update set expires_at = excluded.expires_at""",
             workspace_id=workspace_id,
@@ -145,3 +159,13 @@ class Locks:
             waiter_id=waiter_id,
             now_ms=now_ms,
         )
+
+
+def _overlap(covering: list[str]) -> tuple[str, dict[str, object]]:
+    """The condition that a lock's path is one of these, or below the first if that is a folder."""
+    params: dict[str, object] = {f"path_{n}": path for n, path in enumerate(covering)}
+    where = f"path in ({', '.join(f':{name}' for name in params)})"
+    if covering[0].endswith("/"):
+        where = f"({where} or (path > :path_0 and path < :below))"
+        params["below"] = covering[0] + LAST
+    return where, params

@@ -23,6 +23,19 @@ class Numbers:
         assert row is not None
         return row
 
+    def put(self, workspace_id: int, row: Row) -> None:
+        """Set what ``of_workspace`` tells, for the copy of a workspace."""
+        self._db.run(
+            """update workspaces set number_floor = :number_floor, floor_reason = :floor_reason,
+            numbers_skipped = :numbers_skipped where id = :workspace_id""",
+            **row,
+            workspace_id=workspace_id,
+        )
+
+    def of_names(self) -> list[Row]:
+        """The highest number that was given out under each name that is free again."""
+        return self._db.all("select name, floor from name_floors order by name")
+
     def raise_floor(self, workspace_id: int, floor: int, reason: str) -> None:
         """Give out only higher numbers from here on; lower ones than before change nothing."""
         self._db.run(

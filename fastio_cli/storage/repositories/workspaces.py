@@ -17,8 +17,8 @@ COUNTER_NAMES = (
     "file_count",
     "live_bytes",
 )
-_COLUMNS = f"""id, org, name, {", ".join(COUNTER_NAMES)}, number_floor, created_at, updated_at,
-    deleted_at"""
+_COLUMNS = f"""id, org, name, {", ".join(COUNTER_NAMES)}, number_floor, folder_locks,
+    created_at, updated_at, deleted_at"""
 _SET_COUNTERS = ", ".join(f"{name} = :{name}" for name in COUNTER_NAMES)
 SAVE_COUNTERS = f"""update workspaces set {_SET_COUNTERS},
     updated_at = :updated_at where id = :id"""
@@ -38,6 +38,10 @@ class Workspaces:
         """The statement of ``by_name``, with the time if the clock is the database's."""
         return f"""select {_COLUMNS} {self._db.now_column} from workspaces
             where name = :name and deleted_at is null {self._db.lock_clause}"""
+
+    def expect_folder_locks(self, id: int) -> None:
+        """Have every change in a workspace look for locks on folders from now on."""
+        self._db.run("update workspaces set folder_locks = 1 where id = :id", id=id)
 
     def by_id(self, id: int) -> Row | None:
         """The live workspace of this number; like ``by_name`` in a writing transaction."""

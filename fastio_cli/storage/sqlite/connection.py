@@ -11,6 +11,7 @@ from sys import intern
 
 from fastio_cli.blobs.files import sync_data
 from fastio_cli.errors import FastioError
+from fastio_cli.filesystem import NOFOLLOW
 from fastio_cli.storage.repositories.events import ADD_EVENT
 from fastio_cli.storage.repositories.objects import (
     ADD_HEAD,
@@ -22,7 +23,7 @@ from fastio_cli.storage.repositories.objects import (
 from fastio_cli.storage.repositories.requests import DROP_EXPIRED, PUT_REQUEST
 from fastio_cli.storage.repositories.usage import ADD_USAGE
 from fastio_cli.storage.repositories.workspaces import COUNTER_NAMES, SAVE_COUNTERS
-from fastio_cli.storage.sqlite.errors import BUSY_TIMEOUT_S
+from fastio_cli.storage.sqlite.errors import BUSY_TIMEOUT_S, foreign_schema
 from fastio_cli.storage.tx import Tx
 from fastio_cli.storage.unit_of_work import AutoflushDb, UnitOfWork
 
@@ -44,13 +45,18 @@ LOCK_FILE = "write.lock"
 _NAME = re.compile(r":([a-z_][a-z_0-9]*)")
 
 # One statement reads what a change of a path looks at; a lock is read whole if there is one.
-_WORKSPACE_NAMES = ("id", "org", *COUNTER_NAMES, "number_floor")
+_WORKSPACE_NAMES = ("id", "org", *COUNTER_NAMES, "number_floor", "folder_locks")
 _LOAD = f"""select l.fence, {", ".join(f"w.{name}" for name in _WORKSPACE_NAMES)},
     {", ".join(f"o.{name}" for name in HEAD_NAMES)} from workspaces w
     left join objects o on o.workspace_id = w.id and o.path = ?
     left join locks l on l.workspace_id = w.id and l.path = ?
     where w.name = ? and w.deleted_at is null"""
 _HEAD_AT = 1 + len(_WORKSPACE_NAMES)
+
+
+# Only tables and indexes that hold something have a page of their own.
+_ACTING = """select type, name from sqlite_schema
+    where type not in ('table', 'index') or rootpage = 0 limit 1"""
 
 
 class Connection:
@@ -77,6 +83,7 @@ class Connection:
         try:
             self.sql.execute(f"pragma synchronous = {level}")
             self.sql.execute("pragma foreign_keys = on")
+            self.sql.execute("pragma trusted_schema = off")
         except BaseException:
             self.sql.close()
             raise
@@ -184,6 +191,15 @@ class Connection:
         version: int = self.sql.execute("pragma user_version").fetchone()[0]
         return version
 
+    def refuse_foreign_schema(self) -> None:
+        """Raise ``unavailable`` if the file has what would act by itself: a trigger, a view, a
+        virtual table. No store of the newest schema has one."""
+        row = self.sql.execute(_ACTING).fetchone()
+        if row is not None:
+            raise foreign_schema(
+                self.place, f"it has a {row[0]} {row[1]!r}, which fastio did not make"
+            )
+
     def set_schema_version(self, version: int) -> None:
         """Note the number of the schema that the file now has."""
         self.sql.execute(f"pragma user_version = {version}")
@@ -267,7 +283,7 @@ class Connection:
 
     def _lock_file_open(self) -> int:
         if self._lock_fd is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | NOFOLLOW
             try:
                 self._lock_fd = os.open(self._lock_file, flags, 0o600)
             except OSError as e:

@@ -45,3 +45,14 @@ def translate(error: sqlite3.Error, file: str) -> FastioError:
             "Check the disk, its free space and the folder's permissions: fastio doctor",
         )
     return FastioError("internal", f"The store failed: {error}.")
+
+
+def foreign_schema(place: str, difference: str) -> FastioError:
+    """The error for a store whose schema is not of fastio's making."""
+    return FastioError(
+        "unavailable",
+        f"The store {place} was not made by fastio, or was changed by another program: "
+        f"{difference}. It was not used.",
+        "Put back a backup that you know: fastio restore FILE",
+        transient=False,
+    )

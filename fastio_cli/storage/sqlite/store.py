@@ -22,6 +22,7 @@ import time
 from _thread import _local as ThreadLocal  # threading costs a millisecond to import
 
 from fastio_cli.errors import FastioError
+from fastio_cli.filesystem import make_private_folder
 from fastio_cli.storage.absent import no_store
 from fastio_cli.storage.migrations import newest
 from fastio_cli.storage.sqlite.connection import (
@@ -31,7 +32,7 @@ from fastio_cli.storage.sqlite.connection import (
     as_uri,
     is_frozen,
 )
-from fastio_cli.storage.sqlite.errors import translate
+from fastio_cli.storage.sqlite.errors import foreign_schema, translate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,6 +149,17 @@ class SqliteStore:
     def build_ann_index(self, workspace_id: int) -> None:
         """Nothing: vectors of this store are searched exactly, in memory."""
 
+    def check_schema(self) -> None:
+        """Raise ``unavailable`` if the schema has anything that no migration makes, or lacks it."""
+        self._check_schema(self._connection())
+
+    def _check_schema(self, c: Connection) -> None:
+        from fastio_cli.storage.sqlite.schema_check import schema_difference
+
+        difference = schema_difference(c.sql, c.schema_version())
+        if difference is not None:
+            raise foreign_schema(c.place, difference)
+
     def copy_to(self, target: sqlite3.Connection) -> None:
         """Copy the whole database as it is at one moment, while others go on writing.
 
@@ -213,7 +225,7 @@ class SqliteStore:
     def _make_file(self) -> None:
         """Make the file for its owner alone; what SQLite puts beside it takes its mode."""
         try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            make_private_folder(self.folder)
             os.close(os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
             if not os.path.isdir(self.folder):
@@ -247,7 +259,9 @@ class SqliteStore:
     def _open(self, c: Connection) -> Connection:
         """A connection whose schema is the newest; closed if that fails."""
         try:
-            if c.schema_version() != SCHEMA_VERSION:
+            if c.schema_version() == SCHEMA_VERSION:
+                c.refuse_foreign_schema()
+            else:
                 self._migrate(c)
         except BaseException:
             c.close()
@@ -261,6 +275,7 @@ class SqliteStore:
         check_version(c.place, c.schema_version(), SCHEMA_VERSION)
         c.lock()
         try:
+            self._check_schema(c)
             # The journal mode is kept in the file; setting it needs to be outside a transaction.
             c.sql.execute("pragma journal_mode = wal")
             self._transaction(c, lambda tx: upgrade(c, tx.now_ms))
