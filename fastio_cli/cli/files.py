@@ -16,7 +16,6 @@ from fastio_cli.cli.framework.options import (
 )
 from fastio_cli.cli.framework.values import integer, secret
 from fastio_cli.cli.objects import list_objects, register_common
-from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,32 +35,51 @@ TO_LOCK_TOKEN = Opt(
 
 @command(
     "file put",
-    Arg("source", "File to read, or - for standard input, or a folder", complete="file"),
-    Arg("path", "Path of the object (default: the file's name)", required=False, complete="path"),
-    Flag("--recursive", "-r", help="Store a folder with all files below it"),
-    Flag("--dry-run", "-n", help="Only say which files a folder would store, and where"),
+    Arg(
+        "source",
+        "Files to read, or - for standard input; after a single one its new path may follow",
+        many=True,
+        complete="file",
+    ),
+    Opt("--to", help="The path, or a folder with / at its end", metavar="PATH", complete="path"),
+    Flag("--recursive", "-r", help="Store folders with all files below them"),
+    Flag("--ignore", help="Leave out what .gitignore and .fastioignore files say"),
+    Flag("--dry-run", "-n", help="Only say which files would be stored, and where"),
     Opt("--media-type", help="Default: what the name says", metavar="TYPE"),
     IF_VERSION,
     LOCK_TOKEN,
     KEY,
     op="file.put",
 )
-def put(cli: Session, source: str, path: str | None, recursive: bool, **params: Any) -> None:
-    """Examples:
+def put(
+    cli: Session,
+    source: list[str],
+    to: str | None,
+    recursive: bool,
+    ignore: bool,
+    dry_run: bool,
+    **params: Any,
+) -> None:
+    """Without a path a file keeps its name. Each of many is stored by itself: a refused one does
+    not stop the others, and the list says what was stored and what was not. What belongs to a
+    store (.fastio, its blobs, your settings) is never stored.
+
+    Examples:
     fastio file put report.pdf
     fastio file put report.pdf reports/may.pdf
+    fastio file put a.md b.md --to notes/
     fastio file put --recursive docs notes/docs
     echo hello | fastio file put - hello.txt
     """
     from fastio_cli.cli import uploads
 
-    dry_run = params.pop("dry_run")
-    if recursive:
-        uploads.put_folder(cli, source, path, dry_run, params)
-    elif dry_run:
-        raise FastioError("invalid", "--dry-run is for --recursive.")
+    sources, to = uploads.sources_and_target(source, to, recursive)
+    if recursive or dry_run or len(sources) > 1:
+        uploads.put_many(
+            cli, sources, to or "", params, recursive=recursive, ignore=ignore, dry_run=dry_run
+        )
     else:
-        cli.out.record(uploads.put_file(cli, source, path, params), essential="version")
+        cli.out.record(uploads.put_one(cli, sources[0], to, params), essential="version")
 
 
 @command(

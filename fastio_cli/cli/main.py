@@ -28,6 +28,8 @@ def main() -> NoReturn:
     gc.set_threshold(50_000)  # a short command ends before a collection would pay
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _open_missing_streams()
+    if sys.stdout.errors in ("strict", "surrogateescape") and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # what its encoding cannot say is no failure
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

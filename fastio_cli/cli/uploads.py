@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
+import unicodedata
 from contextlib import ExitStack, contextmanager
 
+from fastio_cli.cli.framework.outcomes import Outcomes
 from fastio_cli.cli.framework.values import STDIN, file_of, literal
+from fastio_cli.cli.local_files import IgnoreRules, StoreFiles, files_below
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -24,39 +27,124 @@ PROGRESS_BYTES_MIN = 32 * 1024 * 1024  # takes about a second to store
 PROGRESS_AFTER_S = 1.0  # for downloads, whose speed is unknown
 
 
-def put_file(cli: Session, source: str, path: str | None, params: dict[str, Any]) -> Any:
-    """Store one file, or standard input, and return its record."""
-    if path is None:
-        if source == STDIN:
+def sources_and_target(
+    words: list[str], to: str | None, recursive: bool
+) -> tuple[list[str], str | None]:
+    """The local files and the path among the words of ``file put``.
+
+    After a single file its path may follow, after many a folder with ``/`` at its end. Raises
+    ``invalid`` where the second of two could be either.
+    """
+    if to is not None or len(words) == 1:
+        if to is not None and len(words) > 1 and not to.endswith("/"):
             raise FastioError(
-                "invalid", "Standard input has no name.", "Name it: fastio file put - PATH"
+                "invalid",
+                f"{len(words)} files cannot all be stored at {to}.",
+                f"Name a folder: --to {to}/",
             )
-        path = os.path.basename(os.path.abspath(source))
-    elif path.endswith("/"):
-        path += os.path.basename(os.path.abspath(source))
+        return words, to
+    *sources, last = words
+    if last.endswith("/") or (len(sources) == 1 and "://" in last):
+        return sources, last
+    if len(sources) > 1:
+        return words, None
+    put = ["file", "put", *(["--recursive"] if recursive else [])]
+    if STDIN not in sources and os.path.exists(last) and last != sources[0]:
+        raise FastioError(
+            "invalid",
+            f"{last} is a local file: is it to be stored too, or is it the path for {sources[0]}?",
+            f"Both: {_command(*put, *words, '--to', '/')}  The path: "
+            + _command(*put, *sources, "--to", last),
+        )
+    return sources, last
+
+
+def put_one(cli: Session, source: str, path: str | None, params: dict[str, Any]) -> Any:
+    """Store one file, or standard input, and return its record."""
+    if path is None and source == STDIN:
+        raise _nameless()
+    path = _target(source, path or "")
+    if source != STDIN:
+        StoreFiles(cli.config).refuse(source)
+    record = _put(cli, source, path, params)
+    if record["version"] > 1 and params["if_version"] is None:
+        path = record["path"]
+        cli.out.note(
+            f"{path} is at version {record['version']} now; those before it are kept: "
+            + _command("file", "history", path)
+        )
+    return record
+
+
+def put_many(
+    cli: Session,
+    sources: list[str],
+    to: str,
+    params: dict[str, Any],
+    *,
+    recursive: bool = False,
+    ignore: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Store files, and with ``recursive`` all those below folders, each by a call of its own.
+
+    ``to`` is the folder for the files; a single folder becomes it. Two files never become one
+    object, also where their names differ only in their Unicode normal form.
+    """
+    if any(params[name] for name in ("if_version", "idempotency_key")):
+        raise FastioError("invalid", "--if-version and --idempotency-key are for a single file.")
+    store_files = StoreFiles(cli.config)
+    taken: dict[str, str] = {}
+
+    def planned() -> Iterator[dict[str, object]]:
+        for source in sources:
+            if not (recursive and os.path.isdir(source)):
+                yield {"path": _target(source, to), "source": source}
+                continue
+            root = to.strip("/") if len(sources) == 1 and to else _target(source, to)
+            rules = IgnoreRules(source) if ignore else None
+            for name in files_below(source, store_files, rules, cli.out.note):
+                target = "/".join(filter(None, (root.strip("/"), *name.split(os.sep))))
+                yield {"path": target, "source": os.path.join(source, name)}
+
+    def put(names: dict[str, object]) -> object:
+        source, path = str(names["source"]), unicodedata.normalize("NFC", str(names["path"]))
+        if source == STDIN:
+            raise _nameless()
+        store_files.refuse(source)
+        other = taken.setdefault(path, source)
+        if other != source:
+            twins = unicodedata.normalize("NFC", source) == unicodedata.normalize("NFC", other)
+            why = "; the names differ only in their Unicode form" if twins else ""
+            raise FastioError(
+                "invalid",
+                f"{source} would be stored at {path}, where {other} was{why}.",
+                f"Name it yourself: {_command('file', 'put', source, path + '-2')}",
+            )
+        return names if dry_run else _put(cli, source, path, params)
+
+    outcomes = Outcomes(cli.out, "to be stored" if dry_run else "stored")
+    outcomes.each(planned(), put)
+    columns = "path,source" if dry_run else "path,version,size_bytes,media_type"
+    outcomes.finish(columns, "path")
+
+
+def _nameless() -> FastioError:
+    return FastioError("invalid", "Standard input has no name.", "Name it: fastio file put - PATH")
+
+
+def _target(source: str, to: str) -> str:
+    """The path for a file: ``to``, or its own name in the folder ``to``."""
+    if to and not to.endswith("/"):
+        return to
+    name = os.path.basename(os.path.abspath(source))
+    return to.lstrip("/") + name
+
+
+def _put(cli: Session, source: str, path: str, params: dict[str, Any]) -> Any:
     content = _stored(cli, source)
     with _sending(cli, content):
         return cli.call("file.put", path=path, content=content, **params)
-
-
-def put_folder(
-    cli: Session, folder: str, path: str | None, dry_run: bool, params: dict[str, object]
-) -> None:
-    """Store every file below a folder, each by a call of its own."""
-    if not os.path.isdir(folder):
-        raise FastioError("invalid", f"{folder} is not a folder.", "Leave --recursive out.")
-    if any(params[name] for name in ("if_version", "idempotency_key")):
-        raise FastioError("invalid", "--if-version and --idempotency-key are for a single file.")
-    root = path.strip("/") if path else os.path.basename(os.path.abspath(folder))
-    items = []
-    for name in _files_below(cli, folder):
-        target = "/".join(filter(None, (root, *name.split(os.sep))))
-        if dry_run:
-            items.append({"path": target, "source": os.path.join(folder, name)})
-        else:
-            items.append(put_file(cli, os.path.join(folder, name), target, params))
-    columns = "path,source" if dry_run else "path,version,size_bytes,media_type"
-    cli.out.page({"items": items, "next_cursor": None}, columns=columns, essential="path")
 
 
 def append_text(cli: Session, text: str, raw: bool, params: dict[str, object]) -> Any:
@@ -106,25 +194,14 @@ def received_chunks(
                 bar.update(task, completed=count)
 
 
-def _files_below(cli: Session, folder: str) -> Iterator[str]:
-    inside = os.path.join(os.path.realpath(folder), "")
-    for current, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            file = os.path.join(current, name)
-            if not os.path.realpath(file).startswith(inside):
-                # A link could disclose files that its owner keeps elsewhere.
-                cli.out.note(f"Left out: {file} leads out of the folder")
-            elif not os.path.isfile(file):
-                cli.out.note(f"Left out: {file} is no file")
-            else:
-                yield os.path.relpath(file, folder)
+def _command(*words: str) -> str:
+    import shlex
+
+    return shlex.join(["fastio", *words])
 
 
 def _hint_for_text(path: str, text: str) -> str:
-    import shlex
-
-    command = shlex.join(["fastio", "file", "append", path, f"@{text}"])
+    command = _command("file", "append", path, f"@{text}")
     return f"Check its name. A text that begins with @ is given with two: {command}"
 
 

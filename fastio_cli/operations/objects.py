@@ -188,8 +188,8 @@ def copy(
 
     It needs the role viewer where the object is, and editor where the copy goes.
     """
-    there, elsewhere = _place(ctx, path, to, to_workspace)
     head = ctx.live(path)
+    there, elsewhere = _place(ctx, path, to, to_workspace)
     if not elsewhere:
         ctx.require_here("editor")
     target = _free_target(there, to, overwrite, to_lock_token)

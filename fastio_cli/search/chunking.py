@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+from fastio_cli.search.encodings import legacy_text, utf_16_without_mark, western_text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -132,29 +134,44 @@ def length(text: str) -> int:
 
 def is_binary(data: bytes) -> bool:
     """Whether bytes are no text, judged by their beginning."""
-    return data[:2] not in _UTF_16_BOMS and b"\0" in data[:8192]
+    if data[:2] in _UTF_16_BOMS or b"\0" not in data[:8192]:
+        return False
+    return utf_16_without_mark(data) is None
 
 
 def decode(data: bytes) -> str | None:
-    """Bytes as text; None if they are no text.
+    """Bytes as text; None if they are no text, or are in an encoding that is not certain.
 
-    They are UTF-8, UTF-16 with a byte order mark, or else an encoding of one byte a character,
-    which is most often Windows-1252.
+    They are UTF-8, UTF-16, the encoding of an alphabet or of East Asia that is recognised, or else
+    Windows-1252 if they look like that. What cannot be read in a text of two encodings becomes
+    U+FFFD.
     """
     if data[:2] in _UTF_16_BOMS:
         return data.decode("utf-16", "replace").replace("\0", "")
     if is_binary(data):
         return None
+    if (wide := utf_16_without_mark(data)) is not None:
+        return data.decode(wide, "replace").replace("\0", "")
     text = data.decode("utf-8-sig", "replace")
     undecoded = text.count("\ufffd")
     if undecoded > len(text) // 1000 and data.translate(None, _CONTROL_BYTES) == data:
-        western = data.decode("cp1252", "replace")
-        # With more it is another alphabet, or no text at all.
-        if undecoded <= len(western) // 5:
-            return western
+        decoded = sum(c >= "\x80" for c in text) - undecoded
+        # Other encodings look like UTF-8 now and then; with more it is a text of two encodings.
+        is_mixed = decoded > undecoded // 2
+        other = None if is_mixed else legacy_text(data) or western_text(data)
+        if other is not None:
+            return other
     if undecoded > len(text) // 20:
         return None
     return text.replace("\0", "")
+
+
+def unread(text: str, data: bytes) -> str | None:
+    """What to say of a text that could not be decoded completely."""
+    lost = text.count("\ufffd") - data.count("\ufffd".encode())
+    if lost <= 1:  # one may have been cut off at the end
+        return None
+    return f"It is in more than one encoding: {lost:,} characters of it cannot be read."
 
 
 def _paragraphs(text: str, markdown: bool) -> Iterator[tuple[int, int, str, str]]:

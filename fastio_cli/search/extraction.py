@@ -50,7 +50,7 @@ def text_passages(suffix: str, kind: str, data: bytes) -> Iterator[Passage | str
     if text is None:
         yield "It is not text, nor a document whose format is known."
         return
-    problem = None
+    problem = chunking.unread(text, data)
     if len(text) > chunking.CHARACTERS_MAX:
         text = text[: chunking.CHARACTERS_MAX]
         problem = f"Only the first {chunking.CHARACTERS_MAX // 2**20} MiB are searched."

@@ -118,22 +118,28 @@ class FairPool:
 
     def _work(self) -> None:
         while (task := self._begun.get()) is not None:
-            _current.task = task
-            result, error = _outcome(task)
-            _current.task = None
-            with self._lock:
-                self._running.discard(task)
-                self._places.give_back(task.owner)
-                self._begin()
-            with suppress(RuntimeError):  # the loop is gone, and with it all who asked
-                self._loop.call_soon_threadsafe(_resolve, task.future, result, error)
+            self._do(task)
+            del task  # nothing of it is kept until the next one comes
+
+    def _do(self, task: Task) -> None:
+        _current.task = task
+        result, error = (None, None) if task.is_left else _outcome(task.function)
+        _current.task = None
+        with self._lock:
+            self._running.discard(task)
+            self._places.give_back(task.owner)
+            self._begin()
+        with suppress(RuntimeError):  # the loop is gone, and with it all who asked
+            self._loop.call_soon_threadsafe(_resolve, task.future, result, error)
+        # An error leads to the frames that it came through, and they to the task and this frame:
+        # what the request brought along would be kept until such a cycle is collected.
+        del task.future, task.function, error
 
 
-def _outcome(task: Task) -> tuple[object, Exception | None]:
-    if task.is_left:
-        return None, None
+def _outcome(function: Callable[[], object]) -> tuple[object, Exception | None]:
+    """What a function returns or raises."""
     try:
-        return task.function(), None
+        return function(), None
     except Exception as e:
         return None, e
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fastio_cli.server.request_context import RequestContext
     from fastio_cli.server.responses import Headers
 
-TRANSFERS_MAX = 32  # threads
+TRANSFERS_MAX = 16  # threads
 CLOSE_S = 1.0
 UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
 DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")

@@ -105,7 +105,7 @@ def test_help_as_json_describes_one_group_or_command() -> None:
     whole = described([])
     assert list(described(["state"])) == list(whole)
     assert [c["words"] for c in described(["lock", "acquire"])["commands"]] == ["lock acquire"]
-    assert [op["name"] for op in described(["lock", "acquire"])["operations"]] == ["lock.acquire"]
+    assert [op["name"] for op in described(["lock", "renew"])["operations"]] == ["lock.renew"]
     with pytest.raises(FastioError, match="no command 'state st'"):
         described(["state", "st"])
 

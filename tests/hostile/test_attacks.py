@@ -38,6 +38,7 @@ def silent() -> Iterator[int]:
 @pytest.fixture
 def server(tmp_path, silent) -> Iterator[Attacked]:
     environ = {
+        "FASTIO_RATE_PER_S": "1000",  # as by default
         "FASTIO_CHAT_URL": f"http://127.0.0.1:{silent}",
         "FASTIO_CHAT_MODEL": "any",
         "FASTIO_EGRESS_ALLOW": "127.0.0.1",

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import threading
+import weakref
 from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from fastio_cli.errors import FastioError
 from fastio_cli.operations import find
 from fastio_cli.server import compute
 from fastio_cli.server.compute import HelperPool
 from fastio_cli.server.executor import KeyedQueue
-from fastio_cli.server.fair_pool import FairPool
+from fastio_cli.server.fair_pool import FairPool, current_task
 from fastio_cli.server.shares import Budget, Places, Turns, by_turns
 from fastio_cli.storage.tx import Work
 from tests.backends import Background, until
@@ -291,3 +295,29 @@ def test_large_bodies_of_one_org_leave_room_for_another(server, token, acme, htt
         assert answer.status_code == 200
         assert held["acme"] == 8 * 16_000_000
     until(lambda: not held)
+
+
+def test_a_failure_keeps_nothing_of_its_request(pool):
+    """Not even until cycles are collected: a large body would be kept with it."""
+
+    class Body:
+        pass
+
+    def fail(body):
+        task = current_task()  # as whatever looks for its task does
+        raise FastioError("too_large", f"{body} of {task}")
+
+    async def script():
+        pool.start(asyncio.get_running_loop())
+        body = Body()
+        left = weakref.ref(body)
+        with contextlib.suppress(FastioError):
+            await pool.run("a", fail, body)
+        del body
+        await asyncio.to_thread(until, lambda: left() is None)
+
+    gc.disable()
+    try:
+        asyncio.run(script())
+    finally:
+        gc.enable()

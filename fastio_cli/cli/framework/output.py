@@ -59,7 +59,7 @@ class Output:
         elif self.format == "json":
             self.document({**page, "items": [self._select(item) for item in items]})
         elif self.format == "jsonl":
-            for item in items:
+            for item in [*items, *page.get("failed", ())]:
                 self.row(item)
         else:
             self._tables().page(items, self._fields or columns, essential)
@@ -94,6 +94,10 @@ class Output:
         """Print a note for the user on stderr."""
         if not self.quiet:
             print(visible(text), file=sys.stderr)
+
+    def error(self, error: FastioError) -> None:
+        """Print an error on stderr, after which the command goes on."""
+        fail(error, self.format in ("json", "jsonl"), sys.stderr)
 
     def copy(self, chunks: Iterable[bytes]) -> None:
         """Write bytes to stdout; binary data for a terminal is refused."""

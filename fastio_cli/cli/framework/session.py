@@ -113,6 +113,7 @@ class Session:
         from fastio_cli.operations import find
 
         workspace = self._resolve_workspace(find(name), params)
+        self._note_backslashes(find(name), params)
         if params.get("lock_token", "") is None:
             params["lock_token"] = lock_token()
         actor = self.config.actor()
@@ -122,6 +123,14 @@ class Session:
             if e.code == "invalid" and self._command is not None:
                 find(name).decode(params, self._command.names)  # names the parameters as typed
             raise
+
+    def _note_backslashes(self, operation: Operation, params: dict[str, object]) -> None:
+        """Say that a backslash separates nothing: somebody may lock another path than others do."""
+        for key in operation.path_params:
+            path = params.get(key)
+            if isinstance(path, str) and "\\" in path:
+                parts = path.replace("\\", "/")
+                self.out.note(f"{path} is one name with a backslash; in folders it is {parts}")
 
     def watch(self, **options: Any) -> Iterator[Any]:
         """The events of a workspace as they happen (``Client.watch``): the session's, or the one

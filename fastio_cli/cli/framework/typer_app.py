@@ -17,8 +17,7 @@ os.environ["TYPER_USE_RICH"] = "0"  # plain text: importing rich would double th
 import typer
 import typer.core
 import typer.main
-from typer._click.exceptions import NoArgsIsHelpError, NoSuchOption
-from typer._click.parser import _OptionParser, _ParsingState
+from typer._click.exceptions import NoArgsIsHelpError
 
 from fastio_cli.cli.framework import tree
 from fastio_cli.cli.framework.command import GLOBALS, Arg, Command, Flag, Opt
@@ -118,24 +117,12 @@ class Group(Listing):
         return _command(command) if command is not None else None
 
 
-class OptionParser(_OptionParser):
-    """Takes for options what the quick parser does: ``-5`` and ``- milk`` are values."""
-
-    def _process_opts(self, arg: str, state: _ParsingState) -> None:
-        if is_option(arg):
-            super()._process_opts(arg, state)
-        else:
-            state.largs.append(arg)
-
-
 class Leaf(typer.core.TyperCommand):
     """A command; its usage names arguments as the manual does: PATH, [PATH], COMMAND..."""
 
-    def make_parser(self, ctx: _click.Context) -> OptionParser:
-        parser = OptionParser(ctx)
-        for param in self.get_params(ctx):
-            param.add_to_parser(parser, ctx)
-        return parser
+    def parse_args(self, ctx: _click.Context, args: list[str]) -> list[str]:
+        with_value = {flag for p in self.params for flag in p.opts if not getattr(p, "is_flag", 0)}
+        return super().parse_args(ctx, _values_last(args, with_value))
 
     def collect_usage_pieces(self, ctx: _click.Context) -> list[str]:
         return ["[OPTIONS]", *(usage for p in self.params for usage in self._usage(p))]
@@ -301,11 +288,35 @@ def _usage_error(e: typer.TyperException, argv: list[str]) -> FastioError:
     words = ctx.command_path if ctx is not None else _command_path(argv)
     message = e.format_message() if hasattr(e, "format_message") else str(e)
     hint = f"See how it is used: {words} --help"
-    if isinstance(e, NoSuchOption) and not e.possibilities:
+    if hasattr(e, "possibilities") and not e.possibilities:  # no such option, nor one like it
         with_dashes = _as_values(argv, words.split()[1:])
         if with_dashes is not None:
             hint = f"If that is a value and no option, set it after '--': {with_dashes}"
     return FastioError("invalid", message.strip(), hint)
+
+
+def _values_last(args: list[str], with_value: set[str]) -> list[str]:
+    """The arguments with ``--`` before all values if one of them, as ``-5``, looks like an option.
+
+    ``with_value`` are the options whose value follows.
+    """
+    options: list[str] = []
+    values: list[str] = []
+    rest = list(args)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            values += rest
+            break
+        if not is_option(word):
+            values.append(word)
+            continue
+        options.append(word)
+        if word in with_value:
+            options += rest[:1]
+            del rest[:1]
+    is_needed = any(v.startswith("-") and v != "-" for v in values)
+    return [*options, "--", *values] if is_needed else args
 
 
 def _command_path(argv: list[str]) -> str:
