@@ -58,7 +58,12 @@ def create(cli: Session, params: dict[str, Any]) -> PendingImports:
         some = {**wanted, "urls": some_urls}
         call = cli.prepare("import.create", some, f"{key}:{start}" if key and start else key)
         start += len(some_urls)
-        items += cli.engine.run(call)["items"]
+        try:
+            items += cli.engine.run(call)["items"]
+        except FastioError as e:
+            if items:
+                e.message += f" The first {len(items):,} imports are queued all the same."
+            raise
         workspace = call.workspace
     return PendingImports(cli, workspace, items)
 

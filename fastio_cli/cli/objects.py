@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from fastio_cli.cli.framework.command import Opt, command
+from fastio_cli.cli.framework.command import Arg, Opt, command
+from fastio_cli.cli.framework.listing import show_list
 from fastio_cli.cli.framework.options import (
+    ALL,
     CURSOR,
     IF_VERSION,
     KEY,
@@ -14,11 +16,13 @@ from fastio_cli.cli.framework.options import (
     given,
 )
 from fastio_cli.cli.framework.values import integer
+from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastio_cli.cli.framework.session import Session
 
+PATHS = Arg("path", "Paths of objects, or fio://workspace/path", many=True, complete="path")
 FROM = Opt(
     "--from",
     name="from_version",  # "from" cannot be a parameter in Python
@@ -38,27 +42,26 @@ TO = Opt(
 def register_common(noun: str) -> None:
     """Register the commands that are the same for ``state`` and ``file``."""
     change = (IF_VERSION, LOCK_TOKEN, KEY)
-    command(f"{noun} history", PATH, LIMIT, CURSOR, op="object.history")(history)
+    command(f"{noun} history", PATH, LIMIT, CURSOR, ALL, op="object.history")(history)
     command(f"{noun} diff", PATH, FROM, TO, op="object.diff")(diff)
     command(f"{noun} restore", PATH, VERSION, *change, op="object.restore")(restore)
-    command(f"{noun} delete", PATH, *change, op="object.delete")(delete)
+    command(f"{noun} delete", PATHS, *change, op="object.delete")(delete)
 
 
 def list_objects(cli: Session, kind: str | None, **params: object) -> None:
-    page = cli.call("object.list", **given(kind=kind, **params))
     columns = "path,kind,version,size_bytes,author,updated_at"
-    cli.out.page(page, columns=columns, essential="path")
+    show_list(cli, "object.list", {"kind": kind, **params}, columns=columns, essential="path")
 
 
 def history(cli: Session, **params: object) -> None:
-    page = cli.call("object.history", **given(**params))
-    cli.out.page(page, columns="version,change,size_bytes,author,at,etag", essential="version")
+    columns = "version,change,size_bytes,author,at,etag"
+    show_list(cli, "object.history", params, columns=columns, essential="version")
 
 
 def diff(cli: Session, **params: object) -> None:
     diff = cli.call("object.diff", **given(**params))
-    if cli.out.format in ("json", "jsonl"):
-        cli.out.record(diff)
+    if cli.out.format in ("json", "jsonl", "csv") or not cli.out.is_whole:
+        cli.out.record(diff, essential="text")
     elif diff["text"]:
         cli.out.line(diff["text"])
 
@@ -67,5 +70,17 @@ def restore(cli: Session, **params: object) -> None:
     cli.out.record(cli.call("object.restore", **params), essential="version")
 
 
-def delete(cli: Session, **params: object) -> None:
-    cli.out.record(cli.call("object.delete", **params), essential="version")
+def delete(cli: Session, path: list[str], **params: object) -> None:
+    """Each of many is deleted by itself: one that is refused does not stop the others."""
+    if len(path) == 1:
+        cli.out.record(cli.call("object.delete", path=path[0], **params), essential="version")
+        return
+    from fastio_cli.cli.framework.outcomes import Outcomes
+
+    if params["if_version"] is not None or params["idempotency_key"] is not None:
+        raise FastioError("invalid", "--if-version and --idempotency-key are for a single object.")
+    outcomes = Outcomes(cli.out, "deleted")
+    outcomes.each(
+        ({"path": p} for p in path), lambda one: cli.call("object.delete", **one, **params)
+    )
+    outcomes.finish("path,version", "path")

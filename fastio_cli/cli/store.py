@@ -32,8 +32,8 @@ WORKSPACES = Opt(
 
 @command(
     "store copy",
-    Arg("source", "The store to copy: a folder, or postgresql://USER@HOST/DATABASE"),
-    Arg("target", "Where to: a folder or database, empty unless --workspace is given"),
+    Arg("source", "The store to copy: a folder, database (postgresql://…) or server's URL"),
+    Arg("target", "Where to: a folder, database or server, empty unless --workspace is given"),
     WORKSPACES,
     Opt("--as", help="What the copy of the workspace is called", metavar="NAME", name="new_name"),
     Opt("--source-blobs", help="Where a source database keeps large files", metavar="PLACE"),
@@ -56,14 +56,20 @@ def copy(
     With --workspace only those, with their imports, also into a store that holds others. Run it
     again after an interruption, and it resumes where it stopped. Stop the writers of the source
     before: what the copy gives out itself, versions, events and fences, begins far above.
+    From or to a server every kept version of the objects is written again, in the name of whoever
+    copies: their contents are the same, not the log, authors, times and numbers.
 
     Examples:
     fastio store copy .fastio postgresql://fastio@db.internal/fastio --progress
     fastio store copy .fastio ~/team --workspace default --as research
     """
+    from fastio_cli.opening import is_server
     from fastio_cli.storage.copy import copy_store
 
     names = _names(cli, workspaces, new_name)
+    if is_server(source) or is_server(target):
+        _transfer(cli, source, target, names)
+        return
 
     with (
         _place(cli, source, source_blobs, "refuse") as old,
@@ -74,6 +80,30 @@ def copy(
     if compared["live_locks"]:
         cli.out.note(f"{compared['live_locks']} locks are held in the source; the copy has none.")
     cli.out.record(compared, essential="events")
+
+
+def _transfer(cli: Session, source: str, target: str, names: dict[str, str] | None) -> None:
+    """Copy workspaces through operations, as a server allows."""
+    from contextlib import closing
+
+    from fastio_cli.engine.transfer import NOT_COPIED, Transfer
+
+    if names is None:
+        raise FastioError(
+            "invalid",
+            "Of a server, or to one, single workspaces are copied.",
+            "Name them: --workspace NAME",
+        )
+    note = cli.out.note if cli.out.terminal else lambda path: None
+    total: dict[str, int] = {"workspaces": 0}
+    with closing(_client(cli, source)) as one, closing(_client(cli, target)) as other:
+        for name, new_name in names.items():
+            for what, count in Transfer(one, other).copy(name, new_name, note).items():
+                total[what] = total.get(what, 0) + count
+            total["workspaces"] += 1
+    if total["live_locks"]:
+        cli.out.note(f"{total['live_locks']} locks are held in the source; the copy has none.")
+    cli.out.record({**total, "not_copied": NOT_COPIED}, essential="versions")
 
 
 def _names(cli: Session, workspaces: list[str], new_name: str | None) -> dict[str, str] | None:

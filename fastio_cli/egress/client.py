@@ -26,7 +26,9 @@ from fastio_cli.errors import FastioError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from http.cookiejar import Cookie
     from typing import Any
+    from urllib.request import Request
 
     from fastio_cli.egress.connections import Resolve
 
@@ -157,10 +159,18 @@ def new_cookies() -> httpx.Cookies:
     A cookie without ``Domain`` goes back to its very host; one for a whole domain is refused if
     that is a country's registry (``co.uk``) (RFC 6265, 5.3 and 5.4).
     """
-    policy = DefaultCookiePolicy(
+    policy = _CookiePolicy(
         strict_domain=True, strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain
     )
     return httpx.Cookies(CookieJar(policy))
+
+
+class _CookiePolicy(DefaultCookiePolicy):
+    """Passes over cookies that no header can send back as they came."""
+
+    def set_ok(self, cookie: Cookie, request: Request) -> bool:
+        text = f"{cookie.name}{cookie.value}"
+        return text.isascii() and text.isprintable() and super().set_ok(cookie, request)
 
 
 def client_for(url: str, *, headers: Mapping[str, str], read_s: float, connect_s: float) -> Any:

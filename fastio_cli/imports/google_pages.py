@@ -53,29 +53,36 @@ def _target(page: str) -> str | None:
 
 
 class _Warning(HTMLParser):
-    """``target``: where the form ``download-form`` or the link ``uc-download-link`` leads."""
+    """What the page of the virus scan says of the file."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.target: str | None = None
+        self._link: str | None = None
+        self._action: str | None = None
+        self._fields: list[tuple[str, str]] = []
         self._is_in_form = False
 
+    @property
+    def target(self) -> str | None:
+        """Where the form ``download-form`` leads, or the link ``uc-download-link``."""
+        if self._action is None:
+            return self._link
+        parts = urlsplit(self._action)
+        query = urlencode([*parse_qsl(parts.query), *self._fields])
+        return parts._replace(query=query).geturl()
+
     def handle_starttag(self, tag: str, attrs: Attributes) -> None:
+        """Note the form, its hidden fields, and the link."""
         named = {name: value or "" for name, value in attrs}
         if tag == "form":
             self._is_in_form = named.get("id") in ("download-form", "downloadForm")
             if self._is_in_form:
-                self.target = named.get("action", "")
+                self._action, self._fields = named.get("action", ""), []
         elif tag == "input" and self._is_in_form and named.get("type") == "hidden":
-            self._add(named.get("name", ""), named.get("value", ""))
-        elif tag == "a" and named.get("id") == "uc-download-link" and self.target is None:
-            self.target = named.get("href")
+            self._fields.append((named.get("name", ""), named.get("value", "")))
+        elif tag == "a" and named.get("id") == "uc-download-link":
+            self._link = named.get("href")
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
             self._is_in_form = False
-
-    def _add(self, name: str, value: str) -> None:
-        parts = urlsplit(self.target or "")
-        query = urlencode([*parse_qsl(parts.query), (name, value)])
-        self.target = parts._replace(query=query).geturl()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import collapse_rfc2231_value
@@ -101,7 +101,7 @@ def _plain(name: str) -> str:
     if "=?" in name:
         try:
             return str(make_header(decode_header(name)))
-        except (HeaderParseError, ValueError, LookupError):
+        except (MessageError, ValueError, LookupError):
             return name
     try:
         return unquote(name, errors="strict")

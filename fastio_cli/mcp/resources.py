@@ -142,7 +142,7 @@ async def _publish(
             await bus.publish(ResourceUpdated(uri=uri_of(workspace, event["path"])))
             if workspace == caller.workspace:
                 await bus.publish(ResourcesListChanged())
-        after = int(page["next_cursor"])
+        after = int(page["next_cursor"] or 0)
 
 
 class Subscriptions:

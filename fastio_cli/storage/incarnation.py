@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SPARE = 1_000_000  # as the clocks of two machines differ, and one may be set back
 US_PER_MS = 1000
+OF_NO_WORKSPACE = 0  # where jobs are that are not of one
 
 
 class Replaced:
@@ -35,9 +36,9 @@ def begin(tx: Tx, replaced: Replaced | None, *, revoke_tokens: bool = False) -> 
     """Let everything that a store gives out go on above what was given out before.
 
     ``replaced`` is the state it had until now, if that can be read. A token or offer that was taken
-    back there stays so; with ``revoke_tokens`` all tokens are. Returns ``floor``, the number above
-    which everything goes on, how many ``tokens`` count, and whether what was ``revoked`` since is
-    known.
+    back there stays so; with ``revoke_tokens`` all tokens are. Locks and the leases of jobs end.
+    Returns ``floor``, the number above which everything goes on, how many ``tokens`` count, and
+    whether ``revocations_known``: what was revoked since.
     """
     own = tx.numbers.highest()
     lost_ms = max(0, tx.now_ms - tx.numbers.changed_at())
@@ -47,6 +48,9 @@ def begin(tx: Tx, replaced: Replaced | None, *, revoke_tokens: bool = False) -> 
         floor = max(own, replaced.highest) if is_known else max(floor, replaced.highest)
     for workspace in tx.workspaces.every():
         tx.numbers.raise_floor(workspace["id"], floor + 1, "store.restore")
+        tx.locks.forget(workspace["id"])
+        tx.jobs.raise_fences(workspace["id"], tx.now_ms)  # more each time than any was leased
+    tx.jobs.raise_fences(OF_NO_WORKSPACE, tx.now_ms)
     tx.numbers.keep(ALL_NAMES, floor)
     tx.numbers.renew_token_key(os.urandom(32).hex())
     if is_known and replaced is not None:

@@ -10,6 +10,7 @@ import pytest
 
 from fastio_cli.client.remote import Remote
 from fastio_cli.engine.compare import Comparison
+from fastio_cli.engine.transfer import Transfer
 from fastio_cli.errors import FastioError
 from fastio_cli.storage.copy import Endpoint, copy_store
 from tests.backends import Caller, kind_of
@@ -217,3 +218,35 @@ def test_killed_while_it_copies(run, tmp_path):
             assert run("store", "compare", *words[2:])["same"]
         step += 60
     assert run("store", "compare", *words[2:])["same"]
+
+
+def test_from_and_to_a_server_the_contents_are_copied(opened):
+    source, target, back = (opened("sqlite", name) for name in ("source", "target", "back"))
+    fill(source)
+    source("state.set", path="s.json", value=[1], schema={"type": "array"}, workspace="lab")
+    source("state.set", path="gone.json", value=2, workspace="lab")
+    target("workspace.create", name="taken")
+    server = Running(target.engine)
+    remote = Remote(server.url, server.token("ada"), retry_s=2)
+    seen = []
+    try:
+        with pytest.raises(FastioError) as caught:
+            Transfer(source.engine, remote).copy("lab", "taken", seen.append)
+        assert (caught.value.code, seen) == ("already_exists", [])
+        with pytest.raises(ZeroDivisionError):
+            Transfer(source.engine, remote).copy("lab", "lab", lambda path: 1 / (path < "log"))
+        for _ in range(2):  # it goes on where it stopped; once more changes nothing
+            result = Transfer(source.engine, remote).copy("lab", "lab", seen.append)
+        assert result == {"objects": 5, "versions": 12, "live_locks": 1}
+        Transfer(remote, back.engine).copy("lab", "default", seen.append)
+    finally:
+        remote.close()
+        server.stop()
+    assert target.snapshot("lab")["seq"] == 1 + 12
+    for copy, name in ((target, "lab"), (back, "default")):
+        for item in source("object.list", workspace="lab")["items"]:
+            whole = source.read(item["path"], workspace="lab")
+            assert copy.read(item["path"], workspace=name) == whole
+        assert copy.value("p.json", version=2, workspace=name) == 1
+        refused = {"path": "s.json", "value": 1, "workspace": name}
+        copy.refused("schema_violation", "state.set", **refused)

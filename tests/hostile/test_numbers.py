@@ -200,7 +200,6 @@ def test_a_backup_in_a_place_where_nothing_is_known_of_the_store(tmp_path, opene
 def test_a_store_put_back_by_other_means(place, opened):
     caller = opened(place)
     token = fill(caller)
-    caller("lock.release", path="q.json", lock_token=token)
     moment = Moment(place)
     lost = lose(caller)
     caller.engine.close()
@@ -209,6 +208,25 @@ def test_a_store_put_back_by_other_means(place, opened):
     caller.engine.store.write(lambda tx: incarnation.begin(tx, None))
     caller.engine.begin_numbers("ops")
     check_nothing_matches(caller, lost, token)
+
+
+def test_a_job_that_was_taken_before_is_not_ended_afterwards(place, opened):
+    caller = opened(place)
+    caller("import.create", urls=["https://example.com/a"])
+    store = caller.engine.store
+
+    def lease(tx):
+        row = tx.jobs.claim(1, "import-1", tx.now_ms, tx.now_ms + 60_000)
+        return row["fence"]
+
+    moment = Moment(place)
+    fence = store.write(lease)
+    caller.engine.close()
+    moment.put_back()
+    store = opened(place).engine.store
+    store.write(lambda tx: incarnation.begin(tx, None))
+    assert store.write(lease) > fence
+    assert not store.write(lambda tx: tx.jobs.finish(1, "import-1", fence, tx.now_ms))
 
 
 def test_before_the_first_event_the_numbers_of_before_are_beyond_the_end(place, opened):
@@ -275,7 +293,7 @@ def test_a_workspace_of_a_name_that_was_used_before(place, opened):
             assert lock["fence"] > old_lock["fence"]
             caller.refused("invalid", "event.list", after=old_cursor, workspace="w")
             write = {"path": "p.json", "value": "x", "workspace": "w"}
-            caller.refused("lock_lost", "state.set", **write, lock_token=old_lock["token"])
+            caller.refused("locked", "state.set", **write, lock_token=old_lock["token"])
         given.append((version, lock, cursor))
         caller("audit.verify", workspace="w")
         if n == 1:

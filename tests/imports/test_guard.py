@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastio_cli.egress.client import Egress, client_for, new_cookies
 from fastio_cli.egress.rules import PORTS, EgressRules, redact_url
@@ -393,6 +395,10 @@ def test_a_client_to_a_service_with_a_certificate_of_ones_own(
     site.close()
 
 
+ODD = [b"a", b"=", b";", b" ", b'"', b"\0", b"\xff", b"\xc3\xa9", b"Domain", b"Expires=", b"Path=/",
+       b"Max-Age=", b"9" * 30, b"\t", b"\x80", b",", b"Version=1", b'Port="80"']  # fmt: skip
+
+
 def set_cookies(*cookies: str) -> Any:
     """A route that sets cookies until they come back, redirecting to itself."""
 
@@ -474,3 +480,13 @@ def test_registries_set_no_cookies() -> None:
     header = {"Set-Cookie": "a=1; Domain=co.uk"}
     cookies.extract_cookies(httpx.Response(302, headers=header, request=asked))
     assert not list(cookies.jar)
+
+
+@given(st.lists(st.sampled_from(ODD), max_size=12).map(b"".join))
+def test_cookies_of_any_kind_go_back_whole_or_not_at_all(cookie: bytes) -> None:
+    cookies = new_cookies()
+    asked = httpx.Request("GET", "http://www.example.com/x")
+    cookies.extract_cookies(httpx.Response(302, headers=[(b"set-cookie", cookie)], request=asked))
+    following = httpx.Request("GET", "http://www.example.com/y")
+    cookies.set_cookie_header(following)
+    assert following.headers.get("cookie", "").isprintable()

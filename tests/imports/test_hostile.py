@@ -37,7 +37,12 @@ def test_a_cleaned_name_is_one_harmless_segment(name: str) -> None:
         assert clean(cleaned) == cleaned
 
 
-@given(TEXT, TEXT, TEXT)
+# Words in the form of mail, in charsets that exist and that do not, and forms of URLs.
+CODED = ["=?", "?=", "?B?", "?Q?", "utf-8", "utf-7", "idna", "rot13", "%", "%ff", "%00", "é", "a"]
+MAIL = st.lists(st.sampled_from(CODED), max_size=14).map("".join)
+
+
+@given(TEXT | MAIL, TEXT, TEXT)
 def test_a_file_always_gets_a_name(disposition: str, path: str, stated: str) -> None:
     for header in (disposition, f"attachment; filename={disposition}"):
         name = file_name(header, path, stated)

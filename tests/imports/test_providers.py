@@ -225,3 +225,10 @@ def test_a_warning_with_a_link() -> None:
     assert lead_on("https://drive.example/x", page) == (
         "https://drive.example/uc?export=download&confirm=AbC&id=4"
     )
+
+
+def test_a_page_of_very_many_fields_is_read_once() -> None:
+    fields = "<input type=hidden name=a value=b>" * 5000
+    found = lead_on("https://drive.example/x", f"<form id=download-form action=/y>{fields}")
+    assert found is not None
+    assert found.count("a=b") == 5000

@@ -146,6 +146,14 @@ class Jobs:
         )
         return row is not None
 
+    def raise_fences(self, workspace_id: int, by: int) -> None:
+        """Let no lease of before count: whoever has one can neither renew nor end it."""
+        self._db.run(
+            "update jobs set fence = fence + :by where workspace_id = :workspace_id",
+            workspace_id=workspace_id,
+            by=by,
+        )
+
     def finish(self, workspace_id: int, id: str, fence: int, now_ms: int) -> bool:
         """End a job well; False if the lease is lost."""
         row = self._db.returning(

@@ -89,6 +89,13 @@ class Locks:
             path=path,
         )
 
+    def forget(self, workspace_id: int) -> None:
+        """Forget all locks of a workspace and everybody who waits for one."""
+        for table in ("locks", "lock_waiters"):
+            self._db.run(
+                f"delete from {table} where workspace_id = :workspace_id", workspace_id=workspace_id
+            )
+
     def page(
         self, workspace_id: int, prefix: str, after: str, end: str, now_ms: int, limit: int
     ) -> list[Row]:
