@@ -6,10 +6,9 @@ an :class:`Identity`; ``engine/authorization.py`` decides what it may do.
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 from fastio_cli.digest import sha256
 from fastio_cli.errors import FastioError
+from fastio_cli.patterns import matches
 
 # From least to most. "anyone" needs no token, "member" any valid one.
 ROLES = ("anyone", "member", "viewer", "editor", "admin", "owner")
@@ -76,7 +75,7 @@ class Grant:
 
     def reaches(self, name: str) -> bool:
         """Whether the token is for the operation of this name."""
-        return self.has_all_scopes or any(fnmatchcase(name, scope) for scope in self.scopes)
+        return self.has_all_scopes or any(matches(scope, name) for scope in self.scopes)
 
     def at_least(self, role: str) -> bool:
         """Whether the role in the org is this one or more."""

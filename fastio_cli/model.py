@@ -413,7 +413,8 @@ class EventList(TypedDict):
     """A page of events; pass ``next_cursor`` as ``after`` for the next page."""
 
     items: list[Event]
-    next_cursor: str
+    next_cursor: str | None
+    has_more: bool
 
 
 class Transaction(TypedDict):

@@ -82,7 +82,7 @@ def make_token(engine: Engine, member: str, role: str = "owner", org: str = "") 
 
 
 class Running:
-    """A server on a free port, in a thread of this process."""
+    """A server on a free port, in a thread of this process; ``front`` stands before its app."""
 
     def __init__(
         self,
@@ -90,6 +90,7 @@ class Running:
         connections_max: int | None = None,
         grace_s: int | None = 1,
         port: int = 0,
+        front: Callable[[App], Any] = lambda app: app,
         **options: Any,
     ) -> None:
         self.engine = engine
@@ -97,7 +98,7 @@ class Running:
         self.socket = socket.create_server(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         config = uvicorn.Config(
-            self.app,
+            front(self.app),
             http="fastio_cli.server.protocol:Protocol",
             loop="asyncio",
             ws="none",

@@ -32,7 +32,7 @@ LINE_LENGTH_MAX = 100
 
 # A module imports only what stands on lower steps, or its own package.
 STEPS = (
-    {"errors", "model", "retry", "digest", "utf8", "version"},
+    {"errors", "model", "retry", "digest", "utf8", "version", "patterns"},
     {"json_text", "identity", "filesystem"},
     {"config"},
     {"blobs"},
@@ -50,7 +50,7 @@ STEPS = (
 )
 RANKS = {name: rank for rank, names in enumerate(STEPS) for name in names}
 # What operations get to know of the rest they get through their Context.
-OPERATIONS_MAY_IMPORT = {"errors", "model", "json_text", "digest", "blobs", "identity"}
+OPERATIONS_MAY_IMPORT = {"errors", "model", "json_text", "digest", "blobs", "identity", "patterns"}
 HEAVY = {
     "asyncio",
     "dataclasses",

@@ -2,32 +2,94 @@
 
 from __future__ import annotations
 
-from fastio_cli.cli.framework.command import Opt, command
+from fastio_cli.cli.framework.command import Flag, Opt, command
 from fastio_cli.cli.framework.exit import Exit
-from fastio_cli.cli.framework.options import LIMIT, given
+from fastio_cli.cli.framework.listing import PAGE, all_pages, refuse_actor, show_list
+from fastio_cli.cli.framework.options import ALL, LIMIT, given
 from fastio_cli.cli.framework.values import integer, seconds
+from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastio_cli.cli.framework.session import Session
 
-AFTER = Opt("--after", help="Only events after this number", metavar="SEQ", convert=integer)
+AFTER = Opt(
+    "--after",
+    "--cursor",
+    help="Only events after this number",
+    metavar="SEQ",
+    convert=integer,
+)
+BEFORE = Opt("--before", help="Only events before this number", metavar="SEQ", convert=integer)
 TYPE = Opt("--type", help="Only events of this type, as 'state.*'", metavar="PATTERN")
 PATTERN = Opt("--path", help="Only events of paths like this, as 'plans/*'", metavar="PATTERN")
+BY = Opt("--by", help="Only events of this actor, as ada or 'agent-*'", metavar="PATTERN")
+SINCE = Opt(
+    "--since",
+    help="Only events of the last, as 1h",
+    metavar="DURATION",
+    convert=seconds,
+    param="since_s",
+)
+COLUMNS = "seq,at,type,actor,path,version"
 
 
 @command(
     "event list",
     AFTER,
+    BEFORE,
     TYPE,
     PATTERN,
+    BY,
+    SINCE,
+    Opt("--last", help="The last so many, in order", metavar="N", convert=integer),
+    Flag("--reverse", help="The newest first; go on with --before"),
     LIMIT,
+    ALL,
     op="event.list",
     help="List events in the order they happened.",
 )
-def list_(cli: Session, **params: object) -> None:
-    page = cli.call("event.list", **given(**params))
-    cli.out.page(page, columns="seq,at,type,actor,path,version", essential="seq", more=None)
+def list_(
+    cli: Session, last: int | None, reverse: bool, since: float | None, **params: Any
+) -> None:
+    """Examples:
+    fastio event list --last 20
+    fastio event list --since 1h --by 'agent-*' --type 'state.*'
+    fastio event list --reverse --path 'plans/*' --limit 10
+    """
+    refuse_actor(cli)
+    params["since_s"] = since
+    if last is not None:
+        if params.pop("limit") is not None or params.pop("all"):
+            raise FastioError(
+                "invalid",
+                "--last says how many: --limit and --all do not go with it.",
+                "As: fastio event list --last 20",
+            )
+        _show_last(cli, last, reverse, given(**params))
+        return
+    cursor = "before" if reverse else "after"
+    params["newest_first"] = reverse or None
+    show_list(cli, "event.list", params, columns=COLUMNS, essential="seq", cursor=cursor)
+
+
+def _show_last(cli: Session, count: int, reverse: bool, params: dict[str, Any]) -> None:
+    """Print the last so many events that pass the filters."""
+    if count < 1:
+        raise FastioError("invalid", "--last must be 1 or more.", "As: fastio event list --last 20")
+    params = {**params, "newest_first": True, "limit": min(count, PAGE)}
+    items: list[Any] = []
+    for page in all_pages(cli, "event.list", params, "before"):
+        items += page["items"]
+        if len(items) >= count:
+            break
+    del items[count:]
+    if not reverse:
+        items.reverse()
+    last = {"items": items, "next_cursor": None, "has_more": False}
+    cli.out.page(last, columns=COLUMNS, essential="seq", more=None)
 
 
 @command(
@@ -35,6 +97,7 @@ def list_(cli: Session, **params: object) -> None:
     AFTER,
     TYPE,
     PATTERN,
+    BY,
     Opt("--count", help="End after this many events", metavar="N", convert=integer),
     Opt("--timeout", help="End after this time", metavar="DURATION", convert=seconds),
     op=("event.list", "workspace.show"),
@@ -53,6 +116,7 @@ def watch(
     Example:
     fastio event watch --type 'state.*' --path 'plans/*'
     """
+    refuse_actor(cli)
     if count is not None and count < 1:
         return
     events = cli.watch(after=after, timeout_s=timeout, **given(**filters))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
 from fastio_cli.cli.framework.options import (
+    ALL,
     CURSOR,
     IF_VERSION,
     KEY,
@@ -143,6 +144,7 @@ def get(cli: Session, output: str | None, **params: Any) -> None:
     Opt("--type", help="Only objects of this kind", choices=("state", "file")),
     LIMIT,
     CURSOR,
+    ALL,
     op="object.list",
 )
 def list_(cli: Session, type: str | None, **params: object) -> None:

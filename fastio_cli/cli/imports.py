@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
-from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, STATE, given
+from fastio_cli.cli.framework.listing import show_list
+from fastio_cli.cli.framework.options import ALL, CURSOR, KEY, LIMIT, STATE, given
 from fastio_cli.cli.framework.values import integer, seconds, secret, size
 
 TYPE_CHECKING = False
@@ -83,10 +84,11 @@ def add(cli: Session, wait: bool, timeout: float | None, **params: object) -> No
     Opt("--path", help="Only those to this path", metavar="PATH", complete="path"),
     LIMIT,
     CURSOR,
+    ALL,
     op="import.list",
 )
 def list_(cli: Session, **params: object) -> None:
-    cli.out.page(cli.call("import.list", **given(**params)), columns=COLUMNS, essential="id")
+    show_list(cli, "import.list", params, columns=COLUMNS, essential="id")
 
 
 @command(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Opt, command
-from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, STATE, given
+from fastio_cli.cli.framework.listing import show_list
+from fastio_cli.cli.framework.options import ALL, CURSOR, KEY, LIMIT, STATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ COLUMNS = "id,state,due_at,attempts,failures,reason"
     Opt("--kind", help="Only those of this kind, as import or index", metavar="KIND"),
     LIMIT,
     CURSOR,
+    ALL,
     op="job.list",
 )
 def list_(cli: Session, **params: object) -> None:
@@ -28,7 +30,7 @@ def list_(cli: Session, **params: object) -> None:
     Example:
     fastio job list --state failed
     """
-    cli.out.page(cli.call("job.list", **given(**params)), columns=COLUMNS, essential="id")
+    show_list(cli, "job.list", params, columns=COLUMNS, essential="id")
 
 
 @command("job show", ID, op="job.show")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
+from fastio_cli.cli.framework.listing import show_list
 from fastio_cli.cli.framework.options import (
+    ALL,
     CURSOR,
     KEY,
     LIMIT,
@@ -112,12 +114,12 @@ def show(cli: Session, path: str) -> None:
     PREFIX,
     LIMIT,
     CURSOR,
+    ALL,
     op="lock.list",
 )
 def list_(cli: Session, **params: object) -> None:
-    page = cli.call("lock.list", **given(**params))
     columns = "path,holder,purpose,fence,expires_at,waiters"
-    cli.out.page(page, columns=columns, essential="path")
+    show_list(cli, "lock.list", params, columns=columns, essential="path")
 
 
 @command(

@@ -71,7 +71,10 @@ def run(argv: list[str]) -> int:
         from fastio_cli.cli.framework.session import Session
 
         session = Session(flags, parsed.command)
+        session.check_selection()
         parsed.command.run(session, **parsed.command.convert(parsed.values))
+        if not session.out.selection.is_used:
+            session.out.note("--fields and --query had no effect: this command prints no record.")
         return 0
     except Exit as e:
         return e.code

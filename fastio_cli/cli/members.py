@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, command
-from fastio_cli.cli.framework.options import CURSOR, IN_WORKSPACE, KEY, LIMIT, given
+from fastio_cli.cli.framework.listing import show_list
+from fastio_cli.cli.framework.options import ALL, CURSOR, IN_WORKSPACE, KEY, LIMIT, given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,10 +13,11 @@ if TYPE_CHECKING:
 MEMBER = Arg("name", "Name of the member")
 
 
-@command("member list", LIMIT, CURSOR, op="member.list")
+@command("member list", LIMIT, CURSOR, ALL, op="member.list")
 def list_(cli: Session, **params: object) -> None:
-    page = cli.call("member.list", **given(**params))
-    cli.out.page(page, columns="name,role,workspace,created_at", essential="name")
+    show_list(
+        cli, "member.list", params, columns="name,role,workspace,created_at", essential="name"
+    )
 
 
 @command(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Opt, command
+from fastio_cli.cli.framework.listing import show_list
 from fastio_cli.cli.framework.options import (
+    ALL,
     CURSOR,
     IF_VERSION,
     KEY,
@@ -40,27 +42,26 @@ TO = Opt(
 def register_common(noun: str) -> None:
     """Register the commands that are the same for ``state`` and ``file``."""
     change = (IF_VERSION, LOCK_TOKEN, KEY)
-    command(f"{noun} history", PATH, LIMIT, CURSOR, op="object.history")(history)
+    command(f"{noun} history", PATH, LIMIT, CURSOR, ALL, op="object.history")(history)
     command(f"{noun} diff", PATH, FROM, TO, op="object.diff")(diff)
     command(f"{noun} restore", PATH, VERSION, *change, op="object.restore")(restore)
     command(f"{noun} delete", PATHS, *change, op="object.delete")(delete)
 
 
 def list_objects(cli: Session, kind: str | None, **params: object) -> None:
-    page = cli.call("object.list", **given(kind=kind, **params))
     columns = "path,kind,version,size_bytes,author,updated_at"
-    cli.out.page(page, columns=columns, essential="path")
+    show_list(cli, "object.list", {"kind": kind, **params}, columns=columns, essential="path")
 
 
 def history(cli: Session, **params: object) -> None:
-    page = cli.call("object.history", **given(**params))
-    cli.out.page(page, columns="version,change,size_bytes,author,at,etag", essential="version")
+    columns = "version,change,size_bytes,author,at,etag"
+    show_list(cli, "object.history", params, columns=columns, essential="version")
 
 
 def diff(cli: Session, **params: object) -> None:
     diff = cli.call("object.diff", **given(**params))
-    if cli.out.format in ("json", "jsonl"):
-        cli.out.record(diff)
+    if cli.out.format in ("json", "jsonl", "csv") or not cli.out.is_whole:
+        cli.out.record(diff, essential="text")
     elif diff["text"]:
         cli.out.line(diff["text"])
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Opt, command
-from fastio_cli.cli.framework.options import CURSOR, EXPIRES, KEY, LIMIT, given
+from fastio_cli.cli.framework.listing import show_list
+from fastio_cli.cli.framework.options import ALL, CURSOR, EXPIRES, KEY, LIMIT, given
 from fastio_cli.cli.framework.values import secret
 from fastio_cli.errors import FastioError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     EXPIRES,
     LIMIT,
     CURSOR,
+    ALL,
     KEY,
     op=("transfer.create", "transfer.list", "transfer.revoke", "transfer.claim"),
     help="Hand the org over to a new owner, or take one over.",
@@ -39,8 +41,9 @@ def transfer(cli: Session, action: str, subject: str | None, **params: object) -
         at = f" --store {cli.config.store()}" if cli.is_remote else ""
         cli.out.note(f"To be claimed by: fastio org transfer claim @FILE --name NAME{at}")
     elif action == "list":
-        page = cli.call("transfer.list", **given(limit=params["limit"], cursor=params["cursor"]))
-        cli.out.page(page, columns="id,state,created_by,expires_at,claimed_by", essential="id")
+        pages = {name: params[name] for name in ("limit", "cursor", "all")}
+        columns = "id,state,created_by,expires_at,claimed_by"
+        show_list(cli, "transfer.list", pages, columns=columns, essential="id")
     elif action == "revoke" and subject:
         cli.out.record(cli.call("transfer.revoke", id=subject, idempotency_key=key), essential="id")
     elif action == "claim":

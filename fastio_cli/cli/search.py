@@ -128,7 +128,7 @@ def ask(cli: Session, question: str, wait: bool, session: str | None, **options:
         shown.append(sentence)
         cli.out.chunk(sentence)
 
-    on_chunk = show if cli.out.format == "table" and not cli.out.quiet else None
+    on_chunk = show if cli.out.format == "table" and cli.out.is_whole else None
     params = given(question=question, kind=options["type"], since_s=options["since"])
     if session is None:
         answer = cli.call("search.ask", on_chunk, **params, **given(path=options["path"]))
@@ -164,10 +164,10 @@ def context(cli: Session, task: str, wait: bool, **options: Any) -> None:
     pack = cli.call("search.context", **params)
     if pack["note"]:
         cli.out.note(pack["note"])
-    if cli.out.format in ("table", "raw", "markdown") or cli.out.quiet:
+    if cli.out.format in ("table", "raw", "markdown") and cli.out.is_whole:
         cli.out.line(pack["text"].rstrip("\n"))
     else:
-        cli.out.record(pack)
+        cli.out.record({**pack, "text": pack["text"].rstrip("\n")}, essential="text")
 
 
 @command("index status", op="index.status")
@@ -214,7 +214,7 @@ def show_answer(cli: Session, answer: model.Answer, shown: str) -> None:
     """
     if answer["note"]:
         cli.out.note(answer["note"])
-    if cli.out.format != "table" or cli.out.quiet:
+    if cli.out.format != "table" or not cli.out.is_whole:
         cli.out.record(answer, essential="answer")
         return
     is_shown = shown.strip() == answer["answer"]
@@ -234,7 +234,7 @@ def show_matches(cli: Session, page: model.MatchList) -> None:
         cli.out.note(page["note"])
     if page["pending"]:
         cli.out.note(f"{page['pending']} passages wait for their vectors; finish them with --wait.")
-    if cli.out.format != "table":
+    if cli.out.format != "table" or not cli.out.is_whole:
         columns = "path,version,location.line,score,snippet"
         cli.out.page(page, columns=columns, essential="path", more=None)
         return

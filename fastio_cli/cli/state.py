@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Flag, Opt, command
 from fastio_cli.cli.framework.options import (
+    ALL,
     CURSOR,
     IF_VERSION,
     KEY,
@@ -53,7 +54,7 @@ def get(cli: Session, with_version: bool, **params: object) -> None:
     if with_version:
         cli.out.record(document, essential="version")
     else:
-        cli.out.document(document["value"])
+        cli.out.value(document)
 
 
 @command("state set", PATH, VALUE, AT, SCHEMA, IF_VERSION, LOCK_TOKEN, KEY, op="state.set")
@@ -226,7 +227,7 @@ def wait(cli: Session, timeout: float | None, **params: object) -> None:
     Example:
     fastio state wait plan.json "status == 'approved'" --timeout 1h
     """
-    cli.out.document(cli.call("state.wait", **given(timeout_s=timeout), **params)["value"])
+    cli.out.value(cli.call("state.wait", **given(timeout_s=timeout), **params))
 
 
 @command(
@@ -234,6 +235,7 @@ def wait(cli: Session, timeout: float | None, **params: object) -> None:
     PREFIX,
     LIMIT,
     CURSOR,
+    ALL,
     op="object.list",
     help="List the state objects by path.",
 )
@@ -243,7 +245,7 @@ def list_(cli: Session, **params: object) -> None:
 
 @command("state schema", PATH, op="state.schema")
 def schema(cli: Session, path: str) -> None:
-    cli.out.document(cli.call("state.schema", path=path)["value"])
+    cli.out.value(cli.call("state.schema", path=path))
 
 
 @command(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastio_cli.cli.framework.command import Arg, Opt, command
-from fastio_cli.cli.framework.options import CURSOR, EXPIRES, IN_WORKSPACE, KEY, LIMIT, given
+from fastio_cli.cli.framework.listing import show_list
+from fastio_cli.cli.framework.options import ALL, CURSOR, EXPIRES, IN_WORKSPACE, KEY, LIMIT, given
 from fastio_cli.identity import ROLES
 
 TYPE_CHECKING = False
@@ -36,11 +37,10 @@ def create(cli: Session, scope: list[str], expires: float | None, **params: obje
     cli.out.record(cli.call("token.create", **given(**params), **more), essential="token")
 
 
-@command("token list", LIMIT, CURSOR, op="token.list")
+@command("token list", LIMIT, CURSOR, ALL, op="token.list")
 def list_(cli: Session, **params: object) -> None:
-    page = cli.call("token.list", **given(**params))
     columns = "id,member,role,label,expires_at,revoked_at,last_used_at"
-    cli.out.page(page, columns=columns, essential="id")
+    show_list(cli, "token.list", params, columns=columns, essential="id")
 
 
 @command("token revoke", Arg("id", "The token's id"), KEY, op="token.revoke")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from fastio_cli.cli.framework.command import Arg, Flag, command
-from fastio_cli.cli.framework.options import CURSOR, KEY, LIMIT, YES, given
+from fastio_cli.cli.framework.listing import show_list
+from fastio_cli.cli.framework.options import ALL, CURSOR, KEY, LIMIT, YES
 from fastio_cli.errors import FastioError
 
 TYPE_CHECKING = False
@@ -31,12 +32,12 @@ def create(cli: Session, **params: object) -> None:
     Flag("--deleted", help="Deleted ones, which can be restored"),
     LIMIT,
     CURSOR,
+    ALL,
     op="workspace.list",
 )
 def list_(cli: Session, **params: object) -> None:
-    page = cli.call("workspace.list", **given(**params))
     columns = "name,object_count,size_bytes,seq,updated_at"
-    cli.out.page(page, columns=columns, essential="name")
+    show_list(cli, "workspace.list", params, columns=columns, essential="name")
 
 
 @command("workspace show", NAME_OR_CURRENT, op="workspace.show")

@@ -47,7 +47,7 @@ class Setting:
         self.ports = ports
 
 
-FORMATS = ("table", "json", "jsonl", "markdown", "raw")
+FORMATS = ("table", "json", "jsonl", "csv", "markdown", "raw")
 
 SETTINGS = {
     "store": Setting(

@@ -110,7 +110,7 @@ class Client:
         """The events of a workspace in order, as they happen.
 
         Begins after the event ``after``, without it now; ends when ``timeout_s`` is over.
-        ``filters`` are ``type`` and ``path`` of ``event.list``.
+        ``filters`` are ``type``, ``path`` and ``by`` of ``event.list``.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         if after is None:
@@ -126,6 +126,6 @@ class Client:
             params = {"after": after, "wait_s": max(left, 0.0), **filters}
             page = self.call("event.list", params, workspace=workspace)
             yield from page["items"]
-            after = int(page["next_cursor"])
+            after = int(page["next_cursor"] or 0)
             if left <= 0 and not page["items"]:
                 return

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -29,6 +29,7 @@ from fastio_cli.mcp.session import ClientSession
 from fastio_cli.operations.types import NAME_RULE
 from fastio_cli.server.request_context import LONG_POLL
 from fastio_cli.server.routes import wrong_method
+from fastio_cli.server.run import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from fastio_cli.engine.engine import Engine
     from fastio_cli.identity import Identity
+    from fastio_cli.mcp.protocol import Extend
     from fastio_cli.server.app import App
     from fastio_cli.server.request_context import RequestContext
 
@@ -47,13 +49,14 @@ MESSAGES = "/sse/messages"
 
 
 class McpSurface:
-    """The protocol as a surface of the server."""
+    """The protocol as a surface of the server; ``extend`` as of ``protocol_server``."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, extend: Extend | None = None) -> None:
         self._engine = engine
+        self._extend = extend
         self._sse = SseServerTransport(MESSAGES, max_request_body_size=BODY_BYTES_MAX)
         self._manager = StreamableHTTPSessionManager(
-            protocol_server(_session_of),
+            protocol_server(_session_of, extend=extend),
             stateless=True,
             max_request_body_size=BODY_BYTES_MAX,
         )
@@ -93,7 +96,7 @@ class McpSurface:
         session = self._session(ctx, identity, Memory())
         async with anyio.create_task_group() as tasks:
             session.subscriptions = Subscriptions(session.caller, tasks)
-            server = protocol_server(lambda _: session, is_session=True)
+            server = protocol_server(lambda _: session, is_session=True, extend=self._extend)
             async with self._sse.connect_sse(ctx.scope, ctx.receive, Observed(ctx)) as (
                 read,
                 write,
@@ -148,9 +151,18 @@ def _session_of(ctx: Any) -> ClientSession:
 
 
 def _check_origin(ctx: RequestContext) -> None:
-    """Refuse what a page of another site has a browser send (DNS rebinding)."""
-    origin = ctx.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != ctx.headers.get("host"):
+    """Refuse what a page of another site has a browser send.
+
+    The page may have its own name lead to this machine (DNS rebinding), so that it asks the host
+    that it came from: what reaches us at a loopback address has to have asked for one.
+    """
+    origin, host = ctx.headers.get("origin"), ctx.headers.get("host", "")
+    if origin is None:
+        return
+    address = (ctx.scope.get("server") or ("",))[0]
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host  # without its port
+    is_rebound = is_loopback(address) and not is_loopback(name.strip("[]").lower())
+    if is_rebound or origin.partition("://")[2] != host:
         raise FastioError("forbidden", "Pages of other sites may not ask.", "Ask from no page.")
 
 

@@ -7,27 +7,35 @@ from typing import TYPE_CHECKING, Any
 from mcp.server.caching import CacheHint
 from mcp.server.lowlevel import Server
 from mcp_types import (
+    INVALID_PARAMS,
     CallToolResult,
+    CompleteResult,
+    DiscoverResult,
     EmptyResult,
     GetPromptResult,
     ListPromptsResult,
     ListResourcesResult,
     ListResourceTemplatesResult,
     ListToolsResult,
+    PromptsCapability,
     ReadResourceResult,
+    RequestParams,
     SubscriptionsListenResult,
+    ToolsCapability,
 )
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from fastio_cli.mcp import prompts, resources, skills
+from fastio_cli.mcp import completion, prompts, resources, skills
 from fastio_cli.mcp.skill_files import SCHEME
 from fastio_cli.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from mcp.server.context import ServerRequestContext
     from mcp_types import (
         CallToolRequestParams,
+        CompleteRequestParams,
         GetPromptRequestParams,
         PaginatedRequestParams,
         ReadResourceRequestParams,
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
     from fastio_cli.mcp.session import ClientSession
 
     Context = ServerRequestContext[Any, Any]
+    Extend = Callable[[Server[Any]], None]
 
 # Definitions change with the version of fastio alone.
 DEFINITIONS = CacheHint(ttl_ms=3_600_000, scope="public")
@@ -92,7 +101,9 @@ class Handlers:
         uri = str(params.uri)
         if uri.startswith(SCHEME):
             return skills.read_skill(uri)
-        return await resources.read_resource(self._session_of(ctx).caller, uri)
+        is_modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+        not_found = INVALID_PARAMS if is_modern else resources.NOT_FOUND_BEFORE_2026
+        return await resources.read_resource(self._session_of(ctx).caller, uri, not_found)
 
     async def listen(
         self, ctx: Context, params: SubscriptionsListenRequestParams
@@ -120,6 +131,12 @@ class Handlers:
         """``prompts/get``."""
         return prompts.get_prompt(params.name, params.arguments or {})
 
+    async def complete(self, ctx: Context, params: CompleteRequestParams) -> CompleteResult:
+        """``completion/complete``."""
+        caller = self._session_of(ctx).caller
+        found = await completion.complete(caller, params.ref, params.argument, params.context)
+        return CompleteResult(completion=found)
+
     def _subscriptions(self, ctx: Context) -> Subscriptions:
         subscriptions = self._session_of(ctx).subscriptions
         assert subscriptions is not None, "only a connection that lasts can subscribe"
@@ -127,12 +144,16 @@ class Handlers:
 
 
 def protocol_server(
-    session_of: Callable[[Context], ClientSession], *, is_session: bool = False
+    session_of: Callable[[Context], ClientSession],
+    *,
+    is_session: bool = False,
+    extend: Extend | None = None,
 ) -> Server[Any]:
     """A server whose requests are answered in the session that ``session_of`` finds for them.
 
     ``is_session``: its clients have a connection that lasts, on which they can be told of changes
-    also by revisions before 2026-07-28.
+    also by revisions before 2026-07-28. ``extend``: given the server before it serves, to add or
+    wrap handlers of its methods; fastio itself needs none.
     """
     handlers = Handlers(session_of)
     server: Server[Any] = Server(
@@ -145,6 +166,7 @@ def protocol_server(
             "prompts/list": DEFINITIONS,
             "resources/templates/list": DEFINITIONS,
         },
+        get_tool_input_schema=_no_header_parameters,
         on_list_tools=handlers.list_tools,
         on_call_tool=handlers.call_tool,
         on_list_resources=handlers.list_resources,
@@ -155,10 +177,33 @@ def protocol_server(
         on_subscriptions_listen=handlers.listen,
         on_list_prompts=handlers.list_prompts,
         on_get_prompt=handlers.get_prompt,
+        on_completion=handlers.complete,
     )
+    server.add_request_handler("server/discover", RequestParams, _discover(server))
     skills.add_skills(server)
+    if extend is not None:
+        extend(server)
     return server
 
 
 def _with_skill(page: ListResourcesResult) -> dict[str, object]:
     return {"resources": [*skills.skill_resources(), *page.resources]}
+
+
+def _discover(server: Server[Any]) -> Callable[[Context, RequestParams], Awaitable[DiscoverResult]]:
+    """``server/discover``: the SDK would say that tools and prompts change, as resources do."""
+
+    async def discover(ctx: Context, params: RequestParams) -> DiscoverResult:
+        stated = server.get_capabilities(protocol_version=ctx.protocol_version)
+        fixed = {"tools": ToolsCapability(), "prompts": PromptsCapability()}
+        return DiscoverResult(
+            supported_versions=list(MODERN_PROTOCOL_VERSIONS),
+            capabilities=stated.model_copy(update=fixed),
+            instructions=server.instructions,
+        )
+
+    return discover
+
+
+def _no_header_parameters(tool: str) -> None:
+    """No tool takes a parameter as an HTTP header: the SDK need not list all tools to find out."""

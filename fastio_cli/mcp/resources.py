@@ -42,10 +42,11 @@ if TYPE_CHECKING:
     Context = ServerRequestContext[Any, Any]
 
 SCHEME = "fio"
+TEMPLATE = f"{SCHEME}://{{workspace}}/{{+path}}"
 PAGE = 200
 READ_BYTES_MAX = 4 * 1024 * 1024
 WATCH_S = 25.0
-NOT_FOUND = -32002  # of a resource, as revisions before 2026-07-28 say it
+NOT_FOUND_BEFORE_2026 = -32002  # of a resource, in revisions before 2026-07-28
 
 
 def uri_of(workspace: str, path: str) -> str:
@@ -58,16 +59,15 @@ def parts_of(uri: str) -> tuple[str, str]:
     parts = urlsplit(uri)
     path = unquote(parts.path.removeprefix("/"))
     if parts.scheme != SCHEME or not parts.netloc or not path or parts.query or parts.fragment:
-        raise MCPError(
-            INVALID_PARAMS, f"No resource has the URI {uri!r}: it is fio://workspace/path."
-        )
+        message = f"No resource has the URI {uri!r}: it is fio://workspace/path."
+        raise MCPError(INVALID_PARAMS, message, {"uri": uri})
     return parts.netloc, path
 
 
 async def list_resources(caller: Caller, cursor: str | None) -> ListResourcesResult:
     """A page of the objects in the session's workspace."""
     params: dict[str, object] = {"limit": PAGE, "cursor": cursor or ""}
-    page = await _call(caller, "object.list", params, caller.workspace)
+    page = await call(caller, "object.list", params, caller.workspace)
     found = [_resource(caller.workspace, record) for record in page["items"]]
     return ListResourcesResult(resources=found, next_cursor=page["next_cursor"])
 
@@ -77,23 +77,29 @@ def list_templates() -> ListResourceTemplatesResult:
     template = ResourceTemplate(
         name="object",
         title="An object of a workspace",
-        uri_template=f"{SCHEME}://{{workspace}}/{{+path}}",
+        uri_template=TEMPLATE,
         description="JSON state, or a file, in its newest version.",
     )
     return ListResourceTemplatesResult(resource_templates=[template])
 
 
-async def read_resource(caller: Caller, uri: str) -> ReadResourceResult:
-    """The content of an object."""
+async def read_resource(
+    caller: Caller, uri: str, not_found: int = INVALID_PARAMS
+) -> ReadResourceResult:
+    """The content of an object; ``not_found`` is the error code where there is none (SEP-2164)."""
     workspace, path = parts_of(uri)
-    info = await _call(caller, "object.info", {"path": path}, workspace)
+    try:
+        info = await caller.port.call(find("object.info"), {"path": path}, workspace)
+    except FastioError as e:
+        code = not_found if e.code == "not_found" else INVALID_PARAMS
+        raise _told(e, code, uri=uri) from None
     if info["size_bytes"] > READ_BYTES_MAX:
         raise MCPError(
             INVALID_PARAMS,
             f"{path} has {info['size_bytes']} bytes; a resource is read up to {READ_BYTES_MAX}. "
             "Read a range of it with file_get.",
         )
-    download = await _call(caller, "file.get", {"path": path}, workspace)
+    download = await call(caller, "file.get", {"path": path}, workspace)
     data = await caller.port.read(download)
     media_type = info["media_type"]
     try:
@@ -116,7 +122,7 @@ async def listen(
     bus = InMemorySubscriptionBus()
     async with anyio.create_task_group() as watchers:
         for workspace in sorted(workspaces):
-            after = (await _call(caller, "workspace.show", {}, workspace))["seq"]
+            after = (await call(caller, "workspace.show", {}, workspace))["seq"]
             watchers.start_soon(_publish, caller, workspace, after, bus)
         result = await ListenHandler(bus)(ctx, params)
         watchers.cancel_scope.cancel()
@@ -136,7 +142,7 @@ async def _publish(
             await bus.publish(ResourceUpdated(uri=uri_of(workspace, event["path"])))
             if workspace == caller.workspace:
                 await bus.publish(ResourcesListChanged())
-        after = int(page["next_cursor"])
+        after = int(page["next_cursor"] or 0)
 
 
 class Subscriptions:
@@ -158,7 +164,7 @@ class Subscriptions:
         if not self._uris:
             self._bus.subscribe(lambda event: self._tell(event, session))
         if workspace not in self._watched:
-            after = (await _call(self._caller, "workspace.show", {}, workspace))["seq"]
+            after = (await call(self._caller, "workspace.show", {}, workspace))["seq"]
             self._watched.add(workspace)
             self._tasks.start_soon(_publish, self._caller, workspace, after, self._bus)
         self._uris.add(uri)
@@ -182,11 +188,14 @@ def _resource(workspace: str, record: dict[str, Any]) -> Resource:
     )
 
 
-async def _call(caller: Caller, name: str, params: dict[str, object], workspace: str) -> Any:
+async def call(caller: Caller, name: str, params: dict[str, object], workspace: str) -> Any:
     """An operation's answer; its errors as those of the protocol."""
     try:
         return await caller.port.call(find(name), params, workspace)
     except FastioError as e:
-        code = NOT_FOUND if e.code == "not_found" else INVALID_PARAMS
-        hint = results.tool_hint(e.hint, str)
-        raise MCPError(code, e.message, {"code": e.code, "hint": hint}) from None
+        raise _told(e, INVALID_PARAMS) from None
+
+
+def _told(error: FastioError, code: int, **data: str) -> MCPError:
+    hint = results.tool_hint(error.hint, str)
+    return MCPError(code, error.message, {"code": error.code, "hint": hint, **data})

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     Schema = dict[str, Any]
 
 # What only tells how long or how shaped a text may be, which errors say as well.
-_VERBOSE = ("pattern", "minLength", "maxLength", "maximum", "minimum", "maxItems", "minItems")
+_VERBOSE = (
+    "pattern",
+    "minLength",
+    "maxLength",
+    "maximum",
+    "minimum",
+    "maxItems",
+    "minItems",
+    "propertyNames",
+)
+# Any JSON value. Models write a string for what has no type, and some clients refuse it.
+_TYPES = ("object", "array", "string", "number", "boolean", "null")
+ANY: Schema = {"anyOf": [{"type": name} for name in _TYPES]}
 # What these are for is in the server's instructions, once.
 WORKSPACE: Schema = {"type": "string"}
 KEY: Schema = {"type": "string"}
@@ -83,11 +95,11 @@ def output_schema(operation: Operation) -> Schema:
                 "size_bytes": {"type": "integer"},
                 "text": {"type": "string"},
                 "base64": {"type": "string"},
-                "next_offset": {"type": ["integer", "null"]},
+                "next_offset": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
             },
             [],
         )
-    fields = _without(schema["properties"], ("description", "format"))
+    fields = _without(schema, ("description", "format"))["properties"]
     return _object({name: _flat(field) for name, field in fields.items()}, [])
 
 
@@ -121,6 +133,8 @@ def _short(schema: Mapping[str, Any], default: object) -> Schema:
 
 def _without(value: Any, keys: tuple[str, ...]) -> Any:
     """A schema without these keywords; a property may have the name of one."""
+    if value == {}:
+        return ANY
     if isinstance(value, list):
         return [_without(item, keys) for item in value]
     if not isinstance(value, dict):

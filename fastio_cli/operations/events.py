@@ -1,14 +1,14 @@
 """The event log: read it by cursor, wait for more, prove its order."""
 
 import json
-from fnmatch import fnmatchcase
 
 from fastio_cli.errors import FastioError
 from fastio_cli.json_text import canonical
 from fastio_cli.operations.context import JUMPS, event_hash
 from fastio_cli.operations.operation import Pending, operation
 from fastio_cli.operations.records import event_record
-from fastio_cli.operations.types import Limit, Line, PathPattern, Seq, Wait
+from fastio_cli.operations.types import Age, Boolean, Limit, Line, PathPattern, Seq, Wait
+from fastio_cli.patterns import matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,50 +24,132 @@ SCANNED_MAX = 10_000
 PAGE = 1000
 
 
+class _Filter:
+    """Which events are asked for."""
+
+    def __init__(
+        self, type: str | None, path: str | None, by: str | None, since_ms: int | None
+    ) -> None:
+        self._type = type
+        self._path = path
+        self._by = by
+        self._since_ms = since_ms
+        self.lets_all_through = (type, path, by, since_ms) == (None, None, None, None)
+
+    def matches(self, event: "Row") -> bool:
+        """Whether an event passes."""
+        return (
+            matches(self._type, event["type"])
+            and matches(self._path, event["path"] or "")
+            and matches(self._by, event["actor"])
+            and (self._since_ms is None or event["at"] >= self._since_ms)
+        )
+
+
 @operation("event.list", f"GET {BASE}/events", effect="read", role="viewer")
 def list_(
     ctx: "Context",
     *,
     after: Seq = 0,
+    before: Seq | None = None,
+    newest_first: Boolean = False,
     limit: Limit = 50,
     type: Line | None = None,
     path: PathPattern | None = None,
+    by: Line | None = None,
+    since_s: Age | None = None,
     wait_s: Wait = 0,
 ) -> "model.EventList | Pending":
     """Read the events after a sequence number, in order, waiting for the next one if asked to.
 
-    ``type`` and ``path`` are patterns: ``*`` matches anything, also ``/``. ``next_cursor`` is the
-    number to pass as ``after`` next; with a filter a page may be empty and yet not the last, which
-    is so while ``next_cursor`` moves. Raises ``invalid`` for an ``after`` that this log never gave
-    out: of a log that was replaced, or of none.
+    ``before`` is the number of the first one that is not wanted. ``type``, ``path`` and ``by``, the
+    actor, are patterns: ``*`` matches anything, also ``/``, ``?`` one character, after a backslash
+    both stand for themselves. ``since_s`` is an age. With a filter a page may be empty and yet not
+    the last.
+
+    ``next_cursor`` is the number to pass as ``after`` next, and ``has_more`` says whether there are
+    events after it now. With ``newest_first`` it is the number to pass as ``before``, null on the
+    last page. Raises ``invalid`` for an ``after`` that this log never gave out: of a log that was
+    replaced, or of none.
     """
-    items: list[model.Event] = []
-    cursor, scanned = after, 0
     if after > ctx.seq:
         raise _beyond(ctx, after)
+    asked = after
+    since_ms = None if since_s is None else ctx.now_ms - int(since_s * 1000)
+    wanted = _Filter(type, path, by, since_ms)
+    if since_ms is not None:
+        first = ctx.tx.events.first_since(ctx.workspace_id, after, since_ms)
+        after = max(after, ctx.seq if first is None else first - 1)
+    if newest_first:
+        return _newest(ctx, wanted, after, before, limit)
+    items, cursor = _oldest(ctx, wanted, after, before, limit, is_asked=after == asked)
+    has_more = cursor < min(ctx.seq, ctx.seq if before is None else before - 1)
+    page: model.EventList = {"items": items, "next_cursor": str(cursor), "has_more": has_more}
+    if items or cursor < ctx.seq or before is not None or wait_s <= 0:
+        return page
+
+    def concerns(event: "Row") -> bool:
+        # Who may read may have changed.
+        return wanted.matches(event) or event["path"] is None
+
+    return Pending(wait_s, page, concerns=concerns)
+
+
+def _oldest(
+    ctx: "Context",
+    wanted: _Filter,
+    after: int,
+    before: int | None,
+    limit: int,
+    *,
+    is_asked: bool,
+) -> "tuple[list[model.Event], int]":
+    """Events from a number on, which the caller named or not, and how far was looked."""
+    items: list[model.Event] = []
+    cursor, scanned = after, 0
     while len(items) < limit and scanned < SCANNED_MAX:
-        rows = ctx.tx.events.after(ctx.workspace_id, cursor, PAGE if type or path else limit)
+        count = limit if wanted.lets_all_through else PAGE
+        rows = ctx.tx.events.after(ctx.workspace_id, cursor, count)
         if not rows:
             break
-        if not scanned:
+        if is_asked and not scanned:
             _refuse_left_out(ctx, after, rows[0])
         scanned += len(rows)
         for row in rows:
+            if before is not None and row["seq"] >= before:
+                return items, cursor
             cursor = row["seq"]
-            if _matches(type, row["type"]) and _matches(path, row["path"] or ""):
+            if wanted.matches(row):
                 items.append(event_record(row))
                 if len(items) == limit:
                     break
-    page: model.EventList = {"items": items, "next_cursor": str(cursor)}
-    if not items and cursor >= ctx.seq and wait_s > 0:
+    return items, cursor
 
-        def concerns(event: "Row") -> bool:
-            is_asked_for = _matches(type, event["type"]) and _matches(path, event["path"] or "")
-            # Who may read may have changed.
-            return is_asked_for or event["path"] is None
 
-        return Pending(wait_s, page, concerns=concerns)
-    return page
+def _newest(
+    ctx: "Context", wanted: _Filter, after: int, before: int | None, limit: int
+) -> "model.EventList":
+    """The page of the newest events below a number."""
+    items: list[model.Event] = []
+    cursor, scanned = ctx.seq + 1 if before is None else before, 0
+    while len(items) < limit and scanned < SCANNED_MAX:
+        count = limit if wanted.lets_all_through else PAGE
+        rows = ctx.tx.events.before(ctx.workspace_id, cursor, after, count)
+        if not rows:
+            return {"items": items, "next_cursor": None, "has_more": False}
+        scanned += len(rows)
+        for row in rows:
+            cursor = row["seq"]
+            if wanted.matches(row):
+                items.append(event_record(row))
+                if len(items) == limit:
+                    break
+    has_more = cursor > after + 1
+    return {
+        "items": items,
+        "next_cursor": str(cursor) if has_more else None,
+        "has_more": has_more,
+    }
 
 
 @operation("audit.verify", f"GET {BASE}/audit", effect="read", role="viewer")
@@ -104,10 +186,6 @@ def verify(
         "head_hash": previous,
         "problem": problem,
     }
-
-
-def _matches(pattern: str | None, text: str) -> bool:
-    return pattern is None or fnmatchcase(text, pattern)
 
 
 def _beyond(ctx: "Context", after: int) -> FastioError:

@@ -9,8 +9,19 @@ distributed locking", 2016).
 from fastio_cli.errors import FastioError
 from fastio_cli.operations import lock_tokens
 from fastio_cli.operations.operation import Pending, about_any, operation
+from fastio_cli.operations.paging import page_of_paths
 from fastio_cli.operations.records import lock_record, timestamp
-from fastio_cli.operations.types import Cursor, Limit, Line, LockPath, Prefix, Token, Ttl, Wait
+from fastio_cli.operations.types import (
+    Cursor,
+    Limit,
+    Line,
+    LockPath,
+    PathPattern,
+    Prefix,
+    Token,
+    Ttl,
+    Wait,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,8 +116,9 @@ def take_over(
 ) -> "model.HeldLock":
     """Take the lock on a path from whoever holds it, in one step, before all who wait for it.
 
+    So is every lock that is in the way: of a folder that the path is in, of what is in the folder.
     The audit log says who did, and why: as ``lock.break``, then ``lock.acquire``. The fence is
-    higher than the one before, whose token is worth nothing from then on.
+    higher than those before, whose tokens are worth nothing from then on.
     """
     if path.endswith("/"):
         ctx.expect_folder_locks()
@@ -176,14 +188,24 @@ def show(ctx: "Context", *, path: LockPath) -> "model.Lock":
 
 @operation("lock.list", f"GET {BASE}", effect="read", role="viewer")
 def list_(
-    ctx: "Context", *, prefix: Prefix = "", limit: Limit = 50, cursor: Cursor = ""
+    ctx: "Context",
+    *,
+    prefix: Prefix = "",
+    path: PathPattern | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = "",
 ) -> "model.LockList":
-    """List the live locks of a workspace by path."""
-    rows = ctx.tx.locks.page(ctx.workspace_id, prefix, cursor, prefix + LAST, ctx.now_ms, limit + 1)
-    return {
-        "items": [_record(ctx, row) for row in rows[:limit]],
-        "next_cursor": rows[limit - 1]["path"] if len(rows) > limit else None,
-    }
+    """List the live locks of a workspace by path.
+
+    ``prefix`` and ``path`` are those of ``object.list``.
+    """
+
+    def read(prefix: str, after: str, count: int) -> "list[Row]":
+        end = prefix + LAST
+        return ctx.tx.locks.page(ctx.workspace_id, prefix, after, end, ctx.now_ms, count)
+
+    rows, next_cursor = page_of_paths(read, prefix, path, cursor, limit)
+    return {"items": [_record(ctx, row) for row in rows], "next_cursor": next_cursor}
 
 
 def _not_locked(path: str) -> FastioError:

@@ -3,6 +3,7 @@
 from fastio_cli.blobs.content import Content
 from fastio_cli.errors import FastioError
 from fastio_cli.operations.operation import operation
+from fastio_cli.operations.paging import page_of_paths
 from fastio_cli.operations.records import object_record, version_record
 from fastio_cli.operations.types import (
     Boolean,
@@ -11,6 +12,7 @@ from fastio_cli.operations.types import (
     Limit,
     ObjectPath,
     OtherWorkspace,
+    PathPattern,
     Prefix,
     Token,
     Version,
@@ -38,16 +40,23 @@ def list_(
     ctx: "Context",
     *,
     prefix: Prefix = "",
+    path: PathPattern | None = None,
     kind: KindName | None = None,
     limit: Limit = 50,
     cursor: Cursor = "",
 ) -> "model.ObjectList":
-    """List objects by path, a page at a time."""
-    rows = ctx.tx.objects.page(ctx.workspace_id, prefix, cursor, kind, limit + 1)
-    return {
-        "items": [object_record(row) for row in rows[:limit]],
-        "next_cursor": rows[limit - 1]["path"] if len(rows) > limit else None,
-    }
+    """List objects by path, a page at a time.
+
+    ``prefix`` is what the paths begin with, ``path`` a pattern: ``*`` matches anything, also ``/``,
+    ``?`` one character, after a backslash both stand for themselves. With a pattern a page may be
+    short or empty and yet not the last, which is the one whose ``next_cursor`` is null.
+    """
+
+    def read(prefix: str, after: str, count: int) -> "list[Row]":
+        return ctx.tx.objects.page(ctx.workspace_id, prefix, after, kind, count)
+
+    rows, next_cursor = page_of_paths(read, prefix, path, cursor, limit)
+    return {"items": [object_record(row) for row in rows], "next_cursor": next_cursor}
 
 
 @operation("object.history", f"GET {BASE}-history/{{path:path}}", effect="read", role="viewer")

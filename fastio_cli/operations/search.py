@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fastio_cli.storage.search_rows import IndexRow
 
 BASE = "/v1/workspaces/{workspace}"
+HEADING_CHARACTERS_MAX = 400
 PROBLEMS_MAX = 100
 UPDATE_S_MAX = 1.0
 ASK_PASSAGES = 6
@@ -494,7 +495,7 @@ def _match(hit: "SearchHit", terms: set[str]) -> "model.Match":
         "kind": best["kind"],
         "updated_at": timestamp(best["updated_at"]),
         "location": _location(hit),
-        "heading": best["heading"],
+        "heading": best["heading"][-HEADING_CHARACTERS_MAX:],  # older indexes kept all of it
         "snippet": hit.text,
         "highlights": hit.highlights(terms),
         "score": round(candidate.score, 6),

@@ -108,7 +108,7 @@ class TextRule(Rule):
 
 
 class PatternRule(TextRule):
-    """Several paths: a pattern, where ``*`` matches anything, or what they begin with."""
+    """Several paths: a pattern (``patterns.py``), or what they begin with."""
 
     is_path = True
     is_pattern = True

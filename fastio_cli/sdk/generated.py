@@ -104,20 +104,38 @@ class Events(Operations):
         self,
         *,
         after: int = 0,
+        before: int | None = None,
+        newest_first: bool = False,
         limit: int = 50,
         type: str | None = None,
         path: str | None = None,
+        by: str | None = None,
+        since_s: float | None = None,
         wait_s: float = 0,
     ) -> model.EventList:
         """Read the events after a sequence number, in order, waiting for the next one if asked to.
 
-        ``type`` and ``path`` are patterns: ``*`` matches anything, also ``/``. ``next_cursor`` is
-        the number to pass as ``after`` next; with a filter a page may be empty and yet not the
-        last, which is so while ``next_cursor`` moves. Raises ``invalid`` for an ``after`` that this
-        log never gave out: of a log that was replaced, or of none.
+        ``before`` is the number of the first one that is not wanted. ``type``, ``path`` and ``by``,
+        the actor, are patterns: ``*`` matches anything, also ``/``, ``?`` one character, after a
+        backslash both stand for themselves. ``since_s`` is an age. With a filter a page may be
+        empty and yet not the last.
+
+        ``next_cursor`` is the number to pass as ``after`` next, and ``has_more`` says whether there
+        are events after it now. With ``newest_first`` it is the number to pass as ``before``, null
+        on the last page. Raises ``invalid`` for an ``after`` that this log never gave out: of a log
+        that was replaced, or of none.
         """
         return self._call(
-            "event.list", after=after, limit=limit, type=type, path=path, wait_s=wait_s
+            "event.list",
+            after=after,
+            before=before,
+            newest_first=newest_first,
+            limit=limit,
+            type=type,
+            path=path,
+            by=by,
+            since_s=since_s,
+            wait_s=wait_s,
         )
 
 
@@ -365,13 +383,18 @@ class Locks(Operations):
         """Take a lock away from its holder; the audit log says who did, and why."""
         return self._call("lock.break", path=path, reason=reason, idempotency_key=idempotency_key)
 
-    def list(self, *, prefix: str = "", limit: int = 50, cursor: str = "") -> model.LockList:
-        """List the live locks of a workspace by path."""
-        return self._call("lock.list", prefix=prefix, limit=limit, cursor=cursor)
+    def list(
+        self, *, prefix: str = "", path: str | None = None, limit: int = 50, cursor: str = ""
+    ) -> model.LockList:
+        """List the live locks of a workspace by path.
 
-    def all(self, *, prefix: str = "") -> Iterator[model.Lock]:
+        ``prefix`` and ``path`` are those of ``object.list``.
+        """
+        return self._call("lock.list", prefix=prefix, path=path, limit=limit, cursor=cursor)
+
+    def all(self, *, prefix: str = "", path: str | None = None) -> Iterator[model.Lock]:
         """Iterate over the items of all pages of ``list``."""
-        return self._items("lock.list", prefix=prefix)
+        return self._items("lock.list", prefix=prefix, path=path)
 
     def release(
         self, path: str, lock_token: str, *, idempotency_key: str | None = None
@@ -416,8 +439,9 @@ class Locks(Operations):
     ) -> model.HeldLock:
         """Take the lock on a path from whoever holds it, in one step, before all who wait for it.
 
-        The audit log says who did, and why: as ``lock.break``, then ``lock.acquire``. The fence is
-        higher than the one before, whose token is worth nothing from then on.
+        So is every lock that is in the way: of a folder that the path is in, of what is in the
+        folder. The audit log says who did, and why: as ``lock.break``, then ``lock.acquire``. The
+        fence is higher than those before, whose tokens are worth nothing from then on.
         """
         return self._call(
             "lock.take_over",
@@ -545,18 +569,31 @@ class Objects(Operations):
         self,
         *,
         prefix: str = "",
+        path: str | None = None,
         kind: Literal["state", "file"] | None = None,
         limit: int = 50,
         cursor: str = "",
     ) -> model.ObjectList:
-        """List objects by path, a page at a time."""
-        return self._call("object.list", prefix=prefix, kind=kind, limit=limit, cursor=cursor)
+        """List objects by path, a page at a time.
+
+        ``prefix`` is what the paths begin with, ``path`` a pattern: ``*`` matches anything, also
+        ``/``, ``?`` one character, after a backslash both stand for themselves. With a pattern a
+        page may be short or empty and yet not the last, which is the one whose ``next_cursor`` is
+        null.
+        """
+        return self._call(
+            "object.list", prefix=prefix, path=path, kind=kind, limit=limit, cursor=cursor
+        )
 
     def all(
-        self, *, prefix: str = "", kind: Literal["state", "file"] | None = None
+        self,
+        *,
+        prefix: str = "",
+        path: str | None = None,
+        kind: Literal["state", "file"] | None = None,
     ) -> Iterator[model.Object]:
         """Iterate over the items of all pages of ``list``."""
-        return self._items("object.list", prefix=prefix, kind=kind)
+        return self._items("object.list", prefix=prefix, path=path, kind=kind)
 
     def move(
         self,

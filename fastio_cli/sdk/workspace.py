@@ -149,13 +149,14 @@ class Workspace(generated.WorkspaceOperations):
         timeout: float | None = None,
         type: str | None = None,
         path: str | None = None,
+        by: str | None = None,
     ) -> Iterator[model.Event]:
         """Iterate over the events of the workspace as they happen.
 
         Begins after the event ``after``, without it now; ends after ``timeout`` seconds, without it
-        never. ``type`` and ``path`` are patterns, as of ``events.list``.
+        never. ``type``, ``path`` and ``by`` are patterns, as of ``events.list``.
         """
-        filters = {"type": type, "path": path}
+        filters = {"type": type, "path": path, "by": by}
         given = {name: value for name, value in filters.items() if value is not None}
         return self._caller.client.watch(self.name, after=after, timeout_s=timeout, **given)
 

@@ -26,7 +26,9 @@ RECORD_LENGTH_MIN = 40  # a record from here on is a passage of its own
 CHARACTERS_MAX = 16 * 1024 * 1024  # of one object; the rest is not searched, and reported
 IDEOGRAPH_LENGTH = 4  # an ideograph is a token, as are about four letters
 PASSAGES_MAX = 50_000  # of one object
-NAME_CHARACTERS_MAX = 400  # of the keys that lead to a value, the innermost ones
+# Of the keys that lead to a value, or the headings above a text, the innermost: every passage
+# repeats them.
+NAME_CHARACTERS_MAX = 400
 POINTER_CHARACTERS_MAX = 1024  # a deeper value has the pointer of a subtree that it is in
 
 # Scripts that are written without spaces between words.
@@ -47,7 +49,7 @@ _DEFINITION = re.compile(
 
 
 class Passage:
-    """A piece of an object's text, its location, and the headings above it."""
+    """A piece of an object's text, its location, and the headings above it, which are cut."""
 
     __slots__ = ("end_line", "heading", "line", "page", "pointer", "text")
 
@@ -66,27 +68,28 @@ class Passage:
         self.end_line = end_line
         self.page = page
         self.pointer = pointer
-        self.heading = heading
+        self.heading = heading[-NAME_CHARACTERS_MAX:]
 
 
 def chunk_text(text: str, *, markdown: bool = False, page: int | None = None) -> Iterator[Passage]:
     """The passages of plain text, Markdown or source code."""
     heading = ""
     group: list[Line] = []
-    turns = 0
+    turns = size = 0
     for line, last_line, paragraph, above in _paragraphs(text, markdown):
         is_turn = _is_turn(paragraph)
         turns += is_turn
         is_alone = is_turn and turns <= TURN_PASSAGES_MAX
-        is_full = _length_of(group) + length(paragraph) > TARGET_LENGTH
+        is_full = size + length(paragraph) > TARGET_LENGTH
         if group and (above != heading or is_alone or is_full):
             yield from _split(group, page, heading)
-            group = []
+            group, size = [], 0
         heading = above
         group += [(line + i, text) for i, text in enumerate(paragraph.split("\n"))]
+        size += length(paragraph) + 1
         if is_alone or last_line - line > 200:
             yield from _split(group, page, heading)
-            group = []
+            group, size = [], 0
     if group:
         yield from _split(group, page, heading)
 
@@ -188,12 +191,11 @@ def _paragraphs(text: str, markdown: bool) -> Iterator[tuple[int, int, str, str]
             lines = []
         if heading:
             level = len(heading[1])
-            headings = [h for h in headings if h[0] < level] + [
-                (level, heading[2].rstrip().rstrip("#").rstrip())
-            ]
+            title = heading[2].rstrip().rstrip("#").rstrip()[:NAME_CHARACTERS_MAX]
+            headings = [*(h for h in headings if h[0] < level), (level, title)]
             above = " > ".join(title for _, title in headings)
         elif definition:
-            above = definition[1].rstrip(":")
+            above = definition[1].rstrip(":")[:NAME_CHARACTERS_MAX]
         if line.strip():
             if not lines:
                 start = number

@@ -7,6 +7,7 @@ import time
 
 from fastio_cli.errors import FastioError
 from fastio_cli.search import analysis, extraction
+from fastio_cli.search.chunking import NAME_CHARACTERS_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def analyze(path: str, kind: str, data: bytes, updated_at: int) -> Analysis:
     """
     found, problem = extraction.passages(path, kind, data)
     date = time.strftime("%Y-%m-%d %d %B %Y", time.gmtime(updated_at / 1000))
-    title = f"{_words_of_path(path)} {date}"
+    title = f"{_words_of_path(path)[-NAME_CHARACTERS_MAX:]} {date}"
     return [_analyze_passage(found, i, title) for i in range(len(found))], problem
 
 

@@ -1,8 +1,8 @@
-"""The process that reads one document, run by ``sandbox.py``.
+"""The process that reads one document or large text, run by ``sandbox.py``.
 
-Called as ``python -m fastio_cli.search.document_reader SUFFIX``, with the document on standard
-input. It writes a line of JSON for each page as soon as it is read: the page's number and its text.
-If there was a problem, the last line is a string that describes it.
+Called as ``python -m fastio_cli.search.document_reader SUFFIX [KIND]``, with the document on
+standard input; KIND is that of the object if it is text. It writes a line of JSON for each passage
+as soon as its page is read. If there was a problem, the last line is a string that describes it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from email.message import MIMEPart
 
+    from fastio_cli.search.chunking import Passage
+
+UNCLOSED_CHARACTERS_MAX = 64 * 1024  # of a tag or comment that a page ends in
 PART_BYTES_MAX = 64 * 1024 * 1024  # of one part of an archive, unpacked
 CHARACTERS_MAX = 16 * 1024 * 1024
 CPU_S_MAX = 15
@@ -342,6 +345,10 @@ class _TextParser(HTMLParser):
 def _html_text(source: str) -> str:
     parser = _TextParser()
     parser.feed(source)
+    if len(parser.rawdata) > UNCLOSED_CHARACTERS_MAX and parser.rawdata.startswith("<"):
+        # As in a browser a tag or comment without end is nothing. ``HTMLParser`` would look for an
+        # end after each "<" in it, which takes time in proportion to its length squared.
+        parser.reset()
     parser.close()
     return "".join(parser.parts)
 
@@ -455,23 +462,47 @@ def _set_limits() -> None:
 def main() -> None:
     """Read one document. If a parser crashes, the parent process notices."""
     _set_limits()
-    left = CHARACTERS_MAX
     try:
-        for page, body in READERS[sys.argv[1]](sys.stdin.buffer.read()):
-            _write((page, body[:left].encode("utf-8", "replace").decode()))
-            left -= len(body)
-            if left <= 0:
-                _write(f"Only its first {CHARACTERS_MAX // 2**20} Mi characters are searched.")
-                break
+        suffix, *kind = sys.argv[1:]
+        data = sys.stdin.buffer.read()
+        for passage in _document(suffix, data) if not kind else _text(suffix, kind[0], data):
+            _write(passage)
     except Unreadable as e:
         _write(str(e))
     except (MemoryError, RecursionError):
         _write("It needs more memory to read than is allowed.")
+    sys.stdout.flush()
 
 
-def _write(page_or_problem: Page | str) -> None:
-    """Write a line at once: pages are kept even if a later one ends this process."""
-    print(json.dumps(page_or_problem), flush=True)
+def _document(suffix: str, data: bytes) -> Iterator[Passage | str]:
+    """The passages of all pages, each page at once: it is kept even if a later one ends all."""
+    from fastio_cli.search.chunking import chunk_text
+    from fastio_cli.search.extraction import REPEATED_MAX, limit
+
+    left = CHARACTERS_MAX
+    for page, body in READERS[suffix](data):
+        yield from limit(chunk_text(body[:left], markdown=True, page=page), REPEATED_MAX * left)
+        sys.stdout.flush()
+        left -= len(body)
+        if left <= 0:
+            yield f"Only its first {CHARACTERS_MAX // 2**20} Mi characters are searched."
+            return
+
+
+def _text(suffix: str, kind: str, data: bytes) -> Iterator[Passage | str]:
+    from fastio_cli.search.extraction import text_passages
+
+    return text_passages(suffix, kind, data)
+
+
+def _write(message: Passage | str) -> None:
+    """Write a passage or a problem as a line."""
+    if not isinstance(message, str):
+        place = message.line, message.end_line, message.page, message.pointer
+        text = json.dumps([message.text, message.heading, *place], ensure_ascii=False)
+    else:
+        text = json.dumps(message)
+    sys.stdout.buffer.write(text.encode("utf-8", "replace") + b"\n")
 
 
 if __name__ == "__main__":

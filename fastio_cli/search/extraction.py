@@ -1,7 +1,7 @@
 """Text extraction: the passages of an object, by its format.
 
-Text, code, JSON and tables are read here. Formats that need a parser, which a hostile document may
-attack, are read by ``sandbox.py`` in a process with limits.
+Text, code, JSON and tables that are small are read here. What is large, or in a format that needs a
+parser, which a hostile document may attack, is read by ``sandbox.py`` in a process with limits.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from fastio_cli.search import chunking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from fastio_cli.search.chunking import Passage, Record
 
+IN_PLACE_BYTES_MAX = 128 * 1024
+# What passages may repeat of a text, as a multiple of it, and of a small one.
+REPEATED_MAX = 8
+REPEATED_MIN = 1024 * 1024
 DELIMITERS = ",;\t|"
 _MARKDOWN = ("md", "markdown", "mdx", "rst")
 _JSON_LINES = ("jsonl", "ndjson")
@@ -25,26 +29,58 @@ _JSON_LINES = ("jsonl", "ndjson")
 
 def passages(path: str, kind: str, data: bytes) -> tuple[list[Passage], str | None]:
     """The passages of an object, and what kept it from being read completely, if anything did."""
-    suffix = _suffix(path, data)
-    if kind == "file":
-        from fastio_cli.search import sandbox
+    from fastio_cli.search import sandbox
 
-        if sandbox.handles(suffix):
-            return sandbox.passages(suffix, data)
+    suffix = _suffix(path, data)
+    if kind == "file" and sandbox.handles(suffix):
+        return sandbox.passages(suffix, data)
+    if len(data) > IN_PLACE_BYTES_MAX and not chunking.is_binary(data):
+        return sandbox.passages(suffix, data, kind)
+    found: list[Passage] = []
+    for passage in text_passages(suffix, kind, data):
+        if isinstance(passage, str):
+            return found, passage
+        found.append(passage)
+    return found, None
+
+
+def text_passages(suffix: str, kind: str, data: bytes) -> Iterator[Passage | str]:
+    """The passages of a text, then what kept it from being read completely, if anything did."""
     text = chunking.decode(data)
     if text is None:
-        return [], "It is not text, nor a document whose format is known."
+        yield "It is not text, nor a document whose format is known."
+        return
     problem = chunking.unread(text, data)
     if len(text) > chunking.CHARACTERS_MAX:
         text = text[: chunking.CHARACTERS_MAX]
         problem = f"Only the first {chunking.CHARACTERS_MAX // 2**20} MiB are searched."
+    room = REPEATED_MIN + REPEATED_MAX * len(text)
     try:
-        found, is_all = _limit(_chunk(suffix, kind, text))
+        found = limit(_chunk(suffix, kind, text), room)
+        if kind == "state" or suffix in ("json", *_JSON_LINES):
+            found = iter(list(found))
+        yield from found
     except RecursionError:  # JSON that is too deep is searched as text
-        found, is_all = _limit(chunking.chunk_text(text))
-    if not is_all:
-        problem = f"Only the first {chunking.PASSAGES_MAX:,} passages are searched."
-    return found, problem
+        yield from limit(chunking.chunk_text(text), room)
+    if problem is not None:
+        yield problem
+
+
+def limit(passages: Iterable[Passage], room: int) -> Iterator[Passage | str]:
+    """As many passages as an object may have, then whether these are not all.
+
+    ``room`` is for their characters: they repeat names and headings.
+    """
+    count = 0
+    for passage in passages:
+        if not passage.text.strip():
+            continue
+        room -= len(passage.text) + len(passage.heading)
+        if count == chunking.PASSAGES_MAX or room < 0:
+            yield f"Only the first {count:,} passages are searched."
+            return
+        count += 1
+        yield passage
 
 
 def is_unsearchable(path: str, head: bytes) -> bool:
@@ -63,17 +99,6 @@ def _suffix(path: str, data: bytes) -> str:
     if head.startswith(b"%pdf-"):
         return "pdf"
     return "html" if head.startswith((b"<!doctype html", b"<html")) else ""
-
-
-def _limit(passages: Iterator[Passage]) -> tuple[list[Passage], bool]:
-    """As many passages as an object may have, and whether they are all."""
-    found: list[Passage] = []
-    for passage in passages:
-        if len(found) == chunking.PASSAGES_MAX:
-            return found, False
-        if passage.text.strip():
-            found.append(passage)
-    return found, True
 
 
 def _chunk(suffix: str, kind: str, text: str) -> Iterator[Passage]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 15.0
 PAGE = 200
-FILTERS = ("type", "path")
+FILTERS = ("type", "path", "by")
 HEADERS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -120,7 +120,7 @@ async def _pages(
     try:
         while True:
             page = await page_after(cursor)
-            cursor = int(page["next_cursor"])
+            cursor = int(page["next_cursor"] or 0)
             yield _encoded(page["items"], cursor)
     except FastioError as e:
         yield _message(event="error", data=json.dumps(e.as_dict()))

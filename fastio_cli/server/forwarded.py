@@ -31,6 +31,7 @@ class Forwarded:
             address = client_of(b",".join(fields).decode("latin-1"), self._proxies)
             if address is not None:
                 scope["client"] = (address, 0)
+            scope["server"] = None  # that a proxy reached us here says nothing of its clients
         await self._app(scope, receive, send)
 
 

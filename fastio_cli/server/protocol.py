@@ -164,10 +164,10 @@ class Protocol(HttpToolsProtocol):
             self._check_by(due)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a field of the head; one that comes behind the body counts for nothing there
-        (RFC 9110 §6.5.1)."""
+        """Keep a field of the head, without white space around its value (RFC 9110 §5.5); one that
+        comes behind the body counts for nothing there (§6.5.1)."""
         if self._head_bytes is not None:
-            super().on_header(name, value)
+            super().on_header(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """From here on a body may come."""

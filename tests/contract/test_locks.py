@@ -528,3 +528,14 @@ def test_a_folder_is_taken_over_with_all_locks_in_it(caller):
 @pytest.mark.parametrize("path", ["/", "a//", "a/../", "./", ""])
 def test_a_folder_has_a_name(caller, path):
     caller.refused("invalid", "lock.acquire", path=path)
+
+
+def test_every_lock_in_the_way_is_taken_over(caller):
+    for path, taken in (("a/b", "a/"), ("c/", "c/d"), ("e/f/", "e/")):
+        held = caller("lock.acquire", path=path, actor="bob")
+        lock = caller("lock.take_over", path=taken, reason="bob died")
+        assert lock["fence"] > held["fence"]
+        left = caller("lock.list", prefix=path[0])["items"]
+        assert [lock["path"] for lock in left] == [taken]
+        broken = [e for e in caller.events() if e["type"] == "lock.break"][-1]
+        assert (broken["path"], broken["data"]["reason"]) == (path, "bob died")

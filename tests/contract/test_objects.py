@@ -333,3 +333,37 @@ def test_paths_differ_by_case_and_kind_of_letter(caller):
     for item in caller("object.list")["items"]:
         assert caller.value(item["path"]) == item["path"]
     assert caller("workspace.show")["object_count"] == 10
+
+
+PATHS = ["a*b", "app/[id]/page", "app/d/page", "app/i/page", "axb", "b.json", "c/d.json", "dir\\f"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.json", ["b.json", "c/d.json"]),
+        ("app/[id]/*", ["app/[id]/page"]),
+        ("app/?/page", ["app/d/page", "app/i/page"]),
+        ("a*b", ["a*b", "axb"]),
+        ("a\\*b", ["a*b"]),
+        ("dir\\f", ["dir\\f"]),
+        ("b.json", ["b.json"]),
+        ("B*", []),
+        ("*", PATHS),
+    ],
+)
+def test_lists_of_what_a_pattern_matches(caller, pattern, expected):
+    changes = [{"op": "set", "path": path, "value": 1} for path in PATHS]
+    caller("state.transact", changes=changes)
+    assert [item["path"] for item in caller("object.list", path=pattern)["items"]] == expected
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = caller("object.list", path=pattern, limit=1, cursor=cursor)
+        seen += [item["path"] for item in page["items"]]
+        cursor = page["next_cursor"]
+    assert seen == expected
+    for path in PATHS:
+        caller("lock.acquire", path=path)
+    assert [item["path"] for item in caller("lock.list", path=pattern)["items"]] == expected
+    both = caller("object.list", path=pattern, prefix="app/")["items"]
+    assert [item["path"] for item in both] == [p for p in expected if p.startswith("app/")]

@@ -293,7 +293,7 @@ def test_a_workspace_of_a_name_that_was_used_before(place, opened):
             assert lock["fence"] > old_lock["fence"]
             caller.refused("invalid", "event.list", after=old_cursor, workspace="w")
             write = {"path": "p.json", "value": "x", "workspace": "w"}
-            caller.refused("lock_lost", "state.set", **write, lock_token=old_lock["token"])
+            caller.refused("locked", "state.set", **write, lock_token=old_lock["token"])
         given.append((version, lock, cursor))
         caller("audit.verify", workspace="w")
         if n == 1:

@@ -10,6 +10,8 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from mcp_types import PromptReference, ResourceTemplateReference
 
 from fastio_cli.mcp.http import McpSurface
 from tests.engines import open_engine
@@ -96,6 +98,81 @@ def test_nobody_gets_in_without_a_token_or_from_another_site(running, path):
         assert http.request(method, path, **{**send, "headers": headers}).status_code == 403
         bad = {**ACCEPT, "authorization": f"Bearer {token[:-1]}x"}
         assert http.request(method, path, **{**send, "headers": bad}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("{own}", "http://{own}", 200),
+        ("localhost:8787", "http://localhost:8787", 200),
+        ("[::1]:8787", "http://[::1]:8787", 200),
+        ("evil.test", "http://evil.test", 403),
+        ("evil.test:8787", "http://evil.test:8787", 403),
+        ("127.0.0.1.evil.test", "http://127.0.0.1.evil.test", 403),
+        ("{own}", "http://evil.test", 403),
+        ("{own}", "http://[", 403),
+        ("{own}", "null", 403),
+    ],
+)
+def test_a_page_whose_name_leads_to_this_machine_is_another_site(running, host, origin, status):
+    own = running.url.partition("://")[2]
+    headers = {
+        **ACCEPT,
+        "authorization": f"Bearer {running.token('ada')}",
+        "host": host.format(own=own),
+        "origin": origin.format(own=own),
+    }
+    with httpx2.Client(base_url=running.url) as http:
+        assert http.post("/mcp", json=PING, headers=headers).status_code == status
+
+
+def test_what_is_not_there_is_told_as_the_revision_says(running):
+    async def talk(mode, code):
+        async with connected(running, running.token("ada"), mode=mode) as client:
+            for uri in ("fio://default/nothing", "fio://nowhere/a"):
+                with pytest.raises(MCPError) as refused:
+                    await client.read_resource(uri)
+                error = refused.value.error
+                assert (error.code, error.data["uri"]) == (code, uri)
+
+    asyncio.run(talk("2026-07-28", -32602))
+    asyncio.run(talk("legacy", -32002))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_arguments_are_completed(running, mode):
+    async def talk():
+        async with connected(running, running.token("ada"), mode=mode) as client:
+            for path in ("plan.json", "play/a", "q"):
+                await told(client, "state_set", path=path, value=1)
+            review = PromptReference(name="review")
+            template = ResourceTemplateReference(uri="fio://{workspace}/{+path}")
+            for ref, name, value, expected in (
+                (review, "path", "pla", ["plan.json", "play/a"]),
+                (template, "path", "", ["plan.json", "play/a", "q"]),
+                (template, "workspace", "def", ["default"]),
+                (PromptReference(name="resume"), "task", "any", []),
+            ):
+                found = await client.complete(ref, {"name": name, "value": value})
+                assert found.completion.values == expected
+            elsewhere = {"name": "path", "value": ""}
+            with pytest.raises(MCPError):
+                await client.complete(template, elsewhere, {"workspace": "nowhere"})
+            with pytest.raises(MCPError):
+                await client.complete(PromptReference(name="nothing"), elsewhere)
+
+    asyncio.run(talk())
+
+
+def test_a_server_says_that_only_resources_change(running):
+    async def talk():
+        async with connected(running, running.token("ada")) as client:
+            stated = client.server_capabilities
+            assert stated.resources.list_changed
+            assert not stated.tools.list_changed
+            assert not stated.prompts.list_changed
+
+    asyncio.run(talk())
 
 
 def test_what_cannot_be_asked_is_refused(running):

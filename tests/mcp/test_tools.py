@@ -47,6 +47,26 @@ def test_every_tool_says_what_it_may_do(name):
         assert {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"} <= set(hints)
 
 
+@pytest.mark.parametrize("name", ["core", "all", "memory"])
+def test_schemas_say_every_type_and_one_at_a_time(name):
+    """Clients that know one ``type`` a schema drop what has several, or a tool that has none."""
+
+    def check(schema, where):
+        assert isinstance(schema, dict), where
+        assert isinstance(schema.get("type"), str) or schema.keys() & {"anyOf", "enum"}, where
+        for option in schema.get("anyOf", []):
+            check(option, where)
+        for key in ("items", "additionalProperties"):
+            if isinstance(schema.get(key), dict):
+                check(schema[key], f"{where}.{key}")
+        for field, inner in schema.get("properties", {}).items():
+            check(inner, f"{where}.{field}")
+
+    for tool in definitions(name):
+        check(tool["inputSchema"], tool["name"])
+        check(tool.get("outputSchema", {"type": "object"}), f"{tool['name']} answers")
+
+
 def test_who_may_only_read_is_shown_nothing_that_writes():
     for name in profile_names():
         for tool in profile(name, is_read_only=True).tools.values():

@@ -141,6 +141,15 @@ def test_what_is_valid_is_not(server, lines):
     assert status_of(exchange(server, lines.encode() + end)) == 200
 
 
+def test_white_space_around_a_field_is_no_part_of_it(server, token):
+    """RFC 9110 §5.5: the second request is a repetition of the first."""
+    for key in ("one", "one \t"):
+        fields = f"Idempotency-Key: {key}", "Content-Length: 5", "Connection: close"
+        answer = exchange(server, head(token, "PUT", FILE, *fields) + HELLO)
+        assert status_of(answer) == 200
+        assert b'"version":1' in answer
+
+
 def test_what_is_malformed_is_answered_in_its_turn(server, token, http):
     """A client must not take the refusal of its second request for an answer to the first."""
     first = head(token, "PUT", FILE, "Content-Length: 5") + HELLO

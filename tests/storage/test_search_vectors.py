@@ -12,7 +12,6 @@ from psycopg.rows import dict_row
 
 from fastio_cli.search.indexer import INDEX_FORMAT
 from fastio_cli.storage.postgres import search as postgres_search
-from fastio_cli.storage.postgres.search import glob_to_regex
 from fastio_cli.storage.postgres.vectors import PgVectors
 from tests.backends import kind_of
 from tests.backends import open_engine as open_backend
@@ -252,11 +251,3 @@ def test_without_pgvector_vectors_are_kept_in_blocks(tmp_path, monkeypatch):
             engine.call("state.set", {"path": "b.json", "value": "an otter"})
     finally:
         engine.store.close()
-
-
-@pytest.mark.parametrize(
-    "pattern", ["*", "a?c", "[a-c]x", "[^a]*", "[]a]", "a.b+(c)", "[z-a]x", "x\\y"]
-)
-def test_patterns_are_valid_glob_to_regexs(pattern, pg_url):
-    with psycopg.connect(pg_url) as c:
-        c.execute("select 'x' ~ %s", (glob_to_regex(pattern),))

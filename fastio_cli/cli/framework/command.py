@@ -214,10 +214,16 @@ GLOBALS: tuple[Opt | Flag, ...] = (
     Opt(
         "--format",
         help="How results are printed (default: table at a terminal, else json)",
-        choices=("table", "json", "jsonl", "markdown", "raw"),
+        choices=("table", "json", "jsonl", "csv", "markdown", "raw"),
     ),
     Flag("--json", help="Short for --format json"),
     Opt("--fields", help="Only these fields of the result, as a,b.c", metavar="FIELDS"),
+    Opt(
+        "--query",
+        help="What a JMESPath expression makes of the result, as 'items[].path'",
+        name="jmespath",
+        metavar="EXPR",
+    ),
     Flag("--quiet", "-q", help="Print only the essential value, such as a token"),
     Opt("--actor", help="Who acts, in the event log", metavar="NAME"),
 )

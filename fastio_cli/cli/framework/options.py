@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 PATH = Arg("path", "Path of the object, or fio://workspace/path", complete="path")
-PREFIX = Arg("prefix", "Only paths that start with this", required=False)
+PREFIX = Arg(
+    "prefix", "Only paths that start with this, or match it if it has * or ?", required=False
+)
 IF_VERSION = Opt(
     "--if-version",
     help="Only if the object is at this version (0: does not exist)",
@@ -29,6 +31,7 @@ KEY = Opt(
     metavar="KEY",
 )
 VERSION = Opt("--version", help="This version instead of the newest", metavar="N", convert=integer)
+ALL = Flag("--all", help="Every page, until the list ends")
 LIMIT = Opt("--limit", help="At most this many (default: 50)", metavar="N", convert=integer)
 CURSOR = Opt("--cursor", help="Continue where the last page ended", metavar="CURSOR")
 STATE = Opt(

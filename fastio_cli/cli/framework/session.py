@@ -6,6 +6,7 @@ import os
 import sys
 
 from fastio_cli.cli.framework.output import Output
+from fastio_cli.cli.framework.selection import Selection
 from fastio_cli.cli.framework.text import visible
 from fastio_cli.config.sources import Config
 from fastio_cli.errors import FastioError
@@ -37,7 +38,7 @@ class Session:
         self.config = self._configured()
         self.out = Output(
             format or self.config.get("format"),
-            fields=flags.get("fields"),
+            selection=Selection(flags.get("fields"), flags.get("jmespath"), self._schemas),
             quiet=bool(flags.get("quiet")),
         )
         self._command = command
@@ -45,6 +46,22 @@ class Session:
         is_shown = command is not None and not command.hidden
         if is_shown and self.config.ignored and not self.config.is_refused:
             self.out.note(self.config.ignored)
+
+    def check_selection(self) -> None:
+        """Raise ``invalid`` for unknown fields before a command changes anything."""
+        from fastio_cli.operations import find
+
+        names = self._command.operations if self._command is not None else ()
+        if self.out.selection.paths is not None and names and find(names[0]).effect == "write":
+            self.out.selection.check()
+
+    def _schemas(self) -> list[dict[str, Any]]:
+        """The schemas of the results of the command's operations."""
+        from fastio_cli.operations import find
+
+        names = self._command.operations if self._command is not None else ()
+        schemas = (find(name).result_schema for name in names)
+        return [schema for schema in schemas if schema is not None]
 
     def override(self, **settings: str) -> None:
         """Override settings by options of the command; before the first call."""

@@ -7,7 +7,7 @@ from fastio_cli.cli.framework.values import fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 
@@ -82,6 +82,37 @@ class Markdown:
     def _row(self, cells: list[str]) -> None:
         escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
         self._line("| " + " | ".join(escaped) + " |")
+
+
+class Csv:
+    """Comma-separated values (RFC 4180), with the names of the fields in the first line."""
+
+    def __init__(self, line: Callable[[str], None]) -> None:
+        self._line = line
+
+    def record(self, record: dict[str, object]) -> None:
+        self._row(record)
+        self._row(map(_csv_cell, record.values()))
+
+    def page(self, items: list[dict[str, object]], columns: str, essential: str) -> None:
+        paths = fields(columns)
+        self._row(".".join(path) for path in paths)
+        for item in items:
+            self._row(_csv_cell(dig(item, path)) for path in paths)
+
+    def _row(self, cells: Iterable[str]) -> None:
+        import csv
+        from io import StringIO
+
+        text = StringIO()
+        csv.writer(text, lineterminator="").writerow(cells)
+        self._line(text.getvalue())
+
+
+def _csv_cell(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else dumps(value)
 
 
 def _label(key: str) -> str:

@@ -7,13 +7,13 @@ its recall depends on other workspaces. Without pgvector, vectors are kept in pa
 
 from __future__ import annotations
 
-import re
 import sys
 from array import array
 from contextlib import contextmanager
 
 import psycopg
 
+from fastio_cli.patterns import as_regex
 from fastio_cli.storage.postgres.vectors import HNSW_INDEX, PgVectors, hnsw_name
 from fastio_cli.storage.repositories.search import Search
 from fastio_cli.storage.repositories.vectors import EXACT_KNN_PASSAGES_MAX, BlockVectors
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from fastio_cli.storage.postgres.pipeline import Connection
     from fastio_cli.storage.repositories.search import Vectors
 
-_PATTERN_PART = re.compile(r"\[\^?\]?[^\]]*\]|.", re.DOTALL)
-_SET_PART = re.compile(r"(.)-(.)|(.)", re.DOTALL)
 _BUILD_IN_PROGRESS = (
     "select 1 from pg_stat_progress_create_index where index_relid = to_regclass(%s)"
 )
@@ -64,7 +62,7 @@ class PostgresSearch(Search):
         return f'~ :{name} collate "C"'
 
     def _glob_param(self, pattern: str) -> str:
-        return glob_to_regex(pattern)
+        return as_regex(pattern)
 
     def _select_ids(self, source: str, values: dict[str, object]) -> array[int]:
         row = self._db.one(
@@ -185,32 +183,3 @@ def pgvector_schema(db: Db) -> str | None:
     """The schema of pgvector, quoted; None if the store has no table of vectors."""
     row = db.one(_PGVECTOR)
     return None if row is None else row["schema"]
-
-
-def glob_to_regex(pattern: str) -> str:
-    """A shell pattern (``*``, ``?``, ``[a-z]``, ``[^a-z]``) as a POSIX regular expression."""
-    parts = []
-    for part in _PATTERN_PART.findall(pattern):
-        if part in ("*", "?"):
-            parts.append(".*" if part == "*" else ".")
-        else:
-            parts.append(_character_class(part[1:-1]) if len(part) > 1 else _escape(part))
-    return f"^{''.join(parts)}$"
-
-
-def _character_class(characters: str) -> str:
-    """A set of characters; an empty one matches nothing."""
-    negated = characters.startswith("^")
-    parts = [
-        _escape(single) if single else f"{_escape(first)}-{_escape(last)}"
-        for first, last, single in _SET_PART.findall(characters.removeprefix("^"))
-        if single or first <= last
-    ]
-    if not parts:
-        return "." if negated else "(?!)"
-    return f"[{'^' if negated else ''}{''.join(parts)}]"
-
-
-def _escape(character: str) -> str:
-    is_special = character.isascii() and not character.isalnum()
-    return f"\\{character}" if is_special else character

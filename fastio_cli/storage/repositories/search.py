@@ -71,7 +71,7 @@ class Search:
         raise NotImplementedError
 
     def _glob_param(self, pattern: str) -> str:
-        """The parameter for a shell pattern."""
+        """The parameter for a pattern (``patterns.py``)."""
         raise NotImplementedError
 
     def _select_ids(self, source: str, values: dict[str, object]) -> array[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 
 from fastio_cli.json_text import compact
+from fastio_cli.patterns import as_glob
 from fastio_cli.storage.repositories.search import Search
 from fastio_cli.storage.repositories.vectors import BlockVectors
 
@@ -36,7 +37,7 @@ class SqliteSearch(Search):
         return f"glob :{name}"
 
     def _glob_param(self, pattern: str) -> str:
-        return pattern
+        return as_glob(pattern)
 
     def _select_ids(self, source: str, values: dict[str, object]) -> array[int]:
         row = self._db.one(f"select group_concat(p.id) as ids {source}", **values)
