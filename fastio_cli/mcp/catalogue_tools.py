@@ -13,6 +13,7 @@ from fastio_cli.operations import every, find
 
 if TYPE_CHECKING:
     from fastio_cli.mcp.calls import Caller
+    from fastio_cli.mcp.tool import Arguments
     from fastio_cli.operations.operation import Operation
 
 TEXT = {"type": "string"}
@@ -22,7 +23,7 @@ SEARCH_MAX = 20
 def catalogue_tools(*, is_read_only: bool) -> list[FunctionTool]:
     """The tools; those of a client that may only read call nothing that writes."""
 
-    async def call(caller: Caller, arguments: dict[str, Any]) -> object:
+    async def call(caller: Caller, arguments: Arguments) -> object:
         operation = _operation(arguments)
         params = arguments.get("params") or {}
         if not isinstance(params, dict):
@@ -62,7 +63,7 @@ CALL = (
 )
 
 
-async def _search(caller: Caller, arguments: dict[str, Any]) -> object:
+async def _search(caller: Caller, arguments: Arguments) -> object:
     words = arguments.get("words") or ""
     if not isinstance(words, str):
         raise FastioError("invalid", "words must be a string.")
@@ -79,7 +80,7 @@ def _score(operation: Operation, words: list[str]) -> int:
     return sum(3 * (word in operation.name) + (word in text) for word in words)
 
 
-async def _describe(caller: Caller, arguments: dict[str, Any]) -> object:
+async def _describe(caller: Caller, arguments: Arguments) -> object:
     operation = _operation(arguments)
     described = tools.definition(operation.name, operation)
     return {
@@ -91,7 +92,7 @@ async def _describe(caller: Caller, arguments: dict[str, Any]) -> object:
     }
 
 
-def _operation(arguments: dict[str, Any]) -> Operation:
+def _operation(arguments: Arguments) -> Operation:
     name = arguments.get("name")
     if not isinstance(name, str):
         raise FastioError("invalid", "name must be the name of an operation.")

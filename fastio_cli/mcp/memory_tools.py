@@ -21,23 +21,24 @@ from fastio_cli.mcp.memory_graph import (
 from fastio_cli.mcp.tool import FunctionTool
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from fastio_cli.mcp.calls import Caller
     from fastio_cli.mcp.memory_graph import Entity, Relation
+    from fastio_cli.mcp.tool import Arguments, Run
+    from fastio_cli.mcp.tools import Schema
 
-    Run = Callable[[Caller, dict[str, Any]], Awaitable[object]]
 
 TEXT = {"type": "string"}
 TEXTS = {"type": "array", "items": TEXT}
 IMPORT_BATCH = 100
 
 
-def _object(**properties: Any) -> dict[str, Any]:
+def _object(**properties: Any) -> Schema:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def _list(item: dict[str, Any]) -> dict[str, Any]:
+def _list(item: Schema) -> Schema:
     return {"type": "array", "items": item}
 
 
@@ -47,7 +48,7 @@ GRAPH = _object(entities=_list(ENTITY), relations=_list(RELATION))
 DONE = _object(success={"type": "boolean"}, message=TEXT)
 
 
-async def create_entities(caller: Caller, arguments: dict[str, Any]) -> object:
+async def create_entities(caller: Caller, arguments: Arguments) -> object:
     """Create multiple new entities in the knowledge graph"""
     asked = _records(arguments, "entities", ENTITY)
 
@@ -64,7 +65,7 @@ async def create_entities(caller: Caller, arguments: dict[str, Any]) -> object:
     return {"entities": await changed(caller, edit)}
 
 
-async def create_relations(caller: Caller, arguments: dict[str, Any]) -> object:
+async def create_relations(caller: Caller, arguments: Arguments) -> object:
     """Create multiple new relations between entities, in active voice"""
     asked = _records(arguments, "relations", RELATION)
 
@@ -82,11 +83,11 @@ async def create_relations(caller: Caller, arguments: dict[str, Any]) -> object:
     return {"relations": await changed(caller, edit)}
 
 
-async def add_observations(caller: Caller, arguments: dict[str, Any]) -> object:
+async def add_observations(caller: Caller, arguments: Arguments) -> object:
     """Add new observations to existing entities in the knowledge graph"""
     asked = _records(arguments, "observations", ADDED)
 
-    async def edit(graph: Graph) -> list[dict[str, Any]]:
+    async def edit(graph: Graph) -> list[Schema]:
         results = []
         for observation in asked:
             name = observation["entityName"]
@@ -107,7 +108,7 @@ async def add_observations(caller: Caller, arguments: dict[str, Any]) -> object:
     return {"results": await changed(caller, edit)}
 
 
-async def delete_entities(caller: Caller, arguments: dict[str, Any]) -> object:
+async def delete_entities(caller: Caller, arguments: Arguments) -> object:
     """Delete multiple entities and their associated relations from the knowledge graph"""
     names = _texts(arguments, "entityNames")
 
@@ -126,7 +127,7 @@ async def delete_entities(caller: Caller, arguments: dict[str, Any]) -> object:
     return {"success": True, "message": "Entities deleted successfully"}
 
 
-async def delete_observations(caller: Caller, arguments: dict[str, Any]) -> object:
+async def delete_observations(caller: Caller, arguments: Arguments) -> object:
     """Delete specific observations from entities in the knowledge graph"""
     asked = _records(arguments, "deletions", DELETED)
 
@@ -142,7 +143,7 @@ async def delete_observations(caller: Caller, arguments: dict[str, Any]) -> obje
     return {"success": True, "message": "Observations deleted successfully"}
 
 
-async def delete_relations(caller: Caller, arguments: dict[str, Any]) -> object:
+async def delete_relations(caller: Caller, arguments: Arguments) -> object:
     """Delete multiple relations from the knowledge graph"""
     asked = _records(arguments, "relations", RELATION)
 
@@ -158,12 +159,12 @@ async def delete_relations(caller: Caller, arguments: dict[str, Any]) -> object:
     return {"success": True, "message": "Relations deleted successfully"}
 
 
-async def read_graph(caller: Caller, arguments: dict[str, Any]) -> object:
+async def read_graph(caller: Caller, arguments: Arguments) -> object:
     """Read the entire knowledge graph"""
     return _told(await Graph(caller).all(), lambda node: True)
 
 
-async def search_nodes(caller: Caller, arguments: dict[str, Any]) -> object:
+async def search_nodes(caller: Caller, arguments: Arguments) -> object:
     """Search for nodes in the knowledge graph by a part of their names, types or observations"""
     query = _text(arguments, "query").lower()
 
@@ -174,7 +175,7 @@ async def search_nodes(caller: Caller, arguments: dict[str, Any]) -> object:
     return _told(await Graph(caller).all(), matches)
 
 
-async def open_nodes(caller: Caller, arguments: dict[str, Any]) -> object:
+async def open_nodes(caller: Caller, arguments: Arguments) -> object:
     """Open specific nodes in the knowledge graph by their names"""
     names = _texts(arguments, "names")
     return _told(await Graph(caller).all(), lambda node: node["name"] in names)
@@ -202,10 +203,10 @@ def _told(nodes: list[Entity], is_asked: Callable[[Entity], bool]) -> dict[str, 
     return {"entities": [entity_of(node) for node in entities], "relations": relations}
 
 
-def _records(arguments: dict[str, Any], key: str, schema: dict[str, Any]) -> list[dict[str, Any]]:
+def _records(arguments: Arguments, key: str, schema: Schema) -> list[Schema]:
     """A list of records, each with the fields that its schema asks for and no others."""
     records = arguments.get(key)
-    fields: dict[str, Any] = schema["properties"]
+    fields: Schema = schema["properties"]
     if not isinstance(records, list):
         raise FastioError("invalid", f"{key} must be a list of objects.")
     for record in records:
@@ -217,14 +218,14 @@ def _records(arguments: dict[str, Any], key: str, schema: dict[str, Any]) -> lis
     return [{name: record[name] for name in fields} for record in records]
 
 
-def _texts(arguments: dict[str, Any], key: str) -> list[str]:
+def _texts(arguments: Arguments, key: str) -> list[str]:
     texts = arguments.get(key)
     if not _are_texts(texts):
         raise FastioError("invalid", f"{key} must be a list of strings.")
     return list(texts or ())
 
 
-def _text(arguments: dict[str, Any], key: str) -> str:
+def _text(arguments: Arguments, key: str) -> str:
     text = arguments.get(key)
     if not isinstance(text, str):
         raise FastioError("invalid", f"{key} must be a string.")
@@ -240,7 +241,7 @@ DELETED = _object(entityName=TEXT, observations=TEXTS)
 _ENTITIES, _RELATIONS = _object(entities=_list(ENTITY)), _object(relations=_list(RELATION))
 _RESULTS = _object(results=_list(_object(entityName=TEXT, addedObservations=TEXTS)))
 # Each with its input, its output, and whether it reads, or takes something away.
-_TOOLS: tuple[tuple[Run, dict[str, Any], dict[str, Any], str], ...] = (
+_TOOLS: tuple[tuple[Run, Schema, Schema, str], ...] = (
     (create_entities, _ENTITIES, _ENTITIES, "adds"),
     (
         create_relations,

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from fastio_cli.mcp.calls import Caller
     from fastio_cli.operations.operation import Operation
 
-    Run = Callable[[Caller, dict[str, Any]], Awaitable[object]]
+    Arguments = dict[str, Any]
+    Run = Callable[[Caller, Arguments], Awaitable[object]]
 
 
 class OperationTool:
@@ -31,7 +32,7 @@ class OperationTool:
         """What a client is told."""
         return tools.definition(self.name, self.operation)
 
-    async def run(self, caller: Caller, arguments: dict[str, Any]) -> object:
+    async def run(self, caller: Caller, arguments: Arguments) -> object:
         """What the operation answers."""
         return await caller.call(self.operation, arguments)
 
