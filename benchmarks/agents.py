@@ -62,7 +62,7 @@ HELLO = {
     "capabilities": {},
     "clientInfo": {"name": "benchmark", "version": "1"},
 }
-GET = "state_get", {"path": "plan.json"}
+GET: tuple[str, dict[str, object]] = ("state_get", {"path": "plan.json"})
 EMPTY: tuple[str, dict[str, object]] = ("empty", {})
 Call = Callable[[str, dict[str, object]], None]
 
