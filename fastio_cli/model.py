@@ -140,7 +140,7 @@ class LockNote(TypedDict):
 
 
 class Brief(TypedDict):
-    """What whoever asks should know before going on; ``changes`` begins with the newest.
+    """What whoever asks should know before going on; ``newest`` are events, the last first.
 
     ``last_seen_seq`` is the last event of theirs, null if there is none among the newest.
     """
@@ -151,7 +151,7 @@ class Brief(TypedDict):
     last_seen_seq: int | None
     events_since: int
     actors_since: list[str]
-    changes: list[Event]
+    newest: list[Event]
     held: list[LockNote]
     locked: list[LockNote]
 

@@ -80,7 +80,7 @@ def _changes(brief: model.Brief) -> Iterator[str]:
     more = " and others" if len(brief["actors_since"]) > ACTORS_MAX else ""
     since = "so far" if brief["last_seen_seq"] is None else "since you were last here"
     yield f"{brief['events_since']} events {since}, by {', '.join(names)}{more}; the newest:"
-    for event in brief["changes"]:
+    for event in brief["newest"]:
         version = f" v{event['version']}" if event["version"] is not None else ""
         path = f" {_short(event['path'])}{version}" if event["path"] is not None else ""
         yield f"- {event['seq']} {event['type']}{path} by {_short(event['actor'])}"

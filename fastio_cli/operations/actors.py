@@ -51,8 +51,8 @@ def brief(ctx: "Context") -> "model.Brief":
     seen = ctx.tx.actors.last_seq(ctx.workspace_id, ctx.actor, oldest)
     after = oldest if seen is None else seen
     others = ctx.tx.actors.since(ctx.workspace_id, after, 0, CHANGES_MAX)
-    newest = max(after, ctx.seq - CHANGES_MAX)
-    changes = ctx.tx.events.after(ctx.workspace_id, newest, CHANGES_MAX)
+    before = max(after, ctx.seq - CHANGES_MAX)
+    newest = ctx.tx.events.after(ctx.workspace_id, before, CHANGES_MAX)
     locks = _live_locks(ctx)
     return {
         "actor": ctx.actor,
@@ -61,7 +61,7 @@ def brief(ctx: "Context") -> "model.Brief":
         "last_seen_seq": seen,
         "events_since": ctx.seq - after,
         "actors_since": [row["actor"] for row in others],
-        "changes": [event_record(row) for row in reversed(changes)],
+        "newest": [event_record(row) for row in reversed(newest)],
         "held": [_lock(lock) for lock in locks if lock["holder"] == ctx.actor][:CHANGES_MAX],
         "locked": [_lock(lock) for lock in locks if lock["holder"] != ctx.actor][:CHANGES_MAX],
     }

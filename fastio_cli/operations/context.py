@@ -391,8 +391,7 @@ class Context:
 
     def locks_in_the_way(self, path: str) -> list[Row]:
         """The live locks that keep a path from being locked: also those below a folder."""
-        covering = lock_tokens.covering_paths(path)
-        granted = self.tx.locks.overlapping(self.workspace_id, covering)
+        granted = self.tx.locks.overlapping(self.workspace_id, path)
         return list(filter(None, (self.live_lock(lock["path"]) for lock in granted)))
 
     def expect_folder_locks(self) -> None:
@@ -444,8 +443,7 @@ class Context:
 
     def locked(self, path: str, lock: Row | None, ahead: int | None = None) -> FastioError:
         """The error ``locked``: who, why, until when, and how many are waiting already."""
-        covering = lock_tokens.covering_paths(path)
-        queue = self.tx.locks.queue(self.workspace_id, covering, self.now_ms)
+        queue = self.tx.locks.queue(self.workspace_id, path, self.now_ms)
         waiting = len(queue) if ahead is None else ahead
         until = lock["expires_at"] if lock is not None else queue[0]["expires_at"]
         holder = lock["holder"] if lock is not None else queue[0]["holder"]

@@ -68,9 +68,9 @@ def acquire(
     """
     if path.endswith("/"):
         ctx.expect_folder_locks()
-    covering, workspace, me = lock_tokens.covering_paths(path), ctx.workspace_id, ctx.call_id()
+    workspace, me = ctx.workspace_id, ctx.call_id()
     in_the_way = ctx.locks_in_the_way(path)
-    line = ctx.tx.locks.queue(workspace, covering, ctx.now_ms)
+    line = ctx.tx.locks.queue(workspace, path, ctx.now_ms)
     ahead = [waiter["waiter_id"] for waiter in line]
     if not in_the_way and (not ahead or ahead[0] == me):
         return _grant(ctx, path, ttl_s, purpose)
@@ -81,16 +81,16 @@ def acquire(
     ctx.tx.locks.enqueue(workspace, path, me, ctx.actor, ctx.now_ms)
 
     def my_turn(tx: "Tx") -> bool:
-        granted = tx.locks.overlapping(workspace, covering)
+        granted = tx.locks.overlapping(workspace, path)
         if any(lock["expires_at"] > tx.now_ms for lock in granted):
             return False
-        line = tx.locks.queue(workspace, covering, tx.now_ms)
+        line = tx.locks.queue(workspace, path, tx.now_ms)
         return not line or line[0]["waiter_id"] == me
 
     return Pending(
         wait_s,
         refusal,
-        concerns=about_any(covering),
+        concerns=about_any(lock_tokens.covering_paths(path)),
         ready=my_turn,
         wake_at_ms=min(row["expires_at"] for row in in_the_way or line),
         renew_s=RENEW_S,
@@ -255,5 +255,4 @@ def _held(ctx: "Context", path: str, lock_token: str) -> "Row":
 
 
 def _record(ctx: "Context", lock: "Row") -> "model.Lock":
-    covering = lock_tokens.covering_paths(lock["path"])
-    return lock_record(lock, len(ctx.tx.locks.queue(ctx.workspace_id, covering, ctx.now_ms)))
+    return lock_record(lock, len(ctx.tx.locks.queue(ctx.workspace_id, lock["path"], ctx.now_ms)))

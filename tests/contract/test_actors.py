@@ -36,8 +36,8 @@ def test_a_brief_tells_what_changed_since_one_was_here(caller):
     away = caller("actor.brief", actor="ada")
     assert away["events_since"] == 21
     assert away["actors_since"] == ["bob"]
-    assert away["changes"][0]["path"] == "theirs1"
-    assert len(away["changes"]) == 10
+    assert away["newest"][0]["path"] == "theirs1"
+    assert len(away["newest"]) == 10
     assert [(lock["path"], lock["holder"]) for lock in away["locked"]] == [("theirs1", "bob")]
 
 

@@ -112,6 +112,7 @@ def test_a_named_place_without_a_store_is_not_found(place: Place, words: str, na
         assert place("config set store nosuch").returncode == 0
     if named == "project":
         (place.home / ".fastio").mkdir()
+        assert place("trust").returncode == 0
     flag = named if named.startswith("--") else ""
     before = place.files()
     done = place(f"{flag} {words}", **environ)

@@ -88,6 +88,7 @@ class Fastio(RuleBasedStateMachine):
         self.paths = {path: Path() for path in ("a.json", "b.json", "dir/c.json")}
         self.log: list[tuple[str, str, int | None]] = []
         self.stale = "lk_never"
+        self.issued: dict[str, str] = {}  # the path that each token was given for
         self.fences: dict[str, list[int]] = {path: [] for path in self.paths}
 
     def teardown(self) -> None:
@@ -110,9 +111,18 @@ class Fastio(RuleBasedStateMachine):
         current = self.paths[path].version if self.paths[path].live else 0
         return current if which == "right" else current + 1
 
-    def guard(self, path: str, token: str | None, if_version: int | None = None) -> Path:
-        """The model's rules of changing a path."""
+    def guard(
+        self,
+        path: str,
+        token: str | None,
+        if_version: int | None = None,
+        *,
+        must_hold: bool = False,
+    ) -> Path:
+        """The model's rules of changing a path. A token of another path is as none."""
         at = self.paths[path]
+        if not must_hold and token is not None and self.issued.get(token, path) != path:
+            token = None
         if token is None and self.held(path):
             raise Refused("locked")
         if token is not None and not (self.held(path) and token == at.token):
@@ -352,6 +362,7 @@ class Fastio(RuleBasedStateMachine):
         at = self.paths[path]
         self.stale = at.token or self.stale
         at.token, at.expires_at = held["token"], self.clock() + TTL_S
+        self.issued[held["token"]] = path
         assert held["fence"] == len(self.log)
         self.fences[path].append(held["fence"])
 
@@ -360,7 +371,7 @@ class Fastio(RuleBasedStateMachine):
         token = self.token(path, which) or self.stale
 
         def model() -> None:
-            at = self.guard(path, token)
+            at = self.guard(path, token, must_hold=True)
             self.stale, at.token = token, None
             self.log.append(("lock.release", path, None))
 
@@ -371,7 +382,7 @@ class Fastio(RuleBasedStateMachine):
         token = self.token(path, which) or self.stale
 
         def model() -> None:
-            self.guard(path, token).expires_at = self.clock() + TTL_S
+            self.guard(path, token, must_hold=True).expires_at = self.clock() + TTL_S
             self.log.append(("lock.renew", path, None))
 
         self.both(model, "lock.renew", path=path, lock_token=token)

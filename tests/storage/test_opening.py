@@ -22,9 +22,9 @@ from tests.ports import free_port
 SECRET = "hunter2secret"
 
 
-def refusal(url: str) -> FastioError:
+def refusal(url: str, if_absent: str = "refuse") -> FastioError:
     with pytest.raises(FastioError) as caught:
-        open_store(url)
+        open_store(url, if_absent=if_absent)
     error = caught.value
     assert error.hint
     assert SECRET not in f"{error.message} {error.hint} {error.details}"
@@ -80,7 +80,7 @@ def test_missing_rights(pg_url):
     with psycopg.connect(pg_url, autocommit=True) as c:
         c.execute(f"create role {name} login")
     try:
-        error = refusal(pg_url.replace("fastio@", f"{name}@"))
+        error = refusal(pg_url.replace("fastio@", f"{name}@"), if_absent="make")
         assert error.code == "invalid"
         assert "rights" in error.message
     finally:

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from fastio_cli.blobs.content import Content
+from fastio_cli.errors import FastioError
 from fastio_cli.storage import migrations as migrate
 from fastio_cli.storage.postgres.search import PostgresSearch
 from fastio_cli.storage.repositories import objects
@@ -66,6 +67,8 @@ OF_THE_UNIT = (
 
 SAMPLES: dict[str, Any] = {
     "Content": Content("", 0),
+    "FastioError": FastioError("invalid", "x"),
+    "FastioError | None": FastioError("invalid", "x"),
     "AnalyzedPassage": defaultdict(int, words="x", token_count=1),
     "IndexRow": defaultdict(int),
     "Row": defaultdict(int),
@@ -125,7 +128,7 @@ def every_statement() -> dict[str, set[str]]:
     tx = Tx(db, None, lambda db: PostgresSearch(db, None))
     nouns = [noun for name, noun in vars(tx).items() if not name.startswith("_") and noun]
     nouns += [Requests(db), tx.orgs, tx.members, tx.tokens, tx.org_transfers, tx.logins]
-    nouns += [tx.jobs]
+    nouns += [tx.jobs, tx.actors]
     indexes = [PostgresSearch(db, pgvector) for pgvector in (None, "public")]
     nouns += [*indexes, *(index.vectors for index in indexes)]
     for noun in nouns:

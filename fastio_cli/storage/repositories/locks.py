@@ -11,6 +11,10 @@ LOCK_OF = f"select {_LOCK} from locks where workspace_id = :workspace_id and pat
 
 
 LAST = chr(0x10FFFF)  # after every other character
+# A lock's path is this one, a folder of it, or, where this is a folder, below it.
+_OVERLAPS = """(path = :path or (path > :path and path < :below)
+    or (path >= :top_folder and path < :path and substr(path, length(path)) = '/'
+        and substr(:path, 1, length(path)) = path))"""
 # A waiter says every second that it lives; one that was silent for this long is passed over.
 WAITER_TTL_MS = 3000
 
@@ -29,13 +33,12 @@ class Locks:
         """The last lock granted on a path and not released; it may have expired."""
         return self._db.one(LOCK_OF, workspace_id=workspace_id, path=path)
 
-    def overlapping(self, workspace_id: int, covering: list[str]) -> list[Row]:
-        """The locks granted on a path, on its folders (``covering``), or below it."""
-        where, params = _overlap(covering)
+    def overlapping(self, workspace_id: int, path: str) -> list[Row]:
+        """The locks granted on a path, on its folders, or below it."""
         return self._db.all(
-            f"select {_LOCK} from locks where workspace_id = :workspace_id and {where}",
+            f"select {_LOCK} from locks where workspace_id = :workspace_id and {_OVERLAPS}",
             workspace_id=workspace_id,
-            **params,
+            **_around(path),
         )
 
     def put(
@@ -112,21 +115,20 @@ class Locks:
             limit=limit,
         )
 
-    def queue(self, workspace_id: int, covering: list[str], now_ms: int) -> list[Row]:
+    def queue(self, workspace_id: int, path: str, now_ms: int) -> list[Row]:
         """Those who wait for a path, its folders or what is below it, first come first.
 
-        Only those that still live; ``covering`` is the path and its folders.
+        Only those that still live.
         """
-        where, params = _overlap(covering)
         return self._db.all(
             f"""select path, waiter_id, ticket, holder, expires_at from lock_waiters
-            where workspace_id = :workspace_id and {where}
+            where workspace_id = :workspace_id and {_OVERLAPS}
             and expires_at > :now_ms and expires_at <= :latest order by ticket""",
             workspace_id=workspace_id,
             now_ms=now_ms,
             # Later than any waiter can have said: the clock was set back, and it may be dead.
             latest=now_ms + WAITER_TTL_MS,
-            **params,
+            **_around(path),
         )
 
     def enqueue(
@@ -168,11 +170,10 @@ class Locks:
         )
 
 
-def _overlap(covering: list[str]) -> tuple[str, dict[str, object]]:
-    """The condition that a lock's path is one of these, or below the first if that is a folder."""
-    params: dict[str, object] = {f"path_{n}": path for n, path in enumerate(covering)}
-    where = f"path in ({', '.join(f':{name}' for name in params)})"
-    if covering[0].endswith("/"):
-        where = f"({where} or (path > :path_0 and path < :below))"
-        params["below"] = covering[0] + LAST
-    return where, params
+def _around(path: str) -> dict[str, object]:
+    """The parameters of ``_OVERLAPS``."""
+    return {
+        "path": path,
+        "top_folder": path.partition("/")[0] + "/" if "/" in path[:-1] else path,
+        "below": path + LAST if path.endswith("/") else path,
+    }
