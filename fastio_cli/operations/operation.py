@@ -39,8 +39,8 @@ class Operation:
       request is answered by ``replay``, which is given a context and the rest of the first answer,
       and makes the secret again or raises the error that says how to get a new one;
     * ``inline``: it reads or changes a few rows by their keys, and may run in the event loop of a
-      server if the object at its path is small and none of ``outside_loop_params`` is given, which
-      are programs of the user's (queries, schemas) or reach for what may be large;
+      server if the object at its path is small and each of ``outside_loop_params`` has its default,
+      which are programs of the user's (queries, schemas) or reach for what may be large;
     * ``json_params``: the parameters that are JSON values, or records with such values by name;
     * ``response``: ``json`` (a record), ``bytes`` (a download) or ``chunks`` (a record that is told
       chunk by chunk to a client that streams it);

@@ -97,7 +97,7 @@ def init(
     return {**_document(ctx, put, value.body), "created": True}
 
 
-@operation("state.patch", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor")
+@operation("state.patch", f"PATCH {BASE}/{{path:path}}", effect="write", role="editor", inline=True)
 def patch(
     ctx: "Context",
     *,

@@ -143,6 +143,12 @@ class ProgramRule(ExpressionRule):
     is_inline = False
 
 
+class PatchFormatRule(TextRule):
+    """How a patch is written: one of JSON Patch is a program, which may copy what it has copied."""
+
+    is_inline = False
+
+
 class ProseRule(Rule):
     """Text of several lines, not empty; control characters count as spaces."""
 
@@ -523,7 +529,7 @@ Number = Annotated[int | float, NumberRule()]
 Boolean = Annotated[bool, BooleanRule()]
 OwnLine = Annotated[bool, OwnLineRule()]
 KindName = Annotated[str, TextRule(5, choices=("state", "file"))]
-PatchFormat = Annotated[str, TextRule(12, choices=("merge", "json-patch"))]
+PatchFormat = Annotated[str, PatchFormatRule(12, choices=("merge", "json-patch"))]
 Changes = Annotated[
     list[dict[str, Any]],
     RecordsRule(

@@ -273,7 +273,8 @@ class RequestExecutor:
         operation = call.operation
         if self._inline is None or not operation.inline:
             return False
-        return all(call.params[name] is None for name in operation.outside_loop_params)
+        given, defaults = call.params, operation.defaults
+        return all(given[k] == defaults.get(k) for k in operation.outside_loop_params)
 
     async def _run(self, call: Call) -> object:
         work = self.engine.work(call)

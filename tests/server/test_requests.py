@@ -54,6 +54,7 @@ REQUESTS = {
     "query": ("GET", "/state/plan.json?query=n", {}, None),
     "missing": ("GET", "/state/other.json", {}, None),
     "write": ("PUT", "/state/plan.json", {}, b'{"value": {"n": 2}}'),
+    "patch": ("PATCH", "/state/plan.json", {}, b'{"patch": {"m": {"k": 1}, "n": null}}'),
     "conflict": ("PUT", "/state/plan.json", {"if-match": '"9-ab"'}, b'{"value": 1}'),
     "wrong value": ("POST", "/state-increment/plan.json", {}, b'{"by": "x"}'),
     "wrong body": ("POST", "/state-increment/plan.json", {}, b"[1"),
@@ -86,6 +87,17 @@ def test_loop_and_threads_give_the_same_answer(server, token, monkeypatch, name)
     assert (in_loop[0], in_loop[1]) == (on_thread[0], on_thread[1])
     neutral = re.compile(r"\d+|[0-9a-f]{64}")
     assert neutral.sub("0", in_loop[2]) == neutral.sub("0", on_thread[2])
+
+
+def test_a_merge_patch_is_done_in_the_loop_and_a_json_patch_is_not(http, inline):
+    """The operations of a JSON Patch may copy what they have copied: they are a program."""
+    program = [{"op": "add", "path": "/m", "value": 2}]
+    for body in ({"patch": program, "format": "json-patch"}, {"patch": {"n": 2}}):
+        http.patch(STATE, json=body).raise_for_status()
+        http.patch(STATE, json=body).raise_for_status()
+    http.patch(STATE, json={"patch": {"n": 3}, "format": "merge"}).raise_for_status()
+    assert inline == ["state.patch"] * 3
+    assert http.get(STATE).json()["value"] == {"n": 3, "m": 2}
 
 
 def test_the_usual_requests_are_done_in_the_loop(http, inline):
