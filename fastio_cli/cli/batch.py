@@ -25,6 +25,7 @@ LINE_BYTES_MAX = 17 * 1024 * 1024
     "batch",
     Flag("--stop", help="Stop at the first operation that fails"),
     help="Run operations from NDJSON on standard input, in one process.",
+    fields=("ok", "result", "error"),
 )
 def batch(cli: Session, stop: bool) -> None:
     """A line is {"op": NAME, ...} with the operation's parameters, and optionally "workspace" and

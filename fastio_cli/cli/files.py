@@ -51,6 +51,7 @@ TO_LOCK_TOKEN = Opt(
     LOCK_TOKEN,
     KEY,
     op="file.put",
+    fields=("source", "error"),
 )
 def put(
     cli: Session,

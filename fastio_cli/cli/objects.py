@@ -45,7 +45,7 @@ def register_common(noun: str) -> None:
     command(f"{noun} history", PATH, LIMIT, CURSOR, ALL, op="object.history")(history)
     command(f"{noun} diff", PATH, FROM, TO, op="object.diff")(diff)
     command(f"{noun} restore", PATH, VERSION, *change, op="object.restore")(restore)
-    command(f"{noun} delete", PATHS, *change, op="object.delete")(delete)
+    command(f"{noun} delete", PATHS, *change, op="object.delete", fields=("error",))(delete)
 
 
 def list_objects(cli: Session, kind: str | None, **params: object) -> None:

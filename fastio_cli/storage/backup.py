@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import IO
 
 BLOB_MEMBER = re.compile(r"blobs/([0-9a-f]{64})")
+CUT_OFF = "it is cut off or damaged"
 
 
 def backup(store: SqliteStore, blobs: BlobStore, target: str) -> dict[str, int]:
@@ -130,7 +131,7 @@ def _upgrade(source: str, copy: str, restored: set[str]) -> None:
         if incoming.execute("pragma user_version").fetchone()[0] > SCHEMA_VERSION:
             raise _not_a_backup(source, "it was made by a newer fastio")
         if not restored.issuperset(_blobs_in_use(incoming)):
-            raise _not_a_backup(source, "it ends too early")
+            raise _not_a_backup(source, CUT_OFF)
     SqliteStore(os.path.dirname(copy), durability="normal").close()
 
 
@@ -223,8 +224,7 @@ def _unpack(source: str, copy: str, blobs: BlobStore, stream: _Counted) -> set[s
                 "The disk is full; nothing was changed.",
                 "Free some disk space and try again: fastio doctor",
             ) from None
-        reason = (str(e) or "it ends too early") if found else "it is no archive"
-        raise _not_a_backup(source, reason) from None
+        raise _not_a_backup(source, CUT_OFF if found else "it is no archive") from None
     if not found:
         raise _not_a_backup(source, "it holds no store")
     return names

@@ -108,12 +108,14 @@ class Command:
         params: tuple[Arg | Opt | Flag, ...],
         help: str | None,
         hidden: bool,
+        fields: tuple[str, ...],
     ) -> None:
         self.words = words
         self.run = run
         self.operations = operations
         self.params = params
         self.hidden = hidden
+        self.fields = fields
         self._help = help
 
     @property
@@ -181,15 +183,17 @@ def command(
     op: str | tuple[str, ...] = (),
     help: str | None = None,
     hidden: bool = False,
+    fields: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function in the table of commands.
 
     ``op`` names the operations it uses; without ``help`` the first one's help is the command's.
+    ``fields`` are what its records have beside those of the operations.
     """
 
     def enter(run: Callable[..., None]) -> Callable[..., None]:
         operations = (op,) if isinstance(op, str) else op
-        COMMANDS[words] = Command(words, run, operations, params, help, hidden)
+        COMMANDS[words] = Command(words, run, operations, params, help, hidden, fields)
         return run
 
     return enter

@@ -93,7 +93,8 @@ def _has(record: Any, path: list[str]) -> bool:
 
 def _records(schema: Schema) -> list[Schema]:
     """The record that a schema states, and for a page that of its items, each with its $defs."""
-    items = schema.get("properties", {}).get("items")
+    properties = schema.get("properties", {})
+    items = properties.get("items") if "next_cursor" in properties else None
     item = _resolved(items.get("items", {}), schema) if items else None
     return [schema] if item is None else [{**item, "$defs": schema.get("$defs", {})}]
 

@@ -17,7 +17,7 @@ GROUPS = {
     "state": (("state",), "Read and change JSON state objects"),
     "file": (("files",), "Store, read and manage files"),
     "lock": (("locks",), "Take turns: exclusive locks that expire"),
-    "guard": (("guard",), "Keep editors and commits away from files that others have locked"),
+    "guard": (("guard",), "Keep writes away from files that others have locked"),
     "event": (("events",), "Read and watch the log of all changes"),
     "audit": (("events",), "Prove that the log was not tampered with"),
     "org": (("orgs", "org_transfers"), "Share a server: orgs, and handing one over"),
