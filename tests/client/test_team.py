@@ -166,8 +166,8 @@ def test_a_command_is_stopped_when_its_lock_may_be_anothers(serving, monkeypatch
     assert run.stdout.readline() == "begun\n"
     serving.kill()
     _, complaint = run.communicate(timeout=60)
-    assert run.returncode == 9
-    assert json.loads(complaint)["error"]["code"] == "unavailable"
+    assert run.returncode == 5
+    assert json.loads(complaint)["error"]["code"] == "lock_lost"
     serving.start()
 
 

@@ -56,6 +56,8 @@ BY_PATH = {
 @pytest.mark.parametrize("path", BAD_PATHS.values(), ids=BAD_PATHS)
 def test_paths(caller, path):
     for operation, params in BY_PATH.items():
+        if path == BAD_PATHS["trailing"] and operation.startswith("lock."):
+            continue  # a lock may be on a folder
         caller.refused("invalid", operation, path=path, **params)
     for operation in ("file.put", "file.append"):
         caller.refused("invalid", operation, path=path, content=caller.upload(b""))

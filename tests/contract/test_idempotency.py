@@ -143,6 +143,7 @@ def test_reading_takes_no_key(caller):
 # Every operation that tells a secret, with the parameters of a call; a claim takes an offer's.
 TELLING = {
     "lock.acquire": {"path": "v.json"},
+    "lock.take_over": {"path": "v.json"},
     "token.create": {"member": "bob", "role": "viewer"},
     "org.create": {"name": "acme"},
     "transfer.create": {},
