@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import anyio
 from mcp.server.subscriptions import (
@@ -56,12 +56,12 @@ def uri_of(workspace: str, path: str) -> str:
 
 def parts_of(uri: str) -> tuple[str, str]:
     """The workspace and path that a URI names. Raises ``MCPError``."""
-    parts = urlsplit(uri)
-    path = unquote(parts.path.removeprefix("/"))
-    if parts.scheme != SCHEME or not parts.netloc or not path or parts.query or parts.fragment:
+    scheme, _, rest = uri.partition("://")
+    workspace, _, path = rest.partition("/")
+    if scheme != SCHEME or not workspace or not path or "?" in uri or "#" in uri:
         message = f"No resource has the URI {uri!r}: it is fio://workspace/path."
         raise MCPError(INVALID_PARAMS, message, {"uri": uri})
-    return parts.netloc, path
+    return workspace, unquote(path)
 
 
 async def list_resources(caller: Caller, cursor: str | None) -> ListResourcesResult:

@@ -126,9 +126,24 @@ def test_a_page_whose_name_leads_to_this_machine_is_another_site(running, host, 
         assert http.post("/mcp", json=PING, headers=headers).status_code == status
 
 
+def test_behind_a_proxy_a_page_of_the_same_site_may_ask(tmp_path):
+    """The address that the proxy reached says nothing of the name that the page knows."""
+    engine = open_engine(tmp_path / "store")
+    server = Running(engine, surfaces=[McpSurface(engine)], behind_proxy=1)
+    headers = {**ACCEPT, "authorization": f"Bearer {server.token('ada')}", "host": "fastio.test"}
+    with httpx2.Client(base_url=server.url, headers=headers) as http:
+        for origin, status in ("https://fastio.test", 200), ("https://evil.test", 403):
+            asked = http.post("/mcp", json=PING, headers={"origin": origin})
+            assert asked.status_code == status
+    server.stop()
+    engine.close()
+
+
 def test_what_is_not_there_is_told_as_the_revision_says(running):
     async def talk(mode, code):
         async with connected(running, running.token("ada"), mode=mode) as client:
+            with pytest.raises(MCPError, match="workspace must be"):
+                await client.read_resource("fio://[/a")
             for uri in ("fio://default/nothing", "fio://nowhere/a"):
                 with pytest.raises(MCPError) as refused:
                     await client.read_resource(uri)
