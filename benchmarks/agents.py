@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from embedded import sync_time
 from harness import FASTIO, Budget, arguments, environment, median_ratio, run, run_parts
 from server import fastio_server, free_port, process
 
@@ -192,7 +193,7 @@ def stdio(folder: str, quick: bool) -> Iterator[Budget]:
     with ExitStack() as open_now:
         fastio = open_now.enter_context(streams(made_store(folder), folder)).call
         bare = open_now.enter_context(streams(BARE_STDIO, folder)).call
-        yield from calls("stdio", fastio, bare, quick)
+        yield from calls(folder, "stdio", fastio, bare, quick)
 
 
 def over_http(folder: str, quick: bool) -> Iterator[Budget]:
@@ -202,12 +203,12 @@ def over_http(folder: str, quick: bool) -> Iterator[Budget]:
     with fastio_server(folder) as (port, token, _), process(bare, bare_port):
         fastio = caller(port, token)
         fastio("state_init", {"path": "plan.json", "value": {"n": 0, "step": "begin"}})
-        yield from calls("/mcp", fastio, caller(bare_port, ""), quick)
+        yield from calls(folder, "/mcp", fastio, caller(bare_port, ""), quick)
 
 
-def calls(name: str, fastio: Call, bare: Call, quick: bool) -> Iterator[Budget]:
+def calls(folder: str, name: str, fastio: Call, bare: Call, quick: bool) -> Iterator[Budget]:
     """One call after the other, by as many of the empty tool."""
-    reads, writes, peers = [], [], []
+    reads, writes, peers, syncs = [], [], [], []
     number = 0
     for _ in range(5 if quick else ROUNDS):
         times = []
@@ -222,12 +223,14 @@ def calls(name: str, fastio: Call, bare: Call, quick: bool) -> Iterator[Budget]:
                 else:
                     bare(*EMPTY)
             times.append(time.perf_counter() - started)
+        syncs.append(sync_time(folder))
         peers.append(times[0])
         reads.append((times[1], times[0]))
         writes.append((times[2], times[0]))
     peer = statistics.median(peers[1:]) / (CALLS // 4 if quick else CALLS)
     note = f"bare: {peer * 1e6:.0f} µs"
     yield Budget(f"state_get over {name}", median_ratio(reads[1:]), 2, note=note)
+    note = f"a sync: {statistics.median(syncs) * 1e6:.0f} µs"
     yield Budget(f"state_patch over {name}", median_ratio(writes[1:]), 2.5, note=note)
 
 

@@ -36,6 +36,7 @@ class ProcessGroup:
         self._code: int | None = None
         self._terminal = _controlling_terminal()
         self._had_terminal = False
+        self._asked_to_stop = False
         if IS_POSIX:  # who gives the terminal away from the background would be stopped
             signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
@@ -62,6 +63,7 @@ class ProcessGroup:
         """Send a signal to every process of the group."""
         try:
             if IS_POSIX:
+                self._asked_to_stop |= number == signal.SIGTSTP
                 os.killpg(self._id, number)
             else:
                 self._child.send_signal(number)
@@ -102,9 +104,17 @@ class ProcessGroup:
         return True
 
     def _on_stop(self, number: int, terminal: int, may_go_on: Callable[[], bool]) -> None:
-        """Do what a shell does when a job was stopped: lend it the terminal, or stop with it."""
+        """Do what a shell does when a job was stopped: lend it the terminal, or stop with it.
+
+        What goes on (SIGCONT) forgets every stop that it has not come to ("Signal Generation and
+        Delivery", POSIX.1-2017, 2.4.1): a Ctrl-Z that reached it while it was stopped already,
+        waiting for the terminal, is said once more.
+        """
         wants_terminal = number in (signal.SIGTTIN, signal.SIGTTOU)
-        if not (wants_terminal and _foreground(terminal) == os.getpgrp()):
+        is_lent = wants_terminal and _foreground(terminal) == os.getpgrp()
+        asks_again = is_lent and self._asked_to_stop
+        self._asked_to_stop = False
+        if not is_lent:
             self._take_terminal_back()
             _stop_like(signal.SIGTTIN if wants_terminal else signal.SIGTSTP)
             if not may_go_on():
@@ -113,6 +123,8 @@ class ProcessGroup:
             os.tcsetpgrp(terminal, self._id)
             self._had_terminal = True
         self.signal(signal.SIGCONT)
+        if asks_again:
+            self.signal(signal.SIGTSTP)
 
     def _take_terminal_back(self) -> None:
         if self._terminal is None or not self._had_terminal:

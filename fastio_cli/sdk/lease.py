@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 
 AGAIN_S = 1.0  # before a log that could not be read is followed again
+RENEW_AGAIN_MIN_S = 0.1  # before a renewal that failed is tried again
 
 
 class LeaseKeeper:
     """Keeps a lock that was granted, until it is stopped or the lock is lost.
 
-    A thread renews it every third of its ttl. Another can follow the event log, which says at once
-    that somebody broke or took the lock; nobody has to ask for that. ``safe_until`` is until when
-    the lock is certainly held, a time of the monotonic clock; ``on_loss`` is called, in one of the
-    threads, when it is lost before.
+    A thread renews it when a third of its ttl has passed, which is at once if its grant took that
+    long. Another can follow the event log, which says at once that somebody broke or took the lock;
+    nobody has to ask for that. ``safe_until`` is until when the lock is certainly held, a time of
+    the monotonic clock; ``on_loss`` is called, in one of the threads, when it is lost before.
     """
 
     def __init__(
@@ -83,8 +84,13 @@ class LeaseKeeper:
 
     def _renew(self) -> None:
         ttl_s = self._lock["ttl_s"]
+        tried_until = None
         while not self._over.is_set():
-            self._due.wait(ttl_s / 3)
+            left_s = self.safe_until - time.monotonic()
+            has_failed = self.safe_until == tried_until
+            tried_until = self.safe_until
+            pause_s = max(RENEW_AGAIN_MIN_S, left_s / 3) if has_failed else left_s - ttl_s * 2 / 3
+            self._due.wait(pause_s)
             self._due.clear()
             if self._over.is_set():
                 return

@@ -19,6 +19,7 @@ from fastio_cli.blobs.local import BlobStore
 from fastio_cli.client.remote import Remote
 from fastio_cli.config.settings import Limits
 from fastio_cli.engine.engine import Engine
+from fastio_cli.sdk.lease import LeaseKeeper
 from fastio_cli.storage.sqlite.store import SqliteStore
 from tests.remote import Running
 
@@ -66,6 +67,10 @@ class Place:
         while not holds():
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+    def types(self) -> list[str]:
+        """The types of all events."""
+        return [e["type"] for e in self.client.call("event.list", {"limit": 1000})["items"]]
 
     def is_free(self) -> bool:
         return not self.client.call("lock.list")["items"]
@@ -161,12 +166,27 @@ def test_a_store_that_takes_no_writes_until_the_lease_ends(place: Place) -> None
 
 
 def test_a_lock_that_is_renewed_is_kept(place: Place) -> None:
-    process = place.run("sleep 3", "--ttl", "1")
+    process = place.run("until [ -e go ]; do sleep 0.05; done", "--ttl", "6")
+    place.until(lambda: place.types().count("lock.renew") > 3)  # past the ttl of the grant
+    assert process.poll() is None
+    (place.folder / "go").touch()
     _, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, err) == (0, "")
-    types = [e["type"] for e in place.client.call("event.list", {"limit": 1000})["items"]]
-    assert "lock.renew" in types
+    types = place.types()
+    assert types.count("lock.acquire") == 1
     assert types[-1] == "lock.release"
+
+
+@pytest.mark.parametrize("place", ["local"], indirect=True)
+def test_a_lock_whose_grant_took_long_is_renewed_at_once(place: Place) -> None:
+    """By its ttl it would be after twenty minutes."""
+    lock = place.client.call("lock.acquire", {"path": "p", "ttl_s": 3600})
+    keeper = LeaseKeeper(place.client, "default", "ada", lock, time.monotonic() + 600)
+    keeper.start()
+    place.until(lambda: "lock.renew" in place.types())
+    place.until(lambda: keeper.safe_until > time.monotonic() + 1800)
+    keeper.check()
+    keeper.stop()
 
 
 @pytest.fixture
@@ -190,6 +210,14 @@ def at_prompt(shell: Any, line: str, *expected: str) -> None:
     shell.sendline(line)
     for text in (*expected, "READY> "):
         shell.expect(text)
+
+
+def reads(shell: Any) -> bool:
+    """Whether the command under the lock has the terminal, and goes on."""
+    process = Path(f"/proc/{os.tcgetpgrp(shell.child_fd)}")
+    arguments = (process / "cmdline").read_bytes().split(b"\0")
+    state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+    return b"lock" not in arguments and state != "T"
 
 
 READER = """$F lock run p -- python3 -c 'print("wai" + "ting"); print("read " + input())'"""
@@ -217,6 +245,8 @@ def test_ctrl_c_ends_the_command(shell: Any, place: Place, line: str, code: int)
 def test_ctrl_z_stops_the_command_and_fg_goes_on(shell: Any, place: Place, line: str) -> None:
     shell.sendline(line)
     shell.expect("waiting")
+    if line is READER:
+        place.until(lambda: reads(shell))
     shell.sendcontrol("z")
     shell.expect("Stopped")
     shell.expect("READY> ")
@@ -227,9 +257,37 @@ def test_ctrl_z_stops_the_command_and_fg_goes_on(shell: Any, place: Place, line:
     if line is READER:
         at_prompt(shell, "hello", "read hello")
     else:
+        place.until(lambda: os.tcgetpgrp(shell.child_fd) != shell.pid)
         shell.sendcontrol("c")
         shell.expect("READY> ")
     assert place.is_free()
+
+
+WAITS = """
+import os, signal, sys, time
+from fastio_cli.cli.process_group import ProcessGroup
+
+reader = [sys.executable, "-c", "print('read ' + input())"]
+group = ProcessGroup(reader, dict(os.environ))
+os.waitid(os.P_ALL, 0, os.WSTOPPED | os.WNOWAIT)
+group.signal(signal.SIGTSTP)
+while (code := group.poll(lambda: True)) is None:
+    time.sleep(0.01)
+group.end(1)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("place", ["local"], indirect=True)
+def test_ctrl_z_stops_what_waits_for_the_terminal(shell: Any, place: Place) -> None:
+    """Lending the terminal makes it go on, which would undo the stop."""
+    (place.folder / "waits.py").write_text(WAITS)
+    at_prompt(shell, f"{sys.executable} waits.py", "Stopped")
+    at_prompt(shell, "echo at the''prompt", "at theprompt")
+    shell.sendline("fg")
+    place.until(lambda: os.tcgetpgrp(shell.child_fd) != shell.pid)
+    at_prompt(shell, "hello", "read hello")
+    at_prompt(shell, "echo co''de $?", "code 0")
 
 
 def test_a_shell_under_the_lock_has_job_control(shell: Any, place: Place) -> None:
@@ -244,7 +302,7 @@ def test_a_shell_under_the_lock_has_job_control(shell: Any, place: Place) -> Non
 
 
 def test_what_was_stopped_past_its_lease_does_not_go_on(shell: Any, place: Place) -> None:
-    shell.sendline("$F lock run p --ttl 1 -- sh -c 'echo wai''ting; sleep 1000; echo go''ing on'")
+    shell.sendline("$F lock run p --ttl 4 -- sh -c 'echo wai''ting; sleep 1000; echo go''ing on'")
     shell.expect("waiting")
     shell.sendcontrol("z")
     shell.expect("Stopped")
