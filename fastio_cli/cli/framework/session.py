@@ -61,9 +61,9 @@ class Session:
 
         names = self._command.operations if self._command is not None else ()
         schemas = (find(name).result_schema for name in names)
+        stated = [schema for schema in schemas if schema is not None]
         own = self._command.fields if self._command is not None else ()
-        stated: list[dict[str, Any]] = [{"properties": dict.fromkeys(own, {})}] if own else []
-        return [*(schema for schema in schemas if schema is not None), *stated]
+        return [*stated, {"properties": {name: {} for name in own}}] if own else stated
 
     def override(self, **settings: str) -> None:
         """Override settings by options of the command; before the first call."""
