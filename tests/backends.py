@@ -110,6 +110,7 @@ class Postgres:
         import psycopg
 
         with psycopg.connect(self.url) as c:
+            c.execute("lock table workspaces in row share mode")  # as every writer does first
             return c.execute(re.sub(r":([a-z_][a-z0-9_]*)", r"%(\1)s", sql), params).rowcount
 
 

@@ -32,7 +32,6 @@ CORE = {
     "file_append": "file.append",
     "object_list": "object.list",
     "lock_acquire": "lock.acquire",
-    "lock_renew": "lock.renew",
     "lock_release": "lock.release",
     "event_list": "event.list",
     "search": "search.query",

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
         def schema_version(self) -> int: ...
 
+        def keep_writers_out(self) -> None:
+            """Wait for those who write, and let nobody else begin, before tables are altered."""
+
         def set_schema_version(self, version: int) -> None: ...
 
 
@@ -58,6 +61,8 @@ def upgrade(db: Migratable, now_ms: int) -> None:
     files = _files(db.dialect)
     current = db.schema_version()
     check_version(db.place, current, len(files))
+    if 0 < current < len(files):
+        db.keep_writers_out()
     for number, name in enumerate(files[current:], current + 1):
         for statement in _statements(name):
             db.run(statement)

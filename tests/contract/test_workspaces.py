@@ -28,10 +28,13 @@ def test_workspaces_share_nothing(caller):
     assert caller.value("a.json", workspace="team") == 2
     held = caller("lock.acquire", path="a.json")
     caller("state.set", path="a.json", value=3, workspace="team")
+    token = held["token"]  # which says nothing about a path of another workspace
+    caller("state.set", path="a.json", value=4, workspace="team", lock_token=token)
+    caller("lock.acquire", path="a.json", workspace="team", actor="eve")
     error = caller.refused(
-        "lock_lost", "state.set", path="a.json", value=4, workspace="team", lock_token=held["token"]
+        "locked", "state.set", path="a.json", value=5, workspace="team", lock_token=token
     )
-    assert error.details["holder"] is None
+    assert error.details["holder"] == "eve"
 
 
 def test_totals_follow_the_objects(caller):

@@ -315,7 +315,7 @@ def test_the_work_of_a_transaction_is_done_once_for_each_object(monkeypatch):
     monkeypatch.setattr(documents, "stored", lambda text: texts.append(len(text)) or stored(text))
     monkeypatch.setattr(documents, "encode", lambda value: texts.append(0) or encode(value))
     body = json.dumps({"log": ["x"] * 10_000}).encode()
-    changes = tuple((n, "append", "append", ("/log", b"1")) for n in range(1000))
+    changes = tuple((n, "append", "append", ("/log", b"1", False)) for n in range(1000))
     [(after, _)] = documents.edit((("v.json", 1, body, changes, None),))
     assert len(json.loads(after)["log"]) == 11_000
     assert sorted(texts, reverse=True)[:2] == [len(body), 1]

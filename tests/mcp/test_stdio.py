@@ -218,20 +218,6 @@ def test_prompts_take_their_arguments(program):
     spoken(program, talk)
 
 
-def raw(program, lines):
-    """What a fresh process answers to these lines, and whatever else it wrote."""
-    done = subprocess.run(
-        [program.command, *program.args],
-        input=b"".join(line + b"\n" for line in lines),
-        capture_output=True,
-        env=program.env,
-        cwd=program.cwd,
-        check=False,
-        timeout=120,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
-
-
 def request(number, method, **params):
     return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
 
@@ -239,8 +225,22 @@ def request(number, method, **params):
 def test_nothing_but_the_protocol_is_on_stdout(program):
     lines = [b"garbage", b"[]", b'{"jsonrpc":"2.0"}', b"\xff\xfe", b"{" * 10_000]
     hello = [json.dumps(HELLO).encode(), json.dumps(READY).encode()]
-    answers, problems = raw(program, [*hello, *lines, request(2, "tools/list")])
-    assert {answer["id"] for answer in answers if "result" in answer} == {1, 2}
+    with subprocess.Popen(
+        [program.command, *program.args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=program.env,
+        cwd=program.cwd,
+    ) as process:
+        process.stdin.write(b"\n".join([*hello, *lines, request(2, "tools/list")]) + b"\n")
+        process.stdin.flush()
+        answered = set()
+        while answered != {1, 2}:
+            answer = json.loads(process.stdout.readline())
+            answered |= {answer["id"]} if "result" in answer else set()
+        rest, problems = process.communicate()
+        assert all(json.loads(line)["jsonrpc"] == "2.0" for line in rest.splitlines())
     assert b"Traceback" not in problems
 
 

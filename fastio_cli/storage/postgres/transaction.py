@@ -286,6 +286,10 @@ class Migration(PlainDb):
         version: int = row["version"]
         return version
 
+    def keep_writers_out(self) -> None:
+        """Take what every write takes first, so that none holds what the migration waits for."""
+        self.run("lock table workspaces in access exclusive mode")
+
     def set_schema_version(self, version: int) -> None:
         """Note the number of the schema that the database now has."""
         self.run("update fastio_schema set version = :version", version=version)

@@ -191,6 +191,9 @@ class Connection:
         version: int = self.sql.execute("pragma user_version").fetchone()[0]
         return version
 
+    def keep_writers_out(self) -> None:
+        """Nothing: a file has one writer at a time, and that is the migration."""
+
     def refuse_foreign_schema(self) -> None:
         """Raise ``unavailable`` if the file has what would act by itself: a trigger, a view, a
         virtual table. No store of the newest schema has one."""
